@@ -1,0 +1,1 @@
+"""The ports over a real API server, a real Prometheus and a process pool."""

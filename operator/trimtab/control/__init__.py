@@ -1,0 +1,1 @@
+"""The pure core: snapshot, transition table, decide, actions."""

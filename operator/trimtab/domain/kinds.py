@@ -1,0 +1,42 @@
+"""The Kubernetes resource types that Trimtab reads or writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trimtab.domain.names import GROUP, VERSION
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A Kubernetes resource type. `group` is empty for the core API."""
+
+    group: str
+    version: str
+    plural: str
+    name: str
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+EXPERIMENTS = Kind(GROUP, VERSION, "experiments", "Experiment")
+TRIALS = Kind(GROUP, VERSION, "trials", "Trial")
+DEPLOYMENTS = Kind("apps", "v1", "deployments", "Deployment")
+STATEFUL_SETS = Kind("apps", "v1", "statefulsets", "StatefulSet")
+DAEMON_SETS = Kind("apps", "v1", "daemonsets", "DaemonSet")
+REPLICA_SETS = Kind("apps", "v1", "replicasets", "ReplicaSet")
+PODS = Kind("", "v1", "pods", "Pod")
+SERVICES = Kind("", "v1", "services", "Service")
+CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
+NAMESPACES = Kind("", "v1", "namespaces", "Namespace")
+RESOURCE_QUOTAS = Kind("", "v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGES = Kind("", "v1", "limitranges", "LimitRange")
+ENDPOINT_SLICES = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+HORIZONTAL_POD_AUTOSCALERS = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+POD_DISRUPTION_BUDGETS = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+NETWORK_POLICIES = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+VERTICAL_POD_AUTOSCALERS = Kind("autoscaling.k8s.io", "v1", "verticalpodautoscalers", "VerticalPodAutoscaler")
+LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+EVENTS = Kind("events.k8s.io", "v1", "events", "Event")

@@ -1,0 +1,220 @@
+"""What the control core sees of Kubernetes objects: read once by `api/kube.py`, typed from there on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from trimtab.domain.measurement import Arm
+from trimtab.domain.space import LimitsRule, Resource
+
+Manifest = Mapping[str, Any]  # a raw object, only carried, never looked into, outside api/ and adapters/
+Labels = tuple[tuple[str, str], ...]  # sorted by key, hashable
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Requests and limits of a container in base units (cores, bytes); None where the manifest sets none."""
+
+    cpu_request: Decimal | None = None
+    cpu_limit: Decimal | None = None
+    memory_request: Decimal | None = None
+    memory_limit: Decimal | None = None
+
+    def request(self, resource: Resource) -> Decimal | None:
+        return self.cpu_request if resource is Resource.CPU else self.memory_request
+
+    def limit(self, resource: Resource) -> Decimal | None:
+        return self.cpu_limit if resource is Resource.CPU else self.memory_limit
+
+
+@dataclass(frozen=True)
+class ContainerView:
+    name: str
+    image: str
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Deployment under tuning. `manifest` is the raw object, from which arms are cloned."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    replicas: int
+    ready_replicas: int
+    template_hash: str  # of spec.template without what Trimtab never looks at; changes when pods would roll
+    rollout_complete: bool
+    paused: bool
+    strategy: str
+    selector: Labels
+    has_match_expressions: bool
+    pod_labels: Labels
+    containers: tuple[ContainerView, ...]
+    owner_kinds: tuple[str, ...]
+    annotations: Labels
+    hazards: tuple[str, ...]  # refused features found in the template, each as a sentence with its remedy
+    termination_grace_seconds: int
+    manifest: Manifest = field(repr=False, compare=False)
+
+    def container(self, name: str) -> ContainerView | None:
+        return next((c for c in self.containers if c.name == name), None)
+
+
+@dataclass(frozen=True)
+class TargetMissing:
+    """The target is not there; `found_kind` names another kind of that name (a StatefulSet) if one is."""
+
+    name: str
+    found_kind: str | None = None
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    name: str
+    selector: Labels
+
+
+@dataclass(frozen=True)
+class AutoscalerView:
+    name: str
+    target_kind: str
+    target_name: str
+    tolerance: float = 0.1
+
+
+@dataclass(frozen=True)
+class SelectorOwner:
+    """Something that selects pods by label: a PodDisruptionBudget, for instance."""
+
+    kind: str
+    name: str
+    selector: Labels
+
+
+@dataclass(frozen=True)
+class VpaView:
+    name: str
+    target_name: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class QuotaView:
+    """What a ResourceQuota leaves: (resource name such as `requests.cpu`, hard minus used) in base units."""
+
+    name: str
+    free: tuple[tuple[str, Decimal], ...]
+
+
+@dataclass(frozen=True)
+class LimitRangeView:
+    """Container bounds of a LimitRange: (resource, min, max, max limit/request ratio), base units, None if unset."""
+
+    name: str
+    rules: tuple[tuple[Resource, Decimal | None, Decimal | None, Decimal | None], ...]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything beside the target that preflight has to know."""
+
+    services: tuple[ServiceView, ...] = ()
+    autoscalers: tuple[AutoscalerView, ...] = ()
+    disruption_budgets: tuple[SelectorOwner, ...] = ()
+    vpas: tuple[VpaView, ...] = ()
+    quotas: tuple[QuotaView, ...] = ()
+    limit_ranges: tuple[LimitRangeView, ...] = ()
+    network_policies: tuple[SelectorOwner, ...] = ()
+    kubernetes_version: str = ""
+    ready_service_endpoints: int = 0
+
+
+@dataclass(frozen=True)
+class ContainerStatus:
+    name: str
+    ready: bool
+    restarts: int
+    waiting_reason: str = ""
+    last_terminated_reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class PodView:
+    name: str
+    uid: str
+    phase: str
+    reason: str  # pod status.reason, e.g. Evicted, Preempting, NodeLost
+    ready: bool
+    ready_since: float | None
+    node: str
+    deleting: bool
+    unschedulable: str  # the scheduler's message, "" when scheduled
+    containers: tuple[ContainerStatus, ...]
+    resources: tuple[tuple[str, Resources], ...]  # as admitted, per container
+    template_hash: str = ""
+
+
+@dataclass(frozen=True)
+class ArmView:
+    """One arm as found in the cluster: the Deployment if it is there, and its pods and ready endpoints in any case."""
+
+    arm: Arm
+    name: str
+    trial_uid: str
+    trial_name: str
+    uid: str | None  # of the Deployment; None when only leftovers (ReplicaSets, pods) remain
+    spec_digest: str
+    observed_digest: str  # digest of the live spec's parts that the plan sets; differs after a hand edit
+    deadline: float | None
+    deleting: bool
+    replicas: int
+    failure: str  # ReplicaFailure / FailedCreate message, "" when none
+    pods: tuple[PodView, ...]
+    ready_endpoints: int
+
+    @property
+    def ready_pods(self) -> int:
+        return sum(1 for p in self.pods if p.ready and not p.deleting)
+
+
+@dataclass(frozen=True)
+class ResourceSetting:
+    """What one container of an arm gets for one resource; limit None removes or keeps it, by `rule`."""
+
+    container: str
+    resource: Resource
+    request: Decimal | None
+    limit: Decimal | None
+    rule: LimitsRule
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm to create: everything that the clone of the target's template needs. Deterministic per Trial.
+
+    `label_overrides` are the pod labels that get another value (so that the target's own selector does not match);
+    `selector` is the arm's own immutable selector. `spec_digest` identifies the plan.
+    """
+
+    name: str
+    namespace: str
+    arm: Arm
+    replicas: int
+    experiment_name: str
+    experiment_uid: str
+    trial_name: str
+    trial_uid: str
+    trial_index: int
+    deadline: float
+    settings: tuple[ResourceSetting, ...]
+    label_overrides: Labels
+    selector: Labels
+    otel: bool
+    template_hash: str
+    spec_digest: str

@@ -1,0 +1,86 @@
+"""Measurements, and the ways in which one can be absent.
+
+Absence is a type: never zero, never NaN, never success.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Arm(StrEnum):
+    CANARY = "canary"
+    CONTROL = "control"
+    TARGET = "target"
+
+
+@dataclass(frozen=True)
+class Window:
+    """An absolute interval (start, end] in unix seconds, left-open as in Prometheus 3; kept in the Trial so that the
+    same window can be asked again after a restart."""
+
+    start: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A value with its standard error, in the SLI's unit (ratios: fraction bad in [0, 1]).
+
+    `bad` and `total` are event counts where the SLI is a ratio; `total` alone is the number of requests behind a
+    quantile or of samples behind a value. `overdispersion` is variance / binomial variance from sub-windows, >= 1.
+    """
+
+    value: float
+    standard_error: float
+    total: float
+    bad: float | None = None
+    overdispersion: float = 1.0
+
+
+@dataclass(frozen=True)
+class NoData:
+    """Nothing was measured: no series, NaN, or no traffic."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """More than one series where exactly one was asked for."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Stale:
+    """The newest sample of `pod` (or of the series) is older than three scrapes."""
+
+    detail: str
+    age: float
+
+
+@dataclass(frozen=True)
+class TelemetryError:
+    """Prometheus did not answer, or answered with an error or a warning."""
+
+    detail: str
+
+
+Absence = NoData | Ambiguous | Stale | TelemetryError
+Reading = Sample | Absence
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One SLI, one arm, one window."""
+
+    sli: str
+    arm: Arm
+    window: Window
+    reading: Reading

@@ -1,0 +1,281 @@
+"""The search space: parameters, their grids, and assignments.
+
+Values are exact: a `Decimal` in base units (cores, bytes, seconds, percent, plain numbers) or a category's `str`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
+from enum import StrEnum
+from types import MappingProxyType
+
+from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.quantity import format_cpu, format_memory, parse_quantity
+
+Value = Decimal | str
+
+
+class Scale(StrEnum):
+    """How a numeric parameter maps to the unit interval."""
+
+    LINEAR = "Linear"
+    LOG = "Log"
+    LOGIT = "Logit"
+
+
+class Resource(StrEnum):
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class Apply(StrEnum):
+    """Which side of a container's resources the parameter sets."""
+
+    REQUESTS = "Requests"
+    LIMITS = "Limits"
+    BOTH = "Both"
+
+
+class LimitsRule(StrEnum):
+    """What happens to the limit when only the request is set: keep the ratio, keep it, make it equal, remove it."""
+
+    RATIO = "Ratio"
+    KEEP = "Keep"
+    EQUAL = "Equal"
+    NONE = "None"
+
+
+@dataclass(frozen=True)
+class ContainerResource:
+    """A container's CPU (cores) or memory (bytes)."""
+
+    container: str
+    resource: Resource
+    apply: Apply
+    limits: LimitsRule
+
+
+@dataclass(frozen=True)
+class AutoscalerField:
+    """A field of the target's HorizontalPodAutoscaler, e.g. `CPUUtilization` (percent)."""
+
+    field: str
+    name: str = ""
+    metric_container: str = ""
+
+
+@dataclass(frozen=True)
+class ReplicaCount:
+    """`spec.replicas` of a fixed-size target."""
+
+
+@dataclass(frozen=True)
+class EnvValue:
+    """An environment variable; `format` holds one `{}` for the value."""
+
+    container: str
+    name: str
+    format: str = "{}"
+
+
+@dataclass(frozen=True)
+class NodeSelectorKey:
+    """A node selector's value: a category with its own price."""
+
+    key: str
+
+
+Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSelectorKey
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """A grid `minimum, minimum + step, ..., <= maximum`; bounds and step in base units."""
+
+    minimum: Decimal
+    maximum: Decimal
+    step: Decimal
+    scale: Scale
+    integer: bool = False
+
+    def grid(self) -> tuple[Decimal, ...]:
+        """All values, ascending. Shape: (k,)."""
+        count = int(((self.maximum - self.minimum) / self.step).to_integral_value(rounding=ROUND_FLOOR))
+        return tuple(self.minimum + self.step * i for i in range(count + 1))
+
+
+@dataclass(frozen=True)
+class Categorical:
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class When:
+    """A parameter is active only while another one has one of these values."""
+
+    parameter: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One thing that is tuned.
+
+    `max_decrease` and `max_increase` are fractions of a verified value (0.3 = 30 %) or None for the defaults of the
+    optimizer.
+    """
+
+    name: str
+    locus: Locus
+    domain: Numeric | Categorical
+    max_decrease: float | None = None
+    max_increase: float | None = None
+    when: When | None = None
+
+    def format(self, value: Value) -> str:
+        """Write a value the way a manifest does: `250m`, `512Mi`, `70`, `m5.large`."""
+        if isinstance(value, str):
+            return value
+        if isinstance(self.locus, ContainerResource):
+            return format_cpu(value) if self.locus.resource is Resource.CPU else format_memory(value)
+        return format(value.normalize(), "f")
+
+    def parse(self, text: str) -> Value:
+        """Read back what `format` wrote.
+
+        Raises:
+            InvalidSpec: not a value of this parameter's kind (membership in the grid is not asked: the baseline may
+                lie between grid points).
+        """
+        if isinstance(self.domain, Categorical):
+            if text not in self.domain.values:
+                raise InvalidSpec(self.name, f"{text!r} is none of {', '.join(self.domain.values)}")
+            return text
+        return parse_quantity(text, self.name)
+
+
+@dataclass(frozen=True)
+class Assignment(Mapping[str, Value]):
+    """One value for each parameter, hashable, in the order of the search space."""
+
+    items_: tuple[tuple[str, Value], ...]
+    _index: Mapping[str, Value] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", MappingProxyType(dict(self.items_)))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> Assignment:
+        return cls(tuple(values.items()))
+
+    def __getitem__(self, name: str) -> Value:
+        return self._index[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self.items_)
+
+    def number(self, name: str) -> Decimal:
+        """The numeric value of a parameter that is known to be numeric."""
+        value = self._index[name]
+        if isinstance(value, str):
+            raise TypeError(f"{name} is a category")
+        return value
+
+    def replace(self, name: str, value: Value) -> Assignment:
+        return Assignment(tuple((n, value if n == name else v) for n, v in self.items_))
+
+    def __reduce__(self) -> tuple[type[Assignment], tuple[tuple[tuple[str, Value], ...]]]:
+        return (Assignment, (self.items_,))
+
+
+@dataclass(frozen=True)
+class Order:
+    """`lower <= upper`, both in base units."""
+
+    name: str
+    lower: str
+    upper: str
+
+
+@dataclass(frozen=True)
+class Sum:
+    """sum(weight x value) <= maximum; CPU in cores, memory in GiB, others plain (the units a person writes)."""
+
+    name: str
+    terms: tuple[tuple[str, float], ...]
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """`of / to <= maximum`, both in base units."""
+
+    name: str
+    of: str
+    to: str
+    maximum: float
+
+
+ParameterConstraint = Order | Sum | Ratio
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    parameters: tuple[Parameter, ...]
+    constraints: tuple[ParameterConstraint, ...] = ()
+
+    def __getitem__(self, name: str) -> Parameter:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.parameters)
+
+    def format(self, assignment: Assignment) -> tuple[tuple[str, str], ...]:
+        """The wire form: (name, text) in the order of the space."""
+        return tuple((p.name, p.format(assignment[p.name])) for p in self.parameters)
+
+    def parse(self, texts: Mapping[str, str]) -> Assignment:
+        """Read the wire form.
+
+        Raises:
+            InvalidSpec: a parameter is missing, unknown, or its text cannot be read.
+        """
+        unknown = [name for name in texts if name not in self.names]
+        missing = [name for name in self.names if name not in texts]
+        if unknown or missing:
+            raise InvalidSpec("assignment", f"unknown: {unknown or 'none'}, missing: {missing or 'none'}")
+        return Assignment(tuple((p.name, p.parse(texts[p.name])) for p in self.parameters))
+
+    def describe(self, assignment: Assignment) -> str:
+        """One line for people: `cpu=500m memory=768Mi`."""
+        return " ".join(f"{name}={text}" for name, text in self.format(assignment))
+
+    def human(self, name: str, value: Decimal) -> float:
+        """A value in the units of a `Sum` constraint: memory in GiB, everything else as it is."""
+        locus = self[name].locus
+        memory = isinstance(locus, ContainerResource) and locus.resource is Resource.MEMORY
+        return float(value) / 2**30 if memory else float(value)
+
+    def violated(self, assignment: Assignment) -> ParameterConstraint | None:
+        """The first parameter constraint that the assignment breaks, or None."""
+        for rule in self.constraints:
+            if not self._holds(rule, assignment):
+                return rule
+        return None
+
+    def _holds(self, rule: ParameterConstraint, a: Assignment) -> bool:
+        slack = 1 + 1e-9
+        if isinstance(rule, Order):
+            return a.number(rule.lower) <= a.number(rule.upper)
+        if isinstance(rule, Ratio):
+            return float(a.number(rule.of)) <= rule.maximum * float(a.number(rule.to)) * slack
+        return sum(w * self.human(n, a.number(n)) for n, w in rule.terms) <= rule.maximum * slack

@@ -1,0 +1,255 @@
+"""The Experiment as the core sees it: the wire manifest, parsed once.
+
+Durations are seconds, percentages are fractions unless a name says `percent`, prices are $.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trimtab.domain.cost import Prices
+from trimtab.domain.space import SearchSpace
+
+
+class Mode(StrEnum):
+    OBSERVE = "Observe"
+    RECOMMEND = "Recommend"
+    PROMOTE = "Promote"
+
+
+class SliKind(StrEnum):
+    """What a bound on the SLI means for the model: which prior and likelihood apply."""
+
+    ERRORS = "Errors"
+    LATENCY = "Latency"
+    VALUE = "Value"
+
+
+class OnMissing(StrEnum):
+    INCONCLUSIVE = "Inconclusive"
+    FAIL = "Fail"
+
+
+@dataclass(frozen=True)
+class RatioQuery:
+    """bad / total of two counters; each text is a PromQL vector selector holding `$selector`.
+
+    Several alternatives (a preset's label names) are probed in order; the first that has series is used.
+    """
+
+    bad: tuple[str, ...]
+    total: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SlowRatioQuery:
+    """Fraction of requests slower than `threshold` (in the histogram's unit) from a classic or native histogram.
+
+    `histogram` is the base name (without `_bucket`), `matchers` further label matchers.
+    """
+
+    histogram: tuple[str, ...]
+    threshold: float
+    unit: str = "s"
+    matchers: str = ""
+
+
+@dataclass(frozen=True)
+class QuantileQuery:
+    """A latency quantile, in the histogram's unit."""
+
+    histogram: tuple[str, ...]
+    quantile: float
+    unit: str = "s"
+    matchers: str = ""
+
+
+@dataclass(frozen=True)
+class ValueQuery:
+    """A PromQL expression that yields one value; `samples_query` counts what is behind it."""
+
+    query: str
+    unit: str
+    samples_query: str | None = None
+
+
+SliQuery = RatioQuery | SlowRatioQuery | QuantileQuery | ValueQuery
+
+
+@dataclass(frozen=True)
+class Sli:
+    name: str
+    kind: SliKind
+    query: SliQuery
+    min_samples: int
+    on_missing: OnMissing = OnMissing.INCONCLUSIVE
+
+
+@dataclass(frozen=True)
+class ObjectiveTerm:
+    """weight x (ResourceCost or an SLI)."""
+
+    weight: float
+    sli: str | None = None  # None: the builtin ResourceCost
+
+
+@dataclass(frozen=True)
+class Objective:
+    name: str
+    maximize: bool
+    terms: tuple[ObjectiveTerm, ...]
+
+    @property
+    def is_cost(self) -> bool:
+        return all(term.sli is None for term in self.terms)
+
+
+@dataclass(frozen=True)
+class RelativeBound:
+    """canary <= control x (1 + max_increase_ratio), or canary <= control + max_increase, whichever is given."""
+
+    max_increase_ratio: float | None = None
+    max_increase: float | None = None
+
+
+@dataclass(frozen=True)
+class AbortRule:
+    """Withdraw when at least `breaches` of the last `out_of` non-overlapping safety windows break the bound."""
+
+    breaches: int
+    out_of: int
+
+
+@dataclass(frozen=True)
+class OutcomeConstraint:
+    """A bound on an SLI, in the SLI's unit."""
+
+    name: str
+    sli: str
+    maximum: float | None
+    minimum: float | None
+    relative: RelativeBound | None
+    confidence: float
+    abort: AbortRule | None
+    guard_only: bool = False
+    max_error_ratio: float | None = None  # tolerated ratio (delta) of the sequential test
+
+
+@dataclass(frozen=True)
+class BurnPair:
+    """Both the short and the long window must burn faster than `factor`. Windows in seconds."""
+
+    short: float
+    long: float
+    factor: float
+
+
+@dataclass(frozen=True)
+class PauseOnBurn:
+    """Pause everything once `fraction` of the budget is gone within `window` seconds."""
+
+    fraction: float
+    window: float
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """An SLO `objective` (0.999) on a ratio SLI over `window` seconds, and what experiments may spend of it."""
+
+    name: str
+    sli: str
+    objective: float
+    window: float
+    experiment_share: float
+    start_above: float
+    pause_on_burn: PauseOnBurn | None
+    rollback_on_burn: tuple[BurnPair, ...]
+
+
+@dataclass(frozen=True)
+class TrialTiming:
+    """Seconds."""
+
+    warm_up: float
+    duration: float
+    deadline: float
+    min_replicates: int = 1
+    max_replicates: int = 3
+    parallel: int = 1
+    screen: float | None = None
+
+
+@dataclass(frozen=True)
+class CanarySpec:
+    replicas: int
+    control: str  # Clone | Target
+    max_share: float  # fraction of the load both arms together may take
+
+
+@dataclass(frozen=True)
+class SafetySpec:
+    """`probability` is the least probability of safety of a suggestion; seconds otherwise."""
+
+    probability: float
+    check_interval: float
+    stale_after: float
+    pause_on_alerts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    designer: str  # GaussianProcess | Sobol
+    acquisition: str
+    seed: int
+    initial_trials: int
+
+
+@dataclass(frozen=True)
+class Stopping:
+    max_trials: int
+    max_duration: float
+    max_infeasible: int
+    max_inconclusive: int
+    patience: int
+    min_improvement: float
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    duration: float
+    replicates: int  # 0: no verification
+
+
+@dataclass(frozen=True)
+class TargetRef:
+    name: str
+    kind: str = "Deployment"
+    api_version: str = "apps/v1"
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    mode: Mode
+    paused: bool
+    target: TargetRef
+    space: SearchSpace
+    slis: tuple[Sli, ...]
+    objectives: tuple[Objective, ...]
+    constraints: tuple[OutcomeConstraint, ...]
+    budgets: tuple[ErrorBudget, ...]
+    trial: TrialTiming
+    canary: CanarySpec
+    safety: SafetySpec
+    search: SearchSettings
+    stopping: Stopping
+    verification: Verification
+    prices: Prices
+    owner: str
+    share_service_labels_ok: bool
+    digest: str  # of the effective spec (defaults filled in), hex
+    otel_resource_attributes: bool = False
+
+    def sli(self, name: str) -> Sli:
+        return next(s for s in self.slis if s.name == name)

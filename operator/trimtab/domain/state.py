@@ -1,0 +1,152 @@
+"""The Experiment's own state, as its status carries it: the part of the ledger that is not a Trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from trimtab.domain.space import Assignment
+from trimtab.domain.study import Diagnostics
+
+
+class ExperimentPhase(StrEnum):
+    PENDING = "Pending"
+    PREFLIGHT = "Preflight"
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    VERIFYING = "Verifying"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    PROMOTING = "Promoting"
+    COMPLETED = "Completed"
+    STOPPED = "Stopped"
+    FAILED = "Failed"
+
+    @property
+    def terminal(self) -> bool:
+        return self in {ExperimentPhase.COMPLETED, ExperimentPhase.STOPPED, ExperimentPhase.FAILED}
+
+
+class ConditionType(StrEnum):
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    PREFLIGHT = "Preflight"
+    TARGET_LOCKED = "TargetLocked"
+    TELEMETRY_HEALTHY = "TelemetryHealthy"
+    BUDGET_AVAILABLE = "BudgetAvailable"
+    PAUSED = "Paused"
+    ROLLED_BACK = "RolledBack"
+    RECOMMENDATION_READY = "RecommendationReady"
+    PROMOTED = "Promoted"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A `metav1.Condition`; `changed` (unix seconds) moves only when `status` does. `status` None is Unknown."""
+
+    type: ConditionType
+    status: bool | None
+    reason: str
+    message: str
+    changed: float
+    generation: int
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """One error budget: `remaining` and `burn` of the service (None: unknown), `spent` bad events by experiments."""
+
+    name: str
+    remaining: float | None
+    burn_rate: float | None
+    spent_bad: float
+    spent_share: float  # of the whole budget, 0..1
+    history_short: bool = False
+
+
+@dataclass(frozen=True)
+class HandledRequest:
+    """An on-call annotation that was acknowledged."""
+
+    annotation: str
+    value: str
+    manager: str
+    at: float
+    answer: str
+
+
+@dataclass(frozen=True)
+class RecommendationState:
+    """The answer of the Experiment. `digest` names exactly this recommendation for approval."""
+
+    digest: str
+    assignment: Assignment
+    keep_baseline: bool
+    saving: float  # fraction of the baseline's cost
+    saving_low: float | None
+    saving_high: float | None
+    cost_before: float  # $ per hour
+    cost_after: float
+    verified: bool
+    config_map: str
+    template_hash: str
+    message: str
+    approved: bool = False
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """What the target was before the first trial."""
+
+    uid: str
+    template_hash: str
+    baseline: Assignment
+
+
+@dataclass(frozen=True)
+class ExperimentState:
+    """Status of an Experiment. Rebuilt from the API server on every pass; never kept in memory between passes."""
+
+    phase: ExperimentPhase = ExperimentPhase.PENDING
+    message: str = ""
+    observed_generation: int = 0
+    spec_digest: str = ""
+    started: float | None = None
+    finished: float | None = None
+    trials_created: int = 0
+    conditions: tuple[Condition, ...] = ()
+    target: TargetRecord | None = None
+    active: tuple[str, ...] = ()
+    counts: tuple[tuple[str, int], ...] = ()  # terminal phase -> number
+    incumbent: Assignment | None = None
+    incumbent_trial: str = ""
+    saving: float | None = None
+    slo_held: bool | None = None
+    candidate: Assignment | None = None  # under verification
+    recommendation: RecommendationState | None = None
+    budgets: tuple[BudgetState, ...] = ()
+    handled: tuple[HandledRequest, ...] = ()
+    diagnostics: Diagnostics | None = None
+    retry_at: float | None = None
+    rollbacks: int = 0
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        return next((c for c in self.conditions if c.type is kind), None)
+
+    def is_true(self, kind: ConditionType) -> bool:
+        found = self.condition(kind)
+        return found is not None and found.status is True
+
+    def with_condition(
+        self, kind: ConditionType, status: bool | None, reason: str, message: str, now: float, generation: int
+    ) -> ExperimentState:
+        """Set one condition; its time moves only when its status changes."""
+        old = self.condition(kind)
+        changed = old.changed if old is not None and old.status == status else now
+        new = Condition(kind, status, reason, message, changed, generation)
+        if old is None:
+            return replace(self, conditions=(*self.conditions, new))
+        return replace(self, conditions=tuple(new if c.type is kind else c for c in self.conditions))
+
+    def without(self, kind: ConditionType) -> ExperimentState:
+        return replace(self, conditions=tuple(c for c in self.conditions if c.type is not kind))

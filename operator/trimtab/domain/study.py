@@ -1,0 +1,161 @@
+"""What the Designer is asked and what it answers: the optimizer's whole world, picklable, without a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trimtab.domain.cost import CostModel
+from trimtab.domain.measurement import Sample
+from trimtab.domain.space import Assignment, Resource, SearchSpace
+from trimtab.domain.spec import SearchSettings, SliKind
+from trimtab.domain.trial import Prediction, Purpose, Suggestion
+
+
+@dataclass(frozen=True)
+class ConstraintTarget:
+    """A bound that the model learns: g = ln(SLI / bound) <= 0 is safe (for `minimum`: g = ln(bound / SLI)).
+
+    `relative_margin` is None for an absolute bound. For a bound relative to the control it is m in
+    y = ln(canary / control) - ln(1 + m), and `bound` is unused. `guard_only` bounds are not part of the safe set.
+    """
+
+    name: str
+    kind: SliKind
+    bound: float
+    upper: bool = True
+    relative_margin: float | None = None
+    guard_only: bool = False
+
+
+@dataclass(frozen=True)
+class ConstraintReading:
+    """What one arm measured for one constraint. Ratios carry counts (`bad`, `total` inside the sample)."""
+
+    constraint: str
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """One arm of one trial. `load` is requests per second per pod, None when it was not measured."""
+
+    assignment: Assignment
+    load: float | None
+    readings: tuple[ConstraintReading, ...]
+
+
+class FailureKind(StrEnum):
+    OOM = "OOMKilled"
+    CRASH = "CrashLoop"
+    UNREADY = "ReadinessLost"
+
+
+@dataclass(frozen=True)
+class HardFailure:
+    """The canary broke in a way that no SLI shows: learned as g = ln 3, se 0.5, on that resource."""
+
+    kind: FailureKind
+    resource: Resource | None
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """One completed trial, in the order of the ledger.
+
+    `truncated` marks a trial withdrawn before its window was complete: its readings are a lower bound on g where they
+    are above 0. `finished` is in unix seconds. `learnable` is False for outcomes that teach nothing; they are listed
+    so that the same point is not asked for ever.
+    """
+
+    index: int
+    purpose: Purpose
+    finished: float
+    canary: ArmOutcome
+    control: ArmOutcome | None
+    failure: HardFailure | None = None
+    truncated: bool = False
+    learnable: bool = True
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a suggestion depends on. The same study gives the same answer, in any process.
+
+    `probability` is the least probability of safety (0.95). `peak_load` is the load (requests per second per pod) for
+    which safety is asked, None when load is unknown. `floors` are white-box lower bounds per parameter (base units).
+    `now` is unix seconds.
+    """
+
+    space: SearchSpace
+    baseline: Assignment
+    cost: CostModel
+    constraints: tuple[ConstraintTarget, ...]
+    outcomes: tuple[TrialOutcome, ...]
+    pending: tuple[Assignment, ...]
+    search: SearchSettings
+    probability: float
+    index: int
+    now: float
+    peak_load: float | None = None
+    floors: tuple[tuple[str, float], ...] = ()
+    min_improvement: float = 0.01
+    max_trials: int = 40
+    patience: int = 10
+    max_fit_evaluations: int = 400
+
+
+class HoldReason(StrEnum):
+    CONVERGED = "Converged"
+    NO_SAFE_POINT = "NoSafePoint"
+    SPACE_EXHAUSTED = "SpaceExhausted"
+    BASELINE_INFEASIBLE = "BaselineInfeasible"
+    NUMERICAL = "Numerical"
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Nothing to propose: the search is over (or cannot go on), and why, in one line with numbers."""
+
+    reason: HoldReason
+    message: str
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Health of the model at one suggestion.
+
+    `coverage` is the leave-one-out coverage of 95 % intervals in [0, 1], None below 5 outcomes; `lengthscales` are
+    (constraint, parameter, lengthscale in the unit cube); `safe_points` the size of the safe set.
+    """
+
+    outcomes: int
+    verified_points: int
+    safe_points: int
+    kappa: float
+    coverage: float | None
+    lengthscales: tuple[tuple[str, str, float], ...] = ()
+    fallback: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The Designer's answer: a suggestion or a hold, and the model's health."""
+
+    answer: Suggestion | Hold
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The cheapest evaluated assignment that the model holds feasible at peak with a margin.
+
+    `keep_baseline` is a first-class answer: then `assignment` is the baseline. `saving` is a fraction of the
+    baseline's cost.
+    """
+
+    assignment: Assignment
+    keep_baseline: bool
+    saving: float
+    predictions: tuple[Prediction, ...]
+    message: str

@@ -1,0 +1,168 @@
+"""Trials: the ledger's rows. The optimizer's data is rebuilt from them alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trimtab.domain.measurement import Arm, Measurement, Window
+from trimtab.domain.space import Assignment
+
+
+class TrialPhase(StrEnum):
+    PENDING = "Pending"
+    DEPLOYING = "Deploying"
+    WARMING_UP = "WarmingUp"
+    MEASURING = "Measuring"
+    DRAINING = "Draining"
+    SUCCEEDED = "Succeeded"
+    INFEASIBLE = "Infeasible"
+    INCONCLUSIVE = "Inconclusive"
+    ABORTED = "Aborted"
+    STALE = "Stale"
+    INFRA_FAILED = "InfraFailed"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_PHASES
+
+
+TERMINAL_PHASES = frozenset({
+    TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE,
+    TrialPhase.ABORTED, TrialPhase.STALE, TrialPhase.INFRA_FAILED,
+})  # fmt: skip
+
+
+class Purpose(StrEnum):
+    BASELINE = "Baseline"
+    INITIAL = "Initial"
+    SEARCH = "Search"
+    REPLICATE = "Replicate"
+    VERIFICATION = "Verification"
+    SCREEN = "Screen"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model expected of one constraint: g = ln(SLI / bound) (<= 0 is safe), and its standard deviation."""
+
+    constraint: str
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the Designer proposes, and why.
+
+    `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
+    code version; the same digest and seed give the same suggestion.
+    """
+
+    assignment: Assignment
+    purpose: Purpose
+    seed: int
+    by_model: bool
+    safety_probability: float | None
+    acquisition: float | None
+    predictions: tuple[Prediction, ...]
+    model_digest: str
+    fit_seconds: float
+    search_seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's end: its terminal phase, a CamelCase reason, and one line with numbers."""
+
+    phase: TrialPhase
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests per second per pod of one arm over the measurement window."""
+
+    arm: Arm
+    rps_per_pod: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Bad and total events seen by this trial's canary, per SLI of an error budget; only grows."""
+
+    sli: str
+    bad: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the trial ran on."""
+
+    template_hash: str
+    target_uid: str
+    image: str
+    target_replicas: int
+    kubernetes_version: str = ""
+
+
+@dataclass(frozen=True)
+class PhaseTimes:
+    """Unix seconds at which each phase was entered; None while it has not been."""
+
+    created: float
+    deploying: float | None = None
+    warming_up: float | None = None
+    measuring: float | None = None
+    draining: float | None = None
+    finished: float | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the ledger, as read from the API server."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    experiment_uid: str
+    experiment_name: str
+    index: int
+    suggestion: Suggestion
+    spec_digest: str
+    environment: Environment
+    phase: TrialPhase
+    times: PhaseTimes
+    deadline: float | None = None
+    window: Window | None = None
+    outcome: Outcome | None = None  # decided while Draining, final when terminal
+    measurements: tuple[Measurement, ...] = ()
+    load: tuple[Load, ...] = ()
+    spent: tuple[Spent, ...] = ()
+    cost: float | None = None  # $ per hour of the target under this assignment
+    extended: bool = False
+    evidence: tuple[str, ...] = ()
+    withdraw_seconds: float | None = None
+    finalized: bool = False  # our finalizer is present
+    deleting: bool = False
+    leader: str = ""
+
+    @property
+    def assignment(self) -> Assignment:
+        return self.suggestion.assignment
+
+    @property
+    def purpose(self) -> Purpose:
+        return self.suggestion.purpose
+
+    @property
+    def live(self) -> bool:
+        """An effect of this trial may exist in the cluster."""
+        return not self.phase.terminal
+
+    def measurement(self, sli: str, arm: Arm) -> Measurement | None:
+        return next((m for m in self.measurements if m.sli == sli and m.arm is arm), None)

@@ -1,0 +1,1 @@
+"""The optimizer: a constrained Gaussian process with a safe set, behind the Designer port."""

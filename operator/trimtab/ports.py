@@ -1,0 +1,217 @@
+"""The five ports: everything that touches the world is behind one of them.
+
+`Cluster` (Kubernetes objects), `Telemetry` (SLIs), `Clock`, `Ledger` (Experiment status and Trials), `Designer` (the
+optimizer). Adapters implement them over a real API server and a real Prometheus, `trimtab.simulate` over a workload
+model in virtual time; one contract suite runs against both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.measurement import Reading, Window
+from trimtab.domain.spec import ExperimentSpec, Sli
+from trimtab.domain.state import ExperimentState
+from trimtab.domain.study import Proposal, Recommended, Study
+from trimtab.domain.trial import Environment, Suggestion, Trial
+
+
+class Cluster(Protocol):
+    """A small object store with the API server's semantics.
+
+    Every method raises `trimtab.domain.errors.ApiError` subclasses: NotFound, AlreadyExists, Conflict, Forbidden,
+    Rejected, Throttled, Unavailable. `namespace` is None for cluster-scoped kinds, or to list all namespaces.
+    """
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest: ...
+
+    async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[Manifest, ...]:
+        """All objects whose labels match the selector text, e.g. `trimtab.dev/arm` or `a=b,c in (d)`."""
+        ...
+
+    async def create(self, kind: Kind, namespace: str | None, body: Manifest, *, dry_run: bool = False) -> Manifest: ...
+
+    async def create_subresource(
+        self, kind: Kind, namespace: str, name: str, subresource: str, body: Manifest
+    ) -> Manifest: ...
+
+    async def replace(
+        self, kind: Kind, namespace: str | None, name: str, body: Manifest, *, subresource: str = ""
+    ) -> Manifest:
+        """PUT; the body carries metadata.resourceVersion, and a stale one raises Conflict."""
+        ...
+
+    async def delete(
+        self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
+        """DELETE with Background propagation and, when `uid` is given, a uid precondition (mismatch: Conflict)."""
+        ...
+
+    async def version(self) -> str:
+        """The server's version, e.g. `v1.36.3`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PodSet:
+    """Pods told apart by name: those of the Deployments `workloads` (whose pods are named
+    `<workload>-<hash>-<5 characters>`), or exactly `replica_sets`' pods. `live` are the names of the pods that the API
+    server shows Ready now: each of them must be scraped, or a reading is Stale."""
+
+    namespace: str
+    workloads: tuple[str, ...]
+    live: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SliRequest:
+    """Read one SLI of one set of pods over one absolute window. `fresh` asks for Stale when live pods are not being
+    scraped at the window's end."""
+
+    sli: Sli
+    pods: PodSet
+    window: Window
+    fresh: bool = True
+
+
+@dataclass(frozen=True)
+class SliProbe:
+    """What preflight learns of an SLI: problem is "" when it can be measured.
+
+    `reason` is a CamelCase condition reason (QueryFailed, NoData, Ambiguous, NoBucketBound, BadQuery), `remedy` what to
+    do. `scrape_interval` and `requests_per_second` (of the whole target) are None where unknown. `history` is the age
+    in seconds of the oldest sample found within the asked window.
+    """
+
+    sli: str
+    reason: str = ""
+    problem: str = ""
+    remedy: str = ""
+    scrape_interval: float | None = None
+    requests_per_second: float | None = None
+    bad_ratio: float | None = None
+    history: float | None = None
+
+
+class Telemetry(Protocol):
+    """SLIs from a metrics store. Never raises for missing data or a failing store: absence is a `Reading`."""
+
+    async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
+        """One reading per request, in order; a time-out is a TelemetryError."""
+        ...
+
+    async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        """Event sums (bad, total) of a ratio SLI over a long window, over all pods that ever were, for budgets."""
+        ...
+
+    async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        """Requests per second of all pods of the set together, from the SLI's total (value) over the window."""
+        ...
+
+    async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
+        """Preflight of one SLI on the target's pods: does it answer, with one series, with traffic?"""
+        ...
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Wall time in unix seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Elapsed seconds, never going back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """An Experiment as read: identity, the parsed spec (or why it could not be parsed), requests and status."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    generation: int
+    created: float
+    deleting: bool
+    finalized: bool  # our finalizer is present
+    annotations: tuple[tuple[str, str], ...]  # trimtab.dev/* only
+    annotation_managers: tuple[tuple[str, str], ...]  # annotation -> field manager that set it
+    spec: ExperimentSpec | None
+    problem_reason: str = ""  # InvalidSpec | NotYetSupported when spec is None
+    problem: str = ""
+    state: ExperimentState | None = None  # None: status unreadable (corrupted or from the future)
+    state_problem: str = ""
+
+
+@dataclass(frozen=True)
+class NewTrial:
+    """What the write-ahead POST of a Trial carries; its name is derived from experiment, uid and index."""
+
+    index: int
+    suggestion: Suggestion
+    environment: Environment
+    spec_digest: str
+    cost: float
+
+
+class Ledger(Protocol):
+    """Experiments' status and Trials, written with resourceVersion. Raises ApiError subclasses."""
+
+    async def experiment(self, namespace: str, name: str) -> ExperimentRecord: ...
+
+    async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]: ...
+
+    async def trials(self, experiment: ExperimentRecord) -> tuple[Trial, ...]:
+        """All Trials of this Experiment (by uid), by index.
+
+        Raises:
+            CorruptLedger: a Trial's content cannot be read; the message names it.
+        """
+        ...
+
+    async def trial(self, namespace: str, name: str) -> Trial: ...
+
+    async def create_trial(self, experiment: ExperimentRecord, new: NewTrial) -> Trial:
+        """Write-ahead; AlreadyExists is success only when the stored Trial has the same uid and content digest."""
+        ...
+
+    async def write_trial(self, trial: Trial) -> Trial:
+        """PUT the status with the resourceVersion that was read; returns the stored row."""
+        ...
+
+    async def finalize_trial(self, trial: Trial, present: bool) -> Trial:
+        """Add or remove our finalizer, with resourceVersion."""
+        ...
+
+    async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord: ...
+
+    async def finalize_experiment(self, experiment: ExperimentRecord, present: bool) -> ExperimentRecord: ...
+
+
+class Designer(Protocol):
+    """The optimizer: answers within a deadline, never raises out of the port."""
+
+    async def suggest(self, study: Study) -> Proposal: ...
+
+    async def recommend(self, study: Study) -> Recommended: ...
+
+
+__all__ = [
+    "Clock",
+    "Cluster",
+    "Designer",
+    "ExperimentRecord",
+    "Ledger",
+    "NewTrial",
+    "PodSet",
+    "SliProbe",
+    "SliRequest",
+    "Telemetry",
+]

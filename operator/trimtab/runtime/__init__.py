@@ -1,0 +1,1 @@
+"""The thin shell: observe, act, reconcile, the safety loop, leadership, kopf handlers."""

@@ -1,0 +1,1 @@
+"""SLIs, error budgets, burn rates, sequential tests and verdicts: pure."""
