@@ -62,6 +62,8 @@ class BudgetState:
     spent_bad: float
     spent_share: float  # of the whole budget, 0..1
     history_short: bool = False
+    firing: str = ""  # the rule that holds the gate closed, "" when none
+    clear_since: float | None = None  # unix seconds since when its short window stayed low; the gate opens after a while
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,10 @@ class ExperimentState:
     budgets: tuple[BudgetState, ...] = ()
     handled: tuple[HandledRequest, ...] = ()
     diagnostics: Diagnostics | None = None
-    retry_at: float | None = None
-    rollbacks: int = 0
+    retry_at: float | None = None  # unix seconds: no new trial before (backoff after InfraFailed or Inconclusive)
+    rollbacks: int = 0  # live trials withdrawn, whatever the reason
+    scrape_interval: float | None = None  # seconds, as preflight found it
+    requests_per_second: float | None = None  # of the whole target, as preflight found it
 
     def condition(self, kind: ConditionType) -> Condition | None:
         return next((c for c in self.conditions if c.type is kind), None)

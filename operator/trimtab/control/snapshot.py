@@ -1,0 +1,138 @@
+"""What one pass saw: a frozen value, so that the same snapshot always gives the same decision.
+
+Some facts are expensive (Prometheus, the optimizer) and needed only in some passes. `decide` asks for them as an
+`Inquiry`; the shell answers, and the next round of the same pass sees the answer under the very inquiry that asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
+from trimtab.domain.measurement import Arm, Measurement, Reading, Window
+from trimtab.domain.study import Proposal, Recommended, Study
+from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.ports import ExperimentRecord, SliProbe
+
+
+@dataclass(frozen=True)
+class AskProbes:
+    """Preflight every SLI on the target's pods."""
+
+
+@dataclass(frozen=True)
+class AskBudgets:
+    """Read every error budget's windows for the target."""
+
+
+@dataclass(frozen=True)
+class AskMeasurements:
+    """Read every SLI of both arms over the trial's complete window, with load and spending."""
+
+    trial: str
+    window: Window
+    extended: bool
+
+
+@dataclass(frozen=True)
+class AskProposal:
+    """Ask the Designer for the next suggestion."""
+
+    study: Study
+
+
+@dataclass(frozen=True)
+class AskRecommendation:
+    """Ask the Designer for the recommendation."""
+
+    study: Study
+
+
+Inquiry = AskProbes | AskBudgets | AskMeasurements | AskProposal | AskRecommendation
+
+
+@dataclass(frozen=True)
+class TrialReadings:
+    """The answer to `AskMeasurements`."""
+
+    measurements: tuple[Measurement, ...]
+    load: tuple[Load, ...]
+    spent: tuple[Spent, ...]
+    target_load: Reading | None = None
+
+
+@dataclass(frozen=True)
+class BudgetWindow:
+    """Event sums of one SLI on the target over the last `seconds`."""
+
+    budget: str
+    seconds: float
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class BudgetReadings:
+    """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far."""
+
+    windows: tuple[BudgetWindow, ...]
+    spent: tuple[tuple[str, float], ...]  # sli -> bad events seen by canaries on this target within the window
+    history: tuple[tuple[str, float], ...] = ()  # sli -> seconds of history that the store has
+
+
+@dataclass(frozen=True)
+class LockView:
+    """The target lock. `mine` after it was acquired; `holder` names another Experiment that has it."""
+
+    mine: bool
+    holder: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that `decide` may know. `answers` holds what was asked in earlier rounds of the same pass."""
+
+    now: float
+    experiment: ExperimentRecord
+    trials: tuple[Trial, ...]
+    target: Target | TargetMissing | None
+    surroundings: Surroundings | None
+    arms: tuple[ArmView, ...]
+    lock: LockView
+    leader: str
+    namespace_paused: str = ""  # the value of the kill switch on the Namespace, "" when absent
+    operator_paused: str = ""  # ... on the operator's own Deployment
+    orphan_trial_uids: frozenset[str] = frozenset()
+    answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def probes(self) -> tuple[SliProbe, ...] | None:
+        answer: tuple[SliProbe, ...] | None = self.answers.get(AskProbes())
+        return answer
+
+    def budgets(self) -> BudgetReadings | None:
+        answer: BudgetReadings | None = self.answers.get(AskBudgets())
+        return answer
+
+    def readings(self, ask: AskMeasurements) -> TrialReadings | None:
+        answer: TrialReadings | None = self.answers.get(ask)
+        return answer
+
+    def proposal(self, study: Study) -> Proposal | None:
+        answer: Proposal | None = self.answers.get(AskProposal(study))
+        return answer
+
+    def recommended(self, study: Study) -> Recommended | None:
+        answer: Recommended | None = self.answers.get(AskRecommendation(study))
+        return answer
+
+    def arm(self, trial: Trial, arm: Arm) -> ArmView | None:
+        return next((a for a in self.arms if a.trial_uid == trial.uid and a.arm is arm), None)
+
+    def arms_of(self, trial: Trial) -> tuple[ArmView, ...]:
+        return tuple(a for a in self.arms if a.trial_uid == trial.uid)
+
+    @property
+    def live(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.live)
