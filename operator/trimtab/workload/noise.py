@@ -1,0 +1,66 @@
+"""Seeded randomness that is a function of time and name, not of how often it was asked.
+
+A generator's state would make the value at 12:00 depend on the values asked before; here noise at t is computed from
+hashes, so any process, restarted or not, sees the same node speeds and the same load at the same instant.
+
+Source of the hash: S. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators" (2014), SplitMix64.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+FloatArray = NDArray[np.float64]
+UintArray = NDArray[np.uint64]
+
+_MASK: Final = (1 << 64) - 1
+
+
+def _mix(value: UintArray) -> UintArray:
+    """SplitMix64's finalizer, element by element."""
+    z = value + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def uniform(seed: int, key: str, index: ArrayLike) -> FloatArray:
+    """Independent uniforms in (0, 1), one per integer index; shape of `index`."""
+    start = (seed * 0x2545F4914F6CDD1D + zlib.crc32(key.encode()) * 0x9E3779B97F4A7C15) & _MASK
+    at = np.atleast_1d(np.asarray(index, dtype=np.int64)).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        bits = _mix(_mix(at * np.uint64(0xD1342543DE82EF95) + np.uint64(start)))
+    return np.asarray(((bits >> np.uint64(11)).astype(float) + 0.5) / 2.0**53)
+
+
+def gaussian(seed: int, key: str, index: ArrayLike = 0) -> FloatArray:
+    """Independent standard normals, one per integer index; shape (m,)."""
+    return np.asarray(ndtri(uniform(seed, key, index)))
+
+
+def smooth(seed: int, key: str, t: ArrayLike, interval_s: float) -> FloatArray:
+    """Stationary standard normal noise that forgets its value after about `interval_s`; shape (m,).
+
+    Neighbouring independent normals are blended with weights cos and sin, whose squares sum to 1, so the variance
+    is 1 at every instant.
+    """
+    at = np.atleast_1d(np.asarray(t, dtype=float)) / interval_s
+    slot = np.floor(at).astype(np.int64)
+    turn = 0.5 * math.pi * (at - slot)
+    return np.asarray(np.cos(turn) * gaussian(seed, key, slot) + np.sin(turn) * gaussian(seed, key, slot + 1))
+
+
+def factor(seed: int, key: str, percent: float) -> float:
+    """A lognormal factor around 1 that belongs to a name (a node, a pod) for ever."""
+    return math.exp(percent / 100.0 * float(gaussian(seed, key)[0])) if percent else 1.0
+
+
+def drift(seed: int, key: str, percent: float, interval_s: float, t: float) -> float:
+    """A lognormal factor around 1 that wanders slowly."""
+    return math.exp(percent / 100.0 * float(smooth(seed, key, t, interval_s)[0])) if percent else 1.0

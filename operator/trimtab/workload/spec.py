@@ -1,0 +1,246 @@
+"""The workload file: what a service is, with explicit units.
+
+One file describes one service: the load it is offered, what a request costs, how memory behaves, and the SLO by which
+the noise-free truth is judged. It is read by the workload program that plays its pods, by simulations and by
+benchmarks, so all of them speak of the same service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from .units import Bytes, Cores, Seconds
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Label = Annotated[str, Field(min_length=1, max_length=253)]
+
+
+class WorkloadError(ValueError):
+    """A workload file that cannot be used; the message is one line with the file, the field and the remedy."""
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class TargetSpec(_Spec):
+    """Which pods play this workload: those that the Service selects."""
+
+    deployment: Label
+    """Name of the production Deployment (used to name the pods of the backfilled past)."""
+    service: Label
+    """Name of the Service whose ready endpoints share the load."""
+    container: Label
+    selector: dict[str, str] = Field(min_length=1)
+    """Labels that the Service selects on; arms carry them too."""
+
+
+class FlashCrowd(_Spec):
+    """A sudden rise of load at a fixed time of each day; UTC."""
+
+    at_hour: Annotated[float, Field(ge=0, lt=24)]
+    factor: Annotated[float, Field(gt=0, le=100)]
+    ramp: Seconds
+    duration: Seconds
+
+
+class RandomCrowds(_Spec):
+    """Flash crowds at random times: on average `per_day`, each up to `factor` times the load."""
+
+    per_day: Annotated[float, Field(ge=0, le=24)]
+    factor: Annotated[float, Field(ge=1, le=100)]
+    ramp: Seconds
+    duration: Seconds
+
+
+class LoadSpec(_Spec):
+    """Requests per second offered to the whole service."""
+
+    requests_per_second: Annotated[float, Field(gt=0, le=1e7)]
+    """Mean over a day."""
+    peak_hour: Annotated[float, Field(ge=0, lt=24)] = 14.0
+    daily_swing_percent: Annotated[float, Field(ge=0, le=95)] = 0.0
+    """The load swings by this much above and below its mean over a day."""
+    weekend_percent: Annotated[float, Field(gt=0, le=200)] = 100.0
+    """Load on Saturday and Sunday as a percentage of a weekday's."""
+    noise_percent: Annotated[float, Field(ge=0, le=50)] = 0.0
+    """Standard deviation of the slow random variation."""
+    noise_interval: Seconds = 60.0
+    """Time after which the variation has mostly been forgotten."""
+    flash_crowds: tuple[FlashCrowd, ...] = ()
+    random_crowds: RandomCrowds | None = None
+
+
+class DependencySpec(_Spec):
+    """Time of a request spent waiting for others (databases, other services), using no CPU."""
+
+    mean: Seconds
+    cv: Annotated[float, Field(gt=0, le=5)] = 0.6
+    distribution: Literal["Lognormal", "Exponential"] = "Lognormal"
+
+
+class RequestSpec(_Spec):
+    """What one request costs and how the pod takes it in."""
+
+    cpu: Seconds
+    """Mean CPU time."""
+    cpu_cv: Annotated[float, Field(gt=0, le=5)] = 0.8
+    burstiness: Annotated[float, Field(ge=1, le=100)] = 1.0
+    """Variance / mean of arrivals per 100 ms: 1 is Poisson, more means that requests come in batches."""
+    dependency: DependencySpec
+    concurrency: Annotated[int, Field(ge=1, le=4096)]
+    """Requests a pod works on at once (worker threads)."""
+    queue: Annotated[int, Field(ge=1, le=4096)]
+    """Requests that may wait in the pod; more are not answered."""
+    timeout: Seconds
+    error_percent: Percent = 0.0
+    """Base ratio of failed requests, whatever the resources."""
+    error_dispersion: Annotated[float, Field(ge=1, le=50)] = 1.0
+    """Variance / mean of error counts: above 1 errors come in clusters."""
+
+
+class CpuSpec(_Spec):
+    """CPU use that does not depend on requests, and the node's part in it."""
+
+    background: Cores = 0.0
+    contended_percent: Percent = 0.0
+    """Part of the time when the node is full and a pod gets no more than its CPU request."""
+    node_cores: Cores = 64.0
+
+
+class MemorySpec(_Spec):
+    """Memory of a pod with a tracing garbage collector."""
+
+    runtime: Bytes
+    """Code, stacks and buffers: not on the collected heap."""
+    live_set: Bytes
+    per_request: Bytes = 0.0
+    """Live memory of one request in flight."""
+    allocated_per_request: Bytes = 0.0
+    gc_percent: Annotated[float, Field(gt=0, le=1000)] = 100.0
+    """Headroom over the live set that the collector takes when there is no limit (GOGC)."""
+    usable_percent: Annotated[float, Field(gt=0, le=100)] = 90.0
+    """Part of the limit that the runtime plans to use (GOMEMLIMIT, MaxRAMPercentage)."""
+    trace_per_gib: Seconds = 0.0
+    """CPU time to trace 1 GiB of live set."""
+    pause_per_gib: Seconds = 0.0
+    """Stop-the-world pause per 1 GiB of live set."""
+    spike_percent: Annotated[float, Field(gt=0, le=50)] = 5.0
+    """Standard deviation of the memory need."""
+    spike_interval: Seconds = 60.0
+    """Mean time between spikes of memory."""
+
+
+class StartupSpec(_Spec):
+    """Cold start of a pod."""
+
+    base: Seconds = 1.0
+    """Time that no CPU makes shorter (image, mounts, connections)."""
+    cpu: Seconds = 0.0
+    """CPU work before the pod is ready, done under its CPU limit."""
+    cold_percent: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How much more CPU the first requests take (empty caches, code not yet compiled)."""
+    cold_for: Seconds = 30.0
+    """Time constant with which that fades."""
+    shutdown: Seconds = 0.5
+
+
+class NoiseSpec(_Spec):
+    """Differences between nodes and pods that no setting explains."""
+
+    node_percent: Annotated[float, Field(ge=0, le=30)] = 0.0
+    """Standard deviation of a node's speed."""
+    pod_percent: Annotated[float, Field(ge=0, le=30)] = 0.0
+    drift_percent: Annotated[float, Field(ge=0, le=30)] = 0.0
+    """Standard deviation of the slow drift of the dependencies' time, common to all pods."""
+    drift_interval: Seconds = 600.0
+
+
+class SloSpec(_Spec):
+    """What the service promises; the noise-free truth is judged by it."""
+
+    latency_threshold: Seconds
+    max_slow_percent: Percent
+    max_error_percent: Percent
+
+
+class WorkloadSpec(_Spec):
+    """One service."""
+
+    name: Label
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    target: TargetSpec
+    load: LoadSpec
+    request: RequestSpec
+    cpu: CpuSpec = CpuSpec()
+    memory: MemorySpec
+    startup: StartupSpec = StartupSpec()
+    noise: NoiseSpec = NoiseSpec()
+    slo: SloSpec
+    buckets: tuple[Seconds, ...] = Field(min_length=2, max_length=40)
+    """Upper bounds of the latency histogram, without +Inf."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the whole workload: names a version of it in results, and makes it a cheap cache key."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(b <= a for a, b in zip(self.buckets, self.buckets[1:], strict=False)):
+            raise ValueError("buckets: bounds must increase; sort them and remove duplicates")
+        if self.slo.latency_threshold not in self.buckets:
+            near = sorted(self.buckets, key=lambda b: abs(b - self.slo.latency_threshold))[:2]
+            bounds = " or ".join(f"{b:g}s" for b in sorted(near))
+            raise ValueError(f"slo.latencyThreshold: is no bucket bound, so it cannot be counted; use {bounds}")
+        if self.request.timeout <= self.buckets[-1]:
+            raise ValueError(f"request.timeout: must be longer than the last bucket, {self.buckets[-1]:g}s")
+        return self
+
+
+def parse_workload(text: str, source: str = "workload") -> WorkloadSpec:
+    """A workload from YAML text; WorkloadError names `source`, the field and the remedy."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise WorkloadError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise WorkloadError(f"{source}: must be a mapping with the fields name, target, load, request, memory, slo")
+    try:
+        return WorkloadSpec.model_validate(document)
+    except ValidationError as error:
+        raise WorkloadError(f"{source}: {_one_line(error)}") from None
+
+
+def load_workload(path: str | Path) -> WorkloadSpec:
+    """Read a workload file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise WorkloadError(f"{path}: cannot be read ({reason}); give the path of a workload file") from None
+    return parse_workload(text, str(path))
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem of a ValidationError as `field: what is wrong; remedy`."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    if kind == "missing":
+        message = "is missing; add it"
+    elif kind == "extra_forbidden":
+        message = "is not a field of a workload; remove it or correct its spelling"
+    more = error.error_count() - 1
+    rest = f" (and {more} more)" if more else ""
+    return f"{field}: {message}{rest}" if field else f"{message}{rest}"
