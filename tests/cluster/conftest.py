@@ -1,0 +1,110 @@
+"""Fixtures of the tests against a real control plane and a real Prometheus.
+
+Each pytest process (so each worker of pytest-xdist) has one control plane; each test has a namespace of its own in it.
+The binaries are built before the first test and outside of any test's timeout. A failed build fails every test that
+needs it, with the reason and the remedy: nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from controlplane import (
+    ApiClient,
+    ApiError,
+    BuildError,
+    ControlPlane,
+    PlaneOptions,
+    PrometheusServer,
+    binaries,
+    wait_for,
+)
+from controlplane.tools import CONTROL_PLANE, MONITORING
+
+FIXTURES_WITH_BINARIES = {"controlplane", "prometheus_factory", "built"}
+BINARIES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
+FAILURE: pytest.StashKey[str] = pytest.StashKey()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the selected tests need; progress goes to the terminal, because a first build takes minutes."""
+    needed = any(FIXTURES_WITH_BINARIES & set(getattr(item, "fixturenames", ())) for item in session.items)
+    if not needed or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    uncaptured = capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext()
+    try:
+        with uncaptured:
+            session.config.stash[BINARIES] = binaries([*CONTROL_PLANE, *MONITORING])
+    except BuildError as error:
+        session.config.stash[FAILURE] = str(error)
+
+
+@pytest.fixture(scope="session")
+def built(pytestconfig: pytest.Config) -> dict[str, Path]:
+    """The binaries by name."""
+    if FAILURE in pytestconfig.stash:
+        pytest.fail(f"no binaries for the control plane: {pytestconfig.stash[FAILURE]}", pytrace=False)
+    return pytestconfig.stash[BINARIES]
+
+
+@pytest.fixture(scope="session", name="controlplane")
+def controlplane_fixture(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The control plane of this process; its logs stay in pytest's temporary directory."""
+    options = PlaneOptions(hpa_sync_period=5.0, audit_log=True)
+    plane = ControlPlane(tmp_path_factory.mktemp("controlplane"), options, paths=built)
+    plane.start()
+    try:
+        yield plane
+    finally:
+        plane.stop(keep_logs=True)
+
+
+@pytest.fixture
+def admin(controlplane: ControlPlane) -> ApiClient:
+    """A client of the cluster administrator."""
+    return controlplane.client
+
+
+@pytest.fixture
+def namespace(admin: ApiClient) -> Iterator[str]:
+    """A namespace of this test alone, ready for pods.
+
+    It is deleted afterwards without waiting for its end: the next test has another one.
+    """
+    name = f"test-{secrets.token_hex(4)}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    wait_for(lambda: admin.find("v1", "ServiceAccount", "default", name), f"the service account of {name}")
+    yield name
+    with contextlib.suppress(ApiError):
+        admin.delete("v1", "Namespace", name)
+        # Without a kubelet, a scheduled pod would wait for its grace period for ever.
+        admin.delete_all("v1", "Pod", name, grace=0)
+
+
+class PrometheusFactory(Protocol):
+    """Starts a Prometheus; the arguments are those of `PrometheusServer` without the directory."""
+
+    def __call__(self, config: dict[str, Any], **options: Any) -> PrometheusServer: ...
+
+
+@pytest.fixture
+def prometheus_factory(built: dict[str, Path], tmp_path: Path) -> Iterator[PrometheusFactory]:
+    """Start Prometheus servers that end with the test; their logs stay in the test's temporary directory."""
+    started: list[PrometheusServer] = []
+
+    def start(config: dict[str, Any], **options: Any) -> PrometheusServer:
+        directory = tmp_path / f"prometheus-{len(started)}"
+        server = PrometheusServer(config, directory, path=built["prometheus"], **options)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.stop(keep_logs=True)
