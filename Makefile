@@ -1,0 +1,65 @@
+# Trimtab's one entry point. `make help` documents itself.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SEED ?= 1
+KEEP ?=
+ARGS ?=
+export PYTHONPATH := operator:hack
+
+.PHONY: help setup check lint generate verify test test-fast test-cluster demo bench build-controlplane clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything that development needs
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make setup PYTHON=python3.12")'
+	@echo "setup: installing into $(VENV) (about a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+check: setup lint test-fast ## Lint, types, layers, generated files, fast tests: under a minute, no network
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python hack/generate.py --check
+
+test-fast: setup
+	@mkdir -p build
+	@$(BIN)/python -m pytest -n 2 -q tests/unit tests/contract tests/simulation $(ARGS)
+
+generate: setup ## Write CRDs, reference docs and the chart's copies from the types
+	@$(BIN)/python hack/generate.py
+
+verify: setup ## Fail when a generated file differs from what the types say
+	@$(BIN)/python hack/generate.py --check
+
+build-controlplane: setup ## Build kube-apiserver, etcd, Prometheus, ... once into the user's cache
+	@$(BIN)/python -m controlplane build
+
+test: setup build-controlplane lint ## Everything: the fast tests, then the real control plane and Prometheus
+	@mkdir -p build
+	@$(BIN)/python -m pytest -n 2 --dist loadscope tests $(ARGS)
+
+test-cluster: setup build-controlplane ## Only the tests on the real control plane
+	@$(BIN)/python -m pytest -n 2 --dist loadscope tests/cluster $(ARGS)
+
+demo: setup build-controlplane ## Tune the example web service on a real control plane (SEED=n, KEEP=1)
+	@$(BIN)/python -m demo --seed $(SEED) $(if $(KEEP),--keep)
+
+bench: setup ## Print the benchmarks' figures
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+clean: ## Remove build outputs (the user's cache stays)
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
