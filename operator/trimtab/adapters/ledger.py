@@ -1,0 +1,120 @@
+"""The Ledger over any Cluster: Experiments' status and Trials, each write with the resourceVersion that was read.
+
+Nothing is cached: what was not read in this pass is not known. A status is written as its own subresource with no spec
+in the body, so that a write can never carry an old spec back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.api import convert
+from trimtab.domain.errors import AlreadyExists, Conflict
+from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT_UID
+from trimtab.domain.state import ExperimentState
+from trimtab.domain.trial import Trial
+from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
+
+
+class KubernetesLedger:
+    """Implements `trimtab.ports.Ledger`."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+
+    async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
+        """Read one Experiment."""
+        return convert.experiment_record(await self._cluster.get(EXPERIMENTS, namespace, name))
+
+    async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]:
+        """Read all Experiments of a namespace, or of the cluster."""
+        return tuple(convert.experiment_record(each) for each in await self._cluster.list(EXPERIMENTS, namespace))
+
+    async def trials(self, experiment: ExperimentRecord) -> tuple[Trial, ...]:
+        """The Trials of this very Experiment, by index; those of an earlier one of the same name are not its own."""
+        labels = f"{LABEL_EXPERIMENT_UID}={experiment.uid}"
+        stored = await self._cluster.list(TRIALS, experiment.namespace, labels=labels)
+        found = [convert.trial_record(each) for each in stored]
+        return tuple(sorted((t for t in found if t.experiment_uid == experiment.uid), key=lambda t: t.index))
+
+    async def trial(self, namespace: str, name: str) -> Trial:
+        """Read one Trial."""
+        return convert.trial_record(await self._cluster.get(TRIALS, namespace, name))
+
+    async def create_trial(self, experiment: ExperimentRecord, new: NewTrial) -> Trial:
+        """The write-ahead of everything that a trial does.
+
+        Raises:
+            AlreadyExists: another Trial has this name: of another Experiment's uid, or with other content.
+        """
+        body = convert.trial_manifest(experiment, new)
+        name = str(body["metadata"]["name"])
+        try:
+            return convert.trial_record(await self._cluster.create(TRIALS, experiment.namespace, body))
+        except AlreadyExists:
+            stored = convert.trial_record(await self._cluster.get(TRIALS, experiment.namespace, name))
+        if not _same(stored, experiment, new):
+            raise AlreadyExists(409, f"Trial {experiment.namespace}/{name} exists with another content")
+        return stored
+
+    async def write_trial(self, trial: Trial) -> Trial:
+        """Write a Trial's status."""
+        body = _status_body(TRIALS, trial.namespace, trial.name, trial.uid, trial.resource_version)
+        body["status"] = convert.trial_status(trial)
+        stored = await self._cluster.replace(TRIALS, trial.namespace, trial.name, body, subresource="status")
+        return convert.trial_record(stored)
+
+    async def finalize_trial(self, trial: Trial, present: bool) -> Trial:
+        """Add or remove our finalizer on a Trial."""
+        stored = await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, present)
+        return convert.trial_record(stored)
+
+    async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
+        """Write an Experiment's status."""
+        name, namespace = experiment.name, experiment.namespace
+        body = _status_body(EXPERIMENTS, namespace, name, experiment.uid, experiment.resource_version)
+        body["status"] = convert.experiment_status(experiment, state)
+        stored = await self._cluster.replace(EXPERIMENTS, namespace, name, body, subresource="status")
+        return convert.experiment_record(stored)
+
+    async def finalize_experiment(self, experiment: ExperimentRecord, present: bool) -> ExperimentRecord:
+        """Add or remove our finalizer on an Experiment."""
+        name, namespace = experiment.name, experiment.namespace
+        stored = await self._finalize(EXPERIMENTS, namespace, name, experiment.resource_version, present)
+        return convert.experiment_record(stored)
+
+    async def _finalize(self, kind: Kind, namespace: str, name: str, version: str, present: bool) -> Manifest:
+        """Read the whole object, since a PUT replaces it whole, and write it back with the finalizers changed."""
+        current = await self._cluster.get(kind, namespace, name)
+        metadata: dict[str, Any] = dict(current["metadata"])
+        if metadata["resourceVersion"] != version:
+            raise Conflict(409, f"{kind.name} {namespace}/{name} was changed since it was read")
+        finalizers = list(metadata.get("finalizers") or ())
+        if (FINALIZER in finalizers) == present:
+            return current
+        metadata["finalizers"] = [f for f in finalizers if f != FINALIZER] + ([FINALIZER] if present else [])
+        return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
+
+
+def _same(stored: Trial, experiment: ExperimentRecord, new: NewTrial) -> bool:
+    """Is the stored Trial the one that we meant to create? Everything that was decided must be equal."""
+    return (
+        stored.experiment_uid == experiment.uid
+        and stored.index == new.index
+        and stored.spec_digest == new.spec_digest
+        and stored.suggestion.assignment == new.suggestion.assignment
+        and stored.suggestion.purpose == new.suggestion.purpose
+        and stored.suggestion.seed == new.suggestion.seed
+        and stored.suggestion.model_digest == new.suggestion.model_digest
+    )
+
+
+def _status_body(kind: Kind, namespace: str, name: str, uid: str, version: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": version}
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+
+
+__all__ = ["KubernetesLedger"]

@@ -1,0 +1,233 @@
+"""Kubernetes Events: what happened to an Experiment, with the values and the thresholds that decided it.
+
+Events are for people and may get lost; the ledger never depends on them. So recording never blocks and never fails: it
+queues, a task of its own posts. The same text again within ten minutes becomes one Event with a count, and one object
+cannot flood the server. Only create and update rights are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trimtab.domain.errors import AlreadyExists, ApiError, NotFound
+from trimtab.domain.kinds import EVENTS, EXPERIMENTS, TRIALS, Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.trial import Trial
+from trimtab.ports import Clock, Cluster, ExperimentRecord
+from trimtab.runtime.lease import micro_time
+
+SERIES_SECONDS = 600.0
+REFRESH_SECONDS = 30.0
+QUEUE_LENGTH = 1000
+REMEMBERED = 2000
+BURST = 25.0
+REFILL_PER_SECOND = 1 / 6
+NOTE_BYTES = 1024
+
+
+class EventType(StrEnum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The object that an Event is about."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+
+
+@dataclass
+class _Series:
+    """One Event in the cluster and how often it happened."""
+
+    name: str
+    first: float
+    posted: float
+    last: float
+    count: int = 1
+    stored: dict[str, Any] | None = None
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    at: float
+
+
+@dataclass(frozen=True)
+class _Entry:
+    subject: Subject
+    type: EventType
+    reason: str
+    note: str
+    action: str
+    related: Subject | None
+    at: float
+    moment: float = field(compare=False)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.subject.uid, self.type, self.reason, self.note, self.action)
+
+
+class EventRecorder:
+    """Record from anywhere; run `run` as one task, and `flush` before the process ends."""
+
+    def __init__(
+        self, cluster: Cluster, clock: Clock, *, instance: str, controller: str = "trimtab.dev/operator"
+    ) -> None:
+        self._cluster, self._clock = cluster, clock
+        self._controller, self._instance = controller, instance[:128]
+        self._queue: deque[_Entry] = deque(maxlen=QUEUE_LENGTH)
+        self._filled = asyncio.Event()
+        self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self.dropped = 0
+
+    async def emit(
+        self, experiment: ExperimentRecord, severity: str, reason: str, message: str, trial: Trial | None = None
+    ) -> None:
+        """Tell something about an Experiment, and the Trial that it is about; only queues."""
+        subject = Subject(
+            EXPERIMENTS, experiment.namespace, experiment.name, experiment.uid, experiment.resource_version
+        )
+        related = None
+        if trial is not None:
+            related = Subject(TRIALS, trial.namespace, trial.name, trial.uid, trial.resource_version)
+        self.record(subject, EventType(severity), reason, message, related=related)
+
+    def record(
+        self,
+        subject: Subject,
+        kind: EventType,
+        reason: str,
+        note: str,
+        *,
+        action: str = "Reconcile",
+        related: Subject | None = None,
+    ) -> None:
+        """Queue one Event."""
+        now = self._clock.monotonic()
+        entry = _Entry(subject, kind, reason[:128], _cut(note), action[:128], related, self._clock.now(), now)
+        if not self._allowed(subject.uid, now):
+            self.dropped += 1
+            return
+        if len(self._queue) == self._queue.maxlen:
+            self.dropped += 1
+        self._queue.append(entry)
+        self._filled.set()
+
+    async def run(self, on_error: Callable[[ApiError], None] | None = None) -> None:
+        """Post what is queued until cancelled."""
+        while True:
+            await self._filled.wait()
+            await self.flush(on_error)
+
+    async def flush(self, on_error: Callable[[ApiError], None] | None = None) -> None:
+        """Post what is queued now."""
+        self._filled.clear()
+        while self._queue:
+            entry = self._queue.popleft()
+            try:
+                await self._post(entry)
+            except ApiError as error:
+                self.dropped += 1
+                if on_error is not None:
+                    on_error(error)
+
+    def _allowed(self, uid: str, now: float) -> bool:
+        bucket = self._buckets.setdefault(uid, _Bucket(BURST, now))
+        self._buckets.move_to_end(uid)
+        if len(self._buckets) > REMEMBERED:
+            self._buckets.popitem(last=False)
+        bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) * REFILL_PER_SECOND)
+        bucket.at = now
+        if bucket.tokens < 1.0:
+            return False
+        bucket.tokens -= 1.0
+        return True
+
+    async def _post(self, entry: _Entry) -> None:
+        series = self._series.get(entry.identity)
+        if series is not None and entry.moment - series.last <= SERIES_SECONDS:
+            series.count += 1
+            series.last = entry.moment
+            if entry.moment - series.posted >= REFRESH_SECONDS or series.count == 2:
+                await self._update(entry, series)
+            return
+        series = _Series(_event_name(entry), entry.moment, entry.moment, entry.moment)
+        self._series[entry.identity] = series
+        self._series.move_to_end(entry.identity)
+        if len(self._series) > REMEMBERED:
+            self._series.popitem(last=False)
+        try:
+            series.stored = dict(await self._cluster.create(EVENTS, entry.subject.namespace, self._body(entry, series)))
+        except AlreadyExists:
+            series.stored = dict(await self._cluster.get(EVENTS, entry.subject.namespace, series.name))
+
+    async def _update(self, entry: _Entry, series: _Series) -> None:
+        series.posted = entry.moment
+        if series.stored is None:
+            return
+        counted = {"count": series.count, "lastObservedTime": micro_time(entry.at)}
+        body: Manifest = series.stored | {"series": counted}
+        try:
+            series.stored = dict(await self._cluster.replace(EVENTS, entry.subject.namespace, series.name, body))
+        except NotFound:  # Events expire after an hour
+            del self._series[entry.identity]
+            await self._post(entry)
+
+    def _body(self, entry: _Entry, series: _Series) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.name,
+            "metadata": {"name": series.name, "namespace": entry.subject.namespace},
+            "eventTime": micro_time(entry.at),
+            "reportingController": self._controller,
+            "reportingInstance": self._instance,
+            "action": entry.action,
+            "reason": entry.reason,
+            "type": entry.type.value,
+            "note": entry.note,
+            "regarding": _reference(entry.subject),
+        }
+        if entry.related is not None:
+            body["related"] = _reference(entry.related)
+        return body
+
+
+def _reference(subject: Subject) -> Mapping[str, str]:
+    reference = {
+        "apiVersion": subject.kind.api_version,
+        "kind": subject.kind.name,
+        "namespace": subject.namespace,
+        "name": subject.name,
+        "uid": subject.uid,
+    }
+    return reference | ({"resourceVersion": subject.resource_version} if subject.resource_version else {})
+
+
+def _event_name(entry: _Entry) -> str:
+    """Unique by content and time, so that a repeated POST is found out."""
+    digest = hashlib.sha256("\0".join((*entry.identity, f"{entry.at:.6f}")).encode()).hexdigest()[:16]
+    return f"{entry.subject.name[:200].rstrip('-.')}.{digest}"
+
+
+def _cut(note: str) -> str:
+    """At most 1024 bytes, as the server demands."""
+    raw = note.encode()
+    return note if len(raw) <= NOTE_BYTES else raw[: NOTE_BYTES - 3].decode(errors="ignore") + "…"
+
+
+__all__ = ["EventRecorder", "EventType", "Subject"]

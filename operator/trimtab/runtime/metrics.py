@@ -1,0 +1,217 @@
+"""The operator's own metrics, in a registry of their own: no module state, and no series outlives its Experiment.
+
+Labels are namespace and experiment, never a trial's id: a year of trials must not grow Prometheus. Process-wide series
+(`trimtab_leader`, ages, queue depth, API requests) are read when they are scraped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from trimtab.domain.state import ExperimentPhase, ExperimentState
+from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
+from trimtab.ports import ExperimentRecord
+
+OWNER = ("namespace", "experiment")
+PHASE_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700, 5400)
+FAST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROLLBACK_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120)
+
+
+class Metrics:
+    """All series. Counters and gauges of an Experiment take its namespace and name first."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._owned: list[Any] = []
+        self._phases: dict[str, TrialPhase] = {}
+        self._experiments()
+        self._safety()
+        self._optimizer()
+        self._process()
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)
+
+    def forget(self, namespace: str, experiment: str) -> None:
+        """Remove every series of an Experiment that is gone."""
+        for metric in self._owned:
+            for labels in [labels for labels in list(metric._metrics) if labels[:2] == (namespace, experiment)]:
+                metric.remove(*labels)
+
+    def keep_only(self, experiments: Sequence[tuple[str, str]]) -> None:
+        """Remove the series of all Experiments but these, after a list of all of them: also those whose deletion
+        nobody saw."""
+        wanted = set(experiments)
+        seen = {labels[:2] for metric in self._owned for labels in list(metric._metrics)}
+        for namespace, experiment in seen - wanted:
+            self.forget(namespace, experiment)
+
+    def set_phase(self, namespace: str, experiment: str, phase: ExperimentPhase) -> None:
+        """1 for the phase that the Experiment is in, 0 for the others, so that a change is seen."""
+        for each in ExperimentPhase:
+            self.experiment_info.labels(namespace, experiment, each.value).set(1.0 if each is phase else 0.0)
+
+    def observe_state(self, experiment: ExperimentRecord, state: ExperimentState) -> None:
+        """Take over what an Experiment's status says."""
+        owner = (experiment.namespace, experiment.name)
+        self.set_phase(*owner, state.phase)
+        if state.saving is not None:
+            self.improvement_ratio.labels(*owner).set(state.saving)
+            finished = sum(count for _, count in state.counts)
+            if finished:
+                self.improvement_per_trial.labels(*owner).set(state.saving / finished)
+        for budget in state.budgets:
+            if budget.remaining is not None:
+                self.budget_remaining_ratio.labels(*owner, budget.name).set(budget.remaining)
+            self.budget_spent_ratio.labels(*owner, budget.name).set(budget.spent_share)
+        if state.diagnostics is not None and state.diagnostics.coverage is not None:
+            self.calibration_coverage.labels(*owner).set(state.diagnostics.coverage)
+        if state.started is not None and state.finished is not None:
+            self.time_to_convergence_seconds.labels(*owner).set(state.finished - state.started)
+
+    def observe_trial(self, trial: Trial) -> None:
+        """Count a Trial's move to another phase, when its status was written."""
+        before = self._phases.get(trial.uid, TrialPhase.PENDING)
+        if trial.phase is before:
+            return
+        owner = (trial.namespace, trial.experiment_name)
+        self._phases[trial.uid] = trial.phase
+        if before is TrialPhase.PENDING:
+            self._suggested(owner, trial)
+        spent = _seconds_in(before, trial.times)
+        if spent is not None:
+            self.trial_phase_seconds.labels(*owner, before.value).observe(spent)
+        if trial.phase.terminal:
+            self._ended(owner, trial)
+            del self._phases[trial.uid]
+
+    def _suggested(self, owner: tuple[str, str], trial: Trial) -> None:
+        self.fit_seconds.labels(*owner).observe(trial.suggestion.fit_seconds)
+        self.acquisition_seconds.labels(*owner).observe(trial.suggestion.search_seconds)
+        if trial.suggestion.acquisition is not None:
+            self.acquisition_value.labels(*owner).set(trial.suggestion.acquisition)
+
+    def _ended(self, owner: tuple[str, str], trial: Trial) -> None:
+        reason = trial.outcome.reason if trial.outcome is not None else ""
+        self.trials.labels(*owner, trial.phase.value, reason).inc()
+        if trial.phase is TrialPhase.INFEASIBLE:
+            self.safety_violations.labels(*owner, reason).inc()
+        if trial.withdraw_seconds is not None:
+            self.rollbacks.labels(*owner, reason).inc()
+            self.rollback_seconds.labels(*owner).observe(trial.withdraw_seconds)
+        for spent in trial.spent:
+            self.canary_requests.labels(*owner, spent.sli).inc(max(0.0, spent.total))
+
+    def api_request(self, verb: str, code: str) -> None:
+        """Count one request to the API server."""
+        self.api_requests.labels(verb, code).inc()
+
+    def watch_process(
+        self,
+        *,
+        leading: Callable[[], bool],
+        queue_depth: Callable[[], int],
+        safety_tick_age: Callable[[], float],
+        watch_age: Callable[[], float],
+    ) -> None:
+        """Where the process-wide gauges are read from when they are scraped."""
+        self.leader.set_function(lambda: 1.0 if leading() else 0.0)
+        self.workqueue_depth.set_function(lambda: float(queue_depth()))
+        self.safety_tick_age.set_function(safety_tick_age)
+        self.watch_age.set_function(watch_age)
+
+    def _experiments(self) -> None:
+        self.experiment_info = self._gauge("experiment_info", "1 for the Experiment's current phase", "phase")
+        self.trials = self._counter("trials", "Trials that ended, by terminal phase and reason", "verdict", "reason")
+        self.trial_phase_seconds = self._histogram("trial_phase_seconds", "Time in a phase", PHASE_BUCKETS, "phase")
+        self.best_objective = self._gauge("best_objective", "Objective of the incumbent ($ per hour for cost)")
+        self.improvement_ratio = self._gauge("improvement_ratio", "Improvement of the incumbent over the baseline")
+        self.improvement_per_trial = self._gauge("improvement_per_trial", "Improvement ratio per finished Trial")
+        self.cost_per_improvement = self._gauge(
+            "cost_per_improvement", "$ spent on Trials per percent of improvement; absent until there is any"
+        )
+        self.time_to_convergence_seconds = self._gauge("time_to_convergence_seconds", "From start to convergence")
+        self.parallel_efficiency = self._gauge("parallel_efficiency", "Trial time over wall time and parallelism")
+
+    def _safety(self) -> None:
+        self.safety_violations = self._counter("safety_violations", "Trials whose canary broke a bound", "reason")
+        self.budget_remaining_ratio = self._gauge("budget_remaining_ratio", "Service's error budget left", "budget")
+        self.budget_spent_ratio = self._gauge(
+            "budget_spent_ratio", "Share of the error budget that the Experiment's arms spent", "budget"
+        )
+        self.slo_evalue = self._gauge("slo_evalue", "E-value of the running sequential test", "sli")
+        self.canary_requests = self._counter("canary_requests", "Requests that canaries served", "sli")
+        self.rollbacks = self._counter("rollbacks", "Canaries withdrawn", "reason")
+        self.rollback_seconds = self._histogram(
+            "rollback_seconds", "From the decision to no ready canary endpoint", ROLLBACK_BUCKETS
+        )
+        self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
+        self.safety_tick_lateness = self._process_histogram(
+            "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS
+        )
+        self.safety_tick_age = self._process_gauge("safety_tick_age_seconds", "Since the last complete safety tick")
+
+    def _optimizer(self) -> None:
+        self.proposal_diversity = self._gauge("proposal_diversity", "Mean distance of suggestions, unit cube")
+        self.calibration_coverage = self._gauge(
+            "calibration_coverage", "Leave-one-out coverage of the model's 95 % intervals"
+        )
+        self.acquisition_value = self._gauge("acquisition_value", "Acquisition value of the last suggestion")
+        self.acquisition_seconds = self._histogram("acquisition_seconds", "Search of one suggestion", FAST_BUCKETS)
+        self.fit_seconds = self._histogram("fit_seconds", "Fit of the model for one suggestion", FAST_BUCKETS)
+
+    def _process(self) -> None:
+        self.leader = self._process_gauge("leader", "1 while this process leads")
+        self.watch_age = self._process_gauge("watch_age_seconds", "Since the watch was last known to miss nothing")
+        self.workqueue_depth = self._process_gauge("workqueue_depth", "Experiments that wait for a worker")
+        self.reconcile_seconds = self._process_histogram("reconcile_seconds", "One pass", FAST_BUCKETS)
+        self.reconcile_errors = Counter(
+            "trimtab_reconcile_errors", "Passes that raised, by error", ("error",), registry=self.registry
+        )
+        self.api_requests = Counter(
+            "trimtab_api_requests", "Requests to the API server; code 0: no answer", ("verb", "code"),
+            registry=self.registry,
+        )  # fmt: skip
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        metric = Gauge(f"trimtab_{name}", text, (*OWNER, *labels), registry=self.registry)
+        self._owned.append(metric)
+        return metric
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        metric = Counter(f"trimtab_{name}", text, (*OWNER, *labels), registry=self.registry)
+        self._owned.append(metric)
+        return metric
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        metric = Histogram(f"trimtab_{name}", text, (*OWNER, *labels), buckets=buckets, registry=self.registry)
+        self._owned.append(metric)
+        return metric
+
+    def _process_gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"trimtab_{name}", text, registry=self.registry)
+
+    def _process_histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"trimtab_{name}", text, buckets=buckets, registry=self.registry)
+
+
+def _seconds_in(phase: TrialPhase, times: PhaseTimes) -> float | None:
+    """How long the trial was in this phase: until the next moment that is known."""
+    moments = {
+        TrialPhase.PENDING: times.created,
+        TrialPhase.DEPLOYING: times.deploying,
+        TrialPhase.WARMING_UP: times.warming_up,
+        TrialPhase.MEASURING: times.measuring,
+        TrialPhase.DRAINING: times.draining,
+    }
+    start = moments.get(phase)
+    later = [t for t in (*moments.values(), times.finished) if t is not None and start is not None and t > start]
+    return None if start is None or not later else min(later) - start
+
+
+__all__ = ["Metrics"]

@@ -1,0 +1,417 @@
+"""A Cluster in memory with the API server's semantics, for simulation and for tests.
+
+It passes the contract suite that the real adapter passes on the real control plane; where they differ, this one is
+wrong. It stores objects and nothing else happens by itself: what Deployments or kubelets do comes from programs that
+`subscribe`. Faults come in through `before_effect` (the request fails) and `after_effect` (it took effect, but the
+answer is lost).
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from trimtab.domain import kinds
+from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.ports import Clock
+from trimtab.simulate.selectors import parse_selector
+
+Obj = dict[str, Any]
+
+SERVED = frozenset(
+    value for value in vars(kinds).values() if isinstance(value, Kind) and value is not kinds.VERTICAL_POD_AUTOSCALERS
+)
+CLUSTER_SCOPED = frozenset({kinds.NAMESPACES})
+CUSTOM = frozenset({kinds.EXPERIMENTS, kinds.TRIALS})
+_WORKLOADS = {kinds.DEPLOYMENTS, kinds.STATEFUL_SETS, kinds.DAEMON_SETS, kinds.REPLICA_SETS}
+WITH_STATUS = CUSTOM | _WORKLOADS | {
+    kinds.PODS, kinds.SERVICES, kinds.NAMESPACES, kinds.RESOURCE_QUOTAS, kinds.POD_DISRUPTION_BUDGETS,
+    kinds.HORIZONTAL_POD_AUTOSCALERS,
+}  # fmt: skip
+WITH_GENERATION = CUSTOM | _WORKLOADS | {kinds.POD_DISRUPTION_BUDGETS, kinds.NETWORK_POLICIES}
+VERSION_REQUIRED = CUSTOM | {kinds.LEASES}
+# Set by the server alone, whatever a client sends.
+SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One write, as the hooks see it."""
+
+    verb: str  # create | replace | delete
+    kind: Kind
+    namespace: str | None
+    name: str
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb}:{self.kind.name}" + (f"/{self.subresource}" if self.subresource else "")
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One change: `type` is ADDED, MODIFIED or DELETED, and the object's state after it."""
+
+    type: str
+    kind: Kind
+    object: Manifest
+
+
+Hook = Callable[[Effect], Awaitable[None]]
+Admit = Callable[[Kind, str, Manifest, Manifest | None], None]
+"""Called with kind, verb, new and old object before a write is stored; raises Rejected to refuse it."""
+
+
+class InMemoryCluster:
+    """Implements `trimtab.ports.Cluster`. `seed` makes the uids."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        namespaces: Iterable[str] = ("default",),
+        served: Iterable[Kind] = SERVED,
+        version: str = "v1.36.3",
+    ) -> None:
+        self._clock = clock
+        self._random = random.Random(seed)
+        self._objects: dict[Kind, dict[tuple[str, str], Obj]] = {kind: {} for kind in served}
+        self._version_counter = 0
+        self._server_version = version
+        self._watchers: list[Callable[[WatchEvent], None]] = []
+        self.before_effect: Hook | None = None
+        self.after_effect: Hook | None = None
+        self.admit: Admit | None = None
+        for name in namespaces:
+            self._store(kinds.NAMESPACES, "", self._new(kinds.NAMESPACES, {"metadata": {"name": name}}))
+
+    def subscribe(self, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
+        """Tell `callback` each change from now on, in order; returns how to unsubscribe."""
+        self._watchers.append(callback)
+        return lambda: self._watchers.remove(callback)
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest:
+        """Read one object."""
+        found: Obj = copied(self._find(kind, namespace, name))
+        return found
+
+    async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[Manifest, ...]:
+        """All objects that match, by namespace and name."""
+        matches = parse_selector(labels)
+        found = sorted(self._table(kind).items())
+        return tuple(
+            copied(obj)
+            for (where, _), obj in found
+            if namespace in (None, where) and matches(obj["metadata"].get("labels") or {})
+        )
+
+    async def version(self) -> str:
+        """The server's version."""
+        return self._server_version
+
+    async def create(self, kind: Kind, namespace: str | None, body: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Store a new object under a new uid."""
+        name = _name(body)
+        effect = Effect("create", kind, namespace, name)
+        await self._before(effect, dry_run)
+        table, where = self._table(kind), self._scope(kind, namespace)
+        self._check_new(kind, where, body)
+        if (where, name) in table:
+            raise AlreadyExists(409, f'{_resource(kind)} "{name}" already exists')
+        obj = self._new(kind, body)
+        if where:
+            obj["metadata"]["namespace"] = where
+        if self.admit is not None:
+            self.admit(kind, "create", obj, None)
+        if not dry_run:
+            self._store(kind, where, obj)
+        await self._after(effect, dry_run)
+        result: Obj = copied(obj)
+        return result
+
+    async def create_subresource(
+        self, kind: Kind, namespace: str, name: str, subresource: str, body: Manifest
+    ) -> Manifest:
+        """Only the eviction of pods."""
+        del body
+        if (kind, subresource) != (kinds.PODS, "eviction"):
+            raise NotFound(404, "the server could not find the requested resource")
+        effect = Effect("create", kind, namespace, name, subresource)
+        await self._before(effect)
+        self._find(kind, namespace, name)
+        self._begin_delete(kind, namespace, name, None)
+        await self._after(effect)
+        return {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+
+    async def replace(
+        self, kind: Kind, namespace: str | None, name: str, body: Manifest, *, subresource: str = ""
+    ) -> Manifest:
+        """Store another version of an object, or of its status alone."""
+        effect = Effect("replace", kind, namespace, name, subresource)
+        await self._before(effect)
+        where = self._scope(kind, namespace)
+        old = self._find(kind, namespace, name)
+        if subresource not in ("", "status") or (subresource and kind not in WITH_STATUS):
+            raise NotFound(404, "the server could not find the requested resource")
+        _check_preconditions(kind, old, body)
+        new = _merged_status(old, body) if subresource else _merged(kind, old, body)
+        if new != old:
+            _check_finalizers(kind, old, new)
+            if self.admit is not None:
+                self.admit(kind, "replace", new, old)
+            if kind in WITH_GENERATION and _intent(new) != _intent(old):
+                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+            if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
+                new["metadata"]["resourceVersion"] = self._next_version()
+                self._remove(kind, where, new)
+            else:
+                self._store(kind, where, new)
+        await self._after(effect)
+        result: Obj = copied(new)
+        return result
+
+    async def delete(
+        self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
+        """Remove an object, or mark it while finalizers or a kubelet hold it."""
+        effect = Effect("delete", kind, namespace, name)
+        await self._before(effect)
+        found = self._find(kind, namespace, name)["metadata"]["uid"]
+        if uid is not None and found != uid:
+            raise Conflict(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}")
+        if kind == kinds.NAMESPACES:
+            self._terminate_namespace(name)
+        else:
+            self._begin_delete(kind, namespace, name, grace_seconds)
+        await self._after(effect)
+
+    def _begin_delete(self, kind: Kind, namespace: str | None, name: str, grace: int | None) -> None:
+        where = self._scope(kind, namespace)
+        old = self._find(kind, namespace, name)
+        seconds = _grace(kind, old, grace)
+        held = bool(old["metadata"].get("finalizers")) or seconds > 0
+        new = copied(old)
+        if held:
+            before = old["metadata"].get("deletionGracePeriodSeconds")
+            if "deletionTimestamp" in old["metadata"] and (before is None or seconds >= before):
+                return
+            new["metadata"]["deletionTimestamp"] = self._timestamp(seconds)
+            new["metadata"]["deletionGracePeriodSeconds"] = seconds
+            if kind in WITH_GENERATION and "deletionTimestamp" not in old["metadata"]:
+                new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+            self._store(kind, where, new)
+        else:
+            new["metadata"]["resourceVersion"] = self._next_version()
+            self._remove(kind, where, new)
+
+    def _terminate_namespace(self, name: str) -> None:
+        """What the namespace controller does: delete everything in it, then the namespace itself."""
+        namespace = copied(self._find(kinds.NAMESPACES, None, name))
+        namespace["metadata"].setdefault("deletionTimestamp", self._timestamp(0))
+        namespace["status"] = {"phase": "Terminating"}
+        self._store(kinds.NAMESPACES, "", namespace)
+        for kind, table in self._objects.items():
+            for where, each in [key for key in table if key[0] == name]:
+                if (where, each) in table:  # the garbage collector may have been faster
+                    self._begin_delete(kind, where, each, 0)
+        self._finish_namespace(name)
+
+    def _finish_namespace(self, name: str) -> None:
+        namespace = self._objects[kinds.NAMESPACES].get(("", name))
+        if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
+            return
+        if not any(where == name for table in self._objects.values() for where, _ in table):
+            self._remove(kinds.NAMESPACES, "", copied(namespace))
+
+    def _collect(self) -> None:
+        """The garbage collector: delete what has owners, none of which exists."""
+        alive = {obj["metadata"]["uid"] for table in self._objects.values() for obj in table.values()}
+        for kind, table in self._objects.items():
+            for where, name in list(table):
+                obj = table.get((where, name))
+                owners = obj["metadata"].get("ownerReferences") if obj is not None else None
+                if owners and not any(owner.get("uid") in alive for owner in owners):
+                    self._begin_delete(kind, where or None, name, None)
+
+    def _remove(self, kind: Kind, where: str, obj: Obj) -> None:
+        del self._objects[kind][where, obj["metadata"]["name"]]
+        self._tell(WatchEvent("DELETED", kind, obj))
+        self._collect()
+        if where:
+            self._finish_namespace(where)
+
+    def _store(self, kind: Kind, where: str, obj: Obj) -> None:
+        key = (where, obj["metadata"]["name"])
+        known = key in self._objects[kind]
+        obj["metadata"]["resourceVersion"] = self._next_version()
+        self._objects[kind][key] = copied(obj)
+        self._tell(WatchEvent("MODIFIED" if known else "ADDED", kind, obj))
+
+    def _tell(self, event: WatchEvent) -> None:
+        for watcher in tuple(self._watchers):
+            watcher(WatchEvent(event.type, event.kind, copied(event.object)))
+
+    def _new(self, kind: Kind, body: Manifest) -> Obj:
+        obj: Obj = copied(body)
+        obj["apiVersion"], obj["kind"] = kind.api_version, kind.name
+        if kind in WITH_STATUS:
+            obj.pop("status", None)
+        if kind == kinds.NAMESPACES:
+            obj["status"] = {"phase": "Active"}
+        if kind == kinds.PODS:
+            obj["status"] = {"phase": "Pending"}
+        metadata = obj["metadata"]
+        for field in (*SERVER_OWNED, "managedFields"):
+            metadata.pop(field, None)
+        _drop_empty(metadata)
+        metadata["uid"] = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        metadata["creationTimestamp"] = self._timestamp(0)
+        if kind in WITH_GENERATION:
+            metadata["generation"] = 1
+        return obj
+
+    def _check_new(self, kind: Kind, where: str, body: Manifest) -> None:
+        metadata = body["metadata"]
+        if metadata.get("resourceVersion"):
+            raise Rejected(400, "resourceVersion should not be set on objects to be created")
+        if metadata.get("namespace") not in (None, "", where):
+            raise Rejected(400, "the namespace of the provided object does not match the namespace sent on the request")
+        if where:
+            namespace = self._find(kinds.NAMESPACES, None, where)
+            if "deletionTimestamp" in namespace["metadata"]:
+                text = f"unable to create new content in namespace {where} because it is being terminated"
+                raise Rejected(403, f'{_resource(kind)} "{metadata["name"]}" is forbidden: {text}')
+
+    def _find(self, kind: Kind, namespace: str | None, name: str) -> Obj:
+        found = self._table(kind).get((self._scope(kind, namespace), name))
+        if found is None:
+            raise NotFound(404, f'{_resource(kind)} "{name}" not found')
+        return found
+
+    def _table(self, kind: Kind) -> dict[tuple[str, str], Obj]:
+        if kind not in self._objects:
+            raise NotFound(404, "the server could not find the requested resource")
+        return self._objects[kind]
+
+    def _scope(self, kind: Kind, namespace: str | None) -> str:
+        if kind in CLUSTER_SCOPED:
+            return ""
+        if not namespace:
+            raise NotFound(404, "the server could not find the requested resource")
+        return namespace
+
+    def _next_version(self) -> str:
+        self._version_counter += 1
+        return str(self._version_counter)
+
+    def _timestamp(self, seconds: float) -> str:
+        return datetime.fromtimestamp(self._clock.now() + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def _before(self, effect: Effect, dry_run: bool = False) -> None:
+        if self.before_effect is not None and not dry_run:
+            await self.before_effect(effect)
+
+    async def _after(self, effect: Effect, dry_run: bool = False) -> None:
+        if self.after_effect is not None and not dry_run:
+            await self.after_effect(effect)
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of JSON data, several times faster than copy.deepcopy."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _name(body: Manifest) -> str:
+    name = (body.get("metadata") or {}).get("name")
+    if not name:
+        raise Rejected(422, "metadata.name: Required value: name or generateName is required")
+    return str(name)
+
+
+def _drop_empty(metadata: Obj) -> None:
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
+
+
+def _check_preconditions(kind: Kind, old: Obj, body: Manifest) -> None:
+    metadata = body.get("metadata") or {}
+    name = old["metadata"]["name"]
+    if metadata.get("name") not in (None, "", name):
+        raise Rejected(400, f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+    if uid and uid != old["metadata"]["uid"]:
+        found = old["metadata"]["uid"]
+        raise Conflict(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}")
+    if not version and kind in VERSION_REQUIRED:
+        raise Rejected(422, "metadata.resourceVersion: Invalid value: must be specified for an update")
+    if version and version != old["metadata"]["resourceVersion"]:
+        text = "the object has been modified; please apply your changes to the latest version and try again"
+        raise Conflict(409, f'Operation cannot be fulfilled on {_resource(kind)} "{name}": {text}')
+
+
+def _merged(kind: Kind, old: Obj, body: Manifest) -> Obj:
+    """The new object: everything of the body but what the server owns, and not its status."""
+    new: Obj = copied(body)
+    new["apiVersion"], new["kind"] = kind.api_version, kind.name
+    if kind in WITH_STATUS:
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = copied(old["status"])
+    metadata, before = new["metadata"], old["metadata"]
+    metadata.pop("managedFields", None)
+    for field in (*SERVER_OWNED, "name", "namespace", "resourceVersion"):
+        metadata.pop(field, None)
+        if field in before:
+            metadata[field] = before[field]
+    _drop_empty(metadata)
+    return new
+
+
+def _merged_status(old: Obj, body: Manifest) -> Obj:
+    new: Obj = copied(old)
+    new.pop("status", None)
+    if "status" in body:
+        new["status"] = copied(body["status"])
+    return new
+
+
+def _check_finalizers(kind: Kind, old: Obj, new: Obj) -> None:
+    if "deletionTimestamp" not in old["metadata"]:
+        return
+    added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
+    if added:
+        text = "Forbidden: no new finalizers can be added if the object is being deleted"
+        raise Rejected(422, f'{_resource(kind)} "{old["metadata"]["name"]}" is invalid: metadata.finalizers: {text}')
+
+
+def _intent(obj: Obj) -> Obj:
+    """What a new generation is counted for: everything but metadata and status."""
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _grace(kind: Kind, obj: Obj, asked: int | None) -> int:
+    """Only a pod that runs on a node is given time."""
+    spec = obj.get("spec") or {}
+    running = (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    if kind != kinds.PODS or not spec.get("nodeName") or not running:
+        return 0
+    return int(spec.get("terminationGracePeriodSeconds", 30)) if asked is None else asked
+
+
+__all__ = ["Effect", "InMemoryCluster", "WatchEvent", "copied"]
