@@ -3,6 +3,7 @@
 A pure model: no clocks, no clients, randomness only from seeds. Nothing that decides may import it.
 """
 
+from . import noise
 from .faults import Fault, FaultKind, conditions_under
 from .load import OfferedLoad
 from .model import (
@@ -41,6 +42,7 @@ __all__ = [
     "effective_cores",
     "evaluate",
     "load_workload",
+    "noise",
     "parse_workload",
     "resource_grid",
     "sample_tick",

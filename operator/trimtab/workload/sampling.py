@@ -56,9 +56,13 @@ def sample_tick(
     behaviour: PodBehaviour,
     seconds: float,
     conditions: Conditions | None = None,
+    load_rps: float | None = None,
 ) -> TickCounts:
-    """Draw what a pod with this behaviour counts in `seconds`; `conditions` tell how errors were raised."""
-    requests = int(rng.poisson(behaviour.load_rps * seconds))
+    """Draw what a pod with this behaviour counts in `seconds`.
+
+    `conditions` tell how errors were raised; `load_rps` is the exact load when the behaviour is that of a nearby one.
+    """
+    requests = int(rng.poisson((behaviour.load_rps if load_rps is None else load_rps) * seconds))
     probabilities = behaviour.latency.bucket_probabilities(workload.buckets)
     buckets = rng.multinomial(requests, probabilities / probabilities.sum()).astype(float)
     late = int(rng.binomial(requests, min(max(behaviour.latency.timed_out, 0.0), 1.0)))

@@ -1,0 +1,72 @@
+"""The faults in force: set over HTTP or scripted, asked by the kubelet, the traffic and the scrape endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from trimtab.workload.faults import Fault, FaultKind, acting, conditions_under
+from trimtab.workload.model import Conditions
+
+
+class FaultBoard:
+    """Faults by name; a fault of the same name replaces the earlier one."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._faults: dict[str, Fault] = {fault.name: fault for fault in faults}
+        self._struck: set[tuple[str, float | None, str]] = set()
+        self._change = asyncio.Event()
+
+    @property
+    def all(self) -> tuple[Fault, ...]:
+        """Every fault, also those that are over or not yet begun."""
+        return tuple(self._faults.values())
+
+    def set(self, fault: Fault, now: float) -> Fault:
+        """Put a fault into force; without a start it begins now."""
+        begun = fault.starting_at(now)
+        self._faults[begun.name] = begun
+        self._tell()
+        return begun
+
+    def remove(self, name: str) -> bool:
+        """End a fault; whether there was one."""
+        known = self._faults.pop(name, None) is not None
+        self._tell()
+        return known
+
+    def clear(self) -> None:
+        """End all faults."""
+        self._faults.clear()
+        self._tell()
+
+    async def changed(self) -> None:
+        """Wait until a fault is set or ended."""
+        await self._change.wait()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for a change."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+    def acting(self, kind: FaultKind, labels: Mapping[str, str], now: float, namespace: str) -> bool:
+        """Whether a fault of this kind acts on such a pod now."""
+        return acting(self._faults.values(), kind, labels, now, namespace)
+
+    def global_acting(self, kind: FaultKind, now: float) -> bool:
+        """Whether a fault of this kind acts on the whole program."""
+        return any(f.kind is kind and f.active(now) for f in self._faults.values())
+
+    def strikes(self, kind: FaultKind, uid: str, labels: Mapping[str, str], now: float, namespace: str) -> bool:
+        """Whether a one-shot fault hits this pod now: once per pod and per setting of the fault."""
+        hit = False
+        for fault in self._faults.values():
+            if fault.kind is kind and fault.active(now) and fault.selects(labels, namespace):
+                mark = (fault.name, fault.start, uid)
+                hit = hit or mark not in self._struck
+                self._struck.add(mark)
+        return hit
+
+    def conditions(self, labels: Mapping[str, str], now: float, base: Conditions, namespace: str) -> Conditions:
+        """Conditions of such a pod now."""
+        return conditions_under(self._faults.values(), labels, now, base, namespace)
