@@ -15,7 +15,12 @@ import structlog
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.typing import Processor
 
-QUIET = {"kopf": logging.WARNING, "asyncio": logging.WARNING, "aiohttp.access": logging.WARNING}
+QUIET = {
+    "kopf": logging.WARNING,
+    "kopf._core.reactor.running": logging.ERROR,  # it warns that signals are not its business, which is as we want it
+    "asyncio": logging.WARNING,
+    "aiohttp.access": logging.WARNING,
+}
 
 
 def configure_logging(style: str, level: str = "INFO", stream: TextIO | None = None) -> None:

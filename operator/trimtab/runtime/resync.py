@@ -1,0 +1,139 @@
+"""The relist: every Experiment is looked at each period, and the watch is checked against what the list says.
+
+A watch stream can die without an error. A list that shows a version which the watch still has not delivered a whole
+period later proves it: then the watch is started anew, and the age behind liveness keeps growing until it misses
+nothing. So an idle watch is not mistaken for a dead one, nor a dead one for an idle one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from trimtab.domain.errors import ApiError
+from trimtab.domain.kinds import EXPERIMENTS
+from trimtab.domain.kube import Manifest
+from trimtab.ports import Clock, Cluster
+from trimtab.runtime.workqueue import Key
+
+Feed = Callable[[Key], None]
+
+
+class WatchState:
+    """What the watch and the lists have shown: its health, and which Experiments tune which Deployment."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._fine_at = clock.monotonic()
+        self._delivered: dict[str, str] = {}  # Experiment's uid -> version that the watch delivered last
+        self._missed: dict[str, str] = {}  # uid -> version that the last list showed and the watch had not delivered
+        self._target_of: dict[Key, tuple[str, str]] = {}
+        self._tuning: dict[tuple[str, str], tuple[Key, ...]] = {}
+
+    def age(self) -> float:
+        """Seconds since the watch was last known to miss nothing."""
+        return self._clock.monotonic() - self._fine_at
+
+    def tuning(self, namespace: str, deployment: str) -> tuple[Key, ...]:
+        """The Experiments that have this Deployment as their target. Safe to call from another thread."""
+        return self._tuning.get((namespace, deployment), ())
+
+    def delivered(self, experiment: Manifest, deleted: bool) -> None:
+        """The watch delivered a version of an Experiment."""
+        metadata = experiment["metadata"]
+        self._missed.pop(metadata["uid"], None)
+        self._fine_at = self._clock.monotonic()
+        if deleted:
+            self._delivered.pop(metadata["uid"], None)
+            self._forget_target(_key(metadata))
+        else:
+            self._delivered[metadata["uid"]] = metadata["resourceVersion"]
+            self._note_target(experiment)
+
+    def listed(self, experiments: Sequence[Manifest]) -> bool:
+        """Compare a complete list with what the watch delivered; True when the watch has missed something for a whole
+        period."""
+        versions = {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in experiments}
+        dead = any(uid in versions for uid in self._missed)
+        self._missed = {uid: version for uid, version in versions.items() if self._delivered.get(uid) != version}
+        self._delivered = {uid: version for uid, version in self._delivered.items() if uid in versions}
+        if not self._missed:
+            self._fine_at = self._clock.monotonic()
+        present = {_key(each["metadata"]) for each in experiments}
+        for key in set(self._target_of) - present:
+            self._forget_target(key)
+        for each in experiments:
+            self._note_target(each)
+        return dead
+
+    def _note_target(self, experiment: Manifest) -> None:
+        key = _key(experiment["metadata"])
+        reference = (experiment.get("spec") or {}).get("targetRef") or {}
+        target = (key.namespace, str(reference.get("name", "")))
+        if self._target_of.get(key) != target:
+            self._forget_target(key)
+            self._target_of[key] = target
+            self._tuning[target] = (*self._tuning.get(target, ()), key)
+
+    def _forget_target(self, key: Key) -> None:
+        target = self._target_of.pop(key, None)
+        if target is not None:
+            left = tuple(each for each in self._tuning.get(target, ()) if each != key)
+            self._tuning.pop(target, None) if not left else self._tuning.update({target: left})
+
+
+class Resync:
+    """Lists all Experiments at once and then each period, and feeds every key."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        state: WatchState,
+        feed: Feed,
+        *,
+        namespaces: Iterable[str] = (),
+        period: float = 60.0,
+        on_listed: Callable[[tuple[Key, ...]], None] | None = None,
+        on_dead_watch: Callable[[], None] | None = None,
+        on_error: Callable[[ApiError], None] | None = None,
+    ) -> None:
+        self._cluster, self._clock, self._state, self._feed = cluster, clock, state, feed
+        self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
+        self._period = period
+        self._on_listed, self._on_dead_watch, self._on_error = on_listed, on_dead_watch, on_error
+
+    async def run(self) -> None:
+        """Repeat until cancelled; a list that fails is tried again in the next period."""
+        while True:
+            try:
+                await self.once()
+            except ApiError as error:
+                if self._on_error is not None:
+                    self._on_error(error)
+            await self._clock.sleep(self._period)
+
+    async def once(self) -> None:
+        """One list of everything.
+
+        Raises:
+            ApiError: it could not be completed, so nothing was concluded from it.
+        """
+        lists = await asyncio.gather(*(self._cluster.list(EXPERIMENTS, where) for where in self._namespaces))
+        found = [each for part in lists for each in part]
+        dead = self._state.listed(found)
+        keys = tuple(_key(each["metadata"]) for each in found)
+        for key in keys:
+            self._feed(key)
+        if self._on_listed is not None:
+            self._on_listed(keys)
+        if dead and self._on_dead_watch is not None:
+            self._on_dead_watch()
+
+
+def _key(metadata: Mapping[str, Any]) -> Key:
+    return Key(str(metadata["namespace"]), str(metadata["name"]))
+
+
+__all__ = ["Feed", "Resync", "WatchState"]
