@@ -1,0 +1,1 @@
+"""`make demo`: an Experiment tuned on a real local control plane with a real Prometheus, from start to end."""

@@ -1,0 +1,12 @@
+"""What the demo and the cluster tests run: the operator as its chart installs it, a workload, a Prometheus.
+
+The operator runs as a process of its own with the chart's ServiceAccount token, never as admin, so a missing or an
+excess right shows.
+"""
+
+from stack.chart import install_rights
+from stack.operator import OperatorProcess
+from stack.playground import Playground
+from stack.setup import Stack, StackOptions
+
+__all__ = ["OperatorProcess", "Playground", "Stack", "StackOptions", "install_rights"]

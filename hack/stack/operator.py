@@ -1,0 +1,105 @@
+"""The operator as a child process, with the chart's ServiceAccount."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from controlplane import ControlPlane, wait_for
+from controlplane.processes import Component, Family, free_port
+from stack.paths import PYTHONPATH
+
+
+class OperatorProcess:
+    """One operator. It can be killed and started again; its log is kept over restarts.
+
+    Args:
+        plane: where it works.
+        family: the process group that ends with the caller.
+        namespace: where it is installed, and the one that it watches.
+        account: its ServiceAccount.
+        prometheus_url: the metrics store.
+        directory: for the kubeconfig and the log.
+        name: tells two operators apart.
+        environment: further variables, e.g. TRIMTAB_FAIL_POINT.
+    """
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        family: Family,
+        namespace: str,
+        account: str,
+        prometheus_url: str,
+        directory: Path,
+        *,
+        name: str = "operator",
+        watch: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environment = dict(environment or {})
+        self.port = free_port()
+        kubeconfig = plane.service_account_kubeconfig(namespace, account, directory / f"{name}.kubeconfig")
+        self._settings = {
+            "PYTHONPATH": PYTHONPATH,
+            "TRIMTAB_KUBECONFIG": str(kubeconfig),
+            "TRIMTAB_NAMESPACE": namespace if watch is None else watch,
+            "TRIMTAB_LEASE_NAMESPACE": namespace,
+            "TRIMTAB_LEASE_DURATION": "6",
+            "TRIMTAB_PROMETHEUS_URL": prometheus_url,
+            "TRIMTAB_HTTP_HOST": "127.0.0.1",
+            "TRIMTAB_HTTP_PORT": str(self.port),
+        }
+        self.component = Component(name, family, self._command, directory / f"{name}.log")
+
+    def _command(self) -> list[str]:
+        settings = {**self._settings, **self.environment}
+        variables = [f"{key}={value}" for key, value in settings.items()]
+        return ["env", *variables, sys.executable, "-m", "trimtab.runtime.main"]
+
+    def start(self, *, ready: bool = True, seconds: float = 30.0) -> None:
+        """Start it and wait until it leads and answers."""
+        self.component.start()
+        if ready:
+            self.component.wait_ready(self.is_leading, seconds)
+
+    def is_leading(self) -> bool:
+        """It answers /readyz, which a standby does too, and its metric says that it leads."""
+        return any(line.startswith("trimtab_leader 1") for line in self.get("/metrics").splitlines())
+
+    def get(self, path: str) -> str:
+        """A page of its HTTP server, "" when it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return str(answer.read().decode())
+        except (OSError, urllib.error.URLError):
+            return ""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.component.kill()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for its graceful end."""
+        self.component.stop(grace=10.0)
+
+    def wait_dead(self, seconds: float) -> None:
+        """Wait until it ended by itself."""
+        wait_for(lambda: self.component.pid is None, "the operator to end", seconds=seconds)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Its structured log, as far as lines are JSON."""
+        found = []
+        for line in self.component.log.read_text(errors="replace").splitlines() if self.component.log.exists() else []:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                found.append(entry)
+        return found
