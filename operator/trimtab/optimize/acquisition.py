@@ -1,0 +1,159 @@
+"""Which safe point to try: improvement of a known cost, weighted by the odds that the bounds hold.
+
+Notation: N points, m bounds, s = saving against the cheapest verified assignment as a fraction of the baseline's cost.
+  score = 10 log s + sum_j log Phi(-mu_j / sd_j), over A = {x in S: s > 0.004}
+S enforces safety already, so saving dominates. When A is empty, the goal-directed expander (after GoOSE: Turchetta,
+Berkenkamp, Krause 2019) measures the safe point that tells most about the most promising point that is not safe yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+
+from trimtab.domain.space import Assignment
+from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+IMPROVEMENT_WEIGHT = 10.0
+MIN_SAVING = 0.004
+DECIMALS = 9  # what is below is noise of the linear algebra; ties go to the first point in grid order
+MIN_REDUCTION = 0.02
+_REFINE_TOP = 6
+_REFINE_ROUNDS = 3
+
+
+def log_feasibility(mean: Floats, sd: Floats) -> Floats:
+    """sum_j log Phi(-mu_j / sd_j), finite in both tails. Shapes: (m, N), (m, N) -> (N,)."""
+    return np.asarray(np.sum(log_ndtr(-mean / np.maximum(sd, 1e-9)), axis=0))
+
+
+def score(saving: Floats, mean: Floats, sd: Floats) -> Floats:
+    """10 log s + log feasibility; -inf where nothing is saved. Shape: (N,)."""
+    positive = saving > 0
+    logs = np.log(np.where(positive, saving, 1.0))
+    value = np.where(positive, IMPROVEMENT_WEIGHT * logs + log_feasibility(mean, sd), -np.inf)
+    return np.round(value, DECIMALS)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A point and why it was chosen; `rule` is Improve, Expand or "" (nothing found)."""
+
+    assignment: Assignment | None
+    rule: str
+    value: float | None
+    safe_points: int
+    optimistic_saving: float  # the most that any reachable point may still save, at mu - beta sd
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    points: Ints
+    saving: Floats
+    mean: Floats
+    sd: Floats
+    allowed: Bools
+
+    def safe(self, belief: Belief) -> Bools:
+        return is_safe(belief, self.mean, self.sd) & self.allowed
+
+
+def choose(belief: Belief, members: list[Assignment], banned: Collection[Assignment], seed: int) -> Choice:
+    """Improve when some safe point saves more than 0.4 %, else expand towards the most promising point.
+
+    Args:
+        members: V, cheapest first.
+        banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
+    """
+    limits = boxes(belief.study, members)
+    best_cost = belief.study.cost.hourly(members[0])
+    pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
+    if not len(pool.points):
+        return Choice(None, "", None, 0, 0.0, "no grid point is within the step limits")
+    safe = pool.safe(belief)
+    hopeful = np.all(pool.mean - belief.beta * pool.sd <= 0, axis=0)
+    optimistic = float(np.max(pool.saving[hopeful], initial=0.0))
+    useful = safe & (pool.saving > MIN_SAVING)
+    if useful.any():
+        point, value = _improve(belief, pool, useful, limits, best_cost, banned)
+        return Choice(belief.grid.assignment(point), "Improve", value, int(safe.sum()), optimistic)
+    return _expand(belief, pool, safe, hopeful, optimistic)
+
+
+def _pool(belief: Belief, points: Ints, best_cost: float, banned: Collection[Assignment]) -> _Pool:
+    grid, study = belief.grid, belief.study
+    allowed = np.ones(len(points), dtype=bool)
+    for assignment in banned:
+        at = grid.locate(assignment)
+        if at is not None:
+            allowed &= ~np.all(points == np.asarray(at), axis=1)
+    mean, sd = belief.predict(grid.encode(points)) if len(points) else (np.zeros((0, 0)), np.zeros((0, 0)))
+    saving = (best_cost - grid.hourly(points)) / study.cost.hourly(study.baseline)
+    return _Pool(points, saving, mean, sd, allowed)
+
+
+def _improve(
+    belief: Belief, pool: _Pool, useful: Bools, limits: Ints, best_cost: float, banned: Collection[Assignment]
+) -> tuple[Ints, float]:
+    """The best score, refined by local moves when the pool is only a sample. Ties: the first in grid order."""
+    values = np.where(useful, score(pool.saving, pool.mean, pool.sd), -np.inf)
+    order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
+    top = pool.points[order][np.isfinite(values[order])]
+    best, best_value = top[0], float(values[order[0]])
+    for _ in range(_REFINE_ROUNDS):
+        near = _pool(belief, neighbours(top, limits, belief.grid), best_cost, banned)
+        good = near.safe(belief) & (near.saving > MIN_SAVING)
+        values = np.where(good, score(near.saving, near.mean, near.sd), -np.inf)
+        order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
+        if not len(order) or not values[order[0]] > best_value + 1e-12:
+            break
+        top = near.points[order][np.isfinite(values[order])]
+        best, best_value = top[0], float(values[order[0]])
+    return best, best_value
+
+
+def _expand(belief: Belief, pool: _Pool, safe: Bools, hopeful: Bools, optimistic: float) -> Choice:
+    """The safe point that most reduces the worst bound's variance at the most promising point."""
+    count = int(safe.sum())
+    wanted = hopeful & (pool.saving > MIN_SAVING)
+    if not wanted.any() or not safe.any() or not belief.models:
+        return Choice(None, "", None, count, optimistic, f"{count} safe points, none worth a trial")
+    promise = np.where(wanted, np.log(np.maximum(pool.saving, 1e-12)) + log_feasibility(pool.mean, pool.sd), -np.inf)
+    goal = int(np.argmax(np.round(promise, DECIMALS)))
+    worst = int(np.argmax(pool.mean[:, goal] + belief.kappa * belief.beta * pool.sd[:, goal]))
+    model = belief.models[worst]
+    u = belief.grid.encode(pool.points)
+    at = belief.inputs(u[safe], belief.loads.usual)
+    mean, sd = model.predict(at)
+    link = model.covariance(at, belief.inputs(u[goal : goal + 1]))[:, 0]
+    gain = link**2 / (sd**2 + _noise(belief, worst, mean)) / pool.sd[worst, goal] ** 2
+    gain = np.round(gain, DECIMALS)
+    best = int(np.argmax(gain))
+    if gain[best] < MIN_REDUCTION:
+        return Choice(None, "", None, count, optimistic, f"no safe point tells more than {gain[best]:.1%}")
+    target = belief.grid.assignment(pool.points[goal])
+    reason = f"learns about {belief.study.space.describe(target)} ({belief.targets[worst].name})"
+    return Choice(
+        belief.grid.assignment(pool.points[safe][best]), "Expand", float(gain[best]), count, optimistic, reason
+    )
+
+
+def _noise(belief: Belief, j: int, mean: Floats) -> Floats:
+    """Variance that a trial's reading would have: counts at the predicted ratio, or the median so far, plus tau^2."""
+    model = belief.models[j]
+    counted = np.isfinite(model.rows.bad)
+    if counted.any():
+        expected = float(np.median(model.rows.expected[counted]))
+        own = float(np.median(model.rows.phi[counted])) / np.maximum(expected * np.exp(mean), 1e-3)
+    else:
+        own = np.full(len(mean), float(np.median(model.v)) if len(model.v) else 0.01)
+    return np.asarray(own + model.scales.tau**2)

@@ -1,0 +1,147 @@
+"""From a study to the training rows of each constraint: what each outcome teaches, as numbers.
+
+Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
+and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as g <= ln 3 with se >= 0.5; an
+OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.domain.space import Assignment
+from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study, TrialOutcome
+from trimtab.optimize.encoding import Encoder
+from trimtab.optimize.kernel import Inputs
+from trimtab.optimize.readings import FAILURE_G, FAILURE_SE, TRUNCATED_SE, Observation, observe_trial
+from trimtab.optimize.steps import resource_parameters
+from trimtab.optimize.surrogate import Rows
+
+Floats = NDArray[np.float64]
+Z_LIMIT = 6.0
+
+
+@dataclass(frozen=True)
+class LoadScale:
+    """z = log2(load / reference); `peak` is z at the load for which safety is asked, `usual` the median trial's z."""
+
+    reference: float | None
+    peak: float
+    usual: float
+
+    def z(self, load: float | None) -> float:
+        """An unmeasured load counts as the usual one."""
+        if self.reference is None or not _positive(load):
+            return self.usual
+        assert load is not None
+        return _octaves(load, self.reference)
+
+
+def load_scale(study: Study) -> LoadScale:
+    """The reference is the peak, so the trend's prior is centred where safety is asked; z = 0 when load is unknown."""
+    loads = [
+        arm.load
+        for trial in study.outcomes
+        for arm in (trial.canary, trial.control)
+        if trial.learnable and arm is not None and arm.load is not None and _positive(arm.load)
+    ]
+    peak = study.peak_load
+    if peak is None or not _positive(peak):
+        peak = max(loads, default=None)
+    if peak is None:
+        return LoadScale(None, 0.0, 0.0)
+    usual = float(np.median([_octaves(v, peak) for v in loads])) if loads else 0.0
+    return LoadScale(peak, 0.0, usual)
+
+
+@dataclass(frozen=True)
+class _Row:
+    assignment: Assignment
+    z: float
+    finished: float
+    seen: Observation
+    trial: int
+    canary: bool
+
+
+def build_rows(study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale) -> Rows:
+    """All rows of one constraint, in the order of the ledger, the canary before its control."""
+    found = [
+        row for number, trial in enumerate(study.outcomes) for row in _of_trial(study, target, trial, number, loads)
+    ]
+    u = encoder.encode([r.assignment for r in found]) if found else np.zeros((0, len(encoder.groups)))
+    counts = [r.seen.bad is not None and r.seen.expected is not None for r in found]
+    return Rows(
+        at=Inputs(u, np.asarray([r.z for r in found], float), np.asarray([r.finished for r in found], float)),
+        y=np.asarray([r.seen.g for r in found], float),
+        v=np.asarray([r.seen.se**2 for r in found], float),
+        bad=np.asarray([_or_nan(r.seen.bad) if c else math.nan for r, c in zip(found, counts, strict=True)], float),
+        expected=np.asarray([_or_nan(r.seen.expected) for r in found], float),
+        phi=np.asarray([r.seen.overdispersion for r in found], float),
+        trial=np.asarray([r.trial for r in found], dtype=np.int64),
+        canary=np.asarray([r.canary for r in found], dtype=bool),
+    )
+
+
+def has_counts(study: Study, target: ConstraintTarget) -> bool:
+    """Whether the SLI of an absolute bound is a ratio of counts."""
+    return any(
+        r.constraint == target.name and r.sample.bad is not None
+        for trial in study.outcomes
+        for arm in (trial.canary, trial.control)
+        if arm is not None
+        for r in arm.readings
+    )
+
+
+def _of_trial(
+    study: Study, target: ConstraintTarget, trial: TrialOutcome, number: int, loads: LoadScale
+) -> Iterator[_Row]:
+    if not trial.learnable or not math.isfinite(trial.finished):
+        return
+    canary = trial.canary
+    if trial.failure is not None:
+        seen = Observation(FAILURE_G, FAILURE_SE)
+        yield _Row(_broken(study, trial), loads.z(canary.load), trial.finished, seen, number, True)
+        return
+    own = observe_trial(target, trial, canary)
+    if trial.truncated:
+        if own is not None and own.g > 0:
+            held = Observation(min(own.g, FAILURE_G), max(own.se, TRUNCATED_SE))
+            yield _Row(canary.assignment, loads.z(canary.load), trial.finished, held, number, True)
+        return
+    if own is not None:
+        yield _Row(canary.assignment, loads.z(canary.load), trial.finished, own, number, True)
+    control: ArmOutcome | None = trial.control
+    if control is not None:
+        seen_control = observe_trial(target, trial, control)
+        if seen_control is not None:
+            yield _Row(control.assignment, loads.z(control.load), trial.finished, seen_control, number, False)
+
+
+def _broken(study: Study, trial: TrialOutcome) -> Assignment:
+    """Where a hard failure is learned: at the baseline with only the failing resource changed."""
+    broken = trial.canary.assignment
+    if trial.failure is None or trial.failure.resource is None:
+        return broken
+    place = study.baseline
+    for name in resource_parameters(study.space, trial.failure.resource):
+        place = place.replace(name, broken[name])
+    return place
+
+
+def _positive(load: float | None) -> bool:
+    return load is not None and math.isfinite(load) and load > 0
+
+
+def _octaves(load: float, reference: float) -> float:
+    return min(max(math.log2(load / reference), -Z_LIMIT), Z_LIMIT)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,223 @@
+"""The Designer as pure functions: the same study gives the same answer, in any process, and nothing is raised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from trimtab.domain.space import Assignment
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended, Study
+from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize import recommend as recommending
+from trimtab.optimize import sobol
+from trimtab.optimize.acquisition import Choice, choose, log_feasibility
+from trimtab.optimize.readings import gather
+from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
+from trimtab.optimize.schedule import (
+    BASELINES,
+    banned,
+    baseline_infeasible,
+    complete_baselines,
+    next_purpose,
+    suggestion_seed,
+    unusable,
+)
+from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
+
+MODEL_VERSION = "gp-1"
+SOBOL = "Sobol"
+REPLICATES_TO_STOP = 3
+_NO_MODEL = Diagnostics(outcomes=0, verified_points=1, safe_points=0, kappa=1.0, coverage=None)
+
+Timer = Callable[[], float]
+
+
+def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
+    """What to try next, or a typed Hold; never raises.
+
+    `timer` (seconds) only feeds `fit_seconds` and `search_seconds`; simulations pass a constant.
+    """
+    try:
+        return _suggest(study, timer)
+    except Exception as error:  # the port's promise: a defect here must not stop the operator
+        message = f"the optimizer failed: {type(error).__name__}: {error}"
+        return Proposal(Hold(HoldReason.NUMERICAL, message), replace(_NO_MODEL, outcomes=len(study.outcomes)))
+
+
+def recommend(study: Study) -> Recommended:
+    """The cheapest evaluated assignment that holds with a margin, or the baseline; never raises."""
+    try:
+        return _recommend(study)
+    except Exception as error:  # as above
+        return recommending.keep_baseline(study, f"keep the baseline: {type(error).__name__}: {error}")
+
+
+def _suggest(study: Study, timer: Timer) -> Proposal:
+    counted = replace(_NO_MODEL, outcomes=len(study.outcomes))
+    hold = unusable(study) or out_of_trials(study)
+    if hold is not None:
+        return Proposal(hold, counted)
+    if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
+        return _held_baseline(study, counted) or sobol.suggest(study)
+    hold = baseline_infeasible(study, gather(study))
+    if hold is not None:
+        return Proposal(hold, counted)
+    started = timer()
+    belief = believe(study)
+    fitted = timer()
+    members = verified(belief)
+    choice, purpose = _decide(belief, members)
+    diagnostics = _diagnose(belief, len(members), choice.safe_points)
+    if isinstance(purpose, Hold):
+        return Proposal(purpose, diagnostics)
+    suggestion = _suggestion(belief, choice, purpose, fitted - started, timer() - fitted)
+    return Proposal(suggestion, diagnostics)
+
+
+def _held_baseline(study: Study, diagnostics: Diagnostics) -> Proposal | None:
+    if complete_baselines(study) < BASELINES:
+        return None
+    hold = baseline_infeasible(study, gather(study))
+    return None if hold is None else Proposal(hold, diagnostics)
+
+
+def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:
+    """The next point and its purpose, or a Hold in place of the purpose."""
+    study, incumbent = belief.study, members[0]
+    forbidden = banned(study, belief.evidence)
+    purpose = next_purpose(study, incumbent)
+    if purpose is Purpose.REPLICATE and incumbent not in forbidden:
+        return Choice(incumbent, "Replicate", None, 0, 1.0, "measures the incumbent again"), purpose
+    choice = choose(belief, members, forbidden, suggestion_seed(study))
+    if purpose is Purpose.INITIAL:
+        place = _initial(belief, members, choice)
+        if place is not None:
+            return place, Purpose.INITIAL
+    purpose = Purpose.INITIAL if purpose is Purpose.INITIAL else Purpose.SEARCH
+    stop = out_of_patience(study, incumbent)
+    if stop is None and choice.rule != "Improve":
+        stop = nothing_left(study, choice.optimistic_saving)
+    if stop is None and choice.assignment is not None:
+        return choice, purpose
+    return _again(belief, incumbent, choice, stop)
+
+
+def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | None) -> tuple[Choice, Purpose | Hold]:
+    """Nothing new is worth a trial: measure the incumbent until it can be recommended, at most three times in a row."""
+    study = belief.study
+    streak = 0
+    for trial in reversed(study.outcomes):
+        if trial.canary.assignment != incumbent:
+            break
+        streak += 1
+    settled = incumbent == study.baseline or incumbent in recommending.recommendable(belief)[:1]
+    if stop is not None and settled:
+        return choice, stop
+    if streak >= REPLICATES_TO_STOP or incumbent in study.pending:
+        if stop is not None:
+            return choice, stop
+        reason = HoldReason.CONVERGED if incumbent != study.baseline else HoldReason.NO_SAFE_POINT
+        what = choice.reason or f"{choice.safe_points} safe points"
+        return choice, Hold(reason, f"{what} after {streak} trials of {study.space.describe(incumbent)} in a row")
+    why = f"{choice.reason or 'nothing safe is cheaper'}: measures the incumbent again"
+    return replace(choice, assignment=incumbent, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
+
+
+def _initial(belief: Belief, members: list[Assignment], choice: Choice) -> Choice | None:
+    """The first Sobol point in the step limits of the incumbent that is safe; None when none is."""
+    study = belief.study
+    tried = {trial.canary.assignment for trial in study.outcomes} | banned(study, belief.evidence)
+    places = [x for x in sobol.spread(study, members[0]) if x not in tried]
+    if not places:
+        return None
+    mean, sd = belief.predict(belief.encoder.encode(places))
+    safe = is_safe(belief, mean, sd)
+    if not safe.any():
+        return None
+    place = places[int(np.argmax(safe))]
+    return replace(choice, assignment=place, rule="Initial", value=None, reason="space-filling among safe points")
+
+
+def _suggestion(
+    belief: Belief, choice: Choice, purpose: Purpose, fit_seconds: float, search_seconds: float
+) -> Suggestion:
+    study = belief.study
+    assignment = choice.assignment
+    assert assignment is not None
+    mean, sd = belief.predict(belief.encoder.encode([assignment]))
+    reason = choice.reason or _improvement(belief, assignment)
+    return Suggestion(
+        assignment=assignment,
+        purpose=purpose,
+        seed=suggestion_seed(study),
+        by_model=choice.rule != "Initial",
+        safety_probability=round(float(np.exp(log_feasibility(mean, sd))[0]), DECIMALS) if belief.models else None,
+        acquisition=choice.value,
+        predictions=belief.predictions(assignment),
+        model_digest=digest(belief),
+        fit_seconds=fit_seconds,
+        search_seconds=search_seconds,
+        reason=reason,
+    )
+
+
+def _improvement(belief: Belief, assignment: Assignment) -> str:
+    study = belief.study
+    share = recommending.saving(study, assignment)
+    return f"saves {share:.1%} of the baseline's cost, cheapest safe point within the step limits"
+
+
+def _diagnose(belief: Belief, members: int, safe_points: int) -> Diagnostics:
+    scores: list[bool] = []
+    lengths: list[tuple[str, str, float]] = []
+    notes: list[str] = []
+    for target, model in zip(belief.targets, belief.models, strict=True):
+        if len(model.rows):
+            z = model.leave_one_out()[model.rows.canary]
+            scores += [bool(abs(v) <= 1.959964) for v in z]
+        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, model.scales.l, strict=True)]
+        if model.fallback:
+            notes.append(f"{target.name}: {model.fallback}")
+    return Diagnostics(
+        outcomes=len(belief.study.outcomes),
+        verified_points=members,
+        safe_points=safe_points,
+        kappa=belief.kappa,
+        coverage=sum(scores) / len(scores) if len(scores) >= 5 else None,
+        lengthscales=tuple(lengths),
+        fallback="; ".join(notes),
+    )
+
+
+def digest(belief: Belief) -> str:
+    """Identifies code version, data and scales."""
+    study = belief.study
+    parts: list[object] = [MODEL_VERSION, study.search, study.index, study.now, study.probability, study.peak_load]
+    parts += [study.space.format(study.baseline), study.constraints, study.outcomes, study.pending, study.floors]
+    parts += [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _recommend(study: Study) -> Recommended:
+    hold = unusable(study)
+    if hold is not None:
+        return recommending.keep_baseline(study, f"keep the baseline: {hold.message}")
+    if not study.outcomes:
+        return recommending.keep_baseline(study, "keep the baseline: nothing has been evaluated")
+    belief = believe(study)
+    answer = recommending.recommend(belief)
+    if answer.keep_baseline:
+        return answer
+    from trimtab.optimize.crosscheck import disagreement
+
+    problem = disagreement(belief, answer.assignment)
+    if problem:
+        return recommending.keep_baseline(study, f"keep the baseline: two implementations disagree on {problem}")
+    return answer
+
+
+__all__ = ["digest", "recommend", "suggest"]

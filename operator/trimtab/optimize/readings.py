@@ -1,0 +1,223 @@
+"""What a measurement says about a bound, and what an assignment's own trials say about it, without any model.
+
+Plain Python without numpy. g = ln(SLI / bound) (for a lower bound: ln(bound / SLI)); g <= 0 is safe.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from trimtab.domain.measurement import Sample
+from trimtab.domain.space import Assignment
+from trimtab.domain.study import ArmOutcome, ConstraintTarget, FailureKind, Study, TrialOutcome
+from trimtab.optimize.steps import resource_parameters
+
+SE_FLOOR = 0.01
+TRUNCATED_SE = 0.5
+FAILURE_G = math.log(3.0)
+FAILURE_SE = 0.5
+ONE_SIDED_95 = 1.6448536269514722
+_G_LIMIT = 12.0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One reading as data for g.
+
+    Counts carry `bad` events and `expected`, the number of bad events that n requests would have AT the bound
+    (n x bound), so that bad ~ Poisson(expected x e^g); then `g` and `se` are only the approximation used for own
+    evidence. Without counts `bad` is None and g ~ N(true g, se^2). `overdispersion` >= 1 inflates the variance.
+    """
+
+    g: float
+    se: float
+    bad: float | None = None
+    expected: float | None = None
+    overdispersion: float = 1.0
+
+
+def usable(target: ConstraintTarget) -> bool:
+    """Whether g is defined for the target: a positive, finite bound (or a margin above -1)."""
+    if target.relative_margin is not None:
+        return math.isfinite(target.relative_margin) and target.relative_margin > -1
+    return math.isfinite(target.bound) and target.bound > 0
+
+
+def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
+    """Read an absolute bound; None where the sample cannot be used (NaN, no traffic, negative counts)."""
+    spread = sample.overdispersion if math.isfinite(sample.overdispersion) else 1.0
+    spread = max(1.0, spread)
+    if sample.bad is not None:
+        return _counts(target, sample, sample.bad, spread)
+    if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error) and sample.standard_error >= 0):
+        return None
+    if sample.value < 0:
+        return None
+    # A value of zero has no logarithm: it says "at most one standard error", with that width.
+    value = max(sample.value, sample.standard_error, target.bound * math.exp(-_G_LIMIT))
+    g = math.log(value / target.bound)
+    return Observation(_clip(g if target.upper else -g), max(sample.standard_error / value, SE_FLOOR))
+
+
+def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) -> Observation | None:
+    """Read a bound relative to the control: y = ln(canary / control) - ln(1 + m), se^2 = se_c^2 + se_b^2."""
+    one, other = _log_value(canary), _log_value(control)
+    if one is None or other is None or target.relative_margin is None:
+        return None
+    sign = 1.0 if target.upper else -1.0
+    y = sign * (one[0] - other[0]) - math.log1p(target.relative_margin)
+    return Observation(_clip(y), max(math.hypot(one[1], other[1]), SE_FLOOR))
+
+
+def observe_trial(target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome) -> Observation | None:
+    """The observation of one arm for one constraint; for a relative bound only the canary has one."""
+    sample = _sample(arm, target.name)
+    if sample is None:
+        return None
+    if target.relative_margin is None:
+        return observe(target, sample)
+    if trial.control is None or arm is not trial.canary:
+        return None
+    control = _sample(trial.control, target.name)
+    return None if control is None else observe_relative(target, sample, control)
+
+
+@dataclass
+class Evidence:
+    """What the trials of ONE assignment say by themselves, at the loads they saw.
+
+    `clean` counts complete learnable trials, `withdrawn` truncated or broken ones, `clean_since` the complete ones
+    after the last withdrawal.
+    """
+
+    clean: int = 0
+    withdrawn: int = 0
+    clean_since: int = 0
+    observations: dict[str, list[Observation]] = field(default_factory=dict)
+
+    def interval(self, constraint: str) -> tuple[float, float, float] | None:
+        """(lower, point, upper) of g pooled over the trials, one-sided 95 % each; None without observations.
+
+        Counts: Wilson-Hilferty approximation of the exact (Garwood) Poisson limits.
+        """
+        rows = self.observations.get(constraint)
+        if not rows:
+            return None
+        counts = [o for o in rows if o.bad is not None and o.expected is not None]
+        if len(counts) == len(rows):
+            return _poisson_interval(counts)
+        weights = [1.0 / o.se**2 for o in rows]
+        mean = sum(w * o.g for w, o in zip(weights, rows, strict=True)) / sum(weights)
+        half = ONE_SIDED_95 / math.sqrt(sum(weights))
+        return mean - half, mean, mean + half
+
+    def contradicts(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
+        """Whether its own trials speak against the assignment: withdrawn without two clean trials since, or a pooled
+        estimate above a bound (for guard-only bounds: clearly above)."""
+        if self.withdrawn and self.clean_since < 2:
+            return True
+        for target in constraints:
+            interval = self.interval(target.name)
+            if interval is not None and (interval[0] if target.guard_only else interval[1]) > 0:
+                return True
+        return False
+
+    def verifies(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
+        """Whether they show it safe without a model: every bound's upper limit <= 0, and no contradiction."""
+        if self.clean == 0 or self.contradicts(constraints):
+            return False
+        return all((i := self.interval(t.name)) is not None and i[2] <= 0 for t in constraints if not t.guard_only)
+
+
+def gather(study: Study) -> dict[Assignment, Evidence]:
+    """Own evidence of every assignment that any arm ran, in the order of the ledger."""
+    found: dict[Assignment, Evidence] = {}
+    for trial in study.outcomes:
+        canary = found.setdefault(trial.canary.assignment, Evidence())
+        if not trial.learnable:
+            continue
+        if trial.failure is not None or trial.truncated:
+            canary.withdrawn += 1
+            canary.clean_since = 0
+            continue
+        canary.clean += 1
+        canary.clean_since += 1
+        _add(study, trial, trial.canary, canary)
+        if trial.control is not None:
+            _add(study, trial, trial.control, found.setdefault(trial.control.assignment, Evidence()))
+    return found
+
+
+def complete(study: Study, trial: TrialOutcome) -> bool:
+    """Whether a trial is learnable and has a usable canary reading of every bound of the safe set."""
+    if not trial.learnable or trial.truncated or trial.failure is not None:
+        return False
+    return all(observe_trial(t, trial, trial.canary) is not None for t in study.constraints if not t.guard_only)
+
+
+def broken_below(study: Study) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Per OOM: ((parameter, value), ...) such that assignments at or below ALL of these values are excluded."""
+    found = []
+    for trial in study.outcomes:
+        if trial.failure is None or (trial.failure.kind is not FailureKind.OOM and trial.failure.resource is None):
+            continue
+        names = resource_parameters(study.space, trial.failure.resource)
+        corner = tuple((n, float(trial.canary.assignment[n])) for n in names)
+        if corner:
+            found.append(corner)
+    return tuple(found)
+
+
+def _counts(target: ConstraintTarget, sample: Sample, bad: float, spread: float) -> Observation | None:
+    total = sample.total
+    if not (math.isfinite(bad) and math.isfinite(total)) or bad < 0 or total <= 0 or bad > total * (1 + 1e-9):
+        return None
+    if not target.upper:
+        good = (bad + 0.5) / (total + 1.0)
+        se = math.sqrt(spread * (1 - good) / (total * good))
+        return Observation(_clip(math.log(target.bound / good)), max(se, SE_FLOOR))
+    g = math.log((bad + 0.5) / ((total + 1.0) * target.bound))
+    se = math.sqrt(spread / (bad + 0.5))
+    return Observation(_clip(g), max(se, SE_FLOOR), bad, total * target.bound, spread)
+
+
+def _log_value(sample: Sample) -> tuple[float, float] | None:
+    if sample.bad is not None:
+        if not (math.isfinite(sample.bad) and math.isfinite(sample.total)) or sample.total <= 0 or sample.bad < 0:
+            return None
+        k = sample.bad + 0.5
+        return math.log(k / (sample.total + 1.0)), math.sqrt(max(1.0, sample.overdispersion) / k)
+    if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error)) or sample.value <= 0:
+        return None
+    return math.log(sample.value), abs(sample.standard_error) / sample.value
+
+
+def _poisson_interval(rows: list[Observation]) -> tuple[float, float, float]:
+    bad = sum(o.bad or 0.0 for o in rows)
+    expected = sum(o.expected or 0.0 for o in rows)
+    spread = max(o.overdispersion for o in rows)
+    k, scale = bad / spread, spread / expected
+    lower = 0.0 if k <= 0 else k * max(0.0, 1 - 1 / (9 * k) - ONE_SIDED_95 / (3 * math.sqrt(k))) ** 3
+    upper = (k + 1) * (1 - 1 / (9 * (k + 1)) + ONE_SIDED_95 / (3 * math.sqrt(k + 1))) ** 3
+    point = (bad or 0.5) / spread
+    return _log(lower * scale), _log(point * scale), _log(upper * scale)
+
+
+def _log(ratio: float) -> float:
+    return _clip(math.log(ratio)) if ratio > 0 else -_G_LIMIT
+
+
+def _add(study: Study, trial: TrialOutcome, arm: ArmOutcome, evidence: Evidence) -> None:
+    for target in study.constraints:
+        seen = observe_trial(target, trial, arm)
+        if seen is not None:
+            evidence.observations.setdefault(target.name, []).append(seen)
+
+
+def _sample(arm: ArmOutcome, name: str) -> Sample | None:
+    return next((r.sample for r in arm.readings if r.constraint == name), None)
+
+
+def _clip(g: float) -> float:
+    return min(max(g, -_G_LIMIT), _G_LIMIT)

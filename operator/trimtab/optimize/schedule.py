@@ -1,0 +1,97 @@
+"""Which kind of trial is due: the baseline twice, a few initial ones, then search with every fifth a replicate."""
+
+from __future__ import annotations
+
+import math
+
+from trimtab.domain.space import Assignment
+from trimtab.domain.study import Hold, HoldReason, Study
+from trimtab.domain.trial import Purpose
+from trimtab.optimize.readings import Evidence, complete, usable
+from trimtab.optimize.steps import grid_size
+
+BASELINES = 2
+MAX_BASELINE_ATTEMPTS = 5
+SEARCHES_PER_REPLICATE = 4
+_SEARCHING = (Purpose.INITIAL, Purpose.SEARCH)
+
+
+def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
+    """Baseline until two are complete; Initial up to `initial_trials` (baselines included); then Search.
+
+    After every fourth search trial the incumbent is measured again, unless it is the baseline, which the control arm
+    measures in each trial anyway.
+    """
+    if complete_baselines(study) < BASELINES:
+        return Purpose.BASELINE
+    initial = sum(t.purpose is Purpose.INITIAL for t in study.outcomes)
+    searches = [t for t in study.outcomes if t.purpose in (Purpose.SEARCH, Purpose.REPLICATE) and t.learnable]
+    if not searches and initial < study.search.initial_trials - BASELINES:
+        return Purpose.INITIAL
+    recent = searches[-SEARCHES_PER_REPLICATE:]
+    if (
+        incumbent != study.baseline
+        and len(recent) == SEARCHES_PER_REPLICATE
+        and all(t.purpose is Purpose.SEARCH for t in recent)
+    ):
+        return Purpose.REPLICATE
+    return Purpose.SEARCH
+
+
+def complete_baselines(study: Study) -> int:
+    """Complete trials whose canary ran the baseline."""
+    return sum(t.canary.assignment == study.baseline and complete(study, t) for t in study.outcomes)
+
+
+def banned(study: Study, evidence: dict[Assignment, Evidence]) -> set[Assignment]:
+    """Not to be proposed now: pending, proposed twice in a row already, withdrawn twice, or broken."""
+    found = set(study.pending)
+    last = [t.canary.assignment for t in study.outcomes[-2:]]
+    if len(last) == 2 and last[0] == last[1]:
+        found.add(last[0])
+    found |= {x for x, own in evidence.items() if own.withdrawn >= 2}
+    found |= {t.canary.assignment for t in study.outcomes if t.failure is not None}
+    found.discard(study.baseline)
+    return found
+
+
+def suggestion_seed(study: Study) -> int:
+    """The seed recorded with (and used for) one suggestion."""
+    return (study.search.seed * 1_000_003 + study.index) % 2**31
+
+
+def unusable(study: Study) -> Hold | None:
+    """Why nothing can be proposed at all, whatever the measurements: bad bounds, cost, space or readings."""
+    for target in study.constraints:
+        if not usable(target):
+            return Hold(HoldReason.NUMERICAL, f"the bound of {target.name} must be positive and finite")
+    if not math.isfinite(study.now) or not math.isfinite(study.probability):
+        return Hold(HoldReason.NUMERICAL, "time and probability must be finite")
+    cost = study.cost.hourly(study.baseline)
+    if not (math.isfinite(cost) and cost > 0):
+        return Hold(HoldReason.NUMERICAL, f"the baseline's cost must be positive, not {cost}")
+    size = grid_size(study.space) if study.space.parameters else 0
+    if size <= 1:
+        return Hold(HoldReason.SPACE_EXHAUSTED, f"the grid has {size} points: nothing to search")
+    tries = [t for t in study.outcomes if t.purpose is Purpose.BASELINE]
+    if len(tries) >= MAX_BASELINE_ATTEMPTS and complete_baselines(study) < BASELINES:
+        withdrawn = sum(t.truncated or t.failure is not None for t in tries)
+        if withdrawn >= BASELINES:
+            return Hold(HoldReason.BASELINE_INFEASIBLE, f"{withdrawn} baseline trials were withdrawn")
+        return Hold(HoldReason.NUMERICAL, f"{len(tries)} baseline trials without a usable reading of every bound")
+    return None
+
+
+def baseline_infeasible(study: Study, evidence: dict[Assignment, Evidence]) -> Hold | None:
+    """The baseline's own measurements clearly break a bound of the safe set."""
+    own = evidence.get(study.baseline)
+    for target in study.constraints:
+        interval = own.interval(target.name) if own is not None and not target.guard_only else None
+        if interval is not None and interval[0] > 0:
+            ratio = math.exp(interval[1])
+            return Hold(
+                HoldReason.BASELINE_INFEASIBLE,
+                f"the baseline itself stands at {ratio:.2f} x the bound of {target.name} "
+                f"(95 %: at least {math.exp(interval[0]):.2f}): widen the bound or add resources first",
+            )
+    return None

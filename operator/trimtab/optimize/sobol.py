@@ -1,0 +1,190 @@
+"""Space-filling trials inside the step limits of what is verified; needs no model and no numpy.
+
+It is the Designer of `designer: Sobol`, gives the initial trials their places, and stands in when a fit did not end in
+time. Without a model nobody knows how steep a bound is, so a trial goes only as far as the slack that the verified
+assignment's own measurements show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+from trimtab.domain.space import Assignment, Parameter
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Study
+from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize.readings import Evidence, broken_below, gather
+from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed
+from trimtab.optimize.steps import axis, below_floor, nearest, reach
+
+BITS = 30
+ATTEMPTS = 64
+FULL_SLACK = math.log(3.0)
+# (degree s, coefficients a, initial m) per dimension from the second: Joe and Kuo, SIAM J. Sci. Comput. 30 (2008) 2635.
+_DIRECTIONS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
+    (1, 0, (1,)),
+    (2, 1, (1, 3)),
+    (3, 1, (1, 3, 1)),
+    (3, 2, (1, 1, 1)),
+    (4, 1, (1, 1, 3, 3)),
+    (4, 4, (1, 3, 5, 13)),
+    (5, 2, (1, 1, 5, 5, 17)),
+    (5, 4, (1, 1, 5, 5, 5)),
+    (5, 7, (1, 1, 7, 11, 19)),
+    (5, 11, (1, 1, 5, 1, 1)),
+    (5, 13, (1, 1, 1, 3, 11)),
+)
+MAX_DIMENSIONS = len(_DIRECTIONS) + 1
+
+
+def sobol(index: int, dimensions: int, seed: int | None = None) -> tuple[float, ...]:
+    """The `index`-th Sobol point in [0, 1)^dimensions; with a seed, digitally shifted (Cranley-Patterson in base 2).
+
+    Dimensions beyond 12 reuse the first ones under another shift.
+    """
+    gray = index ^ (index >> 1)
+    point = []
+    for dimension in range(dimensions):
+        value = 0 if seed is None else _hash(seed, dimension) >> (64 - BITS)
+        for bit, direction in enumerate(_direction_numbers(dimension % MAX_DIMENSIONS)):
+            if gray >> bit & 1:
+                value ^= direction
+        point.append(value / 2.0**BITS)
+    return tuple(point)
+
+
+def suggest(study: Study, fallback: str = "") -> Proposal:
+    """The next assignment without a model; pure, deterministic, milliseconds.
+
+    `fallback` says why the model did not answer; it goes into the diagnostics.
+    """
+    evidence = gather(study)
+    members = verified(study, evidence)
+    diagnostics = Diagnostics(
+        outcomes=len(study.outcomes),
+        verified_points=len(members),
+        safe_points=0,
+        kappa=1.0,
+        coverage=None,
+        fallback=fallback,
+    )
+    purpose = next_purpose(study, members[0])
+    if purpose is Purpose.BASELINE:
+        return Proposal(_suggestion(study, study.baseline, purpose, "the baseline first"), diagnostics)
+    if purpose is Purpose.REPLICATE:
+        return Proposal(_suggestion(study, members[0], purpose, "measures the incumbent again"), diagnostics)
+    tried = {trial.canary.assignment for trial in study.outcomes}
+    for assignment in spread(study, members[0], evidence):
+        if assignment not in tried and assignment not in banned(study, evidence):
+            reason = f"space-filling within the step limits of {study.space.describe(members[0])}"
+            return Proposal(_suggestion(study, assignment, purpose, reason), diagnostics)
+    hold = Hold(HoldReason.SPACE_EXHAUSTED, f"no new point within the step limits of {len(members)} verified ones")
+    return Proposal(hold, diagnostics)
+
+
+def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignment]:
+    """The baseline and what its own measurements show safe, cheapest first."""
+    found = [x for x, own in evidence.items() if x != study.baseline and own.verifies(study.constraints)]
+    return sorted([*found, study.baseline], key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+
+
+def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence] | None = None) -> Iterator[Assignment]:
+    """Admissible grid points between `start` and the cheap end of its step limits, in Sobol order.
+
+    With `evidence` the box shrinks with the slack of `start`, and points at or below a withdrawn one are left out.
+    """
+    seed = study.search.seed
+    share = 1.0 if evidence is None else _share(study, start, evidence)
+    ranges = [_range(study, p, start, share) for p in study.space.parameters]
+    corners = broken_below(study)
+    bad = [] if evidence is None else [x for x, own in evidence.items() if own.contradicts(study.constraints)]
+    for attempt in range(ATTEMPTS):
+        point = sobol(study.index + attempt + 1, len(ranges), seed)
+        values = []
+        for parameter, (one, other), u in zip(study.space.parameters, ranges, point, strict=True):
+            low, high = min(one, other), max(one, other)
+            values.append((parameter.name, axis(parameter.domain)[low + min(int(u * (high - low + 1)), high - low)]))
+        assignment = Assignment(tuple(values))
+        if study.space.violated(assignment) is not None or below_floor(study, assignment):
+            continue
+        if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):
+            continue
+        if any(_no_more(study, assignment, x) for x in bad):
+            continue
+        yield assignment
+
+
+def _range(study: Study, parameter: Parameter, start: Assignment, share: float) -> tuple[int, int]:
+    """Indices from the start's grid point to the cheaper end (both ends where price does not tell)."""
+    first, last = reach(parameter, start[parameter.name])
+    here = min(max(nearest(parameter, start[parameter.name]), first), last)
+    if isinstance(start[parameter.name], str):
+        return first, last
+    values = axis(parameter.domain)
+    low = study.cost.hourly(start.replace(parameter.name, values[first]))
+    high = study.cost.hourly(start.replace(parameter.name, values[last]))
+    down, up = _shrunk(here - first, share), _shrunk(last - here, share)
+    if low == high:
+        return here - down, here + up
+    return (here, here - down) if low < high else (here, here + up)
+
+
+def _shrunk(steps: int, share: float) -> int:
+    return 0 if steps <= 0 else max(1, int(steps * share))
+
+
+def _share(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]) -> float:
+    """Slack of the start's worst bound over ln 3, in [0, 1]; 1 where nothing was measured."""
+    own = evidence.get(start)
+    intervals = [] if own is None else [own.interval(t.name) for t in study.constraints if not t.guard_only]
+    slack = min((-i[2] for i in intervals if i is not None), default=FULL_SLACK)
+    return min(max(slack / FULL_SLACK, 0.0), 1.0)
+
+
+def _no_more(study: Study, assignment: Assignment, other: Assignment) -> bool:
+    """Whether the assignment has no more than `other` of every number, in the same categories."""
+    for name in study.space.names:
+        one, two = assignment[name], other[name]
+        if isinstance(one, str) or isinstance(two, str):
+            if one != two:
+                return False
+        elif one > two:
+            return False
+    return True
+
+
+def _suggestion(study: Study, assignment: Assignment, purpose: Purpose, reason: str) -> Suggestion:
+    text = repr((study.search.seed, study.index, study.space.format(assignment), len(study.outcomes)))
+    return Suggestion(
+        assignment=assignment,
+        purpose=purpose,
+        seed=suggestion_seed(study),
+        by_model=False,
+        safety_probability=None,
+        acquisition=None,
+        predictions=(),
+        model_digest="sobol-" + hashlib.sha256(text.encode()).hexdigest()[:16],
+        fit_seconds=0.0,
+        search_seconds=0.0,
+        reason=reason,
+    )
+
+
+def _direction_numbers(dimension: int) -> tuple[int, ...]:
+    """Direction numbers scaled by 2^30 of one dimension (the first is van der Corput's)."""
+    if dimension == 0:
+        return tuple(1 << (BITS - 1 - i) for i in range(BITS))
+    degree, coefficients, initial = _DIRECTIONS[dimension - 1]
+    v = [m << (BITS - 1 - i) for i, m in enumerate(initial)]
+    for i in range(degree, BITS):
+        value = v[i - degree] ^ (v[i - degree] >> degree)
+        for k in range(1, degree):
+            if coefficients >> (degree - 1 - k) & 1:
+                value ^= v[i - k]
+        v.append(value)
+    return tuple(v)
+
+
+def _hash(seed: int, dimension: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{dimension}".encode()).digest()[:8], "big")

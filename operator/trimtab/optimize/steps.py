@@ -1,0 +1,167 @@
+"""Grids and step limits: how far one trial may move from an assignment that has been verified.
+
+Plain Python without numpy, so that the fallback designer can run in the operator's own process.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+
+from trimtab.domain.space import (
+    Assignment,
+    AutoscalerField,
+    Categorical,
+    ContainerResource,
+    Numeric,
+    Parameter,
+    ReplicaCount,
+    Resource,
+    SearchSpace,
+    Value,
+)
+from trimtab.domain.study import Study
+
+CPU_DECREASE = 0.30
+MEMORY_DECREASE = 0.20
+OTHER_DECREASE = 0.30
+INCREASE = 0.50
+REPLICAS_DECREASE = 1.0
+TARGET_POINTS = 10.0
+_SLACK = 1e-9
+
+
+@lru_cache(maxsize=256)
+def axis(domain: Numeric | Categorical) -> tuple[Value, ...]:
+    """All values of one parameter, ascending (categories in their order). Shape: (k,), k >= 1 for a valid domain."""
+    return domain.values if isinstance(domain, Categorical) else domain.grid()
+
+
+def more_is_better(parameter: Parameter) -> int:
+    """+1: a larger value is more resource; -1: a larger value is less (utilization targets); 0: not known."""
+    if isinstance(parameter.locus, ContainerResource | ReplicaCount):
+        return 1
+    if isinstance(parameter.locus, AutoscalerField) and _is_target(parameter.locus):
+        return -1
+    return 0
+
+
+def bounds(parameter: Parameter, value: Value) -> tuple[float, float]:
+    """Least and greatest number that the step limit allows from a verified `value`, before rounding to the grid.
+
+    A parameter's own `max_decrease` and `max_increase` (fractions) win over the defaults. Units: the parameter's base
+    units.
+    """
+    number = float(value)
+    locus = parameter.locus
+    down, up = number * OTHER_DECREASE, number * INCREASE
+    if isinstance(locus, ContainerResource):
+        down = number * (CPU_DECREASE if locus.resource is Resource.CPU else MEMORY_DECREASE)
+    elif isinstance(locus, ReplicaCount):
+        down = REPLICAS_DECREASE
+    elif isinstance(locus, AutoscalerField) and _is_target(locus):
+        up = TARGET_POINTS
+    if parameter.max_decrease is not None:
+        down = abs(number) * parameter.max_decrease
+    if parameter.max_increase is not None:
+        up = abs(number) * parameter.max_increase
+    return number - down, number + up
+
+
+def reach(parameter: Parameter, value: Value) -> tuple[int, int]:
+    """Indices (first, last) into `axis` that one trial may choose, starting from a verified `value`.
+
+    At least one grid step each way is allowed, also from a value between grid points; (0, k - 1) for categories. The
+    interval is empty (last < first) only when the whole grid is empty.
+    """
+    values = axis(parameter.domain)
+    if isinstance(parameter.domain, Categorical) or isinstance(value, str):
+        return 0, len(values) - 1
+    numbers = _numbers(parameter.domain)
+    low, high = bounds(parameter, value)
+    slack = _SLACK * max(1.0, abs(float(value)))
+    first = bisect_left(numbers, low - slack)
+    last = bisect_right(numbers, high + slack) - 1
+    below = bisect_left(numbers, float(value) - slack) - 1
+    above = bisect_right(numbers, float(value) + slack)
+    first = min(first, max(below, 0))
+    last = max(last, min(above, len(numbers) - 1))
+    return first, last
+
+
+def nearest(parameter: Parameter, value: Value) -> int:
+    """Index of the grid value nearest to `value` (ties: the larger)."""
+    values = axis(parameter.domain)
+    if isinstance(parameter.domain, Categorical) or isinstance(value, str):
+        return values.index(value)
+    numbers = _numbers(parameter.domain)
+    at = bisect_left(numbers, float(value))
+    if at == 0:
+        return 0
+    if at == len(numbers):
+        return at - 1
+    return at if numbers[at] - float(value) <= float(value) - numbers[at - 1] else at - 1
+
+
+def within_steps(space: SearchSpace, assignment: Assignment, verified: Iterable[Assignment]) -> bool:
+    """Whether every parameter is within the step limit of ONE verified assignment."""
+    return any(_within(space, assignment, v) for v in verified)
+
+
+def below_floor(study: Study, assignment: Assignment) -> bool:
+    """Whether a white-box floor is broken (base units)."""
+    return any(
+        not isinstance(assignment[name], str) and float(assignment[name]) < floor * (1 - _SLACK)
+        for name, floor in study.floors
+        if name in assignment
+    )
+
+
+def grid_size(space: SearchSpace) -> int:
+    """Number of points of the whole grid."""
+    return math.prod(len(axis(p.domain)) for p in space.parameters)
+
+
+def resource_parameters(space: SearchSpace, resource: Resource | None) -> tuple[str, ...]:
+    """Names of the parameters that set this resource (all container resources for None)."""
+    return tuple(
+        p.name
+        for p in space.parameters
+        if isinstance(p.locus, ContainerResource) and (resource is None or p.locus.resource is resource)
+    )
+
+
+def _within(space: SearchSpace, assignment: Assignment, start: Assignment) -> bool:
+    for parameter in space.parameters:
+        values = axis(parameter.domain)
+        value = assignment[parameter.name]
+        if value == start[parameter.name]:
+            continue
+        first, last = reach(parameter, start[parameter.name])
+        if value not in values[first : last + 1]:
+            return False
+    return True
+
+
+def _is_target(locus: AutoscalerField) -> bool:
+    return "utilization" in locus.field.lower()
+
+
+@lru_cache(maxsize=256)
+def _numbers(domain: Numeric) -> tuple[float, ...]:
+    return tuple(float(v) for v in domain.grid())
+
+
+__all__ = [
+    "axis",
+    "below_floor",
+    "bounds",
+    "grid_size",
+    "more_is_better",
+    "nearest",
+    "reach",
+    "resource_parameters",
+    "within_steps",
+]

@@ -1,0 +1,316 @@
+"""The surrogate: one Gaussian process per constraint, in physical units.
+
+Notation (shapes in brackets)
+  n rows, D encoded columns, G lengthscales, J trials; a trial gives a canary row and a control row
+  g     ln(SLI / bound): <= 0 is safe; never standardized by the sample
+  f [n] latent g of each row, f ~ GP(mean, k) of `kernel.py`, plus a trial effect shared by the rows of one trial
+  y [n] observed g;  v [n] its variance: max(se, 0.01)^2 for values and quantiles (delta method)
+  K [n, n] covariance;  C = K + tau^2 T, T[i, j] = 1 when rows i and j belong to one trial
+  Ky = C + diag(v) + jitter I;  alpha = Ky^-1 (y - mean);  e = L^-1 (y - mean) with L L' = Ky: one-step-ahead residuals
+Counts: bad_i ~ Poisson(mu_i), mu_i = n_i bound e^f_i, variance phi_i mu_i (quasi-Poisson). Laplace's method by working
+responses: y_i = f_i + clip(bad_i / mu_i - 1, -1, 3), v_i = phi_i / mu_i (Rasmussen and Williams 2006, ch. 3.4; Breslow
+and Clayton 1993 for the alternation with the scales). Pseudo-counts would bias log ratios at few expected errors.
+Scales are the mode of evidence x priors (MAP). theta = (log p - prior mean) / prior sd, so the prior mode is theta = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.optimize import minimize
+
+from trimtab.domain.spec import SliKind
+from trimtab.optimize.kernel import Inputs, Scales, TrainingKernel, Trend, cross, variance
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SE_FLOOR = 0.01
+JITTERS = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+NEWTON_STEPS = 7
+ROUNDS = 2
+THETA_LIMIT = 3.0
+THETA_DECIMALS = 3
+_WORKING_LOW, _WORKING_HIGH = -1.0, 3.0
+_VARIANCE_CAP = 1e6
+
+
+class NumericalFailure(ArithmeticError):
+    """Not even the prior mode gives a positive definite covariance: hold."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training data of one constraint.
+
+    `y`, `v` (n,) hold values; rows with counts have `bad` (n,) finite, `expected` = n x bound and `phi` >= 1, and their
+    `y`, `v` are ignored. `trial` (n,) numbers the trial of a row; `canary` (n,) is True for canary rows.
+    """
+
+    at: Inputs
+    y: Floats
+    v: Floats
+    bad: Floats
+    expected: Floats
+    phi: Floats
+    trial: Ints
+    canary: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Gaussian priors on the logs of the scales, as (mean, sd), and the trend."""
+
+    length: tuple[float, float]
+    load_length: tuple[float, float]
+    amplitude: tuple[float, float]
+    tau: tuple[float, float]
+    trend: Trend
+
+
+def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Prior:
+    """The priors of optimizer.md.
+
+    A ratio ranges over orders of magnitude, so counts take the errors' priors whatever the kind. `signs` (D,) turn the
+    trend: more resource lowers g. More load raises it (the only term that is not in terms of u).
+    """
+    wide = counts or kind is SliKind.ERRORS
+    slope = -1.0 if wide else -0.5
+    spread = 1.0 if wide else 0.5
+    trend = Trend(
+        m0=-0.5 if wide else 0.0,
+        s0=1.0 if wide else 0.5,
+        b=slope * signs,
+        sb=np.full(len(signs), spread),
+        bz=0.5 if wide else 0.25,
+        sz=spread,
+    )
+    return Prior(
+        length=(math.log(0.4 * math.sqrt(max(parameters, 1))), 0.75),
+        load_length=(0.0, 0.5),
+        amplitude=(math.log(1.0 if wide else 0.4), 0.7),
+        tau=(math.log(0.1 if wide else 0.05), 1.0),
+        trend=trend,
+    )
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A fitted surrogate. `theta` (G + 3,) are the whitened scales; `fallback` says why it is not the MAP fit."""
+
+    rows: Rows
+    groups: Ints
+    prior: Prior
+    scales: Scales
+    theta: Floats
+    y: Floats
+    v: Floats
+    chol: Floats
+    alpha: Floats
+    evaluations: int
+    fallback: str = ""
+
+    def predict(self, at: Inputs) -> tuple[Floats, Floats]:
+        """Mean and sd of the latent g, without trial effect or noise. Shapes: (N,), (N,)."""
+        k = cross(at, self.rows.at, self.groups, self.scales, self.prior.trend)
+        mean = self.prior.trend.mean(at) + k @ self.alpha
+        half = solve_triangular(self.chol, k.T, lower=True, check_finite=False)
+        var = variance(at, self.scales, self.prior.trend) - np.einsum("ij,ij->j", half, half)
+        return mean, np.sqrt(np.maximum(var, 1e-12))
+
+    def covariance(self, at: Inputs, other: Inputs) -> Floats:
+        """Posterior covariance of the latent g between two sets of points. Shape: (N, N')."""
+        trend = self.prior.trend
+        one = solve_triangular(
+            self.chol, cross(at, self.rows.at, self.groups, self.scales, trend).T, lower=True, check_finite=False
+        )
+        two = solve_triangular(
+            self.chol, cross(other, self.rows.at, self.groups, self.scales, trend).T, lower=True, check_finite=False
+        )
+        return np.asarray(cross(at, other, self.groups, self.scales, trend) - one.T @ two)
+
+    def residuals(self) -> Floats:
+        """Standardized one-step-ahead residuals of each row given the rows before it, noise included. Shape: (n,)."""
+        return np.asarray(
+            solve_triangular(self.chol, self.y - self.prior.trend.mean(self.rows.at), lower=True, check_finite=False)
+        )
+
+    def leave_one_out(self) -> Floats:
+        """Standardized leave-one-out residuals, noise included (Rasmussen and Williams 2006, eq. 5.12). Shape: (n,)."""
+        inverse = _inverse(self.chol)
+        return np.asarray(self.alpha / np.sqrt(np.diag(inverse)))
+
+
+def fit(rows: Rows, groups: Ints, prior: Prior, evaluations: int) -> Posterior:
+    """Fit the scales by MAP and condition on the rows.
+
+    Args:
+        rows: n >= 0 rows; below 3 the prior mode is used.
+        groups: (D,) lengthscale of each column.
+        evaluations: at most so many evaluations of the evidence; 0 means prior mode.
+
+    Raises:
+        NumericalFailure: no jitter makes the covariance positive definite, not even in prior mode.
+    """
+    problem = _Problem(rows, groups, prior)
+    start = np.zeros(problem.size)
+    if len(rows) < 3 or evaluations <= 0:
+        return problem.posterior(start, "" if evaluations > 0 else "prior mode: no evaluations left")
+    try:
+        theta = problem.maximize(start, evaluations)
+        return problem.posterior(theta, "")
+    except (LinAlgError, FloatingPointError, ValueError) as error:
+        try:
+            return problem.posterior(start, f"prior mode: {error}")
+        except (LinAlgError, ValueError) as worse:
+            raise NumericalFailure(f"no positive definite covariance of {len(rows)} rows: {worse}") from worse
+
+
+class _Problem:
+    """The evidence of one data set as a function of theta."""
+
+    def __init__(self, rows: Rows, groups: Ints, prior: Prior) -> None:
+        self.rows, self.groups, self.prior = rows, groups, prior
+        self.lengths = int(groups.max()) + 1
+        self.size = self.lengths + 3
+        means = [prior.length[0]] * self.lengths + [prior.load_length[0], prior.amplitude[0], prior.tau[0]]
+        sds = [prior.length[1]] * self.lengths + [prior.load_length[1], prior.amplitude[1], prior.tau[1]]
+        self.means, self.sds = np.asarray(means), np.asarray(sds)
+        self.kernel = TrainingKernel(rows.at, groups, prior.trend)
+        self.mean = prior.trend.mean(rows.at)
+        self.same = (rows.trial[:, None] == rows.trial[None, :]).astype(np.float64)
+        self.counted = np.isfinite(rows.bad)
+        self.evaluations = 0
+
+    def scales(self, theta: Floats) -> Scales:
+        p = np.exp(self.means + self.sds * theta)
+        return Scales(p[: self.lengths], float(p[-3]), float(p[-2]), float(p[-1]))
+
+    def maximize(self, theta: Floats, evaluations: int) -> Floats:
+        """Alternate: working responses at theta, then L-BFGS-B on the evidence they give."""
+        rounds = ROUNDS if self.counted.any() else 1
+        for _ in range(rounds):
+            y, v = self.working(theta)
+            result = minimize(
+                lambda t, y=y, v=v: self.objective(t, y, v),
+                theta,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(-THETA_LIMIT, THETA_LIMIT)] * self.size,
+                options={"maxfun": max(1, evaluations // rounds), "ftol": 1e-6, "gtol": 1e-3},
+            )
+            if not np.all(np.isfinite(result.x)):
+                raise ValueError("the optimizer left the finite numbers")
+            # Rounded, so that the last bits of another BLAS or thread count do not reach the answer.
+            theta = np.round(np.asarray(result.x), THETA_DECIMALS)
+        return theta
+
+    def objective(self, theta: Floats, y: Floats, v: Floats) -> tuple[float, Floats]:
+        """Minus log(evidence x prior), up to a constant, and its gradient (G + 3,)."""
+        self.evaluations += 1
+        scales = self.scales(theta)
+        covariance, weights = self.kernel.value_and_weights(scales)
+        covariance = covariance + scales.tau**2 * self.same
+        chol, _ = _cholesky(covariance, v)
+        residual = y - self.mean
+        half = solve_triangular(chol, residual, lower=True, check_finite=False)
+        value = 0.5 * float(half @ half) + float(np.sum(np.log(np.diag(chol)))) + 0.5 * float(theta @ theta)
+        inverse = _inverse(chol)
+        alpha = inverse @ residual
+        weight = inverse - np.outer(alpha, alpha)
+        lengths, load, amplitude = weights.contract(weight)
+        tau = 2.0 * scales.tau**2 * float(np.sum(weight * self.same))
+        gradient = 0.5 * np.concatenate([lengths, [load, amplitude, tau]]) * self.sds + theta
+        return value, gradient
+
+    def working(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Working responses and variances at the mode of f under theta. Shapes: (n,), (n,)."""
+        rows, floor = self.rows, SE_FLOOR**2
+        y, v = np.where(self.counted, 0.0, rows.y), np.where(self.counted, 1.0, np.maximum(rows.v, floor))
+        if not self.counted.any():
+            return y, v
+        scales = self.scales(theta)
+        prior = self.kernel.value(scales) + scales.tau**2 * self.same
+        bad, expected, phi = rows.bad[self.counted], rows.expected[self.counted], rows.phi[self.counted]
+        f = y.copy()
+        f[self.counted] = np.log((bad + 0.5) / expected)
+        for _ in range(NEWTON_STEPS):
+            y[self.counted], v[self.counted] = _respond(f[self.counted], bad, expected, phi)
+            chol, _ = _cholesky(prior, v)
+            new = self.mean + prior @ _solve(chol, y - self.mean)
+            f = f + np.clip(new - f, -3.0, 3.0)
+        y[self.counted], v[self.counted] = _respond(f[self.counted], bad, expected, phi)
+        return y, v
+
+    def posterior(self, theta: Floats, fallback: str) -> Posterior:
+        scales = self.scales(theta)
+        if not len(self.rows):
+            empty = np.zeros(0)
+            return self._posterior(theta, scales, empty, empty, np.zeros((0, 0)), empty, fallback)
+        y, v = self.working(theta)
+        covariance = self.kernel.value(scales) + scales.tau**2 * self.same
+        chol, jitter = _cholesky(covariance, v)
+        note = fallback or (f"jitter {jitter:g}" if jitter > JITTERS[0] else "")
+        return self._posterior(theta, scales, y, v, chol, _solve(chol, y - self.mean), note)
+
+    def _posterior(
+        self, theta: Floats, scales: Scales, y: Floats, v: Floats, chol: Floats, alpha: Floats, fallback: str
+    ) -> Posterior:
+        if not np.all(np.isfinite(alpha)):
+            raise ValueError("the posterior is not finite")
+        return Posterior(
+            self.rows, self.groups, self.prior, scales, theta, y, v, chol, alpha, self.evaluations, fallback
+        )
+
+
+def _respond(f: Floats, bad: Floats, expected: Floats, phi: Floats) -> tuple[Floats, Floats]:
+    mu = np.maximum(expected * np.exp(np.clip(f, -30.0, 30.0)), 1e-9)
+    y = f + np.clip(bad / mu - 1.0, _WORKING_LOW, _WORKING_HIGH)
+    return y, np.minimum(phi / mu, _VARIANCE_CAP) + SE_FLOOR**2
+
+
+def _cholesky(covariance: Floats, v: Floats) -> tuple[Floats, float]:
+    """Lower factor of covariance + diag(v) + jitter I, with the least jitter of the ladder that works.
+
+    Raises:
+        LinAlgError: none does.
+    """
+    n = len(v)
+    if not (np.all(np.isfinite(covariance)) and np.all(np.isfinite(v))):
+        raise LinAlgError("the covariance is not finite")
+    for jitter in JITTERS:
+        matrix = covariance.copy()
+        matrix[np.diag_indices(n)] += v + jitter
+        chol, info = dpotrf(matrix, lower=1, clean=1, overwrite_a=1)
+        if info == 0:
+            return np.asarray(chol), jitter
+    raise LinAlgError(f"not positive definite with jitter {JITTERS[-1]:g}")
+
+
+def _solve(chol: Floats, right: Floats) -> Floats:
+    half = solve_triangular(chol, right, lower=True, check_finite=False)
+    return np.asarray(solve_triangular(chol, half, lower=True, trans="T", check_finite=False))
+
+
+def _inverse(chol: Floats) -> Floats:
+    inverse, info = dpotri(chol, lower=1)
+    if info != 0:
+        raise LinAlgError("singular factor")
+    lower = np.tril(inverse)
+    return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def subset(rows: Rows, keep: Sequence[bool] | NDArray[np.bool_]) -> Rows:
+    """The rows where `keep` (n,) is True."""
+    k = np.asarray(keep, dtype=bool)
+    at = Inputs(rows.at.u[k], rows.at.z[k], rows.at.t[k])
+    return Rows(at, rows.y[k], rows.v[k], rows.bad[k], rows.expected[k], rows.phi[k], rows.trial[k], rows.canary[k])
