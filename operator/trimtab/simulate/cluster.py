@@ -10,34 +10,34 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from trimtab.domain import kinds
 from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Clock
-from trimtab.simulate.selectors import parse_selector
-
-Obj = dict[str, Any]
-
-SERVED = frozenset(
-    value for value in vars(kinds).values() if isinstance(value, Kind) and value is not kinds.VERTICAL_POD_AUTOSCALERS
+from trimtab.simulate.objects import (
+    CLUSTER_SCOPED,
+    SERVED,
+    SERVER_OWNED,
+    Obj,
+    check_finalizers,
+    check_preconditions,
+    copied,
+    drop_empty,
+    grace_of,
+    has_generation,
+    has_status,
+    intent_of,
+    merged,
+    merged_status,
+    name_of,
+    resource_of,
 )
-CLUSTER_SCOPED = frozenset({kinds.NAMESPACES})
-CUSTOM = frozenset({kinds.EXPERIMENTS, kinds.TRIALS})
-_WORKLOADS = {kinds.DEPLOYMENTS, kinds.STATEFUL_SETS, kinds.DAEMON_SETS, kinds.REPLICA_SETS}
-WITH_STATUS = CUSTOM | _WORKLOADS | {
-    kinds.PODS, kinds.SERVICES, kinds.NAMESPACES, kinds.RESOURCE_QUOTAS, kinds.POD_DISRUPTION_BUDGETS,
-    kinds.HORIZONTAL_POD_AUTOSCALERS,
-}  # fmt: skip
-WITH_GENERATION = CUSTOM | _WORKLOADS | {kinds.POD_DISRUPTION_BUDGETS, kinds.NETWORK_POLICIES}
-VERSION_REQUIRED = CUSTOM | {kinds.LEASES}
-# Set by the server alone, whatever a client sends.
-SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+from trimtab.simulate.selectors import parse_selector
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ class InMemoryCluster:
 
     async def create(self, kind: Kind, namespace: str | None, body: Manifest, *, dry_run: bool = False) -> Manifest:
         """Store a new object under a new uid."""
-        name = _name(body)
+        name = name_of(body)
         effect = Effect("create", kind, namespace, name)
         await self._before(effect, dry_run)
         table, where = self._table(kind), self._scope(kind, namespace)
         self._check_new(kind, where, body)
         if (where, name) in table:
-            raise AlreadyExists(409, f'{_resource(kind)} "{name}" already exists')
+            raise AlreadyExists(409, f'{resource_of(kind)} "{name}" already exists')
         obj = self._new(kind, body)
         if where:
             obj["metadata"]["namespace"] = where
@@ -158,15 +158,15 @@ class InMemoryCluster:
         await self._before(effect)
         where = self._scope(kind, namespace)
         old = self._find(kind, namespace, name)
-        if subresource not in ("", "status") or (subresource and kind not in WITH_STATUS):
+        if subresource not in ("", "status") or (subresource and not has_status(kind)):
             raise NotFound(404, "the server could not find the requested resource")
-        _check_preconditions(kind, old, body)
-        new = _merged_status(old, body) if subresource else _merged(kind, old, body)
+        check_preconditions(kind, old, body)
+        new = merged_status(old, body) if subresource else merged(kind, old, body)
         if new != old:
-            _check_finalizers(kind, old, new)
+            check_finalizers(kind, old, new)
             if self.admit is not None:
                 self.admit(kind, "replace", new, old)
-            if kind in WITH_GENERATION and _intent(new) != _intent(old):
+            if has_generation(kind) and intent_of(new) != intent_of(old):
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
             if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
                 new["metadata"]["resourceVersion"] = self._next_version()
@@ -195,7 +195,7 @@ class InMemoryCluster:
     def _begin_delete(self, kind: Kind, namespace: str | None, name: str, grace: int | None) -> None:
         where = self._scope(kind, namespace)
         old = self._find(kind, namespace, name)
-        seconds = _grace(kind, old, grace)
+        seconds = grace_of(kind, old, grace)
         held = bool(old["metadata"].get("finalizers")) or seconds > 0
         new = copied(old)
         if held:
@@ -204,7 +204,7 @@ class InMemoryCluster:
                 return
             new["metadata"]["deletionTimestamp"] = self._timestamp(seconds)
             new["metadata"]["deletionGracePeriodSeconds"] = seconds
-            if kind in WITH_GENERATION and "deletionTimestamp" not in old["metadata"]:
+            if has_generation(kind) and "deletionTimestamp" not in old["metadata"]:
                 new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
             self._store(kind, where, new)
         else:
@@ -261,7 +261,7 @@ class InMemoryCluster:
     def _new(self, kind: Kind, body: Manifest) -> Obj:
         obj: Obj = copied(body)
         obj["apiVersion"], obj["kind"] = kind.api_version, kind.name
-        if kind in WITH_STATUS:
+        if has_status(kind):
             obj.pop("status", None)
         if kind == kinds.NAMESPACES:
             obj["status"] = {"phase": "Active"}
@@ -270,10 +270,10 @@ class InMemoryCluster:
         metadata = obj["metadata"]
         for field in (*SERVER_OWNED, "managedFields"):
             metadata.pop(field, None)
-        _drop_empty(metadata)
+        drop_empty(metadata)
         metadata["uid"] = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         metadata["creationTimestamp"] = self._timestamp(0)
-        if kind in WITH_GENERATION:
+        if has_generation(kind):
             metadata["generation"] = 1
         return obj
 
@@ -287,12 +287,12 @@ class InMemoryCluster:
             namespace = self._find(kinds.NAMESPACES, None, where)
             if "deletionTimestamp" in namespace["metadata"]:
                 text = f"unable to create new content in namespace {where} because it is being terminated"
-                raise Rejected(403, f'{_resource(kind)} "{metadata["name"]}" is forbidden: {text}')
+                raise Rejected(403, f'{resource_of(kind)} "{metadata["name"]}" is forbidden: {text}')
 
     def _find(self, kind: Kind, namespace: str | None, name: str) -> Obj:
         found = self._table(kind).get((self._scope(kind, namespace), name))
         if found is None:
-            raise NotFound(404, f'{_resource(kind)} "{name}" not found')
+            raise NotFound(404, f'{resource_of(kind)} "{name}" not found')
         return found
 
     def _table(self, kind: Kind) -> dict[tuple[str, str], Obj]:
@@ -323,95 +323,4 @@ class InMemoryCluster:
             await self.after_effect(effect)
 
 
-def copied(value: Any) -> Any:
-    """A deep copy of JSON data, several times faster than copy.deepcopy."""
-    if isinstance(value, Mapping):
-        return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [copied(item) for item in value]
-    return value
-
-
-def _resource(kind: Kind) -> str:
-    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-
-
-def _name(body: Manifest) -> str:
-    name = (body.get("metadata") or {}).get("name")
-    if not name:
-        raise Rejected(422, "metadata.name: Required value: name or generateName is required")
-    return str(name)
-
-
-def _drop_empty(metadata: Obj) -> None:
-    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
-        if field in metadata and not metadata[field]:
-            del metadata[field]
-
-
-def _check_preconditions(kind: Kind, old: Obj, body: Manifest) -> None:
-    metadata = body.get("metadata") or {}
-    name = old["metadata"]["name"]
-    if metadata.get("name") not in (None, "", name):
-        raise Rejected(400, f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
-    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
-    if uid and uid != old["metadata"]["uid"]:
-        found = old["metadata"]["uid"]
-        raise Conflict(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}")
-    if not version and kind in VERSION_REQUIRED:
-        raise Rejected(422, "metadata.resourceVersion: Invalid value: must be specified for an update")
-    if version and version != old["metadata"]["resourceVersion"]:
-        text = "the object has been modified; please apply your changes to the latest version and try again"
-        raise Conflict(409, f'Operation cannot be fulfilled on {_resource(kind)} "{name}": {text}')
-
-
-def _merged(kind: Kind, old: Obj, body: Manifest) -> Obj:
-    """The new object: everything of the body but what the server owns, and not its status."""
-    new: Obj = copied(body)
-    new["apiVersion"], new["kind"] = kind.api_version, kind.name
-    if kind in WITH_STATUS:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = copied(old["status"])
-    metadata, before = new["metadata"], old["metadata"]
-    metadata.pop("managedFields", None)
-    for field in (*SERVER_OWNED, "name", "namespace", "resourceVersion"):
-        metadata.pop(field, None)
-        if field in before:
-            metadata[field] = before[field]
-    _drop_empty(metadata)
-    return new
-
-
-def _merged_status(old: Obj, body: Manifest) -> Obj:
-    new: Obj = copied(old)
-    new.pop("status", None)
-    if "status" in body:
-        new["status"] = copied(body["status"])
-    return new
-
-
-def _check_finalizers(kind: Kind, old: Obj, new: Obj) -> None:
-    if "deletionTimestamp" not in old["metadata"]:
-        return
-    added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
-    if added:
-        text = "Forbidden: no new finalizers can be added if the object is being deleted"
-        raise Rejected(422, f'{_resource(kind)} "{old["metadata"]["name"]}" is invalid: metadata.finalizers: {text}')
-
-
-def _intent(obj: Obj) -> Obj:
-    """What a new generation is counted for: everything but metadata and status."""
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-
-
-def _grace(kind: Kind, obj: Obj, asked: int | None) -> int:
-    """Only a pod that runs on a node is given time."""
-    spec = obj.get("spec") or {}
-    running = (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-    if kind != kinds.PODS or not spec.get("nodeName") or not running:
-        return 0
-    return int(spec.get("terminationGracePeriodSeconds", 30)) if asked is None else asked
-
-
-__all__ = ["Effect", "InMemoryCluster", "WatchEvent", "copied"]
+__all__ = ["Effect", "InMemoryCluster", "WatchEvent"]

@@ -1,0 +1,138 @@
+"""What the API server does to an object by itself, as pure functions on JSON data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trimtab.domain import kinds
+from trimtab.domain.errors import Conflict, Rejected
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.names import GROUP
+
+Obj = dict[str, Any]
+
+SERVED = frozenset(
+    value for value in vars(kinds).values() if isinstance(value, Kind) and value is not kinds.VERTICAL_POD_AUTOSCALERS
+)
+CLUSTER_SCOPED = frozenset({kinds.NAMESPACES})
+_WORKLOADS = {kinds.DEPLOYMENTS, kinds.STATEFUL_SETS, kinds.DAEMON_SETS, kinds.REPLICA_SETS}
+_WITH_STATUS = _WORKLOADS | {
+    kinds.PODS, kinds.SERVICES, kinds.NAMESPACES, kinds.RESOURCE_QUOTAS, kinds.POD_DISRUPTION_BUDGETS,
+    kinds.HORIZONTAL_POD_AUTOSCALERS,
+}  # fmt: skip
+_WITH_GENERATION = _WORKLOADS | {kinds.POD_DISRUPTION_BUDGETS, kinds.NETWORK_POLICIES, kinds.PODS}
+# Set by the server alone, whatever a client sends.
+SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+
+
+def is_custom(kind: Kind) -> bool:
+    """Served from a CRD of ours, with a status subresource and generations."""
+    return kind.group.endswith(GROUP)
+
+
+def has_status(kind: Kind) -> bool:
+    """Status is written apart from the rest."""
+    return is_custom(kind) or kind in _WITH_STATUS
+
+
+def has_generation(kind: Kind) -> bool:
+    """metadata.generation counts changes of what is wanted."""
+    return is_custom(kind) or kind in _WITH_GENERATION
+
+
+def version_required(kind: Kind) -> bool:
+    """A PUT without resourceVersion is refused."""
+    return is_custom(kind) or kind == kinds.LEASES
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of JSON data, several times faster than copy.deepcopy."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [copied(item) for item in value]
+    return value
+
+
+def resource_of(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def name_of(body: Manifest) -> str:
+    name = (body.get("metadata") or {}).get("name")
+    if not name:
+        raise Rejected(422, "metadata.name: Required value: name or generateName is required")
+    return str(name)
+
+
+def drop_empty(metadata: Obj) -> None:
+    for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        if field in metadata and not metadata[field]:
+            del metadata[field]
+
+
+def check_preconditions(kind: Kind, old: Obj, body: Manifest) -> None:
+    metadata = body.get("metadata") or {}
+    name = old["metadata"]["name"]
+    if metadata.get("name") not in (None, "", name):
+        raise Rejected(400, f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+    if uid and uid != old["metadata"]["uid"]:
+        found = old["metadata"]["uid"]
+        raise Conflict(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}")
+    if not version and version_required(kind):
+        raise Rejected(422, "metadata.resourceVersion: Invalid value: must be specified for an update")
+    if version and version != old["metadata"]["resourceVersion"]:
+        text = "the object has been modified; please apply your changes to the latest version and try again"
+        raise Conflict(409, f'Operation cannot be fulfilled on {resource_of(kind)} "{name}": {text}')
+
+
+def merged(kind: Kind, old: Obj, body: Manifest) -> Obj:
+    """The new object: everything of the body but what the server owns, and not its status."""
+    new: Obj = copied(body)
+    new["apiVersion"], new["kind"] = kind.api_version, kind.name
+    if has_status(kind):
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = copied(old["status"])
+    metadata, before = new["metadata"], old["metadata"]
+    metadata.pop("managedFields", None)
+    for field in (*SERVER_OWNED, "name", "namespace", "resourceVersion"):
+        metadata.pop(field, None)
+        if field in before:
+            metadata[field] = before[field]
+    drop_empty(metadata)
+    return new
+
+
+def merged_status(old: Obj, body: Manifest) -> Obj:
+    new: Obj = copied(old)
+    new.pop("status", None)
+    if "status" in body:
+        new["status"] = copied(body["status"])
+    return new
+
+
+def check_finalizers(kind: Kind, old: Obj, new: Obj) -> None:
+    if "deletionTimestamp" not in old["metadata"]:
+        return
+    added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
+    if added:
+        text = "Forbidden: no new finalizers can be added if the object is being deleted"
+        raise Rejected(422, f'{resource_of(kind)} "{old["metadata"]["name"]}" is invalid: metadata.finalizers: {text}')
+
+
+def intent_of(obj: Obj) -> Obj:
+    """What a new generation is counted for: everything but metadata and status."""
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def grace_of(kind: Kind, obj: Obj, asked: int | None) -> int:
+    """Only a pod that runs on a node is given time."""
+    spec = obj.get("spec") or {}
+    running = (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    if kind != kinds.PODS or not spec.get("nodeName") or not running:
+        return 0
+    return int(spec.get("terminationGracePeriodSeconds", 30)) if asked is None else asked

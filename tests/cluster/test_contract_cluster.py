@@ -1,0 +1,181 @@
+"""The contract of the Cluster port, against the real API server; and what only the real one can show."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.contract.test_cluster import (
+    GADGETS,
+    TestCreate,
+    TestDelete,
+    TestLease,
+    TestNamespace,
+    TestRead,
+    TestReplace,
+    TestStatus,
+    World,
+)
+
+from controlplane import ApiClient, ApiError, ControlPlane, wait_for
+from trimtab.adapters.clock import SystemClock
+from trimtab.adapters.cluster import PAGE, KubernetesCluster
+from trimtab.adapters.connection import connect
+from trimtab.domain import kinds
+from trimtab.domain.errors import Forbidden, Rejected, Unavailable
+
+__all__ = ["TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestRead", "TestReplace", "TestStatus"]
+
+SCHEMA = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+@pytest.fixture(scope="session")
+def gadgets(controlplane: ControlPlane) -> None:
+    """A custom resource with a status and any content."""
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    names = {"plural": GADGETS.plural, "singular": "gadget", "kind": GADGETS.name, "listKind": "GadgetList"}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{GADGETS.plural}.{GADGETS.group}"},
+        "spec": {
+            "group": GADGETS.group,
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [version | {"schema": {"openAPIV3Schema": SCHEMA}}],
+        },
+    }
+    controlplane.client.create(definition)
+
+    def served() -> bool:
+        controlplane.client.list(GADGETS.api_version, GADGETS.name)
+        return True
+
+    wait_for(served, "the custom resource to be served", ignore=(ApiError,))
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait for what controllers do in the background."""
+    deadline = time.monotonic() + 60
+    while not await condition():
+        assert time.monotonic() < deadline, f"timed out waiting: {what}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def world(controlplane: ControlPlane, namespace: str, gadgets: None) -> AsyncIterator[World]:
+    """The real API server, as the administrator."""
+    connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
+    cluster = Clean(KubernetesCluster(connection))
+    yield World(cluster, namespace, eventually)
+    await cluster.close()
+
+
+class Clean(KubernetesCluster):
+    """The adapter, but answers come without what servers add for bookkeeping alone."""
+
+    def __init__(self, cluster: KubernetesCluster) -> None:
+        super().__init__(cluster._connection)
+
+    async def _request(self, *args: Any, **options: Any) -> dict[str, Any]:
+        answer = await super()._request(*args, **options)
+        for each in (answer, *(answer.get("items") or ())):
+            (each.get("metadata") or {}).pop("managedFields", None)
+        return answer
+
+
+class TestErrors:
+    async def test_a_missing_right_is_forbidden(self, controlplane: ControlPlane, namespace: str) -> None:
+        cluster = await cluster_of(controlplane, namespace)
+        with pytest.raises(Forbidden, match="cannot list resource"):
+            await cluster.list(kinds.PODS, namespace)
+        await cluster.close()
+
+    async def test_an_exhausted_quota_is_a_refusal(self, world: World, admin: ApiClient) -> None:
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "none", "namespace": world.namespace},
+            "spec": {"hard": {"count/gadgets.contract.trimtab.dev": "0"}},
+        }
+        admin.create(quota)
+        wait_for(
+            lambda: (admin.get("v1", "ResourceQuota", "none", world.namespace).get("status") or {}).get("hard"),
+            "the quota to be counted",
+        )
+        with pytest.raises(Rejected, match="exceeded quota"):
+            await world.make(GADGETS, "a")
+
+    async def test_an_admission_policy_is_a_refusal_with_its_words(self, world: World, admin: ApiClient) -> None:
+        name = f"no-{world.namespace}"
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+        constraints = {"resourceRules": [rule], "namespaceSelector": namespace_selector(world.namespace)}
+        check = {"expression": "object.metadata.name != 'bad'", "message": "this name is bad"}
+        api = "admissionregistration.k8s.io/v1"
+        policy = {"matchConstraints": constraints, "validations": [check | {"reason": "Forbidden"}]}
+        admin.create(
+            {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": policy}
+        )
+        binding = {"policyName": name, "validationActions": ["Deny"]}
+        head = {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}}
+        admin.create(head | {"spec": binding})
+
+        async def refused() -> bool:
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bad"}}
+            try:
+                await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body, dry_run=True)
+            except Rejected as error:
+                return "this name is bad" in error.message
+            return False
+
+        await eventually(refused, "the policy is in force")
+
+    async def test_validation_is_a_refusal(self, world: World) -> None:
+        with pytest.raises(Rejected, match="Invalid value"):
+            await world.make(kinds.CONFIG_MAPS, "Not A Name")
+
+    async def test_a_server_that_does_not_answer_is_unavailable_in_time(
+        self, controlplane: ControlPlane, namespace: str
+    ) -> None:
+        connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
+        cluster = KubernetesCluster(connection, timeout=0.5)
+        await cluster.list(kinds.PODS, namespace)
+        controlplane.component("kube-apiserver").pause()
+        try:
+            started = time.monotonic()
+            with pytest.raises(Unavailable, match=r"no answer within 0\.5 s"):
+                await cluster.list(kinds.PODS, namespace)
+            assert time.monotonic() - started < 2.0
+        finally:
+            controlplane.component("kube-apiserver").resume()
+        await cluster.close()
+
+    async def test_a_refused_connection_is_unavailable(self, controlplane: ControlPlane) -> None:
+        connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
+        connection.configuration.host = "https://127.0.0.1:1"
+        cluster = KubernetesCluster(connection)
+        with pytest.raises(Unavailable):
+            await cluster.version()
+        await cluster.close()
+
+
+async def test_long_lists_come_in_pages(world: World, admin: ApiClient) -> None:
+    count = PAGE + 20
+    for number in range(count):
+        await world.make(kinds.CONFIG_MAPS, f"c-{number:04d}", labels={"paged": "yes"})
+    listed = await world.cluster.list(kinds.CONFIG_MAPS, world.namespace, labels="paged=yes")
+    assert len({each["metadata"]["name"] for each in listed}) == count
+
+
+async def cluster_of(controlplane: ControlPlane, namespace: str) -> KubernetesCluster:
+    """A client with the rights of the namespace's default service account: none."""
+    kubeconfig = controlplane.service_account_kubeconfig(namespace, "default")
+    return KubernetesCluster(await connect(str(kubeconfig), SystemClock().monotonic))
+
+
+def namespace_selector(name: str) -> dict[str, Any]:
+    """Selects one namespace."""
+    return {"matchLabels": {"kubernetes.io/metadata.name": name}}

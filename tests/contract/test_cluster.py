@@ -1,0 +1,404 @@
+"""What every Cluster must do, whatever is behind it.
+
+Here it is the one in memory; `tests/cluster/test_contract_cluster.py` runs the same tests against the real API server.
+Where the two differ, the one in memory is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.ports import Cluster
+from trimtab.runtime.lease import micro_time
+from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.simulate.objects import SERVED
+
+GADGETS = Kind("contract.trimtab.dev", "v1", "gadgets", "Gadget")  # a custom resource with a status and any content
+
+
+@dataclass(frozen=True)
+class World:
+    """A cluster and a namespace of this test's own; `eventually` waits for what controllers do in the background."""
+
+    cluster: Cluster
+    namespace: str
+    eventually: Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+
+    async def make(self, kind: Kind, name: str, body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+        content = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": name, **metadata}}
+        return dict(await self.cluster.create(kind, self.namespace, content | (body or {})))
+
+    async def missing(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
+        try:
+            await self.cluster.get(kind, namespace or self.namespace, name)
+        except NotFound:
+            return True
+        return False
+
+
+@pytest.fixture
+async def world() -> World:
+    """The cluster in memory."""
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=("default", "contract"), served=SERVED | {GADGETS})
+
+    async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        assert await condition(), what
+
+    return World(cluster, "contract", eventually)
+
+
+def owner(obj: Manifest) -> dict[str, str]:
+    """An ownerReference to this object."""
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"]} | {k: obj["metadata"][k] for k in ("name", "uid")}
+
+
+def with_metadata(obj: Manifest, **metadata: Any) -> dict[str, Any]:
+    """The object with these metadata; None removes a field."""
+    kept = {key: value for key, value in (dict(obj["metadata"]) | metadata).items() if value is not None}
+    return {**obj, "metadata": kept}
+
+
+def pod(node: str | None = None) -> dict[str, Any]:
+    """A pod's body."""
+    spec: dict[str, Any] = {"containers": [{"name": "web", "image": "example.test/web:1"}]}
+    return {"spec": spec | ({"nodeName": node} if node else {})}
+
+
+class TestCreate:
+    async def test_the_server_fills_in_identity(self, world: World) -> None:
+        made = await world.make(GADGETS, "one", {"spec": {"size": 1}}, uid="mine", generation=7)
+        metadata = made["metadata"]
+        assert (made["apiVersion"], made["kind"]) == (GADGETS.api_version, GADGETS.name)
+        assert (metadata["name"], metadata["namespace"]) == ("one", world.namespace)
+        assert metadata["uid"] not in ("", "mine")
+        assert metadata["generation"] == 1
+        assert metadata["resourceVersion"]
+        assert metadata["creationTimestamp"].endswith("Z")
+        assert made["spec"] == {"size": 1}
+        stored = await world.cluster.get(GADGETS, world.namespace, "one")
+        assert stored == made
+
+    async def test_a_second_one_collides(self, world: World) -> None:
+        await world.make(kinds.CONFIG_MAPS, "one", {"data": {"a": "1"}})
+        with pytest.raises(AlreadyExists) as caught:
+            await world.make(kinds.CONFIG_MAPS, "one", {"data": {"a": "2"}})
+        assert caught.value.status == 409
+        stored = await world.cluster.get(kinds.CONFIG_MAPS, world.namespace, "one")
+        assert stored["data"] == {"a": "1"}
+
+    async def test_a_deleted_name_comes_back_with_another_uid(self, world: World) -> None:
+        first = await world.make(kinds.CONFIG_MAPS, "one")
+        await world.cluster.delete(kinds.CONFIG_MAPS, world.namespace, "one")
+        second = await world.make(kinds.CONFIG_MAPS, "one")
+        assert first["metadata"]["uid"] != second["metadata"]["uid"]
+        assert first["metadata"]["resourceVersion"] != second["metadata"]["resourceVersion"]
+
+    async def test_a_dry_run_checks_and_stores_nothing(self, world: World) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": "1"}}
+        answer = await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body, dry_run=True)
+        assert answer["data"] == {"a": "1"}
+        assert await world.missing(kinds.CONFIG_MAPS, "one")
+        await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body)
+        with pytest.raises(AlreadyExists):
+            await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body, dry_run=True)
+
+    async def test_a_status_is_not_taken(self, world: World) -> None:
+        made = await world.make(GADGETS, "one", {"spec": {}, "status": {"phase": "Forged"}})
+        assert "status" not in made
+
+    async def test_a_namespace_must_exist(self, world: World) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}
+        with pytest.raises(NotFound, match='namespaces "nowhere" not found'):
+            await world.cluster.create(kinds.CONFIG_MAPS, "nowhere", body)
+
+    async def test_two_namespaces_in_one_request_are_refused(self, world: World) -> None:
+        with pytest.raises(Rejected, match="namespace"):
+            await world.make(kinds.CONFIG_MAPS, "one", namespace="default")
+
+    async def test_a_name_is_needed(self, world: World) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}
+        with pytest.raises(Rejected, match="name"):
+            await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body)
+
+    async def test_a_kind_that_is_not_served_is_not_found(self, world: World) -> None:
+        with pytest.raises(NotFound):
+            await world.cluster.list(kinds.VERTICAL_POD_AUTOSCALERS, world.namespace)
+
+
+class TestRead:
+    async def test_what_is_not_there_is_not_found(self, world: World) -> None:
+        with pytest.raises(NotFound) as caught:
+            await world.cluster.get(kinds.CONFIG_MAPS, world.namespace, "nothing")
+        assert (caught.value.status, 'configmaps "nothing" not found') == (404, caught.value.message)
+
+    @pytest.mark.parametrize(
+        ("labels", "found"),
+        [
+            ("", "abc"),
+            ("tier", "ab"),
+            ("!tier", "c"),
+            ("tier=front", "a"),
+            ("tier==front", "a"),
+            ("tier!=front", "bc"),
+            ("tier in (front, back)", "ab"),
+            ("tier notin (front)", "bc"),
+            ("example.test/name=x,tier", "b"),
+            ("tier,tier!=front", "b"),
+            ("tier=front,tier=back", ""),
+        ],
+    )
+    async def test_lists_by_label(self, world: World, labels: str, found: str) -> None:
+        await world.make(GADGETS, "a", labels={"tier": "front"})
+        await world.make(GADGETS, "b", labels={"tier": "back", "example.test/name": "x"})
+        await world.make(GADGETS, "c")
+        listed = await world.cluster.list(GADGETS, world.namespace, labels=labels)
+        assert "".join(sorted(each["metadata"]["name"] for each in listed)) == found
+
+    async def test_a_malformed_selector_is_refused(self, world: World) -> None:
+        with pytest.raises(Rejected):
+            await world.cluster.list(GADGETS, world.namespace, labels="tier in front")
+
+    async def test_items_say_what_they_are(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        assert await world.cluster.list(GADGETS, world.namespace) == (made,)
+
+    async def test_all_namespaces_at_once(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        uids = {each["metadata"]["uid"] for each in await world.cluster.list(GADGETS, None)}
+        assert made["metadata"]["uid"] in uids
+        assert await world.cluster.list(GADGETS, "default") == ()
+
+    async def test_the_version(self, world: World) -> None:
+        assert (await world.cluster.version()).startswith("v1.")
+
+
+class TestReplace:
+    async def test_only_the_latest_version_can_be_replaced(self, world: World) -> None:
+        old = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        new = await world.cluster.replace(GADGETS, world.namespace, "a", old | {"spec": {"size": 2}})
+        assert new["spec"] == {"size": 2}
+        assert new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]
+        with pytest.raises(Conflict) as caught:
+            await world.cluster.replace(GADGETS, world.namespace, "a", old | {"spec": {"size": 3}})
+        assert caught.value.status == 409
+        assert (await world.cluster.get(GADGETS, world.namespace, "a"))["spec"] == {"size": 2}
+
+    async def test_a_write_that_changes_nothing_is_no_new_version(self, world: World) -> None:
+        old = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        assert await world.cluster.replace(GADGETS, world.namespace, "a", old) == old
+
+    async def test_the_generation_counts_changes_of_the_spec(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        labelled = await world.cluster.replace(GADGETS, world.namespace, "a", with_metadata(made, labels={"x": "y"}))
+        assert labelled["metadata"]["generation"] == 1
+        changed = await world.cluster.replace(GADGETS, world.namespace, "a", {**labelled, "spec": {"size": 2}})
+        assert changed["metadata"]["generation"] == 2
+        assert changed["metadata"]["labels"] == {"x": "y"}
+
+    async def test_identity_cannot_be_changed(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        forged = with_metadata(made, creationTimestamp="2000-01-01T00:00:00Z", generation=9)
+        stored = await world.cluster.replace(GADGETS, world.namespace, "a", forged | {"spec": {"size": 2}})
+        for field in ("uid", "creationTimestamp"):
+            assert stored["metadata"][field] == made["metadata"][field]
+        assert stored["metadata"]["generation"] == 2
+
+    async def test_another_uid_is_a_conflict(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        body = with_metadata(made, uid="00000000-0000-0000-0000-000000000000", labels={"x": "y"})
+        with pytest.raises(Conflict):
+            await world.cluster.replace(GADGETS, world.namespace, "a", body)
+
+    async def test_what_is_gone_cannot_be_replaced(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        with pytest.raises((NotFound, Conflict)):
+            await world.cluster.replace(GADGETS, world.namespace, "a", made)
+
+    async def test_another_name_is_refused(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        with pytest.raises(Rejected):
+            await world.cluster.replace(GADGETS, world.namespace, "a", with_metadata(made, name="b"))
+
+    @pytest.mark.parametrize("kind", [GADGETS, kinds.LEASES])
+    async def test_a_version_must_be_named(self, world: World, kind: Kind) -> None:
+        made = await world.make(kind, "a")
+        with pytest.raises(Rejected, match="resourceVersion"):
+            await world.cluster.replace(kind, world.namespace, "a", with_metadata(made, resourceVersion=None))
+
+
+class TestStatus:
+    async def test_it_is_written_apart_from_the_spec(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        body = with_metadata(made, labels={"x": "y"}) | {"spec": {"size": 9}, "status": {"phase": "Running"}}
+        written = await world.cluster.replace(GADGETS, world.namespace, "a", body, subresource="status")
+        assert written["status"] == {"phase": "Running"}
+        assert written["spec"] == {"size": 1}
+        assert "labels" not in written["metadata"]
+        assert written["metadata"]["generation"] == 1
+        assert written["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
+
+    async def test_a_body_without_a_spec_is_enough(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        metadata = {key: made["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+        body = {"apiVersion": GADGETS.api_version, "kind": GADGETS.name, "metadata": metadata, "status": {"n": 1}}
+        written = await world.cluster.replace(GADGETS, world.namespace, "a", body, subresource="status")
+        assert (written["spec"], written["status"]) == ({"size": 1}, {"n": 1})
+
+    async def test_the_main_resource_cannot_write_it(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}})
+        body = made | {"status": {"phase": "Running"}}
+        written = await world.cluster.replace(GADGETS, world.namespace, "a", body, subresource="status")
+        changed = {**written, "spec": {"size": 2}, "status": {"phase": "Forged"}}
+        assert (await world.cluster.replace(GADGETS, world.namespace, "a", changed))["status"] == {"phase": "Running"}
+
+    async def test_a_stale_version_is_a_conflict(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        first, second = (made | {"status": {"n": n}} for n in (1, 2))
+        await world.cluster.replace(GADGETS, world.namespace, "a", first, subresource="status")
+        with pytest.raises(Conflict):
+            await world.cluster.replace(GADGETS, world.namespace, "a", second, subresource="status")
+
+    async def test_another_uid_is_a_conflict(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        body = with_metadata(made, uid="00000000-0000-0000-0000-000000000000") | {"status": {"n": 1}}
+        with pytest.raises(Conflict):
+            await world.cluster.replace(GADGETS, world.namespace, "a", body, subresource="status")
+
+
+class TestDelete:
+    async def test_it_is_gone(self, world: World) -> None:
+        await world.make(GADGETS, "a")
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        assert await world.missing(GADGETS, "a")
+        with pytest.raises(NotFound):
+            await world.cluster.delete(GADGETS, world.namespace, "a")
+
+    async def test_only_the_object_that_was_meant(self, world: World) -> None:
+        made = await world.make(GADGETS, "a")
+        with pytest.raises(Conflict):
+            await world.cluster.delete(GADGETS, world.namespace, "a", uid="00000000-0000-0000-0000-000000000000")
+        await world.cluster.delete(GADGETS, world.namespace, "a", uid=made["metadata"]["uid"])
+        assert await world.missing(GADGETS, "a")
+
+    async def test_a_finalizer_holds_it(self, world: World) -> None:
+        made = await world.make(GADGETS, "a", {"spec": {"size": 1}}, finalizers=["trimtab.dev/undo"])
+        assert "deletionTimestamp" not in made["metadata"]
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        marked = await world.cluster.get(GADGETS, world.namespace, "a")
+        assert marked["metadata"]["deletionTimestamp"].endswith("Z")
+        assert marked["metadata"]["deletionGracePeriodSeconds"] == 0
+        assert marked["metadata"]["generation"] == 2
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        assert await world.cluster.get(GADGETS, world.namespace, "a") == marked
+        with pytest.raises(AlreadyExists):
+            await world.make(GADGETS, "a")
+        await world.cluster.replace(GADGETS, world.namespace, "a", with_metadata(marked, finalizers=None))
+        assert await world.missing(GADGETS, "a")
+
+    async def test_its_status_can_still_be_written(self, world: World) -> None:
+        await world.make(GADGETS, "a", finalizers=["trimtab.dev/undo"])
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        marked = await world.cluster.get(GADGETS, world.namespace, "a")
+        body = {**marked, "status": {"phase": "Draining"}}
+        written = await world.cluster.replace(GADGETS, world.namespace, "a", body, subresource="status")
+        assert written["status"] == {"phase": "Draining"}
+
+    async def test_no_finalizer_can_be_added_any_more(self, world: World) -> None:
+        await world.make(GADGETS, "a", finalizers=["trimtab.dev/undo"])
+        await world.cluster.delete(GADGETS, world.namespace, "a")
+        marked = await world.cluster.get(GADGETS, world.namespace, "a")
+        body = with_metadata(marked, finalizers=["trimtab.dev/undo", "trimtab.dev/more"])
+        with pytest.raises(Rejected, match="no new finalizers"):
+            await world.cluster.replace(GADGETS, world.namespace, "a", body)
+
+    async def test_dependents_follow(self, world: World) -> None:
+        parent = await world.make(GADGETS, "parent")
+        child = await world.make(GADGETS, "child", ownerReferences=[owner(parent)])
+        await world.make(kinds.CONFIG_MAPS, "grandchild", ownerReferences=[owner(child)])
+        await world.make(kinds.CONFIG_MAPS, "stranger")
+        await world.cluster.delete(GADGETS, world.namespace, "parent")
+
+        async def gone() -> bool:
+            return await world.missing(GADGETS, "child") and await world.missing(kinds.CONFIG_MAPS, "grandchild")
+
+        await world.eventually(gone, "dependents are collected")
+        assert not await world.missing(kinds.CONFIG_MAPS, "stranger")
+
+    async def test_a_finalizer_on_the_owner_keeps_its_dependents(self, world: World) -> None:
+        parent = await world.make(GADGETS, "parent", finalizers=["trimtab.dev/undo"])
+        await world.make(GADGETS, "child", ownerReferences=[owner(parent)])
+        await world.cluster.delete(GADGETS, world.namespace, "parent")
+        assert not await world.missing(GADGETS, "child")
+
+    async def test_a_pod_without_a_node_goes_at_once(self, world: World) -> None:
+        await world.make(kinds.PODS, "a", pod())
+        await world.cluster.delete(kinds.PODS, world.namespace, "a")
+        assert await world.missing(kinds.PODS, "a")
+
+    async def test_a_pod_on_a_node_is_given_time(self, world: World) -> None:
+        await world.make(kinds.PODS, "a", pod(node="nobody"))
+        await world.cluster.delete(kinds.PODS, world.namespace, "a")
+        leaving = await world.cluster.get(kinds.PODS, world.namespace, "a")
+        assert leaving["metadata"]["deletionGracePeriodSeconds"] == 30
+        await world.cluster.delete(kinds.PODS, world.namespace, "a", grace_seconds=5)
+        leaving = await world.cluster.get(kinds.PODS, world.namespace, "a")
+        assert leaving["metadata"]["deletionGracePeriodSeconds"] == 5
+        await world.cluster.delete(kinds.PODS, world.namespace, "a", grace_seconds=0)
+        assert await world.missing(kinds.PODS, "a")
+
+    async def test_a_pod_can_be_evicted(self, world: World) -> None:
+        await world.make(kinds.PODS, "a", pod())
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}}
+        await world.cluster.create_subresource(kinds.PODS, world.namespace, "a", "eviction", eviction)
+        assert await world.missing(kinds.PODS, "a")
+        with pytest.raises(NotFound):
+            await world.cluster.create_subresource(kinds.PODS, world.namespace, "a", "eviction", eviction)
+
+
+class TestNamespace:
+    async def test_it_takes_everything_with_it(self, world: World) -> None:
+        name = f"{world.namespace}-doomed"
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await world.cluster.create(kinds.NAMESPACES, None, namespace)
+        held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["trimtab.dev/x"]}}
+        await world.cluster.create(kinds.CONFIG_MAPS, name, held)
+        free = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "free"}}
+        await world.cluster.create(kinds.CONFIG_MAPS, name, free)
+        await world.cluster.delete(kinds.NAMESPACES, None, name)
+
+        async def free_is_gone() -> bool:
+            return await world.missing(kinds.CONFIG_MAPS, "free", name)
+
+        await world.eventually(free_is_gone, "the namespace's contents are deleted")
+        terminating = await world.cluster.get(kinds.NAMESPACES, None, name)
+        assert terminating["status"]["phase"] == "Terminating"
+        with pytest.raises(Rejected, match="being terminated"):
+            await world.cluster.create(kinds.CONFIG_MAPS, name, free)
+        left = await world.cluster.get(kinds.CONFIG_MAPS, name, "held")
+        await world.cluster.replace(kinds.CONFIG_MAPS, name, "held", with_metadata(left, finalizers=None))
+
+        async def all_gone() -> bool:
+            return await world.missing(kinds.NAMESPACES, name)
+
+        await world.eventually(all_gone, "the namespace is gone")
+
+
+class TestLease:
+    async def test_times_and_holder_come_back_as_written(self, world: World) -> None:
+        now = micro_time(1_800_000_000.123456)
+        spec = {"holderIdentity": "me", "leaseDurationSeconds": 15, "renewTime": now, "leaseTransitions": 0}
+        made = await world.make(kinds.LEASES, "a", {"spec": spec})
+        assert made["spec"] == spec
+        empty = made | {"spec": spec | {"holderIdentity": ""}}
+        assert (await world.cluster.replace(kinds.LEASES, world.namespace, "a", empty))["spec"]["holderIdentity"] == ""
