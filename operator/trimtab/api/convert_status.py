@@ -1,0 +1,283 @@
+"""The Experiment's status, both ways. What is written reads back as the same state, to the millisecond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.api import assignment
+from trimtab.api import experiment_status as wire
+from trimtab.api.problems import Unreadable, read
+from trimtab.api.times import format_seconds, format_time, parse_time
+from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.space import Assignment, SearchSpace
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.state import (
+    BudgetState,
+    Condition,
+    ConditionType,
+    ExperimentState,
+    HandledRequest,
+    RecommendationState,
+    TargetRecord,
+)
+from trimtab.domain.study import Diagnostics
+from trimtab.domain.trial import TrialPhase
+
+_TRUTH = {True: "True", False: "False", None: "Unknown"}
+_COUNTED = {
+    "succeeded": TrialPhase.SUCCEEDED,
+    "infeasible": TrialPhase.INFEASIBLE,
+    "inconclusive": TrialPhase.INCONCLUSIVE,
+    "aborted": TrialPhase.ABORTED,
+    "stale": TrialPhase.STALE,
+    "infra_failed": TrialPhase.INFRA_FAILED,
+}
+
+
+def read_state(status: Any, space: SearchSpace | None) -> ExperimentState:
+    """The state that a status carries; an absent status is the initial state.
+
+    Raises:
+        Unreadable: corrupted by hand, or written by a version with other meanings.
+    """
+    if not status:
+        return ExperimentState()
+    found = read(wire.ExperimentStatus, status, "status")
+    try:
+        return _state(found, space)
+    except InvalidSpec as error:
+        raise Unreadable(()) from error
+
+
+def _state(s: wire.ExperimentStatus, space: SearchSpace | None) -> ExperimentState:
+    return ExperimentState(
+        phase=s.phase,
+        message=s.message,
+        observed_generation=s.observed_generation,
+        spec_digest=s.spec_digest or "",
+        started=_moment(s.started),
+        finished=_moment(s.finished),
+        trials_created=s.trials_created,
+        conditions=tuple(_condition(c) for c in s.conditions if c.type in set(ConditionType)),
+        target=_target(s.target, space),
+        active=s.active_trials,
+        counts=_counts(s.counts),
+        incumbent=_values(s.incumbent.assignment, space) if s.incumbent is not None else None,
+        incumbent_trial=(s.incumbent.trial or "") if s.incumbent is not None else "",
+        saving=s.saving,
+        slo_held=s.slo_held,
+        candidate=_values(s.candidate, space),
+        recommendation=_recommendation(s.recommendation, space),
+        budgets=tuple(_budget(b) for b in s.budgets),
+        handled=tuple(
+            HandledRequest(h.annotation, h.value, h.manager, parse_time(h.at), h.answer) for h in s.handled_requests
+        ),
+        diagnostics=_diagnostics(s.diagnostics),
+        retry_at=_moment(s.retry_at),
+        rollbacks=s.rollbacks,
+        scrape_interval=s.scrape_interval_seconds,
+        requests_per_second=s.requests_per_second,
+    )
+
+
+def _moment(text: str | None) -> float | None:
+    return parse_time(text) if text is not None else None
+
+
+def _values(items: assignment.WireAssignment | None, space: SearchSpace | None) -> Assignment | None:
+    return assignment.read(items, space) if items is not None else None
+
+
+def _condition(c: wire.Condition) -> Condition:
+    truth = {text: value for value, text in _TRUTH.items()}[c.status]
+    changed = parse_time(c.last_transition_time)
+    return Condition(ConditionType(c.type), truth, c.reason, c.message, changed, c.observed_generation)
+
+
+def _target(t: wire.TargetStatus | None, space: SearchSpace | None) -> TargetRecord | None:
+    return TargetRecord(t.uid, t.template_hash, assignment.read(t.baseline, space)) if t is not None else None
+
+
+def _counts(c: wire.Counts | None) -> tuple[tuple[str, int], ...]:
+    found = ((phase.value, getattr(c, name)) for name, phase in _COUNTED.items()) if c is not None else ()
+    return tuple((phase, count) for phase, count in found if count is not None)
+
+
+def _recommendation(r: wire.Recommendation | None, space: SearchSpace | None) -> RecommendationState | None:
+    if r is None:
+        return None
+    return RecommendationState(
+        digest=r.digest,
+        assignment=assignment.read(r.assignment, space),
+        keep_baseline=r.keep_baseline,
+        saving=r.saving,
+        saving_low=r.saving_low,
+        saving_high=r.saving_high,
+        cost_before=r.cost_before,
+        cost_after=r.cost_after,
+        verified=r.verified,
+        config_map=r.config_map,
+        template_hash=r.template_hash,
+        message=r.message,
+        approved=r.approved,
+    )
+
+
+def _budget(b: wire.BudgetStatus) -> BudgetState:
+    return BudgetState(
+        b.name,
+        b.remaining,
+        b.burn_rate,
+        b.spent_bad,
+        b.spent_share,
+        b.history_short,
+        b.firing,
+        _moment(b.clear_since),
+    )
+
+
+def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
+    if d is None:
+        return None
+    scales = tuple((item.constraint, item.parameter, item.value) for item in d.lengthscales)
+    return Diagnostics(d.outcomes, d.verified_points, d.safe_points, d.kappa, d.coverage, scales, d.fallback)
+
+
+# domain to wire
+
+
+def write_state(state: ExperimentState, spec: ExperimentSpec | None) -> dict[str, Any]:
+    """The status that carries this state, display strings of the columns included."""
+    space = spec.space if spec is not None else None
+    status = wire.ExperimentStatus(
+        observed_generation=state.observed_generation,
+        phase=state.phase,
+        message=state.message,
+        conditions=tuple(_write_condition(c) for c in state.conditions),
+        display=_display(state, spec),
+        spec_digest=state.spec_digest or None,
+        started=_write_moment(state.started),
+        finished=_write_moment(state.finished),
+        trials_created=state.trials_created,
+        target=_write_target(state.target, space),
+        active_trials=state.active,
+        counts=_write_counts(state.counts),
+        incumbent=_write_incumbent(state, space),
+        saving=state.saving,
+        slo_held=state.slo_held,
+        candidate=_write_values(state.candidate, space),
+        recommendation=_write_recommendation(state.recommendation, space),
+        budgets=tuple(_write_budget(b) for b in state.budgets),
+        handled_requests=tuple(
+            wire.Handled(
+                annotation=h.annotation, value=h.value, manager=h.manager, at=format_time(h.at), answer=h.answer
+            )
+            for h in state.handled
+        ),
+        diagnostics=_write_diagnostics(state.diagnostics),
+        retry_at=_write_moment(state.retry_at),
+        rollbacks=state.rollbacks,
+        scrape_interval_seconds=state.scrape_interval,
+        requests_per_second=state.requests_per_second,
+    )
+    return status.wire()
+
+
+def _write_moment(seconds: float | None) -> str | None:
+    return format_time(seconds) if seconds is not None else None
+
+
+def _write_values(values: Assignment | None, space: SearchSpace | None) -> tuple[assignment.AssignedText, ...] | None:
+    return assignment.write(values, space) if values is not None else None
+
+
+def _write_condition(c: Condition) -> wire.Condition:
+    return wire.Condition(
+        type=c.type.value,
+        status=_TRUTH[c.status],
+        reason=c.reason or c.type.value,
+        message=c.message,
+        last_transition_time=format_seconds(c.changed),
+        observed_generation=c.generation,
+    )
+
+
+def _write_target(t: TargetRecord | None, space: SearchSpace | None) -> wire.TargetStatus | None:
+    if t is None:
+        return None
+    return wire.TargetStatus(uid=t.uid, template_hash=t.template_hash, baseline=assignment.write(t.baseline, space))
+
+
+def _write_counts(counts: tuple[tuple[str, int], ...]) -> wire.Counts | None:
+    names = {phase.value: name for name, phase in _COUNTED.items()}
+    return wire.Counts(**{names[phase]: count for phase, count in counts}) if counts else None
+
+
+def _write_incumbent(state: ExperimentState, space: SearchSpace | None) -> wire.Incumbent | None:
+    if state.incumbent is None and not state.incumbent_trial:
+        return None
+    return wire.Incumbent(trial=state.incumbent_trial or None, assignment=_write_values(state.incumbent, space))
+
+
+def _write_recommendation(r: RecommendationState | None, space: SearchSpace | None) -> wire.Recommendation | None:
+    if r is None:
+        return None
+    return wire.Recommendation(
+        digest=r.digest,
+        assignment=assignment.write(r.assignment, space),
+        keep_baseline=r.keep_baseline,
+        saving=r.saving,
+        saving_low=r.saving_low,
+        saving_high=r.saving_high,
+        cost_before=r.cost_before,
+        cost_after=r.cost_after,
+        verified=r.verified,
+        config_map=r.config_map,
+        template_hash=r.template_hash,
+        message=r.message,
+        approved=r.approved,
+    )
+
+
+def _write_budget(b: BudgetState) -> wire.BudgetStatus:
+    return wire.BudgetStatus(
+        name=b.name,
+        remaining=b.remaining,
+        burn_rate=b.burn_rate,
+        spent_bad=b.spent_bad,
+        spent_share=b.spent_share,
+        history_short=b.history_short,
+        firing=b.firing,
+        clear_since=_write_moment(b.clear_since),
+    )
+
+
+def _write_diagnostics(d: Diagnostics | None) -> wire.DiagnosticsStatus | None:
+    if d is None:
+        return None
+    return wire.DiagnosticsStatus(
+        outcomes=d.outcomes,
+        verified_points=d.verified_points,
+        safe_points=d.safe_points,
+        kappa=d.kappa,
+        coverage=d.coverage,
+        lengthscales=tuple(wire.Lengthscale(constraint=c, parameter=p, value=v) for c, p, v in d.lengthscales),
+        fallback=d.fallback,
+    )
+
+
+def _display(state: ExperimentState, spec: ExperimentSpec | None) -> wire.Display:
+    saving = state.recommendation.saving if state.recommendation is not None else state.saving
+    known = [b.remaining for b in state.budgets if b.remaining is not None]
+    return wire.Display(
+        trials=f"{state.trials_created}/{spec.stopping.max_trials}" if spec is not None else str(state.trials_created),
+        saving=_percent(saving),
+        slo={True: "Held", False: "Broken", None: ""}[state.slo_held],
+        budget=_percent(min(known)) if known else "",
+        message=state.message,
+        active=", ".join(state.active),
+    )
+
+
+def _percent(fraction: float | None) -> str:
+    return f"{100 * fraction:.0f}%" if fraction is not None else ""

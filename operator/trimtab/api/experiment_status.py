@@ -1,0 +1,162 @@
+"""Wire model of the Experiment's status."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
+
+from trimtab.api.assignment import WireAssignment
+from trimtab.api.base import Clipped, Keyed, StatusModel
+from trimtab.api.times import Time
+from trimtab.domain.state import ExperimentPhase
+
+Message = Annotated[str, Clipped(1024)]
+Short = Annotated[str, Clipped(80)]
+Id = Annotated[str, Field(max_length=253)]
+CONDITION_TYPE = r"^[A-Za-z][A-Za-z0-9]{0,62}$"
+REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+
+
+class Condition(StatusModel):
+    """A `metav1.Condition`."""
+
+    type: str = Field(min_length=1, max_length=63, pattern=CONDITION_TYPE, description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(min_length=1, max_length=128, pattern=REASON, description="Why, in one CamelCase word.")
+    message: Annotated[str, Clipped(4096)] = Field("", description="Why, for people, with the remedy.")
+    last_transition_time: Time = Field(description="When status changed last.")
+    observed_generation: int = Field(0, ge=0, description="metadata.generation of the spec it is about.")
+
+
+class Display(StatusModel):
+    """Strings of the printer columns."""
+
+    trials: Short = Field("", description="Trials created and at most, for example 7/40.")
+    saving: Short = Field("", description="Saving of the recommendation or the incumbent, in percent of the cost.")
+    slo: Short = Field("", description="Held, Broken or unknown.")
+    budget: Short = Field("", description="Least remaining error budget of the service, in percent.")
+    message: Short = Field("", description="The first 80 characters of message.")
+    active: Short = Field("", description="Live trials.")
+
+
+class TargetStatus(StatusModel):
+    """What the target was before the first trial."""
+
+    uid: Id = Field(description="uid of the target.")
+    template_hash: Id = Field(description="Hash of its pod template.")
+    baseline: WireAssignment = Field(description="Its values of the tuned parameters.", max_length=12)
+
+
+class Counts(StatusModel):
+    """Trials per terminal phase."""
+
+    succeeded: int | None = Field(None, ge=0, description="Trials that were measured and judged.")
+    infeasible: int | None = Field(None, ge=0, description="Trials that broke a bound.")
+    inconclusive: int | None = Field(None, ge=0, description="Trials that could not be judged.")
+    aborted: int | None = Field(None, ge=0, description="Trials ended by people, budgets or the environment.")
+    stale: int | None = Field(None, ge=0, description="Trials whose target changed meanwhile.")
+    infra_failed: int | None = Field(None, ge=0, description="Trials that the cluster could not run.")
+
+
+class Incumbent(StatusModel):
+    """The best feasible assignment so far."""
+
+    trial: Id | None = Field(None, description="Name of the Trial that measured it.")
+    assignment: WireAssignment | None = Field(None, description="Its values.", max_length=12)
+
+
+class Recommendation(StatusModel):
+    """The answer of the Experiment."""
+
+    digest: Id = Field(description="Names exactly this recommendation; the value that trimtab.dev/approve takes.")
+    assignment: WireAssignment = Field(description="The recommended values.", max_length=12)
+    keep_baseline: bool = Field(description="The present settings are the recommendation.")
+    saving: FiniteFloat = Field(description="Fraction of the baseline's cost that is saved.")
+    saving_low: FiniteFloat | None = Field(None, description="Lower end of its 95 percent interval.")
+    saving_high: FiniteFloat | None = Field(None, description="Upper end of its 95 percent interval.")
+    cost_before: FiniteFloat = Field(description="$ per hour at the baseline.")
+    cost_after: FiniteFloat = Field(description="$ per hour at the recommendation.")
+    verified: bool = Field(description="Fresh trials confirmed it.")
+    config_map: Id = Field(description="ConfigMap with the patch.")
+    template_hash: Id = Field(description="Pod template that the evidence is about.")
+    message: Message = Field(description="One line with numbers.")
+    approved: bool = Field(False, description="The on-call approved exactly this digest.")
+
+
+class BudgetStatus(StatusModel):
+    """One error budget."""
+
+    name: Id = Field(description="Name of the budget.")
+    remaining: FiniteFloat | None = Field(None, description="Fraction of the service's budget that is left.")
+    burn_rate: FiniteFloat | None = Field(None, description="Burn rate over the last hour; 1 is exactly sustainable.")
+    spent_bad: FiniteFloat = Field(description="Bad events that canaries of this Experiment caused.")
+    spent_share: FiniteFloat = Field(description="The same as a fraction of the whole budget.")
+    history_short: bool = Field(False, description="The metrics reach less far back than the window.")
+    firing: Message = Field("", description="The rule that holds the gate closed, empty when none does.")
+    clear_since: Time | None = Field(None, description="Since when that rule's short window stayed low.")
+
+
+class Handled(StatusModel):
+    """An on-call annotation that was acknowledged."""
+
+    annotation: Id = Field(description="Key of the annotation.")
+    value: Annotated[str, Clipped(1024)] = Field(description="Its value.")
+    manager: Id = Field(description="Field manager that set it.")
+    at: Time = Field(description="When it was acknowledged.")
+    answer: Message = Field(description="What was done.")
+
+
+class Lengthscale(StatusModel):
+    """A lengthscale of one constraint's model."""
+
+    constraint: Id = Field(description="Name of the constraint.")
+    parameter: Id = Field(description="Name of the parameter.")
+    value: FiniteFloat = Field(description="Lengthscale in the unit cube; large means little effect.")
+
+
+class DiagnosticsStatus(StatusModel):
+    """Health of the model at the last suggestion."""
+
+    outcomes: int = Field(ge=0, description="Trials that the model has learned from.")
+    verified_points: int = Field(ge=0, description="Assignments that measurements show safe.")
+    safe_points: int = Field(ge=0, description="Assignments that the model holds safe.")
+    kappa: FiniteFloat = Field(description="Caution factor on the model's uncertainty.")
+    coverage: FiniteFloat | None = Field(None, description="Leave-one-out coverage of 95 percent intervals.")
+    lengthscales: Annotated[tuple[Lengthscale, ...], Clipped(256)] = Field((), description="Fitted lengthscales.")
+    fallback: Message = Field("", description="Why a fallback was used, empty when it was not.")
+
+
+class ExperimentStatus(StatusModel):
+    """What the operator knows and did."""
+
+    observed_generation: int = Field(0, ge=0, description="metadata.generation that was acted upon.")
+    phase: ExperimentPhase = Field(ExperimentPhase.PENDING, description="Where the Experiment stands.")
+    message: Message = Field("", description="One line with numbers.")
+    conditions: Annotated[tuple[Condition, ...], Keyed("type")] = Field(
+        (), max_length=24, description="Conditions; Ready, Reconciling and Stalled follow kstatus."
+    )
+    display: Display | None = Field(None, description="Strings of the printer columns.")
+    spec_digest: Id | None = Field(None, description="Digest of the effective spec.")
+    started: Time | None = Field(None, description="When the first trial began.")
+    finished: Time | None = Field(None, description="When the Experiment ended.")
+    trials_created: int = Field(0, ge=0, description="Trials up to this index must exist; never shrinks.")
+    target: TargetStatus | None = Field(None, description="What the target was before the first trial.")
+    active_trials: Annotated[tuple[Id, ...], Field(max_length=16)] = Field((), description="Names of live Trials.")
+    counts: Counts | None = Field(None, description="Trials per terminal phase.")
+    incumbent: Incumbent | None = Field(None, description="The best feasible assignment so far.")
+    saving: FiniteFloat | None = Field(None, description="Fraction of the baseline's cost that the incumbent saves.")
+    slo_held: bool | None = Field(None, description="No error budget was broken during the Experiment.")
+    candidate: WireAssignment | None = Field(None, description="The assignment under verification.", max_length=12)
+    recommendation: Recommendation | None = Field(None, description="The answer of the Experiment.")
+    budgets: Annotated[tuple[BudgetStatus, ...], Keyed("name")] = Field((), max_length=16, description="Error budgets.")
+    handled_requests: Annotated[tuple[Handled, ...], Clipped(32)] = Field(
+        (), description="On-call annotations that were acknowledged, newest last."
+    )
+    diagnostics: DiagnosticsStatus | None = Field(None, description="Health of the model at the last suggestion.")
+    retry_at: Time | None = Field(None, description="Nothing is tried before this time.")
+    scrape_interval_seconds: FiniteFloat | None = Field(None, description="Scrape interval that preflight found.")
+    requests_per_second: FiniteFloat | None = Field(
+        None, description="Requests per second of the whole target that preflight found."
+    )
+    rollbacks: int = Field(0, ge=0, description="Live trials that were withdrawn, whatever the reason.")

@@ -1,0 +1,136 @@
+"""What is wrong with a manifest, in words: pydantic's errors turned into field, problem and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from trimtab.api.base import RULE_ERROR
+
+Model = TypeVar("Model", bound=BaseModel)
+MAX_MANIFEST = 1_500_000  # characters; the API server's own limit on a request is 3 MiB
+
+_TYPES = {
+    "string_type": ("must be a string", "write it in quotes"),
+    "int_type": ("must be a whole number", "write it without quotes and without a fraction"),
+    "int_from_float": ("must be a whole number", "write it without quotes and without a fraction"),
+    "bool_type": ("must be true or false", "write it without quotes"),
+    "tuple_type": ("must be a list", "start each item with a dash"),
+    "model_type": ("must be an object", "write its fields below it, indented"),
+    "missing": ("is required", "add it"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that a person must change. `field` is a path such as `spec.parameters[0].quantity.max`."""
+
+    field: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class Unreadable(Exception):
+    """A part of a manifest that does not fit its model, with every problem found."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(str(p) for p in problems))
+
+
+def read(model: type[Model], value: Any, root: str) -> Model:
+    """Read a part of a manifest as strictly as the API server does: no string passes for a number.
+
+    Raises:
+        Unreadable: it does not fit; `root` is the path of the part ("spec").
+    """
+    try:
+        text = json.dumps(value, default=_yaml_leftover)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unreadable((Problem(root, f"is no JSON: {error}", ""),)) from error
+    if len(text) > MAX_MANIFEST:
+        raise Unreadable((Problem(root, f"is {len(text):,} characters long", f"at most {MAX_MANIFEST:,} are read"),))
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        found = [problem for detail in error.errors(include_url=False) for problem in _problems(detail, root, model)]
+        raise Unreadable(tuple(found)) from error
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was most likely meant, or None."""
+    lowered = {name.lower(): name for name in known}
+    match = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[match[0]] if match else None
+
+
+def split(message: str) -> tuple[str, str]:
+    """A rule's message is "<problem>; <remedy>"."""
+    problem, _, remedy = message.partition("; ")
+    return problem, remedy
+
+
+def path(root: str, location: Iterable[int | str]) -> str:
+    """`spec.parameters[0].name`."""
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+
+
+def _yaml_leftover(value: Any) -> str:
+    """YAML turns unquoted times into dates; kubectl keeps them as they are written."""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat()).replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def _problems(detail: ErrorDetails, root: str, model: type[BaseModel]) -> list[Problem]:
+    kind, location = detail["type"], tuple(detail["loc"])
+    where = path(root, location)
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    if kind == RULE_ERROR:
+        return [Problem(where + field, *split(message)) for field, message in context["failures"]]
+    if kind == "extra_forbidden":
+        meant = nearest(str(location[-1]), fields_at(model, location[:-1]))
+        return [Problem(where, "unknown field", f"did you mean {meant}?" if meant else "remove it")]
+    if kind in _TYPES:
+        return [Problem(where, *_TYPES[kind])]
+    if kind in {"literal_error", "enum"}:
+        given = json.dumps(detail["input"], ensure_ascii=False)
+        return [Problem(where, f"unsupported value {given}", f"write one of {context['expected']}")]
+    return [Problem(where, _plain(detail["msg"]), "")]
+
+
+def _plain(message: str) -> str:
+    return message[:1].lower() + message[1:].replace("Tuple", "the list").replace("String", "the text")
+
+
+def fields_at(model: type[BaseModel], location: Iterable[int | str]) -> tuple[str, ...]:
+    """Wire names of the fields of the object at this location below `model`."""
+    current: Any = model
+    for part in location:
+        if isinstance(part, str):
+            field = next((f for n, f in current.model_fields.items() if part in {f.alias, n}), None)
+            if field is None:
+                return ()
+            current = _model_of(field.annotation)
+            if current is None:
+                return ()
+    return tuple(field.alias or name for name, field in current.model_fields.items())
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model inside `X`, `X | None`, `tuple[X, ...]` or `Annotated` of those."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _model_of(inner)) is not None:
+            return found
+    return None

@@ -1,0 +1,100 @@
+"""Fields that are part of the API but whose behaviour this version does not have: refused, never silently ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trimtab.api.experiment import ExperimentSpec
+from trimtab.api.presets import SOURCES
+from trimtab.domain.errors import NotYetSupported
+
+Gap = tuple[str, str]  # field, remedy
+
+
+def gaps(spec: ExperimentSpec) -> tuple[Gap, ...]:
+    """Every field of this spec that this version cannot honour, with the remedy."""
+    return (*_parameters(spec), *_slis(spec), *_goals(spec), *_trials(spec), *_rest(spec))
+
+
+def require_supported(spec: ExperimentSpec) -> None:
+    """Refuse a spec with gaps.
+
+    Raises:
+        NotYetSupported: names the first field and says how many more there are.
+    """
+    found = gaps(spec)
+    if found:
+        field, remedy = found[0]
+        more = f" (also: {', '.join(other for other, _ in found[1:6])})" if len(found) > 1 else ""
+        raise NotYetSupported(field, remedy + more)
+
+
+def _parameters(spec: ExperimentSpec) -> Iterator[Gap]:
+    for index, parameter in enumerate(spec.parameters):
+        field = f"spec.parameters[{index}]"
+        if parameter.autoscaler is not None:
+            yield f"{field}.autoscaler", "tune container cpu and memory"
+        if parameter.replicas is not None:
+            yield f"{field}.replicas", "tune container cpu and memory"
+        if parameter.env is not None:
+            yield f"{field}.env", "tune container cpu and memory"
+        if parameter.node_selector is not None:
+            yield f"{field}.nodeSelector", "tune container cpu and memory"
+        if parameter.when is not None:
+            yield f"{field}.when", "remove it"
+    if spec.prices.nodes:
+        yield "spec.prices.nodes", "remove it, as nodeSelector parameters are not supported"
+
+
+def _slis(spec: ExperimentSpec) -> Iterator[Gap]:
+    for index, sli in enumerate(spec.slis):
+        if sli.preset is not None and sli.preset.source not in SOURCES:
+            known = " or ".join(SOURCES)
+            yield f"spec.slis[{index}].preset.source", f"use {known}, or write ratio or latency with its metrics"
+
+
+def _goals(spec: ExperimentSpec) -> Iterator[Gap]:
+    if len(spec.objectives) > 1:
+        yield "spec.objectives", "keep one objective"
+    for index, objective in enumerate(spec.objectives):
+        if objective.sli is not None:
+            yield f"spec.objectives[{index}].sli", "use builtin: ResourceCost and bound the SLI in constraints"
+        if objective.terms is not None:
+            yield f"spec.objectives[{index}].terms", "use builtin: ResourceCost and bound SLIs in constraints"
+    for index, constraint in enumerate(spec.constraints):
+        if constraint.builtin is not None:
+            yield f"spec.constraints[{index}].builtin", "remove the constraint; cost is the objective"
+        if constraint.sequential is not None:
+            yield f"spec.constraints[{index}].sequential", "remove it; abort and errorBudgets guard the trial"
+
+
+def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
+    if spec.trial.parallel > 1:
+        yield "spec.trial.parallel", "set it to 1"
+    if spec.trial.fidelity is not None:
+        yield "spec.trial.fidelity.screen", "remove fidelity"
+    if spec.canary.control != "Clone":
+        yield "spec.canary.control", "use Clone"
+    if spec.traffic.mode != "Service":
+        yield "spec.traffic.mode", "use Service"
+    if spec.safety.pause_on_alerts:
+        yield "spec.safety.pauseOnAlerts", "remove it; errorBudgets pause the Experiment"
+
+
+def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
+    if spec.mode == "Promote":
+        yield "spec.mode", "use Recommend and apply the exported recommendation with your pipeline"
+    if spec.promotion.strategy != "Export":
+        yield "spec.promotion.strategy", "use Export"
+    if spec.promotion.approval != "Required":
+        yield "spec.promotion.approval", "use Required"
+    if spec.search.acquisition != "ConstrainedEI":
+        yield "spec.search.acquisition", "use ConstrainedEI"
+    if spec.search.infeasible_baseline != "Refuse":
+        yield "spec.search.infeasibleBaseline", "use Refuse"
+    if spec.stopping.max_cost is not None:
+        yield "spec.stopping.maxCost", "use maxTrials or maxDuration"
+    if spec.warm_start is not None:
+        yield "spec.warmStart", "remove it"
+    if spec.schedule is not None:
+        yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"
