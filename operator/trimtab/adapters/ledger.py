@@ -55,10 +55,10 @@ class KubernetesLedger:
         try:
             return convert.trial_record(await self._cluster.create(TRIALS, experiment.namespace, body))
         except AlreadyExists:
-            stored = convert.trial_record(await self._cluster.get(TRIALS, experiment.namespace, name))
-        if not _same(stored, experiment, new):
+            stored = await self._cluster.get(TRIALS, experiment.namespace, name)
+        if not convert.same_trial(stored, body):
             raise AlreadyExists(409, f"Trial {experiment.namespace}/{name} exists with another content")
-        return stored
+        return convert.trial_record(stored)
 
     async def write_trial(self, trial: Trial) -> Trial:
         """Write a Trial's status."""
@@ -97,19 +97,6 @@ class KubernetesLedger:
             return current
         metadata["finalizers"] = [f for f in finalizers if f != FINALIZER] + ([FINALIZER] if present else [])
         return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
-
-
-def _same(stored: Trial, experiment: ExperimentRecord, new: NewTrial) -> bool:
-    """Is the stored Trial the one that we meant to create? Everything that was decided must be equal."""
-    return (
-        stored.experiment_uid == experiment.uid
-        and stored.index == new.index
-        and stored.spec_digest == new.spec_digest
-        and stored.suggestion.assignment == new.suggestion.assignment
-        and stored.suggestion.purpose == new.suggestion.purpose
-        and stored.suggestion.seed == new.suggestion.seed
-        and stored.suggestion.model_digest == new.suggestion.model_digest
-    )
 
 
 def _status_body(kind: Kind, namespace: str, name: str, uid: str, version: str) -> dict[str, Any]:

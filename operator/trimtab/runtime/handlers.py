@@ -19,11 +19,15 @@ import kopf
 from trimtab.adapters.connection import Connection
 from trimtab.domain.kinds import DEPLOYMENTS, EXPERIMENTS, PODS, TRIALS, Kind
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT
+from trimtab.runtime.logging import get_logger
 from trimtab.runtime.resync import Feed, WatchState
 from trimtab.runtime.workqueue import Key
 
 WATCHED = (EXPERIMENTS, TRIALS, DEPLOYMENTS, PODS)
 STOP_SECONDS = 10.0
+STABLE_SECONDS = 300.0
+
+log = get_logger(__name__)
 
 
 def make_registry(feed: Feed, state: WatchState, connection: Connection) -> kopf.OperatorRegistry:
@@ -101,7 +105,7 @@ def kopf_selector(kind: Kind) -> Callable[[Any], bool]:
 
 
 class Watcher:
-    """Runs kopf in its thread, and again whenever it ends by itself or `restart` is asked for."""
+    """Runs kopf in its thread, and again whenever it ends by itself or a relist shows that it misses something."""
 
     def __init__(
         self,
@@ -109,47 +113,32 @@ class Watcher:
         settings: Callable[[], kopf.OperatorSettings],
         *,
         namespaces: Sequence[str],
-        on_end: Callable[[BaseException | None], None] | None = None,
+        state: WatchState | None = None,
         backoff: Sequence[float] = (1.0, 5.0, 15.0, 60.0),
     ) -> None:
         self._registry, self._settings = registry, settings
         self._namespaces = tuple(namespaces)
-        self._on_end = on_end
         self._backoff = tuple(backoff)
-        self._restart = asyncio.Event()
-
-    def restart(self) -> None:
-        """Give up the present streams and list and watch anew."""
-        self._restart.set()
+        self._dead = state.dead if state is not None else asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep watching until `stop`."""
         failures = 0
         while not stop.is_set():
-            self._restart.clear()
+            self._dead.clear()
             thread = _KopfThread(self._registry, self._settings(), self._namespaces)
             thread.start()
-            await _first(thread.ended, stop.wait(), self._restart.wait())
-            asked = stop.is_set() or self._restart.is_set()
+            started = asyncio.get_running_loop().time()
+            await _first(thread.ended, stop.wait(), self._dead.wait())
+            silent = self._dead.is_set()
             error = await thread.stop()
             if stop.is_set():
                 return
-            failures = 0 if asked else failures + 1
-            if self._on_end is not None:
-                self._on_end(error)
-            if failures:
-                pause = self._backoff[min(failures, len(self._backoff)) - 1]
-                await _first(asyncio.sleep(pause), stop.wait())
-
-
-async def run_kopf(
-    registry: kopf.OperatorRegistry,
-    settings: Callable[[], kopf.OperatorSettings],
-    stop_event: asyncio.Event,
-    namespaces: Sequence[str],
-) -> None:
-    """Watch until `stop_event`; no namespaces means the whole cluster."""
-    await Watcher(registry, settings, namespaces=namespaces).run(stop_event)
+            stable = asyncio.get_running_loop().time() - started >= STABLE_SECONDS
+            failures = 1 if stable else failures + 1
+            pause = 0.0 if silent else self._backoff[min(failures, len(self._backoff)) - 1]
+            log.warning("watch.restarted", why="it missed events" if silent else repr(error), after=pause)
+            await _first(asyncio.sleep(pause), stop.wait())
 
 
 class _KopfThread(threading.Thread):
@@ -234,4 +223,4 @@ async def _first(*waits: Any) -> None:
                 task.cancel()
 
 
-__all__ = ["WATCHED", "Watcher", "keys_of", "kopf_settings", "make_registry", "run_kopf"]
+__all__ = ["WATCHED", "Watcher", "keys_of", "kopf_settings", "make_registry"]

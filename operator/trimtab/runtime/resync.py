@@ -25,11 +25,16 @@ class WatchState:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.dead = asyncio.Event()  # set when the watch must be started anew
         self._fine_at = clock.monotonic()
         self._delivered: dict[str, str] = {}  # Experiment's uid -> version that the watch delivered last
         self._missed: dict[str, str] = {}  # uid -> version that the last list showed and the watch had not delivered
         self._target_of: dict[Key, tuple[str, str]] = {}
         self._tuning: dict[tuple[str, str], tuple[Key, ...]] = {}
+
+    def begin(self) -> None:
+        """Watching starts now: a standby that waited for days has missed nothing."""
+        self._fine_at = self._clock.monotonic()
 
     def age(self) -> float:
         """Seconds since the watch was last known to miss nothing."""
@@ -51,11 +56,11 @@ class WatchState:
             self._delivered[metadata["uid"]] = metadata["resourceVersion"]
             self._note_target(experiment)
 
-    def listed(self, experiments: Sequence[Manifest]) -> bool:
-        """Compare a complete list with what the watch delivered; True when the watch has missed something for a whole
-        period."""
+    def listed(self, experiments: Sequence[Manifest]) -> None:
+        """Compare a complete list with what the watch delivered: what was missed for a whole period proves it dead."""
         versions = {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in experiments}
-        dead = any(uid in versions for uid in self._missed)
+        if any(uid in versions for uid in self._missed):
+            self.dead.set()
         self._missed = {uid: version for uid, version in versions.items() if self._delivered.get(uid) != version}
         self._delivered = {uid: version for uid, version in self._delivered.items() if uid in versions}
         if not self._missed:
@@ -65,7 +70,6 @@ class WatchState:
             self._forget_target(key)
         for each in experiments:
             self._note_target(each)
-        return dead
 
     def _note_target(self, experiment: Manifest) -> None:
         key = _key(experiment["metadata"])
@@ -96,16 +100,16 @@ class Resync:
         namespaces: Iterable[str] = (),
         period: float = 60.0,
         on_listed: Callable[[tuple[Key, ...]], None] | None = None,
-        on_dead_watch: Callable[[], None] | None = None,
         on_error: Callable[[ApiError], None] | None = None,
     ) -> None:
         self._cluster, self._clock, self._state, self._feed = cluster, clock, state, feed
         self._namespaces: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self._period = period
-        self._on_listed, self._on_dead_watch, self._on_error = on_listed, on_dead_watch, on_error
+        self._on_listed, self._on_error = on_listed, on_error
 
     async def run(self) -> None:
         """Repeat until cancelled; a list that fails is tried again in the next period."""
+        self._state.begin()
         while True:
             try:
                 await self.once()
@@ -122,14 +126,12 @@ class Resync:
         """
         lists = await asyncio.gather(*(self._cluster.list(EXPERIMENTS, where) for where in self._namespaces))
         found = [each for part in lists for each in part]
-        dead = self._state.listed(found)
+        self._state.listed(found)
         keys = tuple(_key(each["metadata"]) for each in found)
         for key in keys:
             self._feed(key)
         if self._on_listed is not None:
             self._on_listed(keys)
-        if dead and self._on_dead_watch is not None:
-            self._on_dead_watch()
 
 
 def _key(metadata: Mapping[str, Any]) -> Key:
