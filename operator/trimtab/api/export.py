@@ -1,0 +1,68 @@
+"""The recommendation for a pipeline: a kustomize patch, a JSON document, and how to apply them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from trimtab.domain.kube import ResourceSetting
+from trimtab.domain.quantity import format_cpu, format_memory
+from trimtab.domain.space import Resource, SearchSpace
+from trimtab.domain.state import RecommendationState
+
+
+def recommendation_data(
+    experiment: str,
+    target: str,
+    namespace: str,
+    recommendation: RecommendationState,
+    space: SearchSpace,
+    settings: tuple[ResourceSetting, ...],
+) -> tuple[tuple[str, str], ...]:
+    """The ConfigMap's data: `patch.yaml` (strategic merge), `kustomization.yaml`, `recommendation.json`."""
+    patch = kustomize_patch(target, namespace, settings)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "patches": [{"path": "patch.yaml", "target": {"kind": "Deployment", "name": target}}],
+    }
+    document = {
+        "experiment": experiment,
+        "digest": recommendation.digest,
+        "assignment": dict(space.format(recommendation.assignment)),
+        "keepBaseline": recommendation.keep_baseline,
+        "verified": recommendation.verified,
+        "costPerHourBefore": round(recommendation.cost_before, 6),
+        "costPerHourAfter": round(recommendation.cost_after, 6),
+        "savingPercent": round(100 * recommendation.saving, 2),
+        "templateHash": recommendation.template_hash,
+        "message": recommendation.message,
+    }
+    return (
+        ("kustomization.yaml", yaml.safe_dump(kustomization, sort_keys=False)),
+        ("patch.yaml", patch),
+        ("recommendation.json", json.dumps(document, indent=2) + "\n"),
+    )
+
+
+def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting, ...]) -> str:
+    """A strategic-merge patch of the target's Deployment with the recommended resources."""
+    containers: dict[str, dict[str, dict[str, str]]] = {}
+    for setting in settings:
+        resources = containers.setdefault(setting.container, {})
+        write = format_cpu if setting.resource is Resource.CPU else format_memory
+        if setting.request is not None:
+            resources.setdefault("requests", {})[setting.resource.value] = write(setting.request)
+        if setting.limit is not None:
+            resources.setdefault("limits", {})[setting.resource.value] = write(setting.limit)
+    body: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": target, "namespace": namespace},
+        "spec": {
+            "template": {"spec": {"containers": [{"name": n, "resources": r} for n, r in containers.items()]}},
+        },
+    }
+    return yaml.safe_dump(body, sort_keys=False)

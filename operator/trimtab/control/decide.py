@@ -1,0 +1,65 @@
+"""`decide`: what to do next, as a pure function of what was seen.
+
+The rules stand in one table, in the order in which they are asked; the first that answers decides. What must be undone
+comes first, then what people asked for, then whether the Experiment may run at all, and progress comes last. The live
+safety rules (SLIs, budgets, hard signals) run in their own loop beside this one, see `slo/safety.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from trimtab.control import lifecycle, progress, requests, standing
+from trimtab.control.actions import Decision
+from trimtab.control.context import Context
+from trimtab.control.search import search
+from trimtab.control.snapshot import Snapshot
+from trimtab.control.summary import with_summary
+from trimtab.domain.state import ExperimentState
+
+Rule = Callable[[Context], Decision | None]
+
+UNDO: tuple[Rule, ...] = (
+    lifecycle.corrupted,
+    lifecycle.draining,
+    lifecycle.leftovers,
+    lifecycle.trial_deleted,
+    lifecycle.deletion,
+)
+ON_CALL: tuple[Rule, ...] = (requests.stop, requests.skip, requests.approve)
+STANDING: tuple[Rule, ...] = (
+    lifecycle.finished,
+    standing.valid_spec,
+    standing.target_present,
+    standing.locked,
+    standing.preflight,
+)
+RULES: tuple[Rule, ...] = (*UNDO, *ON_CALL, *STANDING)
+
+
+def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
+    """Decide one round. Pure: no clock, no I/O, no randomness; the same arguments give the same decision.
+
+    Raises:
+        IllegalTransition: a defect in the rules; the transition table lacks the move.
+    """
+    context = with_summary(Context(state, snapshot))
+    context = lifecycle.missing_trials(requests.forget_removed(context))
+    context, warnings = requests.unknown_annotations(context)
+    decision = _first_answer(context)
+    return replace(decision, actions=(*decision.actions, *warnings)) if warnings else decision
+
+
+def _first_answer(context: Context) -> Decision:
+    for rule in UNDO + ON_CALL:
+        decision = rule(context)
+        if decision is not None:
+            return decision
+    context = requests.resume(context)
+    for rule in STANDING:
+        decision = rule(context)
+        if decision is not None:
+            return decision
+    context = standing.healthy(context)
+    return progress.advance(context) or search(context)

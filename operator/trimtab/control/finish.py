@@ -1,0 +1,138 @@
+"""The end of an Experiment: choose, verify by fresh trials judged alone, publish. "Keep the baseline" is an answer."""
+
+from __future__ import annotations
+
+import hashlib
+from statistics import NormalDist
+
+from trimtab.api.export import recommendation_data
+from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
+from trimtab.control.arms import cost_model, target_settings
+from trimtab.control.context import Context
+from trimtab.control.snapshot import AskRecommendation
+from trimtab.control.study import build_study
+from trimtab.control.summary import margin, saving_interval
+from trimtab.domain.kube import Target
+from trimtab.domain.names import recommendation_name
+from trimtab.domain.space import Assignment
+from trimtab.domain.state import ConditionType, ExperimentPhase, RecommendationState
+from trimtab.domain.study import Recommended
+from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
+
+MAX_CANDIDATES = 3
+MAX_RETRIES = 2
+
+
+def finish(context: Context, reason: str) -> Decision:
+    """Ask for a recommendation, verify it, publish it."""
+    target, record, spec = context.seen.target, context.state.target, context.spec
+    assert isinstance(target, Target)
+    assert record is not None
+    failed = _failed_candidates(context)
+    study = build_study(spec, target, record, context.seen.trials, context.state.started or 0.0, failed)
+    if len(failed) >= MAX_CANDIDATES:
+        message = f"{len(failed)} candidates failed their verification"
+        keep = Recommended(record.baseline, True, 0.0, (), message)
+        return _publish(context, target, keep, verified=True)
+    answer = context.seen.recommended(study)
+    if answer is None:
+        return context.say(f"search over ({reason}): choosing a recommendation").ask(AskRecommendation(study))
+    if answer.keep_baseline or spec.verification.replicates == 0:
+        return _publish(context, target, answer, verified=answer.keep_baseline)
+    fresh = _verifications(context, answer.assignment)
+    passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+    if len(passed) >= spec.verification.replicates:
+        return _publish(context, target, answer, verified=True)
+    undecided = sum(1 for t in fresh if t.phase is TrialPhase.INCONCLUSIVE)
+    if undecided > MAX_RETRIES:
+        return _publish(context, target, answer, verified=False)
+    return _verify(context, answer, len(passed) + 1)
+
+
+def _verify(context: Context, answer: Recommended, number: int) -> Decision:
+    from trimtab.control.search import start_trial
+
+    spec = context.spec
+    text = spec.space.describe(answer.assignment)
+    message = f"verifying {text} ({number} of {spec.verification.replicates})"
+    context = context.enter(ExperimentPhase.VERIFYING, message).update(candidate=answer.assignment)
+    suggestion = Suggestion(
+        assignment=answer.assignment,
+        purpose=Purpose.VERIFICATION,
+        seed=spec.search.seed,
+        by_model=False,
+        safety_probability=None,
+        acquisition=None,
+        predictions=answer.predictions,
+        model_digest="",
+        fit_seconds=0.0,
+        search_seconds=0.0,
+        reason="fresh replicate, judged alone",
+    )
+    return start_trial(context, suggestion)
+
+
+def _verifications(context: Context, assignment: Assignment) -> tuple[Trial, ...]:
+    record = context.state.target
+    assert record is not None
+    return tuple(
+        t
+        for t in context.seen.trials
+        if t.purpose is Purpose.VERIFICATION
+        and t.assignment == assignment
+        and t.environment.template_hash == record.template_hash
+    )
+
+
+def _failed_candidates(context: Context) -> tuple[Assignment, ...]:
+    """Assignments whose verification broke a bound, or whose pooled fresh evidence does not clear every bound."""
+    found: list[Assignment] = []
+    for trial in context.seen.trials:
+        if trial.purpose is not Purpose.VERIFICATION or trial.assignment in found:
+            continue
+        fresh = _verifications(context, trial.assignment)
+        passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+        broke = any(t.phase is TrialPhase.INFEASIBLE for t in fresh)
+        complete = len(passed) >= max(1, context.spec.verification.replicates)
+        if broke or (complete and not _certified(context, passed)):
+            found.append(trial.assignment)
+    return tuple(found)
+
+
+def _certified(context: Context, fresh: tuple[Trial, ...]) -> bool:
+    """The upper confidence bound of every constraint, pooled over the fresh replicates alone, is within its bound."""
+    return all(margin(context.spec, c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
+
+
+def _publish(context: Context, target: Target, answer: Recommended, verified: bool) -> Decision:
+    spec, record, identity = context.spec, context.state.target, context.seen.experiment
+    assert record is not None
+    before, after, saving = saving_interval(cost_model(spec, target), record.baseline, answer.assignment)
+    text = spec.space.describe(answer.assignment)
+    digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
+    words = "keep the baseline" if answer.keep_baseline else f"{text} saves {100 * saving:.0f} %"
+    message = f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
+    name = recommendation_name(identity.name)
+    state = RecommendationState(
+        digest=digest,
+        assignment=answer.assignment,
+        keep_baseline=answer.keep_baseline,
+        saving=saving,
+        saving_low=saving,
+        saving_high=saving,
+        cost_before=before,
+        cost_after=after,
+        verified=verified,
+        config_map=name,
+        template_hash=record.template_hash,
+        message=message,
+    )
+    data = recommendation_data(
+        identity.name, target.name, target.namespace, state, spec.space, target_settings(spec, target, answer.assignment)
+    )
+    reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
+    context = context.update(recommendation=state, candidate=None, finished=context.now, saving=saving)
+    context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
+    context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
+    context = context.enter(ExperimentPhase.COMPLETED, message)
+    return context.do(PublishRecommendation(name, data), EmitEvent(Severity.NORMAL, "RecommendationReady", message))

@@ -1,0 +1,150 @@
+"""Rules that come before everything else: unreadable state, leftovers, deletion, draining."""
+
+from __future__ import annotations
+
+from trimtab.control import machine
+from trimtab.control.actions import (
+    Action,
+    Decision,
+    DeleteArms,
+    EmitEvent,
+    RecordSpending,
+    ReleaseExperiment,
+    ReleaseLock,
+    ReleaseTrial,
+    Severity,
+    WriteTrial,
+)
+from trimtab.control.context import RETRY, Context, withdraw, withdraw_all
+from trimtab.domain.kube import ArmView, Target
+from trimtab.domain.state import ConditionType, ExperimentPhase
+from trimtab.domain.trial import Outcome, Trial, TrialPhase
+
+
+def leftovers(context: Context) -> Decision | None:
+    """An arm whose Trial is absent or terminal is deleted: by hand deleted Trials, crashes between two writes."""
+    alive = {t.uid for t in context.seen.live}
+    orphans = sorted({a.trial_uid for a in context.seen.arms if a.trial_uid not in alive and not _vanishing(a)})
+    if not orphans:
+        return None
+    actions: list[Action] = [DeleteArms(uid, verify=True) for uid in orphans]
+    actions.append(EmitEvent(Severity.WARNING, "LeftoverArmDeleted", f"{len(orphans)} arm(s) without a live Trial"))
+    return context.do(*actions)
+
+
+def _vanishing(arm: ArmView) -> bool:
+    """Only terminating pods are left, and none serves: the kubelet's business."""
+    return arm.uid is None and bool(arm.pods) and all(p.deleting for p in arm.pods) and not arm.ready_endpoints
+
+
+def draining(context: Context) -> Decision | None:
+    """Finish a Trial whose outcome is on record: verify that nothing is left, then write the terminal phase."""
+    for trial in context.seen.trials:
+        if trial.phase is TrialPhase.DRAINING:
+            return context.do(*_finish(context, trial))
+        if trial.phase.terminal and trial.finalized:
+            return context.do(ReleaseTrial(trial))
+    return None
+
+
+def _finish(context: Context, trial: Trial) -> tuple[Action, ...]:
+    done = machine.drained(trial, context.now)
+    assert done.outcome is not None
+    actions: list[Action] = [DeleteArms(trial.uid, verify=True)]
+    spec = context.seen.experiment.spec
+    if trial.spent:
+        window = max((b.window for b in spec.budgets), default=720 * 3600.0) if spec else 720 * 3600.0
+        actions.append(RecordSpending(trial.environment.target_uid, trial.uid, context.now, trial.spent, window))
+    good = done.phase is TrialPhase.SUCCEEDED
+    severity = Severity.NORMAL if good else Severity.WARNING
+    actions += [
+        WriteTrial(done),
+        ReleaseTrial(done),
+        EmitEvent(severity, f"Trial{done.phase.value}", f"{done.outcome.reason}: {done.outcome.message}", done),
+    ]
+    return tuple(actions)
+
+
+def deletion(context: Context) -> Decision | None:
+    """The Experiment is being deleted: withdraw, unlock, let go. Never hangs a delete."""
+    if not context.seen.experiment.deleting:
+        return None
+    actions = withdraw_all(context, TrialPhase.ABORTED, "ExperimentDeleted", "the Experiment was deleted")
+    if actions:
+        return context.say("deleting: withdrawing the live trial").do(*actions)
+    done: list[Action] = []
+    record = context.state.target
+    if record is not None and context.seen.lock.mine:
+        done.append(ReleaseLock(record.uid))
+    if context.seen.experiment.finalized:
+        done.append(ReleaseExperiment())
+    return context.say("deleted").do(*done, after=None)
+
+
+def trial_deleted(context: Context) -> Decision | None:
+    """A live Trial deleted by hand: withdrawn and Aborted; its finalizer lets it go afterwards."""
+    for trial in context.seen.live:
+        if trial.deleting and trial.phase is not TrialPhase.DRAINING:
+            outcome = Outcome(TrialPhase.ABORTED, "TrialDeleted", "the Trial was deleted while it ran")
+            return context.do(*withdraw(trial, context.now, outcome))
+    return None
+
+
+def missing_trials(context: Context) -> Context:
+    """A Trial at or below `trialsCreated` that is not there was deleted: reported, never silently ignored."""
+    present = {t.index for t in context.seen.trials}
+    missing = [i for i in range(context.state.trials_created) if i not in present]
+    newest = max((t.index + 1 for t in context.seen.trials), default=0)
+    if newest > context.state.trials_created:
+        context = context.update(trials_created=newest)
+    if missing and not context.state.phase.terminal:
+        names = ", ".join(str(i) for i in missing[:5])
+        return context.set(
+            ConditionType.READY, True, "TrialsMissing", f"trials {names} were deleted; the model forgets them"
+        )
+    return context
+
+
+def finished(context: Context) -> Decision | None:
+    """A completed Experiment only releases what it holds and notices when the recommendation was applied."""
+    if not context.state.phase.terminal or context.state.phase is ExperimentPhase.FAILED:
+        return None
+    actions: list[Action] = list(
+        withdraw_all(context, TrialPhase.ABORTED, "ExperimentFinished", "the Experiment has ended")
+    )
+    if not actions:
+        if context.seen.experiment.finalized:
+            actions.append(ReleaseExperiment())
+        if context.seen.lock.mine and context.state.target is not None:
+            actions.append(ReleaseLock(context.state.target.uid))
+    return _seen_promoted(context).do(*actions, after=None if not actions else 0.0)
+
+
+def _seen_promoted(context: Context) -> Context:
+    recommendation, target, spec = context.state.recommendation, context.seen.target, context.seen.experiment.spec
+    if recommendation is None or spec is None or not isinstance(target, Target) or recommendation.keep_baseline:
+        return context
+    if context.state.is_true(ConditionType.PROMOTED):
+        return context
+    from trimtab.control.arms import baseline_assignment
+    from trimtab.domain.errors import InvalidSpec
+
+    try:
+        current = baseline_assignment(spec, target)
+    except InvalidSpec:
+        return context
+    if current != recommendation.assignment or not target.rollout_complete:
+        return context
+    return context.set(
+        ConditionType.PROMOTED, True, "SeenOnTarget", "the target runs the recommended values, whoever put them there"
+    )
+
+
+def corrupted(context: Context) -> Decision | None:
+    """A status that cannot be read pauses everything: live trials are withdrawn, nothing is guessed."""
+    problem = context.seen.experiment.state_problem
+    if not problem:
+        return None
+    actions = withdraw_all(context, TrialPhase.ABORTED, "StatusCorrupted", problem)
+    paused = context.set(ConditionType.STALLED, True, "StatusCorrupted", problem).say(f"paused: {problem}")
+    return paused.do(*actions, after=RETRY)

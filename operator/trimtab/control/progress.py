@@ -1,0 +1,174 @@
+"""A live trial, step by step: Pending, Deploying, WarmingUp, Measuring. Draining is in `lifecycle`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trimtab.control import machine
+from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
+from trimtab.control.arms import admitted_mismatch, plan_arms
+from trimtab.control.context import POLL, SOON, Context, withdraw
+from trimtab.control.snapshot import AskMeasurements, TrialReadings
+from trimtab.domain.kube import ArmView, Target
+from trimtab.domain.measurement import Arm, Sample, Window
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
+from trimtab.slo.verdict import NeedsExtension, judge_trial
+
+DEFAULT_SCRAPE = 15.0
+FALLBACK_DEADLINE = 60.0
+
+
+def advance(context: Context) -> Decision | None:
+    """Move the first live trial one step; None when there is none."""
+    for trial in context.seen.live:
+        return STEPS[trial.phase](context, trial)
+    return None
+
+
+def _begin(context: Context, trial: Trial) -> Decision:
+    """Fence first: Deploying is on record, with leader and deadline, before any arm exists."""
+    started = machine.start(trial, context.now, context.now + context.spec.trial.deadline, context.seen.leader)
+    message = f"trial {trial.index}: deploying {context.spec.space.describe(trial.assignment)}"
+    return context.say(message).do(WriteTrial(started))
+
+
+def _deploy(context: Context, trial: Trial) -> Decision:
+    target, surroundings = context.seen.target, context.seen.surroundings
+    assert isinstance(target, Target)
+    assert surroundings is not None
+    plans = plan_arms(context.spec, target, surroundings, trial)
+    views = tuple(context.seen.arm(trial, plan.arm) for plan in plans)
+    missing = tuple(plan for plan, view in zip(plans, views, strict=True) if view is None or view.uid is None)
+    if missing and not any(v is not None and v.deleting for v in views):
+        return context.do(CreateArms(trial, missing), after=POLL)
+    found = tuple(v for v in views if v is not None)
+    fault = _edited(found) or _infrastructure(plans, found)
+    if fault is not None:
+        return context.do(*withdraw(trial, context.now, fault))
+    if len(found) == len(plans) and all(_serving(v) for v in found):
+        message = f"trial {trial.index}: warming up {context.spec.space.describe(trial.assignment)}"
+        return context.say(message).do(WriteTrial(machine.arms_ready(trial, context.now)))
+    ready = sum(v.ready_endpoints for v in found)
+    return context.say(f"trial {trial.index}: {ready} of {sum(p.replicas for p in plans)} arm pods ready").wait(POLL)
+
+
+def _serving(view: ArmView) -> bool:
+    return view.ready_endpoints >= view.replicas and view.ready_pods >= view.replicas
+
+
+def _edited(views: tuple[ArmView, ...]) -> Outcome | None:
+    for view in views:
+        if view.uid is not None and view.observed_digest != view.spec_digest:
+            message = f"Deployment {view.name} was changed by somebody else; arms are never patched"
+            return Outcome(TrialPhase.ABORTED, "ArmEdited", message)
+    return None
+
+
+def _infrastructure(plans: tuple[object, ...], views: tuple[ArmView, ...]) -> Outcome | None:
+    for view in views:
+        if view.failure:
+            return Outcome(TrialPhase.INFRA_FAILED, "FailedCreate", view.failure[:300])
+    mismatch = next((m for m in (admitted_mismatch(p, v) for p in plans for v in views) if m), "")
+    return Outcome(TrialPhase.INFRA_FAILED, "ResourcesMutated", mismatch) if mismatch else None
+
+
+def _arms_lost(context: Context, trial: Trial) -> Outcome | None:
+    """Both Deployments must stay, unedited, while the trial measures."""
+    views = context.seen.arms_of(trial)
+    edited = _edited(views)
+    if edited is not None:
+        return edited
+    for arm in (Arm.CANARY, Arm.CONTROL):
+        view = context.seen.arm(trial, arm)
+        if view is None or view.uid is None or view.deleting:
+            return Outcome(TrialPhase.ABORTED, "ArmDeleted", f"the {arm} arm was deleted by somebody else")
+    return None
+
+
+def _warm_up(context: Context, trial: Trial) -> Decision:
+    lost = _arms_lost(context, trial)
+    if lost is not None:
+        return context.do(*withdraw(trial, context.now, lost))
+    since = trial.times.warming_up if trial.times.warming_up is not None else context.now
+    scrape = context.state.scrape_interval or DEFAULT_SCRAPE
+    ends = since + max(context.spec.trial.warm_up, 2 * scrape)
+    if context.now < ends:
+        return context.wait(min(POLL, ends - context.now))
+    window = Window(context.now, context.now + duration_of(context.spec, trial.purpose))
+    message = f"trial {trial.index}: measuring {context.spec.space.describe(trial.assignment)}"
+    return context.say(message).do(WriteTrial(machine.warmed_up(trial, context.now, window)))
+
+
+def duration_of(spec: ExperimentSpec, purpose: Purpose) -> float:
+    """Seconds of measurement."""
+    return spec.verification.duration if purpose is Purpose.VERIFICATION else spec.trial.duration
+
+
+def _measure(context: Context, trial: Trial) -> Decision:
+    lost = _arms_lost(context, trial)
+    if lost is not None:
+        return context.do(*withdraw(trial, context.now, lost))
+    assert trial.window is not None
+    scrape = context.state.scrape_interval or DEFAULT_SCRAPE
+    ready_at = trial.window.end + 1.5 * scrape
+    if context.now < ready_at:
+        return context.wait(min(POLL, ready_at - context.now))
+    ask = AskMeasurements(trial.name, trial.window, trial.extended)
+    readings = context.seen.readings(ask)
+    if readings is None:
+        return context.ask(ask)
+    measured = _with_readings(trial, readings)
+    verdict = judge_trial(context.spec, measured)
+    if isinstance(verdict, NeedsExtension):
+        longer = Window(trial.window.start, trial.window.start + 2 * trial.window.seconds)
+        grown = machine.extended(measured, longer)
+        return context.say(f"trial {trial.index}: extended once: {verdict.message}").do(WriteTrial(grown))
+    done = machine.judged(measured, context.now, verdict)
+    context = context.say(f"trial {trial.index}: {_numbers(context.spec, measured) or verdict.message}")
+    actions: list[Action] = [WriteTrial(done)]
+    if verdict.phase is TrialPhase.INFEASIBLE:
+        actions.append(EmitEvent(Severity.WARNING, verdict.reason, verdict.message, done))
+    return context.do(*actions, after=SOON)
+
+
+def _with_readings(trial: Trial, readings: TrialReadings) -> Trial:
+    return replace(trial, measurements=readings.measurements, load=readings.load, spent=readings.spent)
+
+
+def _numbers(spec: ExperimentSpec, trial: Trial) -> str:
+    """`slow 3.1 % against control 2.9 %, n=9,120` for the first constraint that was measured."""
+    for constraint in spec.constraints:
+        canary, control = (trial.measurement(constraint.sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
+        if canary is None or not isinstance(canary.reading, Sample):
+            continue
+        text = f"{constraint.sli} {show(spec, constraint.sli, canary.reading.value)}"
+        if control is not None and isinstance(control.reading, Sample):
+            text += f" against control {show(spec, constraint.sli, control.reading.value)}"
+        return f"{text}, n={canary.reading.total:,.0f}"
+    return ""
+
+
+def show(spec: ExperimentSpec, sli: str, value: float) -> str:
+    """An SLI's value for people: ratios in percent, seconds in milliseconds, others plain."""
+    from trimtab.domain.spec import QuantileQuery, SliKind
+
+    query = spec.sli(sli).query
+    if spec.sli(sli).kind is SliKind.ERRORS:
+        return f"{100 * value:.3g} %"
+    if isinstance(query, QuantileQuery):
+        return f"{1000 * value:.0f} ms" if query.unit == "s" else f"{value:.0f} {query.unit}"
+    return f"{value:.4g}"
+
+
+def _drain(context: Context, trial: Trial) -> Decision:  # pragma: no cover - `lifecycle.draining` comes first
+    return context.wait(SOON)
+
+
+STEPS = {
+    TrialPhase.PENDING: _begin,
+    TrialPhase.DEPLOYING: _deploy,
+    TrialPhase.WARMING_UP: _warm_up,
+    TrialPhase.MEASURING: _measure,
+    TrialPhase.DRAINING: _drain,
+}

@@ -1,0 +1,149 @@
+"""No trial is live: may one start, which one, or is the search over?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trimtab.control import gates
+from trimtab.control.actions import Action, CreateTrial, Decision, EmitEvent, HoldExperiment, Severity
+from trimtab.control.arms import cost_model
+from trimtab.control.context import BLOCKED, RETRY, Context
+from trimtab.control.finish import finish
+from trimtab.control.snapshot import AskBudgets, AskProposal
+from trimtab.control.study import build_study
+from trimtab.control.summary import SEARCHING
+from trimtab.domain.kube import Target
+from trimtab.domain.spec import Mode
+from trimtab.domain.state import ConditionType, ExperimentPhase
+from trimtab.domain.study import Hold, HoldReason
+from trimtab.domain.trial import Environment, Suggestion, Trial, TrialPhase
+from trimtab.ports import NewTrial
+
+COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
+NOTHING_LEARNED = frozenset({TrialPhase.INFRA_FAILED, TrialPhase.STALE, TrialPhase.INCONCLUSIVE})
+MAX_BACKOFF = 300.0
+FIRST_BACKOFF = 5.0
+
+
+def search(context: Context) -> Decision:
+    """Gates, then stopping rules, then the Designer."""
+    readings = context.seen.budgets()
+    if readings is None:
+        return context.ask(AskBudgets())
+    context, closed = gates.evaluate(context, readings)
+    if closed:
+        return context.say(f"waiting: {closed}").wait(RETRY)
+    if context.spec.mode is Mode.OBSERVE:
+        return context.say(f"observing {context.spec.target.name}: {gates.describe(context)}").wait(RETRY)
+    wait = _backoff(context)
+    if wait > 0:
+        last = context.seen.trials[-1]
+        why = f"trial {last.index} was {last.phase}: {last.outcome.reason if last.outcome else ''}"
+        return context.say(f"retrying in {wait:.0f} s; {why}").wait(wait)
+    ended = _caps(context)
+    if ended is not None:
+        return ended
+    if context.state.candidate is not None:
+        return finish(context, "verifying")
+    reason = _enough(context)
+    return finish(context, reason) if reason else _propose(context)
+
+
+def _backoff(context: Context) -> float:
+    """Seconds to wait after trials that failed for reasons outside the assignment: 5 s doubling up to 5 min."""
+    failures = 0
+    for trial in reversed(context.seen.trials):
+        if trial.phase not in NOTHING_LEARNED:
+            break
+        failures += 1
+    if not failures:
+        return 0.0
+    finished = context.seen.trials[-1].times.finished or context.now
+    pause = min(FIRST_BACKOFF * 2.0 ** (failures - 1), MAX_BACKOFF)
+    return max(0.0, finished + pause - context.now)
+
+
+def _caps(context: Context) -> Decision | None:
+    """Too many trials that went wrong: stop with a condition, recommend nothing."""
+    stopping, trials = context.spec.stopping, context.seen.trials
+    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE)
+    useless = sum(1 for t in trials if t.phase in {TrialPhase.INCONCLUSIVE, TrialPhase.INFRA_FAILED})
+    if infeasible >= stopping.max_infeasible:
+        return stopped(context, "MaxInfeasible", f"{infeasible} trials were withdrawn or broke a bound")
+    if useless >= stopping.max_inconclusive:
+        last = next(t for t in reversed(trials) if t.phase in {TrialPhase.INCONCLUSIVE, TrialPhase.INFRA_FAILED})
+        words = f"; last: {last.outcome.reason}: {last.outcome.message}" if last.outcome else ""
+        return stopped(context, "MaxInconclusive", f"{useless} trials were inconclusive or failed to deploy{words}")
+    return None
+
+
+def stopped(context: Context, reason: str, message: str) -> Decision:
+    """The Experiment ends without a recommendation; a person has to look."""
+    context = context.enter(ExperimentPhase.STOPPED, f"stopped: {message}")
+    context = context.set(ConditionType.STALLED, True, reason, message)
+    context = context.set(ConditionType.READY, False, reason, message)
+    context = context.set(ConditionType.RECOMMENDATION_READY, False, reason, message)
+    context = context.update(finished=context.now)
+    return context.do(EmitEvent(Severity.WARNING, "ExperimentStopped", f"{reason}: {message}"))
+
+
+def counted(trials: tuple[Trial, ...]) -> int:
+    """Search trials that count towards maxTrials: those that reached a verdict."""
+    return sum(1 for t in trials if t.purpose in SEARCHING and t.phase in COUNTED)
+
+
+def _enough(context: Context) -> str:
+    stopping = context.spec.stopping
+    used = counted(context.seen.trials)
+    if used >= stopping.max_trials:
+        return f"all {stopping.max_trials} trials were used"
+    if context.state.started is not None and context.now - context.state.started >= stopping.max_duration:
+        return "maxDuration has passed"
+    return ""
+
+
+def _propose(context: Context) -> Decision:
+    target, record = context.seen.target, context.state.target
+    assert isinstance(target, Target)
+    assert record is not None
+    study = build_study(context.spec, target, record, context.seen.trials, context.state.started or 0.0)
+    proposal = context.seen.proposal(study)
+    if proposal is None:
+        return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))
+    context = context.update(diagnostics=proposal.diagnostics)
+    answer = proposal.answer
+    if isinstance(answer, Hold):
+        if answer.reason is HoldReason.BASELINE_INFEASIBLE:
+            return stopped(context, "BaselineInfeasible", answer.message)
+        return finish(context, f"{answer.reason}: {answer.message}")
+    return start_trial(context, answer)
+
+
+def start_trial(context: Context, suggestion: Suggestion) -> Decision:
+    """Write-ahead: first the finalizer that says there will be something to undo, then the Trial."""
+    target, record, spec = context.seen.target, context.state.target, context.spec
+    assert isinstance(target, Target)
+    assert record is not None
+    index = max((t.index + 1 for t in context.seen.trials), default=0)
+    index = max(index, context.state.trials_created)
+    surroundings = context.seen.surroundings
+    environment = Environment(
+        template_hash=target.template_hash,
+        target_uid=target.uid,
+        image=", ".join(c.image for c in target.containers)[:200],
+        target_replicas=target.ready_replicas,
+        kubernetes_version=surroundings.kubernetes_version if surroundings else "",
+    )
+    cost = cost_model(spec, target).hourly(suggestion.assignment)
+    new = NewTrial(index, suggestion, environment, spec.digest, cost)
+    text = spec.space.describe(suggestion.assignment)
+    actions: list[Action] = [] if context.seen.experiment.finalized else [HoldExperiment()]
+    actions += [
+        CreateTrial(new),
+        EmitEvent(Severity.NORMAL, "TrialCreated", f"trial {index} ({suggestion.purpose}): {text}"),
+    ]
+    started = replace(context.state, trials_created=max(context.state.trials_created, index + 1))
+    return replace(context, state=started).say(f"trial {index} ({suggestion.purpose}): {text}").do(*actions)
+
+
+__all__ = ["BLOCKED", "counted", "search", "start_trial", "stopped"]

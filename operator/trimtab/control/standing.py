@@ -1,0 +1,163 @@
+"""May this Experiment run at all? A valid spec, a target that is there and settled, the lock, a passed preflight.
+
+What a person must fix is `Stalled=True` with a reason and a remedy; what passes by itself is waited for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
+from trimtab.control.arms import baseline_assignment
+from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
+from trimtab.control.preflight import Findings, Problem, examine
+from trimtab.control.snapshot import AskProbes
+from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.kube import Target, TargetMissing
+from trimtab.domain.spec import Mode
+from trimtab.domain.state import ConditionType, ExperimentPhase, TargetRecord
+from trimtab.domain.trial import TrialPhase
+from trimtab.ports import SliProbe
+
+WAITING_REASONS = frozenset({"RolloutIncomplete", "TelemetryUnavailable"})
+
+
+def stall(context: Context, reason: str, message: str) -> Context:
+    """A person must act: Stalled=True with the reason and the remedy, once as an Event."""
+    phase = context.state.phase
+    if phase in {ExperimentPhase.RUNNING, ExperimentPhase.VERIFYING, ExperimentPhase.PAUSED}:
+        context = context.enter(ExperimentPhase.PENDING)
+    return context.set(ConditionType.STALLED, True, reason, message).say(f"{reason}: {message}")
+
+
+def _stalled(context: Context, reason: str, message: str, after: float) -> Decision:
+    """Withdraw what lives, then stall; the Event is emitted when the reason is new."""
+    actions = withdraw_all(context, TrialPhase.STALE, reason, message)
+    old = context.state.condition(ConditionType.STALLED)
+    fresh = old is None or old.status is not True or old.reason != reason or old.message != message
+    event = (EmitEvent(Severity.WARNING, reason, message),) if fresh else ()
+    return stall(context, reason, message).do(*actions, *event, after=0.0 if actions else after)
+
+
+def valid_spec(context: Context) -> Decision | None:
+    """A spec that does not parse, or asks for what this version lacks, names the field."""
+    record = context.seen.experiment
+    if record.spec is not None:
+        return None
+    return _stalled(context, record.problem_reason or "InvalidSpec", record.problem, BLOCKED)
+
+
+def target_present(context: Context) -> Decision | None:
+    target = context.seen.target
+    if isinstance(target, Target):
+        return _same_target(context, target)
+    name = target.name if isinstance(target, TargetMissing) else context.spec.target.name
+    kind = target.found_kind if isinstance(target, TargetMissing) else None
+    if kind is not None:
+        message = f"spec.targetRef: {name} is a {kind}; only Deployments can be tuned (stable identity, volumes)"
+        return _stalled(context, "UnsupportedKind", message, BLOCKED)
+    if context.state.trials_created:
+        message = f"spec.targetRef: Deployment {name} was deleted; recreate it or delete this Experiment"
+    else:
+        message = f"spec.targetRef: Deployment {name} does not exist; create it or correct the name"
+    return _stalled(context, "TargetNotFound", message, RETRY)
+
+
+def _same_target(context: Context, target: Target) -> Decision | None:
+    """A template that changed under a live trial makes it Stale; the next preflight starts from the new one."""
+    record = context.state.target
+    if record is None or (record.uid, record.template_hash) == (target.uid, target.template_hash):
+        return None
+    message = f"the target's template changed to {target.template_hash[:8]} during the experiment"
+    actions = withdraw_all(context, TrialPhase.STALE, "TargetChanged", message)
+    if record.uid != target.uid and context.seen.lock.mine:
+        actions = (*actions, ReleaseLock(record.uid))
+    changed = context.update(target=None, spec_digest="")
+    changed = changed.set(ConditionType.PREFLIGHT, False, "TargetChanged", message).say(message)
+    return changed.do(*actions, EmitEvent(Severity.NORMAL, "TargetChanged", message))
+
+
+def locked(context: Context) -> Decision | None:
+    """One Experiment per target: the second one is Blocked and names the first."""
+    lock = context.seen.lock
+    if lock.mine:
+        context_message = "this Experiment holds the target's lock"
+        if not context.state.is_true(ConditionType.TARGET_LOCKED):
+            return context.set(ConditionType.TARGET_LOCKED, True, "Acquired", context_message).do()
+        return None
+    if lock.holder:
+        message = f"the target is being tuned by Experiment {lock.holder}; wait for it or delete it"
+        waiting = context.set(ConditionType.TARGET_LOCKED, False, "Blocked", message)
+        return _stalled(waiting, "Blocked", message, RETRY)
+    assert isinstance(context.seen.target, Target)
+    return context.do(AcquireLock(context.seen.target.uid))
+
+
+def preflight(context: Context) -> Decision | None:
+    """Examine everything once per spec and template; the cheap part again on every pass."""
+    spec, target, surroundings = context.spec, context.seen.target, context.seen.surroundings
+    assert isinstance(target, Target)
+    assert surroundings is not None
+    known = context.state.target
+    passed = context.state.is_true(ConditionType.PREFLIGHT)
+    if passed and known is not None and context.state.spec_digest == spec.digest:
+        return None
+    if context.state.phase not in {ExperimentPhase.PREFLIGHT, ExperimentPhase.PAUSED}:
+        context = context.enter(ExperimentPhase.PREFLIGHT, "preflight: examining the target, its surroundings and SLIs")
+        context = context.set(ConditionType.RECONCILING, True, "Preflight", "preflight is being decided")
+    probes = context.seen.probes()
+    if probes is None:
+        return context.ask(AskProbes())
+    findings = examine(spec, target, surroundings, probes)
+    if findings.blocking:
+        return _refuse(context, findings.blocking)
+    try:
+        baseline = baseline_assignment(spec, target)
+    except InvalidSpec as error:
+        return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
+    return _accept(context, findings, probes, TargetRecord(target.uid, target.template_hash, baseline))
+
+
+def _refuse(context: Context, problems: tuple[Problem, ...]) -> Decision:
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    context = context.set(ConditionType.PREFLIGHT, False, first.reason, "; ".join(p.message for p in problems)[:1000])
+    if first.reason in WAITING_REASONS:
+        return context.say(f"waiting: {first.message}{more}").wait(RETRY)
+    return _stalled(context, first.reason, first.message + more, RETRY)
+
+
+def _accept(
+    context: Context, findings: Findings, probes: tuple[SliProbe, ...], record: TargetRecord
+) -> Decision:
+    notes = "; ".join(p.message for p in findings.notes) or "nothing to remark"
+    intervals = [p.scrape_interval for p in probes if p.scrape_interval is not None]
+    rates = [p.requests_per_second for p in probes if p.requests_per_second is not None]
+    context = context.update(
+        target=record,
+        spec_digest=context.spec.digest,
+        started=context.state.started or context.now,
+        scrape_interval=max(intervals, default=None),
+        requests_per_second=max(rates, default=None),
+    )
+    context = context.set(ConditionType.PREFLIGHT, True, "Passed", notes)
+    context = context.set(ConditionType.STALLED, False, "Accepted", "preflight passed")
+    context = context.set(ConditionType.RECONCILING, False, "Accepted", "preflight passed")
+    context = context.set(ConditionType.READY, True, "Accepted", "accepted and running")
+    message = f"observing {context.spec.target.name}" if context.spec.mode is Mode.OBSERVE else "preflight passed"
+    if context.state.phase is not ExperimentPhase.PAUSED:
+        context = context.enter(ExperimentPhase.RUNNING, message)
+    return context.do(EmitEvent(Severity.NORMAL, "PreflightPassed", notes))
+
+
+def healthy(context: Context) -> Context:
+    """Reached the running part: an old stall is over."""
+    if context.state.is_true(ConditionType.STALLED):
+        context = context.set(ConditionType.STALLED, False, "Accepted", "the problem is gone")
+    if context.state.phase in {ExperimentPhase.PAUSED, ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT}:
+        if context.state.phase is ExperimentPhase.PENDING:
+            context = context.enter(ExperimentPhase.PREFLIGHT)
+        context = context.enter(ExperimentPhase.RUNNING, "running")
+    if not context.state.is_true(ConditionType.READY):
+        context = context.set(ConditionType.READY, True, "Accepted", "accepted and running")
+    return replace(context)

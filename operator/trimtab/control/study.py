@@ -1,0 +1,110 @@
+"""The ledger turned into the Designer's question: the model's data comes from the Trials alone."""
+
+from __future__ import annotations
+
+from trimtab.control.arms import cost_model
+from trimtab.domain.kube import Target
+from trimtab.domain.measurement import Arm, Sample
+from trimtab.domain.space import Assignment, Resource
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.state import TargetRecord
+from trimtab.domain.study import (
+    ArmOutcome,
+    ConstraintReading,
+    ConstraintTarget,
+    FailureKind,
+    HardFailure,
+    Study,
+    TrialOutcome,
+)
+from trimtab.domain.trial import Trial, TrialPhase
+
+LEARNABLE = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
+HARD_FAILURES = {
+    "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
+    "CrashLoop": HardFailure(FailureKind.CRASH, None),
+    "ReadinessLost": HardFailure(FailureKind.UNREADY, None),
+}
+
+
+def build_study(
+    spec: ExperimentSpec,
+    target: Target,
+    record: TargetRecord,
+    trials: tuple[Trial, ...],
+    started: float,
+    excluded: tuple[Assignment, ...] = (),
+) -> Study:
+    """The study of the next suggestion. Trials on another template of the target are another context: left out.
+
+    `now` is the end of the last trial, not the clock, so that a stored history replays to the same suggestion.
+    """
+    done = tuple(
+        t for t in trials if t.phase.terminal and t.environment.template_hash == record.template_hash
+    )
+    outcomes = tuple(_outcome(spec, record.baseline, t) for t in done)
+    loads = [arm.load for o in outcomes for arm in (o.canary, o.control) if arm is not None and arm.load is not None]
+    return Study(
+        space=spec.space,
+        baseline=record.baseline,
+        cost=cost_model(spec, target),
+        constraints=tuple(c for constraint in spec.constraints for c in _targets(spec, constraint)),
+        outcomes=outcomes,
+        pending=tuple(t.assignment for t in trials if t.live),
+        search=spec.search,
+        probability=spec.safety.probability,
+        index=max((t.index + 1 for t in trials), default=0),
+        now=max((o.finished for o in outcomes), default=started),
+        peak_load=max(loads, default=None),
+        min_improvement=spec.stopping.min_improvement,
+        max_trials=spec.stopping.max_trials,
+        patience=spec.stopping.patience,
+        excluded=excluded,
+    )
+
+
+def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[ConstraintTarget, ...]:
+    kind = spec.sli(constraint.sli).kind
+    found: list[ConstraintTarget] = []
+    if constraint.maximum is not None:
+        found.append(ConstraintTarget(constraint.name, kind, constraint.maximum, True, None, constraint.guard_only))
+    if constraint.minimum is not None:
+        name = constraint.name if constraint.maximum is None else f"{constraint.name}/min"
+        found.append(ConstraintTarget(name, kind, constraint.minimum, False, None, constraint.guard_only))
+    relative = constraint.relative
+    if relative is not None and relative.max_increase_ratio is not None:
+        name = f"{constraint.name}/relative" if found else constraint.name
+        found.append(ConstraintTarget(name, kind, 1.0, True, relative.max_increase_ratio, constraint.guard_only))
+    return tuple(found)
+
+
+def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialOutcome:
+    finished = trial.times.finished if trial.times.finished is not None else trial.times.created
+    control = _arm(spec, trial, Arm.CONTROL, baseline)
+    return TrialOutcome(
+        index=trial.index,
+        purpose=trial.purpose,
+        finished=finished,
+        canary=_arm(spec, trial, Arm.CANARY, trial.assignment),
+        control=control if control.readings else None,
+        failure=HARD_FAILURES.get(trial.outcome.reason) if trial.outcome is not None else None,
+        truncated=_truncated(trial),
+        learnable=trial.phase in LEARNABLE,
+    )
+
+
+def _truncated(trial: Trial) -> bool:
+    if trial.phase is not TrialPhase.INFEASIBLE:
+        return False
+    return trial.window is None or trial.times.draining is None or trial.times.draining < trial.window.end
+
+
+def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:
+    readings: list[ConstraintReading] = []
+    for constraint in spec.constraints:
+        measurement = trial.measurement(constraint.sli, arm)
+        if measurement is None or not isinstance(measurement.reading, Sample):
+            continue
+        readings += [ConstraintReading(t.name, measurement.reading) for t in _targets(spec, constraint)]
+    load = next((x.rps_per_pod for x in trial.load if x.arm is arm), None)
+    return ArmOutcome(assignment, load, tuple(readings))

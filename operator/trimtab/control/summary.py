@@ -1,0 +1,120 @@
+"""What the ledger adds up to: counts, the incumbent, savings, pooled evidence. Derived on every pass, never stored
+state that could drift."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+from trimtab.control.context import Context
+from trimtab.domain.cost import CostModel
+from trimtab.domain.measurement import Arm, Sample
+from trimtab.domain.space import Assignment
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.trial import Purpose, Trial, TrialPhase
+
+SEARCHING = frozenset({Purpose.BASELINE, Purpose.INITIAL, Purpose.SEARCH, Purpose.REPLICATE, Purpose.SCREEN})
+Z95 = 1.6448536269514722  # one-sided 95 %
+
+
+def with_summary(context: Context) -> Context:
+    """Bring counts, active trials and the incumbent up to date."""
+    trials = context.seen.trials
+    counts = Counter(t.phase.value for t in trials if t.phase.terminal)
+    state = replace(
+        context.state,
+        counts=tuple(sorted(counts.items())),
+        active=tuple(t.name for t in trials if t.live),
+        observed_generation=context.generation,
+        rollbacks=sum(1 for t in trials if t.withdraw_seconds is not None),
+    )
+    context = replace(context, state=state)
+    if context.seen.experiment.spec is None or state.target is None:
+        return context
+    best = incumbent(context.spec, trials, state.target.template_hash)
+    base = baseline_cost(trials)
+    if best is None or best.cost is None:
+        return context.update(slo_held=None)
+    saving = 1 - best.cost / base if base else None
+    return context.update(
+        incumbent=best.assignment, incumbent_trial=best.name, saving=saving, slo_held=holds(context.spec, best)
+    )
+
+
+def baseline_cost(trials: tuple[Trial, ...]) -> float | None:
+    """$ per hour of the target as it was, from the first baseline trial."""
+    return next((t.cost for t in trials if t.purpose is Purpose.BASELINE and t.cost is not None), None)
+
+
+def incumbent(spec: ExperimentSpec, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
+    """The cheapest successful trial whose measured values keep every bound; later ones win ties."""
+    held = [
+        t
+        for t in trials
+        if t.phase is TrialPhase.SUCCEEDED and t.environment.template_hash == template_hash and holds(spec, t)
+    ]
+    return min(held, key=lambda t: (t.cost if t.cost is not None else math.inf, -t.index), default=None)
+
+
+def holds(spec: ExperimentSpec, trial: Trial) -> bool:
+    """Every bound is kept by the measured value of the canary."""
+    return all(margin(spec, c, (trial,), 0.0) for c in spec.constraints)
+
+
+def margin(spec: ExperimentSpec, constraint: OutcomeConstraint, trials: tuple[Trial, ...], z: float) -> bool:
+    """Is the pooled canary value of these trials, moved by `z` standard errors towards the bound, within it?
+
+    Ratios are pooled by their counts, other values by inverse variance. A missing measurement is not within.
+    """
+    pooled = pool(trials, constraint.sli, Arm.CANARY)
+    if pooled is None:
+        return False
+    value, error = pooled
+    if constraint.maximum is not None and value + z * error > constraint.maximum:
+        return False
+    if constraint.minimum is not None and value - z * error < constraint.minimum:
+        return False
+    return constraint.relative is None or _relative(constraint, trials, value, error, z)
+
+
+def _relative(
+    constraint: OutcomeConstraint, trials: tuple[Trial, ...], value: float, error: float, z: float
+) -> bool:
+    control = pool(trials, constraint.sli, Arm.CONTROL)
+    assert constraint.relative is not None
+    if control is None:
+        return False
+    base, base_error = control
+    ratio, absolute = constraint.relative.max_increase_ratio, constraint.relative.max_increase
+    if ratio is not None:
+        allowed = base * (1 + ratio)
+        return value - allowed + z * math.hypot(error, base_error * (1 + ratio)) <= 0
+    assert absolute is not None
+    return value - base - absolute + z * math.hypot(error, base_error) <= 0
+
+
+def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] | None:
+    """(value, standard error) of one SLI over several trials of one arm, or None when one lacks it."""
+    samples: list[Sample] = []
+    for trial in trials:
+        found = trial.measurement(sli, arm)
+        if found is None or not isinstance(found.reading, Sample):
+            return None
+        samples.append(found.reading)
+    if not samples:
+        return None
+    if all(s.bad is not None and s.total > 0 for s in samples):
+        total = sum(s.total for s in samples)
+        value = sum(s.bad or 0.0 for s in samples) / total
+        error = math.sqrt(sum((s.standard_error * s.total) ** 2 for s in samples)) / total
+        return value, error
+    weights = [1 / max(s.standard_error, 1e-12) ** 2 for s in samples]
+    value = sum(w * s.value for w, s in zip(weights, samples, strict=True)) / sum(weights)
+    return value, math.sqrt(1 / sum(weights))
+
+
+def saving_interval(cost: CostModel, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
+    """($ per hour before, after, saving as a fraction): cost is known, so the interval is a point."""
+    before, after = cost.hourly(baseline), cost.hourly(chosen)
+    return before, after, 1 - after / before if before else 0.0

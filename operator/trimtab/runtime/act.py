@@ -1,0 +1,214 @@
+"""Actions to effects: one `match`, every branch idempotent.
+
+The order of the actions is the decision's: write-ahead before a start, effect before the record of an undo. A crash
+between any two of them leaves a state from which the next pass converges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from trimtab.api.arms import arm_manifest, live_digest
+from trimtab.control import machine
+from trimtab.control.actions import (
+    AcquireLock,
+    Action,
+    CreateArms,
+    CreateTrial,
+    DeleteArms,
+    EmitEvent,
+    HoldExperiment,
+    PublishRecommendation,
+    RecordSpending,
+    ReleaseExperiment,
+    ReleaseLock,
+    ReleaseTrial,
+    Severity,
+    WriteTrial,
+)
+from trimtab.domain import kinds
+from trimtab.domain.errors import AlreadyExists, Forbidden, NotFound, Rejected
+from trimtab.domain.kube import ArmPlan
+from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
+from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
+from trimtab.runtime.events import EventRecorder
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.spending import SpendingAccount
+from trimtab.runtime.targetlock import Claim, TargetLocks
+from trimtab.runtime.withdraw import Latch, Withdrawer
+
+log = structlog.get_logger(__name__)
+
+
+class Actor:
+    """Carries out decisions. `check` raises `LeadershipLost` when this process may no longer write."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        clock: Clock,
+        locks: TargetLocks,
+        withdrawer: Withdrawer,
+        latch: Latch,
+        spending: SpendingAccount,
+        events: EventRecorder,
+        metrics: Metrics,
+        check: Callable[[], None],
+    ) -> None:
+        self._cluster, self._ledger, self._clock = cluster, ledger, clock
+        self._locks, self._withdrawer, self._latch = locks, withdrawer, latch
+        self._spending, self._events, self._metrics = spending, events, metrics
+        self._check = check
+        self._written: dict[str, Trial] = {}
+
+    async def act(self, experiment: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
+        """Carry out the actions in order; returns the Experiment as last written.
+
+        Raises:
+            ApiError, RetryLater: an effect failed; what came before it is done, the next pass decides anew.
+            LeadershipLost: before the first effect that this process may not have.
+        """
+        written: dict[str, Trial] = {}
+        for action in actions:
+            self._check()
+            experiment = await self._one(experiment, action, written)
+        return experiment
+
+    async def _one(
+        self, experiment: ExperimentRecord, action: Action, written: dict[str, Trial]
+    ) -> ExperimentRecord:
+        match action:
+            case CreateTrial(new):
+                trial = await self._ledger.create_trial(experiment, new)
+                log.info("trial.created", trial=trial.name, purpose=trial.purpose.value)
+            case WriteTrial(trial):
+                await self._write(trial, written)
+            case ReleaseTrial(trial):
+                await self._release(trial, written)
+            case CreateArms(trial, plans):
+                await self._create_arms(experiment, trial, plans)
+            case DeleteArms(trial_uid, verify):
+                await self._delete_arms(experiment, trial_uid, verify)
+            case HoldExperiment():
+                return await self._ledger.finalize_experiment(experiment, True)
+            case ReleaseExperiment():
+                return await self._ledger.finalize_experiment(experiment, False)
+            case AcquireLock(target_uid):
+                await self._locks.acquire(claim(experiment, target_uid))
+            case ReleaseLock(target_uid):
+                await self._locks.release(claim(experiment, target_uid))
+            case RecordSpending(target_uid, trial_uid, at, spent, window):
+                await self._spending.record(experiment.namespace, target_uid, trial_uid, at, spent, window)
+            case PublishRecommendation(name, data):
+                await self._publish(experiment, name, dict(data))
+            case EmitEvent(severity, reason, message, about):
+                await self._emit(experiment, severity, reason, message, about)
+        return experiment
+
+    async def _write(self, trial: Trial, written: dict[str, Trial]) -> None:
+        latest = written.get(trial.uid)
+        if latest is not None:
+            trial = replace(trial, resource_version=latest.resource_version)
+        written[trial.uid] = await self._ledger.write_trial(trial)
+        log.info("trial.phase", trial=trial.name, phase=trial.phase.value)
+        self._metrics.observe_trial(trial)
+
+    async def _release(self, trial: Trial, written: dict[str, Trial]) -> None:
+        latest = written.get(trial.uid, trial)
+        try:
+            await self._ledger.finalize_trial(latest, False)
+        except NotFound:
+            log.info("trial.gone", trial=trial.name)
+
+    async def _create_arms(self, experiment: ExperimentRecord, trial: Trial, plans: tuple[ArmPlan, ...]) -> None:
+        assert experiment.spec is not None
+        target = await self._cluster.get(kinds.DEPLOYMENTS, trial.namespace, experiment.spec.target.name)
+        for plan in plans:
+            self._check()
+            current = await self._ledger.trial(trial.namespace, trial.name)
+            if self._latch.is_set(trial.uid) or current.phase is not TrialPhase.DEPLOYING or current.deleting:
+                log.info("arm.not_created", trial=trial.name, phase=current.phase.value)
+                return
+            body = arm_manifest(target, plan)
+            try:
+                await self._cluster.create(kinds.DEPLOYMENTS, plan.namespace, body)
+            except AlreadyExists:
+                if not await self._is_ours(plan, trial):
+                    message = f"Deployment {plan.name} exists and is not this trial's; rename or delete it"
+                    await self._fail(current, TrialPhase.ABORTED, "ArmNameTaken", message)
+                    return
+            except (Rejected, Forbidden) as error:
+                await self._fail(current, TrialPhase.INFRA_FAILED, "ArmRefused", str(error)[:500])
+                if isinstance(error, Forbidden):
+                    raise
+                return
+        await self._fence(experiment, trial)
+
+    async def _is_ours(self, plan: ArmPlan, trial: Trial) -> bool:
+        found = await self._cluster.get(kinds.DEPLOYMENTS, plan.namespace, plan.name)
+        owners = {o["uid"] for o in found["metadata"].get("ownerReferences") or ()}
+        return trial.uid in owners and live_digest(found) == plan.spec_digest
+
+    async def _fail(self, trial: Trial, phase: TrialPhase, reason: str, message: str) -> None:
+        await self._withdrawer.send(trial.namespace, trial.experiment_uid, trial.uid)
+        outcome = Outcome(phase, reason, message)
+        await self._ledger.write_trial(machine.withdrawn(trial, self._clock.now(), outcome))
+
+    async def _fence(self, experiment: ExperimentRecord, trial: Trial) -> None:
+        """A create carries no resourceVersion: look again, and undo when the trial was withdrawn meanwhile."""
+        try:
+            current = await self._ledger.trial(trial.namespace, trial.name)
+            withdrawn = current.uid != trial.uid or not current.live or current.phase is TrialPhase.DRAINING
+        except NotFound:
+            withdrawn = True
+        if withdrawn or self._latch.is_set(trial.uid):
+            log.warning("arm.fenced", trial=trial.name)
+            await self._withdrawer.send(trial.namespace, experiment.uid, trial.uid)
+
+    async def _delete_arms(self, experiment: ExperimentRecord, trial_uid: str, verify: bool) -> None:
+        self._latch.set(trial_uid)
+        if verify:
+            await self._withdrawer.verified(experiment.namespace, experiment.uid, trial_uid)
+        else:
+            await self._withdrawer.send(experiment.namespace, experiment.uid, trial_uid)
+
+    async def _publish(self, experiment: ExperimentRecord, name: str, data: dict[str, str]) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "namespace": experiment.namespace,
+                "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_EXPERIMENT: experiment.name[:63]},
+                "ownerReferences": [
+                    {
+                        "apiVersion": kinds.EXPERIMENTS.api_version,
+                        "kind": kinds.EXPERIMENTS.name,
+                        "name": experiment.name,
+                        "uid": experiment.uid,
+                    }
+                ],
+            },
+            "data": data,
+        }
+        try:
+            await self._cluster.create(kinds.CONFIG_MAPS, experiment.namespace, body)
+        except AlreadyExists:
+            old = await self._cluster.get(kinds.CONFIG_MAPS, experiment.namespace, name)
+            body["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]  # type: ignore[index]
+            await self._cluster.replace(kinds.CONFIG_MAPS, experiment.namespace, name, body)
+
+    async def _emit(
+        self, experiment: ExperimentRecord, severity: Severity, reason: str, message: str, trial: Trial | None
+    ) -> None:
+        await self._events.emit(experiment, severity.value, reason, message, trial)
+
+
+def claim(experiment: ExperimentRecord, target_uid: str) -> Claim:
+    """The lock that this Experiment wants."""
+    return Claim(target_uid, experiment.namespace, experiment.name, experiment.uid)

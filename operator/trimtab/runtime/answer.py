@@ -1,0 +1,156 @@
+"""Inquiries to answers: the expensive facts that `decide` asked for, through Telemetry and Designer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from trimtab.control.snapshot import (
+    AskBudgets,
+    AskMeasurements,
+    AskProbes,
+    AskProposal,
+    AskRecommendation,
+    BudgetReadings,
+    BudgetWindow,
+    Inquiry,
+    Snapshot,
+    TrialReadings,
+)
+from trimtab.domain.kube import ArmView, Target
+from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
+from trimtab.domain.names import arm_name
+from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
+from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
+from trimtab.runtime.spending import SpendingAccount
+from trimtab.slo.budget import needed_windows
+
+TIMEOUT = 10.0
+PROBE_TIMEOUT = 20.0
+
+
+class Answerer:
+    """Answers one inquiry at a time; never raises for missing data (absence is part of the answer)."""
+
+    def __init__(self, telemetry: Telemetry, designer: Designer, spending: SpendingAccount, clock: Clock) -> None:
+        self._telemetry, self._designer = telemetry, designer
+        self._spending, self._clock = spending, clock
+
+    async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
+        """The answer's type belongs to the inquiry's, as `Snapshot`'s accessors say."""
+        match inquiry:
+            case AskProposal(study):
+                return await self._designer.suggest(study)
+            case AskRecommendation(study):
+                return await self._designer.recommend(study)
+            case AskProbes():
+                return await self._probes(seen)
+            case AskBudgets():
+                return await self._budgets(seen)
+            case AskMeasurements():
+                return await self._measurements(inquiry, seen)
+
+    async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:
+        spec, pods = _spec(seen), _target_pods(seen)
+        history = max((b.window for b in spec.budgets), default=3600.0)
+        probe = self._telemetry.probe
+        return tuple(
+            await asyncio.gather(*(probe(s, pods, seen.now, history, timeout=PROBE_TIMEOUT) for s in spec.slis))
+        )
+
+    async def _budgets(self, seen: Snapshot) -> BudgetReadings:
+        spec, pods = _spec(seen), _target_pods(seen)
+        windows = await read_budgets(self._telemetry, spec, pods, seen.now)
+        target = seen.target
+        assert isinstance(target, Target)
+        spent: list[tuple[str, float]] = []
+        for budget in spec.budgets:
+            bad = await self._spending.total(seen.experiment.namespace, target.uid, budget.sli, seen.now, budget.window)
+            spent.append((budget.sli, bad))
+        return BudgetReadings(windows, tuple(spent))
+
+    async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
+        spec = _spec(seen)
+        trial = next(t for t in seen.trials if t.name == ask.trial)
+        pods = {arm: trial_pods(trial, arm, seen.arm(trial, arm)) for arm in (Arm.CANARY, Arm.CONTROL)}
+        asked = [(sli, arm) for sli in spec.slis for arm in (Arm.CANARY, Arm.CONTROL)]
+        requests = [SliRequest(sli, pods[arm], ask.window) for sli, arm in asked]
+        readings = await self._telemetry.read(requests, timeout=TIMEOUT)
+        measurements = tuple(
+            Measurement(sli.name, arm, ask.window, reading)
+            for (sli, arm), reading in zip(asked, readings, strict=True)
+        )
+        counting = counting_sli(spec)
+        load: tuple[Load, ...] = ()
+        target_load: Reading | None = None
+        if counting is not None:
+            load = await self._loads(counting, pods, seen, trial, ask.window)
+            target_load = await self._telemetry.load(counting, _target_pods(seen), ask.window, timeout=TIMEOUT)
+        spent = await read_spending(self._telemetry, spec, trial, pods[Arm.CANARY], ask.window.end)
+        return TrialReadings(measurements, load, spent, target_load)
+
+    async def _loads(
+        self, sli: Sli, pods: dict[Arm, PodSet], seen: Snapshot, trial: Trial, window: Window
+    ) -> tuple[Load, ...]:
+        found: list[Load] = []
+        for arm, pod_set in pods.items():
+            reading = await self._telemetry.load(sli, pod_set, window, timeout=TIMEOUT)
+            view = seen.arm(trial, arm)
+            if isinstance(reading, Sample) and view is not None and view.replicas:
+                found.append(Load(arm, reading.value / view.replicas))
+        return tuple(found)
+
+
+async def read_budgets(
+    telemetry: Telemetry, spec: ExperimentSpec, pods: PodSet, now: float
+) -> tuple[BudgetWindow, ...]:
+    """Event sums of every window that the budgets' rules need, in one gather."""
+    asked = [(budget, seconds) for budget in spec.budgets for seconds in needed_windows(budget)]
+    readings = await asyncio.gather(
+        *(
+            telemetry.totals(spec.sli(budget.sli), pods, Window(now - seconds, now), timeout=TIMEOUT)
+            for budget, seconds in asked
+        )
+    )
+    return tuple(BudgetWindow(b.name, s, r) for (b, s), r in zip(asked, readings, strict=True))
+
+
+async def read_spending(
+    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, now: float
+) -> tuple[Spent, ...]:
+    """What the canary has cost each budget since its first request; never less than what is on record."""
+    since = trial.times.deploying
+    if since is None or now <= since:
+        return trial.spent
+    found: list[Spent] = []
+    for name in sorted({b.sli for b in spec.budgets}):
+        reading = await telemetry.totals(spec.sli(name), canary, Window(since, now), timeout=TIMEOUT)
+        old = next((s for s in trial.spent if s.sli == name), Spent(name, 0.0, 0.0))
+        if isinstance(reading, Sample) and reading.bad is not None:
+            old = Spent(name, max(old.bad, reading.bad), max(old.total, reading.total))
+        found.append(old)
+    return tuple(found)
+
+
+def counting_sli(spec: ExperimentSpec) -> Sli | None:
+    """The SLI whose total counts requests: the first that is not a plain value."""
+    return next((s for s in spec.slis if not isinstance(s.query, ValueQuery)), None)
+
+
+def trial_pods(trial: Trial, arm: Arm, view: ArmView | None) -> PodSet:
+    """The pods of one arm, by name; those that the API server shows Ready must be scraped."""
+    live = tuple(p.name for p in view.pods if p.ready and not p.deleting) if view is not None else ()
+    return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live)
+
+
+def _target_pods(seen: Snapshot) -> PodSet:
+    target = seen.target
+    assert isinstance(target, Target)
+    return PodSet(target.namespace, (target.name,))
+
+
+def _spec(seen: Snapshot) -> ExperimentSpec:
+    spec = seen.experiment.spec
+    assert spec is not None
+    return spec

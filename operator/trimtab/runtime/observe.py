@@ -1,0 +1,176 @@
+"""Ports to snapshot: read what one pass needs, once, into a frozen value.
+
+Nothing is decided here. What is expensive is read only when `decide` asked for it (see `answer.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trimtab.api.kube import arm_views, surroundings_from, target_from
+from trimtab.control.snapshot import Inquiry, LockView, Snapshot
+from trimtab.domain import kinds
+from trimtab.domain.errors import NotFound
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import ArmView, Manifest, Surroundings, Target, TargetMissing
+from trimtab.domain.names import ANNOTATION_PAUSE, LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
+from trimtab.runtime.targetlock import Claim, TargetLocks
+
+
+@dataclass(frozen=True)
+class OwnDeployment:
+    """Where the operator itself runs, for its kill switch; None outside a cluster."""
+
+    namespace: str
+    name: str
+
+
+class Observer:
+    """Reads snapshots through the ports."""
+
+    def __init__(
+        self, cluster: Cluster, ledger: Ledger, clock: Clock, locks: TargetLocks, leader: str, own: OwnDeployment | None
+    ) -> None:
+        self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
+        self._leader, self._own = leader, own
+        self._version = ""
+
+    async def observe(
+        self, experiment: ExperimentRecord, now: float, answers: Mapping[Inquiry, Any], *, quick: bool = False
+    ) -> Snapshot:
+        """One snapshot. `quick` leaves out target and surroundings (on-call requests need neither).
+
+        Raises:
+            ApiError: any read failed; `Forbidden` names the right that is missing.
+        """
+        namespace = experiment.namespace
+        target: Target | TargetMissing | None = None
+        around: Surroundings | None = None
+        if experiment.spec is not None and not quick:
+            target = await self.target(namespace, experiment.spec.target.name)
+            if isinstance(target, Target):
+                around = await self.surroundings(target)
+        trials, arms, paused, own_paused = await asyncio.gather(
+            self._ledger.trials(experiment),
+            self.arms(namespace, experiment.uid),
+            self.namespace_paused(namespace),
+            self._operator_paused(),
+        )
+        return Snapshot(
+            now=now,
+            experiment=experiment,
+            trials=trials,
+            target=target,
+            surroundings=around,
+            arms=arms,
+            lock=await self._lock_view(experiment, target),
+            leader=self._leader,
+            namespace_paused=paused,
+            operator_paused=own_paused,
+            answers=answers,
+        )
+
+    async def target(self, namespace: str, name: str) -> Target | TargetMissing:
+        """The target Deployment, or what is there instead of it."""
+        try:
+            return target_from(await self._cluster.get(kinds.DEPLOYMENTS, namespace, name))
+        except NotFound:
+            for kind in (kinds.STATEFUL_SETS, kinds.DAEMON_SETS):
+                if await self._exists(kind, namespace, name):
+                    return TargetMissing(name, kind.name)
+            return TargetMissing(name)
+
+    async def _exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        try:
+            await self._cluster.get(kind, namespace, name)
+        except NotFound:
+            return False
+        return True
+
+    async def arms(self, namespace: str, experiment_uid: str) -> tuple[ArmView, ...]:
+        """Every arm of the Experiment with its leftovers and ready endpoints."""
+        return await read_arms(self._cluster, namespace, f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}")
+
+    async def surroundings(self, target: Target) -> Surroundings:
+        """Everything beside the target that preflight has to know."""
+        lists = await asyncio.gather(*(self._list(kind, target.namespace) for kind in SURROUNDING_KINDS))
+        found = dict(zip((k.plural for k in SURROUNDING_KINDS), lists, strict=True))
+        if not self._version:
+            self._version = await self._cluster.version()
+        return surroundings_from(
+            target,
+            services=found[kinds.SERVICES.plural],
+            autoscalers=found[kinds.HORIZONTAL_POD_AUTOSCALERS.plural],
+            disruption_budgets=found[kinds.POD_DISRUPTION_BUDGETS.plural],
+            vpas=found[kinds.VERTICAL_POD_AUTOSCALERS.plural],
+            quotas=found[kinds.RESOURCE_QUOTAS.plural],
+            limit_ranges=found[kinds.LIMIT_RANGES.plural],
+            network_policies=found[kinds.NETWORK_POLICIES.plural],
+            endpoint_slices=found[kinds.ENDPOINT_SLICES.plural],
+            version=self._version,
+        )
+
+    async def _list(self, kind: Kind, namespace: str) -> tuple[Manifest, ...]:
+        try:
+            return await self._cluster.list(kind, namespace)
+        except NotFound:  # the resource type is not installed (VPA)
+            return ()
+
+    async def namespace_paused(self, namespace: str) -> str:
+        """The value of the kill switch on the Namespace, "" when it is absent."""
+        return _pause_of(await self._cluster.get(kinds.NAMESPACES, None, namespace))
+
+    async def _operator_paused(self) -> str:
+        if self._own is None:
+            return ""
+        try:
+            return _pause_of(await self._cluster.get(kinds.DEPLOYMENTS, self._own.namespace, self._own.name))
+        except NotFound:
+            return ""
+
+    async def _lock_view(self, experiment: ExperimentRecord, target: Target | TargetMissing | None) -> LockView:
+        uid = target.uid if isinstance(target, Target) else None
+        if uid is None and experiment.state is not None and experiment.state.target is not None:
+            uid = experiment.state.target.uid
+        if uid is None:
+            return LockView(mine=False)
+        holder = await self._locks.peek(Claim(uid, experiment.namespace, experiment.name, experiment.uid))
+        if holder is None:
+            return LockView(mine=False)
+        if holder.uid == experiment.uid:
+            return LockView(mine=True)
+        return LockView(mine=False, holder=f"{holder.namespace}/{holder.name}")
+
+
+SURROUNDING_KINDS = (
+    kinds.SERVICES,
+    kinds.HORIZONTAL_POD_AUTOSCALERS,
+    kinds.POD_DISRUPTION_BUDGETS,
+    kinds.VERTICAL_POD_AUTOSCALERS,
+    kinds.RESOURCE_QUOTAS,
+    kinds.LIMIT_RANGES,
+    kinds.NETWORK_POLICIES,
+    kinds.ENDPOINT_SLICES,
+)
+
+
+def _pause_of(manifest: Manifest) -> str:
+    annotations = manifest["metadata"].get("annotations") or {}
+    if ANNOTATION_PAUSE not in annotations:
+        return ""
+    return annotations[ANNOTATION_PAUSE] or "no words given"
+
+
+async def read_arms(cluster: Cluster, namespace: str, labels: str) -> tuple[ArmView, ...]:
+    """Arms as found: Deployments, ReplicaSets and pods by label, ready endpoints of their pods."""
+    deployments, replica_sets, pods, slices = await asyncio.gather(
+        cluster.list(kinds.DEPLOYMENTS, namespace, labels=labels),
+        cluster.list(kinds.REPLICA_SETS, namespace, labels=labels),
+        cluster.list(kinds.PODS, namespace, labels=labels),
+        cluster.list(kinds.ENDPOINT_SLICES, namespace),
+    )
+    return arm_views(deployments, replica_sets, pods, slices)

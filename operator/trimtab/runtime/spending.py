@@ -1,0 +1,109 @@
+"""What experiments have spent of a target's error budgets: one ConfigMap per target, without an owner.
+
+It outlives Experiments, so that the cap holds across re-creation. Entries are keyed by Trial (writing one twice is
+writing it once), dated, and pruned after the budget's window.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from trimtab.domain import kinds
+from trimtab.domain.errors import AlreadyExists, CorruptLedger, NotFound
+from trimtab.domain.kube import Manifest
+from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
+from trimtab.domain.trial import Spent
+from trimtab.ports import Cluster
+
+
+@dataclass(frozen=True)
+class _Entry:
+    at: float
+    window: float
+    spent: tuple[Spent, ...]
+
+
+class SpendingAccount:
+    """Reads and adds to the account of a target."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def total(self, namespace: str, target_uid: str, sli: str, now: float, window: float) -> float:
+        """Bad events that canaries on this target caused within the window.
+
+        Raises:
+            CorruptLedger: the account cannot be read; it is never taken for empty.
+        """
+        entries = _parse(await self._get(namespace, target_uid))
+        return sum(s.bad for e in entries.values() if e.at > now - window for s in e.spent if s.sli == sli)
+
+    async def record(
+        self, namespace: str, target_uid: str, trial_uid: str, at: float, spent: tuple[Spent, ...], window: float
+    ) -> None:
+        """Add one trial; a second time changes nothing but may only raise what is there."""
+        found = await self._get(namespace, target_uid)
+        entries = _parse(found)
+        old = entries.get(trial_uid)
+        entries[trial_uid] = _Entry(old.at if old else at, window, _larger(old.spent if old else (), spent))
+        kept = {uid: e for uid, e in entries.items() if e.at > at - e.window}
+        body = _manifest(namespace, target_uid, kept)
+        if found is None:
+            try:
+                await self._cluster.create(kinds.CONFIG_MAPS, namespace, body)
+            except AlreadyExists:
+                await self.record(namespace, target_uid, trial_uid, at, spent, window)
+            return
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]  # type: ignore[index]
+        await self._cluster.replace(kinds.CONFIG_MAPS, namespace, account_name(target_uid), body)
+
+    async def _get(self, namespace: str, target_uid: str) -> Manifest | None:
+        try:
+            return await self._cluster.get(kinds.CONFIG_MAPS, namespace, account_name(target_uid))
+        except NotFound:
+            return None
+
+
+def account_name(target_uid: str) -> str:
+    """`trimtab-spending-<uid>`."""
+    return f"trimtab-spending-{target_uid}"
+
+
+def _larger(old: tuple[Spent, ...], new: tuple[Spent, ...]) -> tuple[Spent, ...]:
+    merged = {s.sli: s for s in old}
+    for s in new:
+        before = merged.get(s.sli, Spent(s.sli, 0.0, 0.0))
+        merged[s.sli] = Spent(s.sli, max(before.bad, s.bad), max(before.total, s.total))
+    return tuple(merged[name] for name in sorted(merged))
+
+
+def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
+    if manifest is None:
+        return {}
+    try:
+        raw = json.loads(manifest["data"]["spending.json"])
+        return {
+            uid: _Entry(e["at"], e["window"], tuple(Spent(n, s["bad"], s["total"]) for n, s in e["spent"].items()))
+            for uid, e in raw.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        name = manifest["metadata"]["name"]
+        raise CorruptLedger(f"ConfigMap {name}: spending.json cannot be read ({error}); restore or delete it") from error
+
+
+def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> dict[str, object]:
+    data = {
+        uid: {"at": e.at, "window": e.window, "spent": {s.sli: {"bad": s.bad, "total": s.total} for s in e.spent}}
+        for uid, e in sorted(entries.items())
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": account_name(target_uid),
+            "namespace": namespace,
+            "labels": {LABEL_MANAGED_BY: MANAGED_BY},
+        },
+        "data": {"spending.json": json.dumps(data, indent=1)},
+    }

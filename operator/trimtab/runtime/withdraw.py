@@ -1,0 +1,109 @@
+"""Taking arms away: the one routine that the safety loop, the reconciler and a deletion share.
+
+Deleting a Deployment and then its pods lets its ReplicaSet recreate one; so the Deployment goes first, then its
+ReplicaSets, then its pods, each with a uid precondition, and all of it again until nothing is left and no arm endpoint
+was ready for two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from trimtab.api.kube import ready_endpoint_names, trial_uid_of
+from trimtab.domain import kinds
+from trimtab.domain.errors import Conflict, NotFound, RetryLater
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.ports import Clock, Cluster
+
+log = structlog.get_logger(__name__)
+
+QUIET_SECONDS = 2.0
+POLL_SECONDS = 0.25
+STUCK_SECONDS = 30.0
+LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
+
+
+class Latch:
+    """Trials that were withdrawn by this process: no effect that starts something may follow, whatever a stale read
+    says. In memory only; the Trial's status is the lasting record."""
+
+    def __init__(self) -> None:
+        self._uids: set[str] = set()
+
+    def set(self, trial_uid: str) -> None:
+        self._uids.add(trial_uid)
+
+    def is_set(self, trial_uid: str) -> bool:
+        return trial_uid in self._uids
+
+    def keep_only(self, trial_uids: Iterable[str]) -> None:
+        """Forget trials that are gone, so that the set stays small."""
+        self._uids &= set(trial_uids)
+
+
+class Withdrawer:
+    """Deletes the arms of a trial. Safe to repeat, safe to run twice at once."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster, self._clock = cluster, clock
+
+    async def send(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
+        """Delete everything of this trial once; returns how many objects still asked for a deletion."""
+        sent = 0
+        for kind in LAYERS:
+            for manifest in await self._of_trial(kind, namespace, experiment_uid, trial_uid):
+                if kind is kinds.PODS and manifest["metadata"].get("deletionTimestamp"):
+                    continue
+                sent += await self._delete(kind, namespace, manifest)
+        return sent
+
+    async def verified(self, namespace: str, experiment_uid: str, trial_uid: str) -> None:
+        """Delete until nothing is left and no endpoint of the trial was ready for two seconds.
+
+        Raises:
+            RetryLater: something is still there after 30 s; the caller comes back and it goes on.
+        """
+        begun = self._clock.monotonic()
+        quiet_since: float | None = None
+        while True:
+            sent = await self.send(namespace, experiment_uid, trial_uid)
+            ready = await self._ready(namespace, experiment_uid, trial_uid)
+            now = self._clock.monotonic()
+            if sent or ready:
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = now
+            elif now - quiet_since >= QUIET_SECONDS:
+                return
+            if now - begun > STUCK_SECONDS:
+                log.error("withdraw.stuck", trial_uid=trial_uid, objects=sent, ready_endpoints=ready)
+                raise RetryLater(1.0, f"{sent} objects and {ready} ready endpoints of a withdrawn trial are left")
+            await self._clock.sleep(POLL_SECONDS)
+
+    async def _of_trial(
+        self, kind: Kind, namespace: str, experiment_uid: str, trial_uid: str
+    ) -> tuple[Manifest, ...]:
+        labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}"
+        found = await self._cluster.list(kind, namespace, labels=labels)
+        return tuple(m for m in found if trial_uid_of(m) == trial_uid)
+
+    async def _ready(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
+        pods, slices = await asyncio.gather(
+            self._of_trial(kinds.PODS, namespace, experiment_uid, trial_uid),
+            self._cluster.list(kinds.ENDPOINT_SLICES, namespace),
+        )
+        ready = ready_endpoint_names(slices)
+        return sum(1 for p in pods if p["metadata"]["name"] in ready)
+
+    async def _delete(self, kind: Kind, namespace: str, manifest: Manifest) -> int:
+        name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
+        try:
+            await self._cluster.delete(kind, namespace, name, uid=uid)
+        except (NotFound, Conflict):  # gone, or another object of that name: not ours
+            return 0
+        return 1

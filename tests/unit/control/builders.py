@@ -1,0 +1,259 @@
+"""Small worlds for the tests of the control core: every default is a healthy one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from trimtab.control.actions import Decision
+from trimtab.control.decide import decide
+from trimtab.control.snapshot import AskBudgets, BudgetReadings, Inquiry, LockView, Snapshot
+from trimtab.domain.cost import Prices
+from trimtab.domain.kube import (
+    ArmView,
+    ContainerStatus,
+    ContainerView,
+    PodView,
+    Resources,
+    ServiceView,
+    Surroundings,
+    Target,
+)
+from trimtab.domain.measurement import Arm, Measurement, Sample, Window
+from trimtab.domain.names import arm_name, trial_name
+from trimtab.domain.space import (
+    Apply,
+    Assignment,
+    ContainerResource,
+    LimitsRule,
+    Numeric,
+    Parameter,
+    Resource,
+    Scale,
+    SearchSpace,
+)
+from trimtab.domain.spec import (
+    AbortRule,
+    CanarySpec,
+    ErrorBudget,
+    ExperimentSpec,
+    Mode,
+    Objective,
+    ObjectiveTerm,
+    OutcomeConstraint,
+    PauseOnBurn,
+    RatioQuery,
+    SafetySpec,
+    SearchSettings,
+    Sli,
+    SliKind,
+    Stopping,
+    TargetRef,
+    TrialTiming,
+    Verification,
+)
+from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState, TargetRecord
+from trimtab.domain.trial import Environment, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
+from trimtab.ports import ExperimentRecord
+
+NOW = 1_790_000_000.0
+GIB = Decimal(2**30)
+UID = "0f0e0d0c-0b0a-4908-8706-050403020100"
+BASELINE = Assignment((("cpu", Decimal("2")), ("memory", 2 * GIB)))
+CHEAPER = Assignment((("cpu", Decimal("1")), ("memory", GIB)))
+
+
+def spec(**changes: Any) -> ExperimentSpec:
+    """CPU and memory of one container; errors at most 1 %."""
+    cpu = Parameter(
+        "cpu",
+        ContainerResource("web", Resource.CPU, Apply.BOTH, LimitsRule.RATIO),
+        Numeric(Decimal("0.25"), Decimal("2"), Decimal("0.05"), Scale.LOG),
+    )
+    memory = Parameter(
+        "memory",
+        ContainerResource("web", Resource.MEMORY, Apply.BOTH, LimitsRule.RATIO),
+        Numeric(Decimal(2**28), 2 * GIB, Decimal(2**26), Scale.LOG),
+    )
+    query = RatioQuery(('http_requests_total{$selector,code=~"5.."}',), ("http_requests_total{$selector}",))
+    made = ExperimentSpec(
+        mode=Mode.RECOMMEND,
+        paused=False,
+        target=TargetRef("web"),
+        space=SearchSpace((cpu, memory)),
+        slis=(Sli("errors", SliKind.ERRORS, query, 100),),
+        objectives=(Objective("cost", False, (ObjectiveTerm(1.0),)),),
+        constraints=(OutcomeConstraint("errors", "errors", 0.01, None, None, 0.95, AbortRule(3, 4)),),
+        budgets=(ErrorBudget("availability", "errors", 0.99, 720 * 3600.0, 0.05, 0.4, PauseOnBurn(0.5, 21600.0), ()),),
+        trial=TrialTiming(10.0, 60.0, 600.0),
+        canary=CanarySpec(1, "Clone", 0.1),
+        safety=SafetySpec(0.95, 5.0, 60.0),
+        search=SearchSettings("GaussianProcess", "ConstrainedEI", 1, 5),
+        stopping=Stopping(14, 1e9, 8, 8, 10, 0.01),
+        verification=Verification(60.0, 2),
+        prices=Prices(0.03, 0.004),
+        owner="team-web",
+        share_service_labels_ok=False,
+        digest="spec-1",
+    )
+    return replace(made, **changes)
+
+
+def target(**changes: Any) -> Target:
+    resources = Resources(Decimal("2"), Decimal("2"), 2 * GIB, 2 * GIB)
+    made = Target(
+        name="web",
+        namespace="shop",
+        uid="target-uid",
+        generation=1,
+        replicas=20,
+        ready_replicas=20,
+        template_hash="hash-1",
+        rollout_complete=True,
+        paused=False,
+        strategy="RollingUpdate",
+        selector=(("app", "web"), ("instance", "production")),
+        has_match_expressions=False,
+        pod_labels=(("app", "web"), ("instance", "production")),
+        containers=(ContainerView("web", "registry.example/web:1", resources),),
+        owner_kinds=(),
+        annotations=(),
+        hazards=(),
+        termination_grace_seconds=10,
+        manifest=MappingProxyType({}),
+    )
+    return replace(made, **changes)
+
+
+def surroundings(**changes: Any) -> Surroundings:
+    made = Surroundings(services=(ServiceView("web", (("app", "web"),)),), ready_service_endpoints=20)
+    return replace(made, **changes)
+
+
+def running(**changes: Any) -> ExperimentState:
+    """A state that has passed preflight and holds the lock."""
+    state = ExperimentState(
+        phase=ExperimentPhase.RUNNING,
+        spec_digest="spec-1",
+        started=NOW - 100,
+        target=TargetRecord("target-uid", "hash-1", BASELINE),
+        scrape_interval=1.0,
+    )
+    for kind in (ConditionType.PREFLIGHT, ConditionType.TARGET_LOCKED, ConditionType.READY):
+        state = state.with_condition(kind, True, "Passed", "", NOW - 90, 1)
+    return replace(state, **changes)
+
+
+def experiment(state: ExperimentState | None = None, **changes: Any) -> ExperimentRecord:
+    made = ExperimentRecord(
+        name="web",
+        namespace="shop",
+        uid=UID,
+        resource_version="7",
+        generation=1,
+        created=NOW - 200,
+        deleting=False,
+        finalized=True,
+        annotations=(),
+        annotation_managers=(),
+        spec=spec(),
+        state=state if state is not None else running(),
+    )
+    return replace(made, **changes)
+
+
+def trial(phase: TrialPhase = TrialPhase.PENDING, index: int = 0, **changes: Any) -> Trial:
+    suggestion = Suggestion(CHEAPER, Purpose.SEARCH, 1, True, 0.99, 0.1, (), "digest", 0.01, 0.01)
+    made = Trial(
+        name=trial_name("web", UID, index),
+        namespace="shop",
+        uid=f"trial-{index}",
+        resource_version="1",
+        experiment_uid=UID,
+        experiment_name="web",
+        index=index,
+        suggestion=suggestion,
+        spec_digest="spec-1",
+        environment=Environment("hash-1", "target-uid", "registry.example/web:1", 20),
+        phase=phase,
+        times=PhaseTimes(created=NOW - 50, deploying=NOW - 40, warming_up=NOW - 30, measuring=NOW - 20),
+        deadline=NOW + 500,
+        window=Window(NOW - 70, NOW - 10) if phase is not TrialPhase.PENDING else None,
+        finalized=True,
+        cost=0.5,
+    )
+    return replace(made, **changes)
+
+
+def pod(name: str, ready: bool = True, **changes: Any) -> PodView:
+    status = ContainerStatus("web", ready, 0)
+    made = PodView(name, f"uid-{name}", "Running", "", ready, NOW - 30 if ready else None, "node-1", False, "", (status,), ())
+    return replace(made, **changes)
+
+
+def arm(of: Trial, which: Arm, **changes: Any) -> ArmView:
+    name = arm_name(UID, of.index, which)
+    made = ArmView(
+        arm=which,
+        name=name,
+        trial_uid=of.uid,
+        trial_name=of.name,
+        uid=f"uid-{name}",
+        spec_digest="plan",
+        observed_digest="plan",
+        deadline=of.deadline,
+        deleting=False,
+        replicas=1,
+        failure="",
+        pods=(pod(f"{name}-abc-12345"),),
+        ready_endpoints=1,
+    )
+    return replace(made, **changes)
+
+
+def both_arms(of: Trial) -> tuple[ArmView, ...]:
+    return arm(of, Arm.CANARY), arm(of, Arm.CONTROL)
+
+
+def measured(of: Trial, bad: float, total: float = 5000.0) -> tuple[Measurement, ...]:
+    """The same counts on both arms."""
+    assert of.window is not None
+    value = bad / total
+    error = max((value * (1 - value) / total) ** 0.5, 1e-9)
+    sample = Sample(value, error, total, bad)
+    return tuple(Measurement("errors", which, of.window, sample) for which in (Arm.CANARY, Arm.CONTROL))
+
+
+def snapshot(
+    record: ExperimentRecord | None = None,
+    trials: tuple[Trial, ...] = (),
+    arms: tuple[ArmView, ...] = (),
+    answers: Mapping[Inquiry, Any] | None = None,
+    **changes: Any,
+) -> Snapshot:
+    budget = BudgetReadings((), ())
+    made = Snapshot(
+        now=NOW,
+        experiment=record or experiment(),
+        trials=trials,
+        target=target(),
+        surroundings=surroundings(),
+        arms=arms,
+        lock=LockView(mine=True),
+        leader="leader-1",
+        answers=MappingProxyType({AskBudgets(): budget, **(answers or {})}),
+    )
+    return replace(made, **changes)
+
+
+def decided(seen: Snapshot) -> Decision:
+    """Decide, with the state that the snapshot's Experiment carries."""
+    return decide(seen.experiment.state or ExperimentState(), seen)
+
+
+def kinds(decision: Decision) -> list[str]:
+    """The names of the decision's actions, in order, without Events."""
+    return [type(a).__name__ for a in decision.actions if type(a).__name__ != "EmitEvent"]
