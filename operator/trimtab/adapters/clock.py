@@ -25,22 +25,25 @@ class SystemClock:
 class LoopClock:
     """Both times follow the running event loop.
 
-    In a loop with virtual time (looptime, the simulator) three days pass in seconds. `skew` moves the wall clock alone,
-    as an operator's node does when its clock is set.
+    In a loop with virtual time (looptime, the simulator) three days pass in seconds. Both start at the first look, so a
+    clock may be made before its loop runs. `skew` moves the wall clock alone, as when a node's clock is set.
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._start = start
-        self._origin = asyncio.get_running_loop().time()
+        self._origin: float | None = None
         self.skew = 0.0
 
     def now(self) -> float:
-        """Unix seconds: `start` when the clock was made."""
+        """Unix seconds: `start` at the first look."""
         return self._start + self.skew + self.monotonic()
 
     def monotonic(self) -> float:
-        """Seconds since the clock was made."""
-        return asyncio.get_running_loop().time() - self._origin
+        """Seconds since the first look."""
+        now = asyncio.get_running_loop().time()
+        if self._origin is None:
+            self._origin = now
+        return now - self._origin
 
     async def sleep(self, seconds: float) -> None:
         """Let others run for this long, in the loop's time."""

@@ -63,6 +63,8 @@ class WatchEvent:
     object: Manifest
 
 
+LONG_AGO = "2020-01-01T00:00:00Z"  # the first namespaces: made before any clock was looked at
+
 Hook = Callable[[Effect], Awaitable[None]]
 Admit = Callable[[Kind, str, Manifest, Manifest | None], None]
 """Called with kind, verb, new and old object before a write is stored; raises Rejected to refuse it."""
@@ -90,7 +92,7 @@ class InMemoryCluster:
         self.after_effect: Hook | None = None
         self.admit: Admit | None = None
         for name in namespaces:
-            self._store(kinds.NAMESPACES, "", self._new(kinds.NAMESPACES, {"metadata": {"name": name}}))
+            self._store(kinds.NAMESPACES, "", self._new(kinds.NAMESPACES, {"metadata": {"name": name}}, LONG_AGO))
 
     def subscribe(self, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
         """Tell `callback` each change from now on, in order; returns how to unsubscribe."""
@@ -258,7 +260,7 @@ class InMemoryCluster:
         for watcher in tuple(self._watchers):
             watcher(WatchEvent(event.type, event.kind, copied(event.object)))
 
-    def _new(self, kind: Kind, body: Manifest) -> Obj:
+    def _new(self, kind: Kind, body: Manifest, created: str = "") -> Obj:
         obj: Obj = copied(body)
         obj["apiVersion"], obj["kind"] = kind.api_version, kind.name
         if has_status(kind):
@@ -272,7 +274,7 @@ class InMemoryCluster:
             metadata.pop(field, None)
         drop_empty(metadata)
         metadata["uid"] = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-        metadata["creationTimestamp"] = self._timestamp(0)
+        metadata["creationTimestamp"] = created or self._timestamp(0)
         if has_generation(kind):
             metadata["generation"] = 1
         return obj
