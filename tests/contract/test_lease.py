@@ -1,6 +1,6 @@
 """Leadership and target locks over any Cluster: here in memory and in virtual time.
 
-`tests/cluster/test_contract_lease.py` runs the part that has no faults in it against the real API server.
+`tests/cluster/test_contract_cluster.py` has what of it can be shown on the real API server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
 from trimtab.domain.errors import Conflict, LeadershipLost, NotFound, Unavailable
 from trimtab.ports import Cluster
-from trimtab.runtime.lease import Elector, Heartbeat, LeaseTiming
+from trimtab.runtime.lease import Elector, Heartbeat
 from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
@@ -300,12 +300,6 @@ async def test_a_candidate_stops_while_it_waits(candidate: Callable[..., Candida
     second.stop.set()
     await second.task
     assert second.started_at is None
-
-
-def test_the_proportions_hold_for_other_durations() -> None:
-    assert LeaseTiming.of_duration(15.0) == LeaseTiming()
-    short = LeaseTiming.of_duration(3.0)
-    assert short.retry_period + short.request_timeout < short.renew_deadline < short.duration
 
 
 class TestTargetLock:

@@ -43,7 +43,7 @@ class HttpServer:
         app.router.add_get("/healthz", _probe(live))
         app.router.add_get("/readyz", _probe(ready))
         app.router.add_get("/metrics", self._serve_metrics)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     async def start(self) -> None:
         """Listen.
@@ -52,7 +52,7 @@ class HttpServer:
             OSError: the address is in use or not ours.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, self._host, self.port)
         await site.start()
         self.port = int(self._runner.addresses[0][1])
 

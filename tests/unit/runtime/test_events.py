@@ -1,0 +1,171 @@
+"""Kubernetes Events: what they hold, series, limits, and that failing to post hurts nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.errors import ApiError, Forbidden, Unavailable
+from trimtab.domain.kube import Manifest
+from trimtab.runtime.events import BURST, EventRecorder, EventType, Subject
+from trimtab.simulate.cluster import Effect, InMemoryCluster
+
+pytestmark = pytest.mark.looptime
+
+WEB = Subject(kinds.EXPERIMENTS, "default", "web", "u1", "7")
+
+
+class Bench:
+    """A recorder over a cluster in memory."""
+
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.cluster = InMemoryCluster(self.clock)
+        self.recorder = EventRecorder(self.cluster, self.clock, instance="pod-1")
+        self.errors: list[ApiError] = []
+
+    async def flush(self) -> None:
+        await self.recorder.flush(self.errors.append)
+
+    async def events(self) -> tuple[Manifest, ...]:
+        return await self.cluster.list(kinds.EVENTS, "default")
+
+    def warn(self, note: str, subject: Subject = WEB) -> None:
+        self.recorder.record(subject, EventType.WARNING, "Withdrawn", note)
+
+
+async def test_an_event_holds_what_the_api_asks_for() -> None:
+    bench = Bench()
+    related = Subject(kinds.TRIALS, "default", "web-1", "t1")
+    note = "p95 612 ms against 300 ms in 3 of 4 windows"
+    bench.recorder.record(WEB, EventType.WARNING, "Withdrawn", note, action="Withdraw", related=related)
+    await bench.flush()
+    (event,) = await bench.events()
+    metadata: dict[str, Any] = dict(event["metadata"])
+    assert metadata["name"].startswith("web.")
+    assert {key: value for key, value in event.items() if key != "metadata"} == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "eventTime": "2023-11-14T22:13:20.000000Z",
+        "reportingController": "trimtab.dev/operator",
+        "reportingInstance": "pod-1",
+        "action": "Withdraw",
+        "reason": "Withdrawn",
+        "type": "Warning",
+        "note": note,
+        "regarding": {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "Experiment",
+            "namespace": "default",
+            "name": "web",
+            "uid": "u1",
+            "resourceVersion": "7",
+        },
+        "related": {
+            "apiVersion": "trimtab.dev/v1alpha1",
+            "kind": "Trial",
+            "namespace": "default",
+            "name": "web-1",
+            "uid": "t1",
+        },
+    }
+
+
+async def test_the_same_again_is_one_event_with_a_count() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.warn("same")
+        await bench.flush()
+        await asyncio.sleep(20)
+    bench.warn("another")
+    await bench.flush()
+    events = {event["note"]: event for event in await bench.events()}
+    assert set(events) == {"same", "another"}
+    assert events["same"]["series"] == {"count": 2, "lastObservedTime": "2023-11-14T22:13:40.000000Z"}
+    assert "series" not in events["another"]
+    await asyncio.sleep(20)
+    bench.warn("same")
+    await bench.flush()
+    events = {event["note"]: event for event in await bench.events()}
+    assert events["same"]["series"] == {"count": 4, "lastObservedTime": "2023-11-14T22:14:40.000000Z"}
+
+
+async def test_after_ten_minutes_it_is_another_event() -> None:
+    bench = Bench()
+    for _ in range(2):
+        bench.warn("same")
+        await bench.flush()
+        await asyncio.sleep(601)
+    assert len(await bench.events()) == 2
+
+
+async def test_an_event_that_expired_is_made_again() -> None:
+    bench = Bench()
+    bench.warn("same")
+    await bench.flush()
+    (event,) = await bench.events()
+    await bench.cluster.delete(kinds.EVENTS, "default", event["metadata"]["name"])
+    await asyncio.sleep(1)
+    bench.warn("same")
+    await bench.flush()
+    assert len(await bench.events()) == 1
+    assert bench.errors == []
+
+
+async def test_one_object_cannot_flood_but_others_are_heard() -> None:
+    bench = Bench()
+    for number in range(200):
+        bench.warn(f"note {number}")
+    bench.warn("hello", Subject(kinds.EXPERIMENTS, "default", "other", "u2"))
+    await bench.flush()
+    notes = [event["note"] for event in await bench.events()]
+    assert len(notes) == BURST + 1
+    assert "hello" in notes
+    assert bench.recorder.dropped == 200 - BURST
+    await asyncio.sleep(12)
+    bench.warn("later")
+    await bench.flush()
+    assert len(await bench.events()) == BURST + 2
+
+
+@pytest.mark.parametrize("error", [Forbidden(403, "no"), Unavailable(0, "down")])
+async def test_a_refused_event_is_told_and_forgotten(error: ApiError) -> None:
+    bench = Bench()
+
+    async def fail(_: Effect) -> None:
+        raise error
+
+    bench.cluster.before_effect = fail
+    bench.warn("lost")
+    await bench.flush()
+    assert bench.errors == [error]
+    bench.cluster.before_effect = None
+    bench.warn("kept")
+    await bench.flush()
+    assert [event["note"] for event in await bench.events()] == ["kept"]
+
+
+async def test_long_notes_are_cut_at_a_character() -> None:
+    bench = Bench()
+    bench.warn("é" * 600)
+    await bench.flush()
+    (event,) = await bench.events()
+    assert len(event["note"].encode()) <= 1024
+    assert event["note"].endswith("é…")
+
+
+async def test_it_posts_by_itself_while_it_runs() -> None:
+    bench = Bench()
+    task = asyncio.create_task(bench.recorder.run())
+    bench.warn("one")
+    await asyncio.sleep(1)
+    bench.warn("two")
+    await asyncio.sleep(1)
+    assert [event["note"] for event in await bench.events()].count("two") == 1
+    assert len(await bench.events()) == 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,156 @@
+"""The operator's metrics: names, labels, and that no series outlives its Experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from trimtab.domain.space import Assignment
+from trimtab.domain.state import BudgetState, ExperimentPhase, ExperimentState
+from trimtab.domain.study import Diagnostics
+from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Purpose, Spent, Suggestion, Trial, TrialPhase
+from trimtab.ports import ExperimentRecord
+from trimtab.runtime.metrics import Metrics
+
+RECORD = ExperimentRecord(
+    name="web",
+    namespace="shop",
+    uid="u",
+    resource_version="1",
+    generation=1,
+    created=0.0,
+    deleting=False,
+    finalized=False,
+    annotations=(),
+    annotation_managers=(),
+    spec=None,
+)
+TRIAL = Trial(
+    name="web-1",
+    namespace="shop",
+    uid="t1",
+    resource_version="1",
+    experiment_uid="u",
+    experiment_name="web",
+    index=1,
+    suggestion=Suggestion(Assignment(()), Purpose.SEARCH, 1, True, 0.97, 0.4, (), "digest", 0.08, 0.02),
+    spec_digest="d",
+    environment=Environment("h", "tu", "image", 4),
+    phase=TrialPhase.PENDING,
+    times=PhaseTimes(created=100.0),
+)
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Everything exported: (name, labels) -> value."""
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def of(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """One sample of Experiment shop/web."""
+    wanted = tuple(sorted({"namespace": "shop", "experiment": "web", **labels}.items()))
+    return samples(metrics).get((f"trimtab_{name}", wanted))
+
+
+def test_the_status_becomes_gauges() -> None:
+    metrics = Metrics()
+    state = ExperimentState(
+        phase=ExperimentPhase.RUNNING,
+        started=10.0,
+        saving=0.3,
+        counts=(("Succeeded", 5), ("Infeasible", 1)),
+        budgets=(BudgetState("availability", 0.8, 1.1, 3.0, 0.01), BudgetState("other", None, None, 0.0, 0.0)),
+        diagnostics=Diagnostics(6, 5, 100, 1.2, 0.94),
+    )
+    metrics.observe_state(RECORD, state)
+    assert of(metrics, "experiment_info", phase="Running") == 1.0
+    assert of(metrics, "experiment_info", phase="Paused") == 0.0
+    assert of(metrics, "improvement_ratio") == 0.3
+    assert of(metrics, "improvement_per_trial") == pytest.approx(0.05)
+    assert of(metrics, "budget_remaining_ratio", budget="availability") == 0.8
+    assert of(metrics, "budget_remaining_ratio", budget="other") is None
+    assert of(metrics, "budget_spent_ratio", budget="availability") == 0.01
+    assert of(metrics, "calibration_coverage") == 0.94
+    assert of(metrics, "time_to_convergence_seconds") is None
+    done = dataclasses.replace(state, phase=ExperimentPhase.COMPLETED, finished=110.0)
+    metrics.observe_state(RECORD, done)
+    assert of(metrics, "experiment_info", phase="Running") == 0.0
+    assert of(metrics, "experiment_info", phase="Completed") == 1.0
+    assert of(metrics, "time_to_convergence_seconds") == 100.0
+
+
+def test_a_trial_is_counted_once_however_often_it_is_written() -> None:
+    metrics = Metrics()
+    deploying = dataclasses.replace(TRIAL, phase=TrialPhase.DEPLOYING, times=PhaseTimes(100.0, 102.0))
+    measuring = dataclasses.replace(TRIAL, phase=TrialPhase.MEASURING, times=PhaseTimes(100.0, 102.0, 110.0, 230.0))
+    ended = dataclasses.replace(
+        TRIAL,
+        phase=TrialPhase.INFEASIBLE,
+        times=PhaseTimes(100.0, 102.0, 110.0, 230.0, 300.0, 303.0),
+        outcome=Outcome(TrialPhase.INFEASIBLE, "AbortRule", "p95 612 ms"),
+        spent=(Spent("errors", 3.0, 900.0),),
+        withdraw_seconds=2.5,
+    )
+    for trial in (TRIAL, deploying, deploying, measuring, measuring, ended):
+        metrics.observe_trial(trial)
+    assert of(metrics, "trials_total", verdict="Infeasible", reason="AbortRule") == 1.0
+    assert of(metrics, "safety_violations_total", reason="AbortRule") == 1.0
+    assert of(metrics, "rollbacks_total", reason="AbortRule") == 1.0
+    assert of(metrics, "rollback_seconds_sum") == 2.5
+    assert of(metrics, "canary_requests_total", sli="errors") == 900.0
+    assert of(metrics, "fit_seconds_count") == 1.0
+    assert of(metrics, "acquisition_value") == 0.4
+    assert of(metrics, "trial_phase_seconds_sum", phase="Pending") == 2.0
+    assert of(metrics, "trial_phase_seconds_sum", phase="Deploying") == 8.0
+    assert of(metrics, "trial_phase_seconds_sum", phase="Measuring") == 70.0
+
+
+def test_series_disappear_with_their_experiment() -> None:
+    metrics = Metrics()
+    other = dataclasses.replace(RECORD, name="other")
+    for record in (RECORD, other):
+        metrics.observe_state(record, ExperimentState(saving=0.1, counts=(("Succeeded", 1),)))
+    metrics.observe_trial(dataclasses.replace(TRIAL, phase=TrialPhase.DEPLOYING, times=PhaseTimes(100.0, 102.0)))
+    metrics.forget("shop", "web")
+    text = metrics.render().decode()
+    assert 'experiment="web"' not in text
+    assert 'experiment="other"' in text
+    metrics.forget("shop", "never seen")
+    metrics.keep_only([])
+    assert 'experiment="' not in metrics.render().decode()
+
+
+def test_the_process_is_read_when_it_is_scraped() -> None:
+    metrics = Metrics()
+    leading, depth = True, 3
+    metrics.watch_process(
+        leading=lambda: leading, queue_depth=lambda: depth, safety_tick_age=lambda: 1.5, watch_age=lambda: 60.0
+    )
+    metrics.api_request("get", "200")
+    metrics.api_request("get", "200")
+    metrics.api_request("list", "0")
+    found = samples(metrics)
+    assert found["trimtab_leader", ()] == 1.0
+    assert found["trimtab_workqueue_depth", ()] == 3.0
+    assert found["trimtab_safety_tick_age_seconds", ()] == 1.5
+    assert found["trimtab_watch_age_seconds", ()] == 60.0
+    assert found["trimtab_api_requests_total", (("code", "200"), ("verb", "get"))] == 2.0
+    assert found["trimtab_api_requests_total", (("code", "0"), ("verb", "list"))] == 1.0
+    leading, depth = False, 0
+    assert samples(metrics)["trimtab_leader", ()] == 0.0
+
+
+def test_two_instances_share_nothing() -> None:
+    first, second = Metrics(), Metrics()
+    first.api_request("get", "200")
+    assert "trimtab_api_requests_total{" not in second.render().decode()
+
+
+def test_no_metric_carries_a_trial() -> None:
+    metrics = Metrics()
+    metrics.observe_trial(dataclasses.replace(TRIAL, phase=TrialPhase.DEPLOYING))
+    names = {name for _, labels in samples(metrics) for name, _ in labels}
+    assert names <= {"namespace", "experiment", "phase", "le"}
