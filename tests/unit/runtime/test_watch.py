@@ -1,0 +1,218 @@
+"""What the watch feeds, and how a dead one is told from an idle one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.errors import ApiError, Unavailable
+from trimtab.domain.kube import Manifest
+from trimtab.runtime.handlers import WATCHED, keys_of, kopf_selector, kopf_settings
+from trimtab.runtime.resync import Resync, WatchState
+from trimtab.runtime.workqueue import Key
+from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
+
+pytestmark = pytest.mark.looptime
+
+WEB = Key("default", "web")
+
+
+class Bench:
+    """Experiments in memory, a watch that can be cut, and a running resync."""
+
+    def __init__(self) -> None:
+        self.clock = LoopClock()
+        self.cluster = InMemoryCluster(self.clock)
+        self.state = WatchState(self.clock)
+        self.alive = True
+        self.fed: list[tuple[float, Key]] = []
+        self.listed: list[tuple[Key, ...]] = []
+        self.errors: list[ApiError] = []
+        self.cluster.subscribe(self._on_event)
+        self.resync = Resync(
+            self.cluster,
+            self.clock,
+            self.state,
+            lambda key: self.fed.append((self.clock.monotonic(), key)),
+            on_listed=self.listed.append,
+            on_error=self.errors.append,
+        )
+        self.task = asyncio.create_task(self.resync.run())
+
+    def _on_event(self, event: WatchEvent) -> None:
+        if self.alive and event.kind == kinds.EXPERIMENTS:
+            self.state.delivered(event.object, event.type == "DELETED")
+
+    async def make(self, name: str, target: str = "web") -> Manifest:
+        body = {"metadata": {"name": name}, "spec": {"targetRef": {"name": target}}}
+        return await self.cluster.create(kinds.EXPERIMENTS, "default", body)
+
+    async def touch(self, name: str) -> None:
+        found = await self.cluster.get(kinds.EXPERIMENTS, "default", name)
+        n = (found.get("status") or {}).get("n", 0)
+        body = {**found, "status": {"n": n + 1}}
+        await self.cluster.replace(kinds.EXPERIMENTS, "default", name, body, subresource="status")
+
+    async def end(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def test_every_experiment_is_fed_at_the_start_and_each_minute() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await asyncio.sleep(130)
+    assert bench.fed == [(0.0, WEB), (60.0, WEB), (120.0, WEB)]
+    assert bench.listed[0] == (WEB,)
+    await bench.end()
+
+
+async def test_an_idle_watch_is_healthy() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await asyncio.sleep(3600)
+    assert bench.state.age() <= 60
+    assert not bench.state.dead.is_set()
+    await bench.end()
+
+
+async def test_no_experiments_at_all_are_healthy_too() -> None:
+    bench = Bench()
+    await asyncio.sleep(3600)
+    assert bench.state.age() <= 60
+    await bench.end()
+
+
+async def test_a_dead_watch_is_noticed_within_two_relists() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await asyncio.sleep(61)
+    bench.alive = False
+    await bench.touch("web")
+    await asyncio.sleep(60)
+    assert not bench.state.dead.is_set()
+    await asyncio.sleep(60)
+    assert bench.state.dead.is_set()
+    assert bench.state.age() == pytest.approx(121)
+    await bench.end()
+
+
+async def test_a_watch_that_catches_up_is_not_dead() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await asyncio.sleep(61)
+    bench.alive = False
+    await bench.touch("web")
+    await asyncio.sleep(60)
+    bench.alive = True
+    for _ in range(10):  # it was only slow; and it goes on writing, so no list ever shows what was delivered last
+        await bench.touch("web")
+        await asyncio.sleep(6)
+    await asyncio.sleep(60)
+    assert not bench.state.dead.is_set()
+    assert bench.state.age() <= 60
+    await bench.end()
+
+
+async def test_an_experiment_deleted_unseen_is_no_evidence() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await asyncio.sleep(61)
+    bench.alive = False
+    await bench.touch("web")
+    await asyncio.sleep(60)
+    await bench.cluster.delete(kinds.EXPERIMENTS, "default", "web")
+    await asyncio.sleep(120)
+    assert not bench.state.dead.is_set()
+    assert bench.state.tuning("default", "web") == ()
+    await bench.end()
+
+
+async def test_lists_that_fail_age_the_watch_and_are_tried_again() -> None:
+    bench = Bench()
+
+    async def down() -> tuple[Manifest, ...]:
+        raise Unavailable(0, "down")
+
+    await asyncio.sleep(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.cluster, "list", lambda *_, **__: down())
+        await asyncio.sleep(600)
+    assert bench.state.age() == pytest.approx(601)
+    assert len(bench.errors) == 10
+    assert not bench.state.dead.is_set()
+    await asyncio.sleep(60)
+    assert bench.state.age() <= 60
+    await bench.end()
+
+
+async def test_a_standby_that_waited_for_days_starts_fresh() -> None:
+    clock = LoopClock()
+    state = WatchState(clock)
+    await asyncio.sleep(200_000)
+    state.begin()
+    assert state.age() == 0.0
+
+
+async def test_a_target_is_known_by_its_experiments() -> None:
+    bench = Bench()
+    await bench.make("web")
+    await bench.make("second")
+    assert set(bench.state.tuning("default", "web")) == {WEB, Key("default", "second")}
+    assert bench.state.tuning("other", "web") == ()
+    found = await bench.cluster.get(kinds.EXPERIMENTS, "default", "second")
+    moved = {**found, "spec": {"targetRef": {"name": "api"}}}
+    await bench.cluster.replace(kinds.EXPERIMENTS, "default", "second", moved)
+    assert bench.state.tuning("default", "web") == (WEB,)
+    assert bench.state.tuning("default", "api") == (Key("default", "second"),)
+    await bench.cluster.delete(kinds.EXPERIMENTS, "default", "web")
+    assert bench.state.tuning("default", "web") == ()
+    await bench.end()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "keys"),
+    [
+        ({"labels": {"trimtab.dev/arm": "canary", "trimtab.dev/experiment": "e1"}}, (Key("default", "e1"),)),
+        (
+            {
+                "labels": {"trimtab.dev/experiment": "cut-short"},
+                "ownerReferences": [
+                    {"apiVersion": "trimtab.dev/v1alpha1", "kind": "Experiment", "name": "cut-shorter"}
+                ],
+            },
+            (Key("default", "cut-shorter"),),
+        ),
+        ({"name": "web"}, (WEB,)),
+        ({"name": "stranger"}, ()),
+        ({"name": "stranger", "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Experiment", "name": "x"}]}, ()),
+    ],
+)
+async def test_an_object_concerns_its_experiments(metadata: dict[str, Any], keys: tuple[Key, ...]) -> None:
+    bench = Bench()
+    await bench.make("web")
+    manifest = {"metadata": {"name": "a", "namespace": "default"} | metadata}
+    assert tuple(keys_of(manifest, bench.state)) == keys
+    await bench.end()
+
+
+async def test_kopf_is_told_to_write_nothing() -> None:
+    settings = kopf_settings()
+    assert settings.posting.enabled is False
+    assert settings.peering.standalone is True
+    assert settings.scanning.disabled is True
+    assert (settings.watching.server_timeout, settings.watching.client_timeout) == (120, 150)
+    assert settings.networking.request_timeout == 15
+
+
+async def test_only_our_own_pods_are_watched() -> None:
+    assert kinds.PODS in WATCHED
+
+    class Resource:
+        group, plural = "metrics.k8s.io", "pods"
+
+    assert not kopf_selector(kinds.PODS)(Resource())
