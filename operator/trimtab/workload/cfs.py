@@ -28,8 +28,9 @@ PERIOD_S: Final = 0.1
 
 _PHASES: Final = 8
 """Arrival instants within a period at which the stall is evaluated (midpoints)."""
-_LATTICE: Final = 128
-"""Lattice points of the backlog's law at most."""
+_LATTICE: Final = 96
+"""Lattice points of the backlog's law at most. BLAS solves systems of up to 100 unknowns in the calling thread; with
+more it starts its own, which wait for each other for ever on a busy machine (50 times slower, measured)."""
 
 
 def duty_cycle(limit_cores: float, runnable_threads: float) -> float:
@@ -62,7 +63,7 @@ class Stall:
     weights: FloatArray
     """shape (m,): probabilities of accepted requests, sum 1."""
     lost: float
-    """Fraction of requests that find the bounded backlog full."""
+    """Fraction of requests that find the bounded backlog full, or would wait too long."""
     throttled: float
     """Fraction of periods in which the quota is exhausted (nr_throttled / nr_periods)."""
 
@@ -131,35 +132,41 @@ def _spread_tail(pmf: FloatArray, at: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=4096)
-def quota_stall(arrivals_per_s: float, dispersion: float, served_per_s: float, bound: int) -> Stall:
+def quota_stall(
+    arrivals_per_s: float, burstiness: float, work_cv2: float, served_per_s: float, bound: int, longest_s: float
+) -> Stall:
     """Stall of requests under a CPU quota that serves `served_per_s` requests per second on average.
 
-    Args: `dispersion` variance/mean of the CPU demand per period in units of a request's mean demand;
-    `bound` requests in the pod at most. In-period processing is taken as instant (threads run on whole cores while
-    there is quota). An arrival at phase u of its period with V requests of work in front of it in this period
-    (itself included) is served in the k-th next period, V in (kq, (k+1)q], and waits k*P - u.
-    Cached: it depends on four numbers only, and neighbours in a search ask for the same ones.
+    Args: `burstiness` variance/mean of arrivals (requests come in batches); `work_cv2` squared coefficient of
+    variation of a request's CPU work; `bound` requests in the pod at most; who would wait longer than `longest_s` is
+    lost. In-period processing is taken as instant (threads run on whole cores while there is quota).
+
+    An arrival at phase u of its period has in front of it the backlog B, what arrived earlier in the period, and the
+    (burstiness - 1)/2 requests of its own batch that come before it on average. With its own work that makes V; it
+    is served in the k-th next period, V in (kq, (k+1)q], and waits k*P - u.
+    Cached: it depends on a few numbers only, and neighbours in a search ask for the same ones.
     """
     unit = max(1.0, bound / _LATTICE)  # requests per lattice point
     top = math.ceil(bound / unit)
     quota = max(served_per_s, 1e-3) * PERIOD_S / unit
     per_period = arrivals_per_s * PERIOD_S / unit
     size = 2 * top + 2
-    arrivals = _lattice_arrivals(per_period, dispersion / unit, size)
+    dispersion, mates = (burstiness + work_cv2) / unit, 0.5 * (burstiness - 1.0) / unit
+    arrivals = _lattice_arrivals(per_period, dispersion, size)
     backlog = _stationary_backlog(arrivals, min(quota, size - 2.0), top)
     throttled = float(_spread_tail(np.convolve(backlog, arrivals), np.array([quota]))[0])
-    periods = np.arange(1, math.ceil(top / quota) + 2)
+    waiting = np.convolve(backlog, _lattice_arrivals(mates, mates, size))
+    periods = np.arange(1, min(math.ceil(top / quota), math.ceil(longest_s / PERIOD_S)) + 2)
     at = np.minimum(periods * quota, top + quota) - 1.0 / unit
     delays, weights, lost = [np.zeros(1)], [np.zeros(1)], 0.0
     for phase in (np.arange(_PHASES) + 0.5) / _PHASES:
-        ahead = np.convolve(backlog, _lattice_arrivals(per_period * phase, dispersion / unit, size))
+        ahead = np.convolve(waiting, _lattice_arrivals(per_period * phase, dispersion, size))
         tail = _spread_tail(ahead, at)
         lost += float(tail[-1]) / _PHASES
         delays.append((periods[:-1] - phase) * PERIOD_S)
         weights.append((tail[:-1] - tail[1:]) / _PHASES)
     weight = np.concatenate(weights)
-    weight[0] = max(1.0 - lost - float(weight.sum()), 0.0)
-    keep = weight > 1e-12
-    keep[0] = True
+    weight[0] = max(1.0 - lost - float(weight.sum()), 1e-12)  # never empty, though all may be lost
+    keep = weight > 1e-13
     kept = weight[keep]
     return Stall(np.concatenate(delays)[keep], np.asarray(kept / kept.sum()), lost, throttled)

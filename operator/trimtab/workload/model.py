@@ -123,9 +123,8 @@ def evaluate(
     memory = _memory(workload, resources, load_rps_per_pod, dependency_s + cpu_s, conditions.memory_addend)
     cores = effective_cores(workload, resources)
     left = max(cores - workload.cpu.background - memory.gc_cores * conditions.cpu_slowdown, 0.01 * min(cores, 1.0))
-    stall = quota_stall(
-        load_rps_per_pod, request.burstiness + request.cpu_cv**2, left / cpu_s, request.concurrency + request.queue
-    )
+    places = request.concurrency + request.queue
+    stall = quota_stall(load_rps_per_pod, request.burstiness, request.cpu_cv**2, left / cpu_s, places, request.timeout)
     pauses = _pauses(memory, dependency_s + cpu_s)
     held_s = dependency_s + cpu_s + stall.mean_s + float(pauses[0] @ pauses[1])
     pool = bounded_pool(request.concurrency, request.queue, load_rps_per_pod * held_s)
