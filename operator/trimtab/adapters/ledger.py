@@ -6,6 +6,7 @@ in the body, so that a write can never carry an old spec back.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from trimtab.api import convert
@@ -13,6 +14,7 @@ from trimtab.domain.errors import AlreadyExists, Conflict
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT_UID
+from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import Trial
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
@@ -37,11 +39,12 @@ class KubernetesLedger:
         """The Trials of this very Experiment, by index; those of an earlier one of the same name are not its own."""
         labels = f"{LABEL_EXPERIMENT_UID}={experiment.uid}"
         stored = await self._cluster.list(TRIALS, experiment.namespace, labels=labels)
-        found = [convert.trial_record(each) for each in stored]
+        found = [convert.trial_record(each, _space(experiment)) for each in stored]
         return tuple(sorted((t for t in found if t.experiment_uid == experiment.uid), key=lambda t: t.index))
 
     async def trial(self, namespace: str, name: str) -> Trial:
-        """Read one Trial."""
+        """Read one Trial. Its phase and identity are exact; a category that looks like a number reads as one, since
+        only the Experiment's search space tells them apart."""
         return convert.trial_record(await self._cluster.get(TRIALS, namespace, name))
 
     async def create_trial(self, experiment: ExperimentRecord, new: NewTrial) -> Trial:
@@ -53,24 +56,24 @@ class KubernetesLedger:
         body = convert.trial_manifest(experiment, new)
         name = str(body["metadata"]["name"])
         try:
-            return convert.trial_record(await self._cluster.create(TRIALS, experiment.namespace, body))
+            stored = await self._cluster.create(TRIALS, experiment.namespace, body)
         except AlreadyExists:
             stored = await self._cluster.get(TRIALS, experiment.namespace, name)
-        if not convert.same_trial(stored, body):
-            raise AlreadyExists(409, f"Trial {experiment.namespace}/{name} exists with another content")
-        return convert.trial_record(stored)
+            if not convert.same_trial(stored, body):
+                raise AlreadyExists(409, f"Trial {experiment.namespace}/{name} exists with another content") from None
+        return convert.trial_record(stored, _space(experiment))
 
     async def write_trial(self, trial: Trial) -> Trial:
         """Write a Trial's status."""
         body = _status_body(TRIALS, trial.namespace, trial.name, trial.uid, trial.resource_version)
         body["status"] = convert.trial_status(trial)
         stored = await self._cluster.replace(TRIALS, trial.namespace, trial.name, body, subresource="status")
-        return convert.trial_record(stored)
+        return replace(convert.trial_record(stored), suggestion=trial.suggestion)
 
     async def finalize_trial(self, trial: Trial, present: bool) -> Trial:
         """Add or remove our finalizer on a Trial."""
         stored = await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, present)
-        return convert.trial_record(stored)
+        return replace(convert.trial_record(stored), suggestion=trial.suggestion)
 
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
         """Write an Experiment's status."""
@@ -97,6 +100,10 @@ class KubernetesLedger:
             return current
         metadata["finalizers"] = [f for f in finalizers if f != FINALIZER] + ([FINALIZER] if present else [])
         return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
+
+
+def _space(experiment: ExperimentRecord) -> SearchSpace | None:
+    return experiment.spec.space if experiment.spec is not None else None
 
 
 def _status_body(kind: Kind, namespace: str, name: str, uid: str, version: str) -> dict[str, Any]:

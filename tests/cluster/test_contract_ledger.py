@@ -1,0 +1,32 @@
+"""The ledger's contract with the generated CRDs on the real API server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.contract.test_ledger import Books, TestExperiments, TestTrials
+
+from controlplane import ControlPlane
+from trimtab.adapters.clock import SystemClock
+from trimtab.adapters.cluster import KubernetesCluster
+from trimtab.adapters.connection import connect
+from trimtab.adapters.ledger import KubernetesLedger
+
+__all__ = ["TestExperiments", "TestTrials"]
+
+
+@pytest.fixture(scope="session")
+def crds(controlplane: ControlPlane) -> None:
+    """The CRDs of the repository are served."""
+    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
+
+
+@pytest.fixture
+async def books(controlplane: ControlPlane, namespace: str, crds: None) -> AsyncIterator[Books]:
+    """As the administrator, in the test's own namespace."""
+    clock = SystemClock()
+    cluster = KubernetesCluster(await connect(str(controlplane.kubeconfig()), clock.monotonic))
+    yield Books(cluster, KubernetesLedger(cluster, clock), namespace)
+    await cluster.close()
