@@ -40,7 +40,7 @@ def score(saving: Floats, mean: Floats, sd: Floats) -> Floats:
     positive = saving > 0
     logs = np.log(np.where(positive, saving, 1.0))
     value = np.where(positive, IMPROVEMENT_WEIGHT * logs + log_feasibility(mean, sd), -np.inf)
-    return np.round(value, DECIMALS)
+    return np.asarray(np.round(value, DECIMALS))
 
 
 @dataclass(frozen=True)

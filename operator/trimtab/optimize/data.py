@@ -1,14 +1,15 @@
 """From a study to the training rows of each constraint: what each outcome teaches, as numbers.
 
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
-and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as g <= ln 3 with se >= 0.5; an
-OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered.
+and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 0.5; an
+OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered. When an assignment with less of everything
+has held, resources do not explain a withdrawal (a slow dependency, a bad node): it stays in the data with se 2.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,16 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study, TrialOutcome
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.kernel import Inputs
-from trimtab.optimize.readings import FAILURE_G, FAILURE_SE, TRUNCATED_SE, Observation, observe_trial
-from trimtab.optimize.steps import resource_parameters
+from trimtab.optimize.readings import (
+    FAILURE_G,
+    FAILURE_SE,
+    TRUNCATED_SE,
+    UNEXPLAINED_SE,
+    Observation,
+    gather,
+    observe_trial,
+)
+from trimtab.optimize.steps import no_more, resource_parameters
 from trimtab.optimize.surrogate import Rows
 
 Floats = NDArray[np.float64]
@@ -71,8 +80,11 @@ class _Row:
 
 def build_rows(study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale) -> Rows:
     """All rows of one constraint, in the order of the ledger, the canary before its control."""
+    held = [x for x, own in gather(study).items() if own.verifies(study.constraints)]
     found = [
-        row for number, trial in enumerate(study.outcomes) for row in _of_trial(study, target, trial, number, loads)
+        row
+        for number, trial in enumerate(study.outcomes)
+        for row in _of_trial(study, target, trial, number, loads, held)
     ]
     u = encoder.encode([r.assignment for r in found]) if found else np.zeros((0, len(encoder.groups)))
     counts = [r.seen.bad is not None and r.seen.expected is not None for r in found]
@@ -100,7 +112,12 @@ def has_counts(study: Study, target: ConstraintTarget) -> bool:
 
 
 def _of_trial(
-    study: Study, target: ConstraintTarget, trial: TrialOutcome, number: int, loads: LoadScale
+    study: Study,
+    target: ConstraintTarget,
+    trial: TrialOutcome,
+    number: int,
+    loads: LoadScale,
+    held: Sequence[Assignment],
 ) -> Iterator[_Row]:
     if not trial.learnable or not math.isfinite(trial.finished):
         return
@@ -112,8 +129,10 @@ def _of_trial(
     own = observe_trial(target, trial, canary)
     if trial.truncated:
         if own is not None and own.g > 0:
-            held = Observation(min(own.g, FAILURE_G), max(own.se, TRUNCATED_SE))
-            yield _Row(canary.assignment, loads.z(canary.load), trial.finished, held, number, True)
+            explained = not any(no_more(study.space, x, canary.assignment) for x in held)
+            se = max(own.se, TRUNCATED_SE if explained else UNEXPLAINED_SE)
+            seen = Observation(min(own.g, FAILURE_G), se)
+            yield _Row(canary.assignment, loads.z(canary.load), trial.finished, seen, number, True)
         return
     if own is not None:
         yield _Row(canary.assignment, loads.z(canary.load), trial.finished, own, number, True)

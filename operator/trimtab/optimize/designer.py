@@ -31,6 +31,7 @@ from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_tria
 MODEL_VERSION = "gp-1"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
+CLOSING_TRIALS = 2
 _NO_MODEL = Diagnostics(outcomes=0, verified_points=1, safe_points=0, kappa=1.0, coverage=None)
 
 Timer = Callable[[], float]
@@ -90,8 +91,8 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     study, incumbent = belief.study, members[0]
     forbidden = banned(study, belief.evidence)
     purpose = next_purpose(study, incumbent)
-    if purpose is Purpose.REPLICATE and incumbent not in forbidden:
-        return Choice(incumbent, "Replicate", None, 0, 1.0, "measures the incumbent again"), purpose
+    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent)) and incumbent not in forbidden:
+        return Choice(incumbent, "Replicate", None, 0, 1.0, "measures the incumbent again"), Purpose.REPLICATE
     choice = choose(belief, members, forbidden, suggestion_seed(study))
     if purpose is Purpose.INITIAL:
         place = _initial(belief, members, choice)
@@ -106,6 +107,14 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     return _again(belief, incumbent, choice, stop)
 
 
+def _closing(belief: Belief, incumbent: Assignment) -> bool:
+    """Whether the last trials are better spent on making the incumbent recommendable than on a new one."""
+    study = belief.study
+    if study.max_trials - study.index > CLOSING_TRIALS or incumbent == study.baseline:
+        return False
+    return incumbent not in recommending.recommendable(belief)
+
+
 def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | None) -> tuple[Choice, Purpose | Hold]:
     """Nothing new is worth a trial: measure the incumbent until it can be recommended, at most three times in a row."""
     study = belief.study
@@ -114,7 +123,7 @@ def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | N
         if trial.canary.assignment != incumbent:
             break
         streak += 1
-    settled = incumbent == study.baseline or incumbent in recommending.recommendable(belief)[:1]
+    settled = incumbent == study.baseline or incumbent in recommending.recommendable(belief)
     if stop is not None and settled:
         return choice, stop
     if streak >= REPLICATES_TO_STOP or incumbent in study.pending:

@@ -15,6 +15,7 @@ from trimtab.optimize.steps import resource_parameters
 
 SE_FLOOR = 0.01
 TRUNCATED_SE = 0.5
+UNEXPLAINED_SE = 2.0
 FAILURE_G = math.log(3.0)
 FAILURE_SE = 0.5
 ONE_SIDED_95 = 1.6448536269514722

@@ -3,6 +3,7 @@
 Notation: m bounds of the safe set, delta = 1 - probability, beta = Phi^-1(1 - delta / m) (union bound over the bounds),
 kappa in [1, 2] widens the intervals when the model was surprised. All predictions are at peak load and at `study.now`.
   V = baseline and every evaluated x with mu_j + 1.64 sd_j <= 0 for all j that its own trials do not contradict
+      (nor a failed verification)
   C = grid points whose every parameter is within the step limit of ONE member of V, minus white-box violations
   S = {x in C: mu_j + kappa beta sd_j <= 0 for all j}
 No guarantee in the sense of SafeOpt is claimed (Fiedler et al. 2024); calibration is measured instead.
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-KAPPA_START, KAPPA_LOW, KAPPA_HIGH, KAPPA_STEP = 1.1, 1.0, 2.0, 0.25
+KAPPA_START, KAPPA_LOW, KAPPA_HIGH, KAPPA_STEP = 1.5, 1.0, 2.0, 0.25
 ENUMERATE = 8192
 SAMPLES = 2500
 DECIMALS = 9
@@ -128,7 +129,7 @@ def verified(belief: Belief) -> list[Assignment]:
     tried = [
         x
         for x, own in belief.evidence.items()
-        if x != study.baseline and own.clean > 0 and not own.contradicts(study.constraints)
+        if x != study.baseline and x not in study.excluded and own.clean > 0 and not own.contradicts(study.constraints)
     ]
     limits = upper_limits(belief, tried, ONE_SIDED_95)
     members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0] + [study.baseline]

@@ -44,8 +44,8 @@ def complete_baselines(study: Study) -> int:
 
 
 def banned(study: Study, evidence: dict[Assignment, Evidence]) -> set[Assignment]:
-    """Not to be proposed now: pending, proposed twice in a row already, withdrawn twice, or broken."""
-    found = set(study.pending)
+    """Not to be proposed now: pending, twice in a row already, withdrawn twice, broken, or failed at verification."""
+    found = set(study.pending) | set(study.excluded)
     last = [t.canary.assignment for t in study.outcomes[-2:]]
     if len(last) == 2 and last[0] == last[1]:
         found.add(last[0])

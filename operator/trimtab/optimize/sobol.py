@@ -16,7 +16,7 @@ from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize.readings import Evidence, broken_below, gather
 from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed
-from trimtab.optimize.steps import axis, below_floor, nearest, reach
+from trimtab.optimize.steps import axis, below_floor, nearest, no_more, reach
 
 BITS = 30
 ATTEMPTS = 64
@@ -85,7 +85,8 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
 
 def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignment]:
     """The baseline and what its own measurements show safe, cheapest first."""
-    found = [x for x, own in evidence.items() if x != study.baseline and own.verifies(study.constraints)]
+    out = {study.baseline, *study.excluded}
+    found = [x for x, own in evidence.items() if x not in out and own.verifies(study.constraints)]
     return sorted([*found, study.baseline], key=lambda x: (study.cost.hourly(x), study.space.format(x)))
 
 
@@ -110,13 +111,13 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):
             continue
-        if any(_no_more(study, assignment, x) for x in bad):
+        if any(no_more(study.space, assignment, x) for x in bad):
             continue
         yield assignment
 
 
 def _range(study: Study, parameter: Parameter, start: Assignment, share: float) -> tuple[int, int]:
-    """Indices from the start's grid point to the cheaper end (both ends where price does not tell)."""
+    """Indices of the cheaper half between the start and its step limit (both sides where price does not tell)."""
     first, last = reach(parameter, start[parameter.name])
     here = min(max(nearest(parameter, start[parameter.name]), first), last)
     if isinstance(start[parameter.name], str):
@@ -127,7 +128,8 @@ def _range(study: Study, parameter: Parameter, start: Assignment, share: float) 
     down, up = _shrunk(here - first, share), _shrunk(last - here, share)
     if low == high:
         return here - down, here + up
-    return (here, here - down) if low < high else (here, here + up)
+    # The cheaper half: what is close to the start costs a trial and teaches little.
+    return (here - (down + 1) // 2, here - down) if low < high else (here + (up + 1) // 2, here + up)
 
 
 def _shrunk(steps: int, share: float) -> int:
@@ -140,18 +142,6 @@ def _share(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
     intervals = [] if own is None else [own.interval(t.name) for t in study.constraints if not t.guard_only]
     slack = min((-i[2] for i in intervals if i is not None), default=FULL_SLACK)
     return min(max(slack / FULL_SLACK, 0.0), 1.0)
-
-
-def _no_more(study: Study, assignment: Assignment, other: Assignment) -> bool:
-    """Whether the assignment has no more than `other` of every number, in the same categories."""
-    for name in study.space.names:
-        one, two = assignment[name], other[name]
-        if isinstance(one, str) or isinstance(two, str):
-            if one != two:
-                return False
-        elif one > two:
-            return False
-    return True
 
 
 def _suggestion(study: Study, assignment: Assignment, purpose: Purpose, reason: str) -> Suggestion:

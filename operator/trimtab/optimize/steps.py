@@ -110,6 +110,19 @@ def within_steps(space: SearchSpace, assignment: Assignment, verified: Iterable[
     return any(_within(space, assignment, v) for v in verified)
 
 
+def no_more(space: SearchSpace, assignment: Assignment, other: Assignment) -> bool:
+    """Whether the assignment has no more resource than `other` in any parameter (and equals it in all others)."""
+    for parameter in space.parameters:
+        one, two = assignment[parameter.name], other[parameter.name]
+        sign = more_is_better(parameter)
+        if isinstance(one, str) or isinstance(two, str) or sign == 0:
+            if one != two:
+                return False
+        elif sign * (one - two) > 0:
+            return False
+    return True
+
+
 def below_floor(study: Study, assignment: Assignment) -> bool:
     """Whether a white-box floor is broken (base units)."""
     return any(
@@ -161,6 +174,7 @@ __all__ = [
     "grid_size",
     "more_is_better",
     "nearest",
+    "no_more",
     "reach",
     "resource_parameters",
     "within_steps",

@@ -78,29 +78,46 @@ class Prior:
 
 
 def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Prior:
-    """The priors of optimizer.md.
+    """The priors of a bound by what its SLI is.
 
-    A ratio ranges over orders of magnitude, so counts take the errors' priors whatever the kind. `signs` (D,) turn the
-    trend: more resource lowers g. More load raises it (the only term that is not in terms of u).
+    Errors range over orders of magnitude, latencies and values over less. The fraction of slow requests is a latency's
+    tail: flat while there is room, then a cliff, so it takes the widest and steepest (measured: ADR 3). `signs` (D,)
+    turn the trend: more resource lowers g. More load raises it (the only term that is not in terms of u).
     """
-    wide = counts or kind is SliKind.ERRORS
-    slope = -1.0 if wide else -0.5
-    spread = 1.0 if wide else 0.5
+    form = _ERRORS if kind is SliKind.ERRORS else _SLOW_RATIO if counts else _VALUES
     trend = Trend(
-        m0=-0.5 if wide else 0.0,
-        s0=1.0 if wide else 0.5,
-        b=slope * signs,
-        sb=np.full(len(signs), spread),
-        bz=0.5 if wide else 0.25,
-        sz=spread,
+        m0=form.m0,
+        s0=form.s0,
+        b=form.slope * signs,
+        sb=np.full(len(signs), form.slope_sd),
+        bz=form.load,
+        sz=form.s0,
     )
     return Prior(
         length=(math.log(0.4 * math.sqrt(max(parameters, 1))), 0.75),
         load_length=(0.0, 0.5),
-        amplitude=(math.log(1.0 if wide else 0.4), 0.7),
-        tau=(math.log(0.1 if wide else 0.05), 1.0),
+        amplitude=(math.log(form.amplitude), 0.7),
+        tau=(math.log(form.tau), 1.0),
         trend=trend,
     )
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Prior constants of one kind of SLI: means and sds of constant and slopes (per unit cube), scales' modes."""
+
+    m0: float
+    s0: float
+    slope: float
+    slope_sd: float
+    load: float
+    amplitude: float
+    tau: float
+
+
+_VALUES = _Form(m0=0.0, s0=0.5, slope=-0.5, slope_sd=0.5, load=0.25, amplitude=0.4, tau=0.05)
+_ERRORS = _Form(m0=-0.5, s0=1.0, slope=-1.0, slope_sd=1.0, load=0.5, amplitude=1.0, tau=0.1)
+_SLOW_RATIO = _Form(m0=-0.5, s0=1.0, slope=-3.0, slope_sd=3.0, load=0.5, amplitude=1.5, tau=0.1)
 
 
 @dataclass(frozen=True)
