@@ -2,8 +2,10 @@
 
 Notation: N points, m bounds, s = saving against the cheapest verified assignment as a fraction of the baseline's cost.
   score = 10 log s + sum_j log Phi(-mu_j / sd_j), over A = {x in S: s > 0.004}
-S enforces safety already, so saving dominates. When A is empty, the goal-directed expander (after GoOSE: Turchetta,
-Berkenkamp, Krause 2019) measures the safe point that tells most about the most promising point that is not safe yet.
+S enforces safety already, so saving dominates. When A is empty, a goal-directed expander (the idea of GoOSE: Turchetta,
+Berkenkamp, Krause 2019): measure the safe point x that maximizes, over x and over goals y that are not safe yet,
+  saving(y) x P(y enters S | x measured) = s(y) prod_j Phi((-mu_j - kappa beta sd_j sqrt(1 - r_j)) / (sd_j sqrt(r_j)))
+with r_j = cov_j(x, y)^2 / ((sd_j(x)^2 + noise_j(x)) sd_j(y)^2), the share of y's variance that measuring x takes away.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, ndtr
 
 from trimtab.domain.space import Assignment
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
@@ -25,7 +27,8 @@ Bools = NDArray[np.bool_]
 IMPROVEMENT_WEIGHT = 10.0
 MIN_SAVING = 0.004
 DECIMALS = 9  # what is below is noise of the linear algebra; ties go to the first point in grid order
-MIN_REDUCTION = 0.02
+MIN_UNLOCKED = 1e-4
+GOALS = 200
 _REFINE_TOP = 6
 _REFINE_ROUNDS = 3
 
@@ -122,29 +125,48 @@ def _improve(
 
 
 def _expand(belief: Belief, pool: _Pool, safe: Bools, hopeful: Bools, optimistic: float) -> Choice:
-    """The safe point that most reduces the worst bound's variance at the most promising point."""
+    """The safe point whose measurement is expected to unlock the most saving (module docstring)."""
     count = int(safe.sum())
-    wanted = hopeful & (pool.saving > MIN_SAVING)
-    if not wanted.any() or not safe.any() or not belief.models:
+    wanted = np.flatnonzero(hopeful & pool.allowed & (pool.saving > MIN_SAVING))
+    if not len(wanted) or not safe.any() or not belief.models:
         return Choice(None, "", None, count, optimistic, f"{count} safe points, none worth a trial")
-    promise = np.where(wanted, np.log(np.maximum(pool.saving, 1e-12)) + log_feasibility(pool.mean, pool.sd), -np.inf)
-    goal = int(np.argmax(np.round(promise, DECIMALS)))
-    worst = int(np.argmax(pool.mean[:, goal] + belief.kappa * belief.beta * pool.sd[:, goal]))
-    model = belief.models[worst]
+    goals = wanted[np.argsort(-_unlocked(belief, pool, wanted), kind="stable")[:GOALS]]
     u = belief.grid.encode(pool.points)
-    at = belief.inputs(u[safe], belief.loads.usual)
-    mean, sd = model.predict(at)
-    link = model.covariance(at, belief.inputs(u[goal : goal + 1]))[:, 0]
-    gain = link**2 / (sd**2 + _noise(belief, worst, mean)) / pool.sd[worst, goal] ** 2
-    gain = np.round(gain, DECIMALS)
-    best = int(np.argmax(gain))
-    if gain[best] < MIN_REDUCTION:
-        return Choice(None, "", None, count, optimistic, f"no safe point tells more than {gain[best]:.1%}")
-    target = belief.grid.assignment(pool.points[goal])
-    reason = f"learns about {belief.study.space.describe(target)} ({belief.targets[worst].name})"
-    return Choice(
-        belief.grid.assignment(pool.points[safe][best]), "Expand", float(gain[best]), count, optimistic, reason
-    )
+    at, ends = belief.inputs(u[safe], belief.loads.usual), belief.inputs(u[goals])
+    chance = np.ones((count, len(goals)))
+    for j, model in enumerate(belief.models):
+        mean, sd = model.predict(at)
+        link = model.covariance(at, ends)
+        gain = link**2 / (sd**2 + _noise(belief, j, mean))[:, None] / pool.sd[j, goals] ** 2
+        chance *= entry_chance(pool.mean[j, goals], pool.sd[j, goals], gain, belief.kappa * belief.beta)
+    value = np.round(chance * pool.saving[goals], DECIMALS)
+    best, goal = np.unravel_index(int(np.argmax(value)), value.shape)
+    if value[best, goal] < MIN_UNLOCKED:
+        why = f"no safe point is expected to unlock more than {value[best, goal]:.2%}"
+        return Choice(None, "", None, count, optimistic, why)
+    target = belief.grid.assignment(pool.points[goals[goal]])
+    reason = f"may show that {belief.study.space.describe(target)} is safe ({chance[best, goal]:.0%})"
+    place = belief.grid.assignment(pool.points[safe][best])
+    return Choice(place, "Expand", float(value[best, goal]), count, optimistic, reason)
+
+
+def entry_chance(mean: Floats, sd: Floats, gain: Floats, widths: float) -> Floats:
+    """Probability that a point with g ~ N(mean, sd^2) meets mean + widths x sd <= 0 after one more measurement.
+
+    `gain` in [0, 1) is the share of the variance that the measurement takes away: the new sd is sd sqrt(1 - gain), and
+    the new mean is normal about the old one with sd x sqrt(gain). Shapes broadcast.
+    """
+    share = np.clip(gain, 1e-9, 1 - 1e-9)
+    return np.asarray(ndtr((-mean / sd - widths * np.sqrt(1 - share)) / np.sqrt(share)))
+
+
+def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:
+    """Expected saving unlocked at each point if half of its variance could be measured away. Shape: (len(points),)."""
+    half = np.full(len(points), 0.5)
+    chance = np.ones(len(points))
+    for mean, sd in zip(pool.mean[:, points], pool.sd[:, points], strict=True):
+        chance = chance * entry_chance(mean, sd, half, belief.kappa * belief.beta)
+    return np.asarray(np.round(pool.saving[points] * chance, DECIMALS))
 
 
 def _noise(belief: Belief, j: int, mean: Floats) -> Floats:
