@@ -25,7 +25,9 @@ from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import PAGE, KubernetesCluster
 from trimtab.adapters.connection import connect
 from trimtab.domain import kinds
+from trimtab.domain.errors import ApiError as DomainError
 from trimtab.domain.errors import Forbidden, Rejected, Unavailable
+from trimtab.runtime.events import EventRecorder, EventType, Subject
 
 __all__ = ["TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestRead", "TestReplace", "TestStatus"]
 
@@ -160,6 +162,21 @@ class TestErrors:
         with pytest.raises(Unavailable):
             await cluster.version()
         await cluster.close()
+
+
+async def test_events_are_accepted_and_counted(world: World, admin: ApiClient) -> None:
+    clock = SystemClock()
+    recorder = EventRecorder(world.cluster, clock, instance="pod-1")
+    made = await world.make(GADGETS, "a")
+    subject = Subject(GADGETS, world.namespace, "a", made["metadata"]["uid"], made["metadata"]["resourceVersion"])
+    problems: list[DomainError] = []
+    for _ in range(2):
+        recorder.record(subject, EventType.WARNING, "Withdrawn", "p95 612 ms against 300 ms", related=subject)
+        await recorder.flush(problems.append)
+    assert problems == []
+    (event,) = admin.list("v1", "Event", world.namespace, fields="involvedObject.name=a")
+    assert (event["message"], event["type"], event["reason"]) == ("p95 612 ms against 300 ms", "Warning", "Withdrawn")
+    assert event["series"]["count"] == 2
 
 
 async def test_long_lists_come_in_pages(world: World, admin: ApiClient) -> None:

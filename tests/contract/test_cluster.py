@@ -14,7 +14,7 @@ import pytest
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected
+from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected, Unavailable
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Cluster
@@ -125,6 +125,11 @@ class TestCreate:
         with pytest.raises(Rejected, match="namespace"):
             await world.make(kinds.CONFIG_MAPS, "one", namespace="default")
 
+    async def test_a_version_cannot_be_chosen(self, world: World) -> None:
+        with pytest.raises(Unavailable, match="resourceVersion should not be set on objects to be created"):
+            await world.make(kinds.CONFIG_MAPS, "one", resourceVersion="1")
+        assert await world.missing(kinds.CONFIG_MAPS, "one")
+
     async def test_a_name_is_needed(self, world: World) -> None:
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}
         with pytest.raises(Rejected, match="name"):
@@ -230,6 +235,11 @@ class TestReplace:
         with pytest.raises(Rejected):
             await world.cluster.replace(GADGETS, world.namespace, "a", with_metadata(made, name="b"))
 
+    async def test_some_kinds_are_replaced_whatever_their_version(self, world: World) -> None:
+        made = await world.make(kinds.CONFIG_MAPS, "a", {"data": {"n": "1"}})
+        body = with_metadata(made, resourceVersion=None) | {"data": {"n": "2"}}
+        assert (await world.cluster.replace(kinds.CONFIG_MAPS, world.namespace, "a", body))["data"] == {"n": "2"}
+
     @pytest.mark.parametrize("kind", [GADGETS, kinds.LEASES])
     async def test_a_version_must_be_named(self, world: World, kind: Kind) -> None:
         made = await world.make(kind, "a")
@@ -334,6 +344,42 @@ class TestDelete:
 
         await world.eventually(gone, "dependents are collected")
         assert not await world.missing(kinds.CONFIG_MAPS, "stranger")
+
+    async def test_what_has_a_living_owner_stays(self, world: World) -> None:
+        first, second = await world.make(GADGETS, "first"), await world.make(GADGETS, "second")
+        await world.make(GADGETS, "child", ownerReferences=[owner(first), owner(second)])
+        await world.make(GADGETS, "other", ownerReferences=[owner(first)])
+        await world.cluster.delete(GADGETS, world.namespace, "first")
+
+        async def other_is_gone() -> bool:
+            return await world.missing(GADGETS, "other")
+
+        await world.eventually(other_is_gone, "the one with no other owner is collected")
+        assert not await world.missing(GADGETS, "child")
+
+    async def test_what_never_had_a_living_owner_goes(self, world: World) -> None:
+        parent = await world.make(GADGETS, "parent")
+        await world.cluster.delete(GADGETS, world.namespace, "parent")
+        await world.make(GADGETS, "orphan", ownerReferences=[owner(parent)])
+
+        async def gone() -> bool:
+            return await world.missing(GADGETS, "orphan")
+
+        await world.eventually(gone, "it is collected")
+
+    async def test_a_dependent_can_change_hands(self, world: World) -> None:
+        first, second = await world.make(GADGETS, "first"), await world.make(GADGETS, "second")
+        child = await world.make(GADGETS, "child", ownerReferences=[owner(first)])
+        await world.make(GADGETS, "other", ownerReferences=[owner(first)])
+        body = with_metadata(child, ownerReferences=[owner(second)])
+        await world.cluster.replace(GADGETS, world.namespace, "child", body)
+        await world.cluster.delete(GADGETS, world.namespace, "first")
+
+        async def other_is_gone() -> bool:
+            return await world.missing(GADGETS, "other")
+
+        await world.eventually(other_is_gone, "the one that stayed is collected")
+        assert not await world.missing(GADGETS, "child")
 
     async def test_a_finalizer_on_the_owner_keeps_its_dependents(self, world: World) -> None:
         parent = await world.make(GADGETS, "parent", finalizers=["trimtab.dev/undo"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from trimtab.domain import kinds
-from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected
+from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected, Unavailable
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Clock
@@ -85,6 +85,8 @@ class InMemoryCluster:
         self._clock = clock
         self._random = random.Random(seed)
         self._objects: dict[Kind, dict[tuple[str, str], Obj]] = {kind: {} for kind in served}
+        self._uids: set[str] = set()
+        self._dependents: dict[str, set[tuple[Kind, str, str]]] = {}  # owner's uid -> what names it as an owner
         self._version_counter = 0
         self._server_version = version
         self._watchers: list[Callable[[WatchEvent], None]] = []
@@ -232,29 +234,40 @@ class InMemoryCluster:
         if not any(where == name for table in self._objects.values() for where, _ in table):
             self._remove(kinds.NAMESPACES, "", copied(namespace))
 
-    def _collect(self) -> None:
-        """The garbage collector: delete what has owners, none of which exists."""
-        alive = {obj["metadata"]["uid"] for table in self._objects.values() for obj in table.values()}
-        for kind, table in self._objects.items():
-            for where, name in list(table):
-                obj = table.get((where, name))
-                owners = obj["metadata"].get("ownerReferences") if obj is not None else None
-                if owners and not any(owner.get("uid") in alive for owner in owners):
-                    self._begin_delete(kind, where or None, name, None)
+    def _collect(self, kind: Kind, where: str, name: str) -> None:
+        """The garbage collector: delete this object if it has owners, none of which exists."""
+        obj = self._objects[kind].get((where, name))
+        owners = obj["metadata"].get("ownerReferences") if obj is not None else None
+        if owners and not any(owner.get("uid") in self._uids for owner in owners):
+            self._begin_delete(kind, where or None, name, None)
 
     def _remove(self, kind: Kind, where: str, obj: Obj) -> None:
-        del self._objects[kind][where, obj["metadata"]["name"]]
+        name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
+        for owner in obj["metadata"].get("ownerReferences") or ():
+            self._dependents.get(owner.get("uid"), set()).discard((kind, where, name))
+        del self._objects[kind][where, name]
+        self._uids.discard(uid)
         self._tell(WatchEvent("DELETED", kind, obj))
-        self._collect()
+        for dependent in sorted(self._dependents.pop(uid, ()), key=str):
+            self._collect(*dependent)
         if where:
             self._finish_namespace(where)
 
     def _store(self, kind: Kind, where: str, obj: Obj) -> None:
-        key = (where, obj["metadata"]["name"])
-        known = key in self._objects[kind]
-        obj["metadata"]["resourceVersion"] = self._next_version()
+        metadata = obj["metadata"]
+        key = (where, metadata["name"])
+        old = self._objects[kind].get(key)
+        metadata["resourceVersion"] = self._next_version()
         self._objects[kind][key] = copied(obj)
-        self._tell(WatchEvent("MODIFIED" if known else "ADDED", kind, obj))
+        self._uids.add(metadata["uid"])
+        owners = metadata.get("ownerReferences") or ()
+        for owner in (old or {}).get("metadata", {}).get("ownerReferences") or ():
+            self._dependents.get(owner.get("uid"), set()).discard((kind, *key))
+        for owner in owners:
+            self._dependents.setdefault(owner.get("uid"), set()).add((kind, *key))
+        self._tell(WatchEvent("MODIFIED" if old is not None else "ADDED", kind, obj))
+        if owners and "deletionTimestamp" not in metadata:
+            self._collect(kind, *key)
 
     def _tell(self, event: WatchEvent) -> None:
         for watcher in tuple(self._watchers):
@@ -282,7 +295,7 @@ class InMemoryCluster:
     def _check_new(self, kind: Kind, where: str, body: Manifest) -> None:
         metadata = body["metadata"]
         if metadata.get("resourceVersion"):
-            raise Rejected(400, "resourceVersion should not be set on objects to be created")
+            raise Unavailable(500, "resourceVersion should not be set on objects to be created")
         if metadata.get("namespace") not in (None, "", where):
             raise Rejected(400, "the namespace of the provided object does not match the namespace sent on the request")
         if where:
