@@ -28,9 +28,9 @@ PINNED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 THIS = "tests/unit/test_repository.py"
 LICENSE = "LICENSE"
-REASONED = ("operator/trimtab/control/", "operator/trimtab/runtime/", "operator/trimtab/slo/")
+REASONED = tuple(f"operator/trimtab/{layer}/" for layer in ("adapters", "control", "runtime", "slo"))
 REASON_AT = {  # which argument holds the reason
-    "Outcome": 1, "StopRequest": 0, "GateVerdict": 1,
+    "Outcome": 1, "StopRequest": 0, "GateVerdict": 1, "SliProbe": 1,
     "Problem": 0, "_problem": 0, "_stalled": 1, "stall": 1, "stopped": 1,
 }  # fmt: skip
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
