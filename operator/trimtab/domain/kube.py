@@ -32,9 +32,49 @@ class Resources:
 
 @dataclass(frozen=True)
 class ContainerView:
+    """`sidecar` is an init container that keeps running beside the others."""
+
     name: str
     image: str
     resources: Resources
+    sidecar: bool = False
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One `matchExpressions` entry of a label selector."""
+
+    key: str
+    operator: str  # In | NotIn | Exists | DoesNotExist
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Do these labels meet it? An operator of the future is taken to match: that errs towards a refusal."""
+        match self.operator:
+            case "In":
+                return labels.get(self.key) in self.values
+            case "NotIn":
+                return labels.get(self.key) not in self.values
+            case "DoesNotExist":
+                return self.key not in labels
+            case "Exists":
+                return self.key in labels
+            case _:
+                return True
+
+
+@dataclass(frozen=True)
+class SelectorOwner:
+    """Something that selects pods by label: a PodDisruptionBudget, for instance. An empty selector selects all."""
+
+    kind: str
+    name: str
+    selector: Labels
+    expressions: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Does it select a pod with these labels?"""
+        return all(labels.get(k) == v for k, v in self.selector) and all(e.holds(labels) for e in self.expressions)
 
 
 @dataclass(frozen=True)
@@ -60,6 +100,11 @@ class Target:
     hazards: tuple[str, ...]  # refused features found in the template, each as a sentence with its remedy
     termination_grace_seconds: int
     manifest: Manifest = field(repr=False, compare=False)
+    side_effects: tuple[str, ...] = ()  # what an arm would do once more; accepted by the side-effects-ok annotation
+    init_containers: tuple[ContainerView, ...] = ()
+    anti_affinity: tuple[SelectorOwner, ...] = ()  # required terms that may apply to pods of this namespace
+    extra_demand: tuple[tuple[str, Decimal], ...] = ()  # per pod: quota name -> amount, beside cpu and memory
+    managed_by: str = ""  # the GitOps tool or Helm release that owns the manifest, "" when none is seen
 
     def container(self, name: str) -> ContainerView | None:
         return next((c for c in self.containers if c.name == name), None)
@@ -88,15 +133,6 @@ class AutoscalerView:
 
 
 @dataclass(frozen=True)
-class SelectorOwner:
-    """Something that selects pods by label: a PodDisruptionBudget, for instance."""
-
-    kind: str
-    name: str
-    selector: Labels
-
-
-@dataclass(frozen=True)
 class VpaView:
     name: str
     target_name: str
@@ -111,17 +147,31 @@ class QuotaView:
     free: tuple[tuple[str, Decimal], ...]
 
 
+LimitRule = tuple[Resource, Decimal | None, Decimal | None, Decimal | None]
+
+
 @dataclass(frozen=True)
 class LimitRangeView:
-    """Container bounds of a LimitRange: (resource, min, max, max limit/request ratio), base units, None if unset."""
+    """Bounds of a LimitRange: (resource, min, max, max limit/request ratio), base units, None if unset.
+
+    `rules` bind each container, `pod_rules` the sums of a pod; `defaults` are (resource, request, limit) that a
+    container gets where it sets none.
+    """
 
     name: str
-    rules: tuple[tuple[Resource, Decimal | None, Decimal | None, Decimal | None], ...]
+    rules: tuple[LimitRule, ...]
+    pod_rules: tuple[LimitRule, ...] = ()
+    defaults: tuple[tuple[Resource, Decimal | None, Decimal | None], ...] = ()
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Everything beside the target that preflight has to know."""
+    """Everything beside the target that preflight has to know.
+
+    `services` select the target's pods and `disruption_budgets`, `network_policies` too; `network_peers` are policies
+    of the namespace that let in or out pods like the target's. `ready_service_endpoints` are the ready pods, arms left
+    out, behind the smallest of the Services.
+    """
 
     services: tuple[ServiceView, ...] = ()
     autoscalers: tuple[AutoscalerView, ...] = ()
@@ -132,6 +182,7 @@ class Surroundings:
     network_policies: tuple[SelectorOwner, ...] = ()
     kubernetes_version: str = ""
     ready_service_endpoints: int = 0
+    network_peers: tuple[SelectorOwner, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,3 +269,4 @@ class ArmPlan:
     otel: bool
     template_hash: str
     spec_digest: str
+    progress_deadline: int = 600  # seconds after which the Deployment says that it does not progress

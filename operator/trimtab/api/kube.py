@@ -1,0 +1,30 @@
+"""Kubernetes objects, read once into domain types; nothing above looks into a raw object again."""
+
+from __future__ import annotations
+
+from trimtab.api.kube_arms import (
+    ANNOTATION_LIVE,
+    ANNOTATION_TRIAL_NAME,
+    arm_views,
+    live_digest,
+    ready_endpoint_names,
+    shape_digest,
+    trial_uid_of,
+)
+from trimtab.api.kube_read import resources_from
+from trimtab.api.kube_surroundings import surroundings_from
+from trimtab.api.kube_target import pod_from, target_from
+
+__all__ = [
+    "ANNOTATION_LIVE",
+    "ANNOTATION_TRIAL_NAME",
+    "arm_views",
+    "live_digest",
+    "pod_from",
+    "ready_endpoint_names",
+    "resources_from",
+    "shape_digest",
+    "surroundings_from",
+    "target_from",
+    "trial_uid_of",
+]

@@ -1,0 +1,168 @@
+"""Arms as found in the cluster, whole or in leftovers, and the digest that tells whether somebody edited one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from trimtab.api.kube_read import Raw, digest, resources_from, unix
+from trimtab.api.kube_target import TEMPLATE_HASH, pod_from
+from trimtab.domain.kube import ArmView, Manifest, PodView, Resources
+from trimtab.domain.measurement import Arm
+from trimtab.domain.names import ANNOTATION_DEADLINE, ANNOTATION_DIGEST, GROUP, LABEL_ARM, LABEL_TRIAL
+
+ANNOTATION_LIVE = f"{GROUP}/live-digest"
+ANNOTATION_TRIAL_NAME = f"{GROUP}/trial-name"
+ARM_POD = re.compile(r"tt-[0-9a-f]{8}-\d+-[cb]-[a-z0-9]+-[a-z0-9]+")
+"""Names of arms' pods, see `domain.names.arm_name`."""
+
+
+def trial_uid_of(manifest: Manifest) -> str:
+    """The uid of the Trial that an arm's object belongs to, "" when it carries none."""
+    return str((manifest["metadata"].get("labels") or {}).get(LABEL_TRIAL, ""))
+
+
+def ready_endpoint_names(slices: Iterable[Manifest]) -> frozenset[str]:
+    """Names of pods that some EndpointSlice shows ready and not terminating: those that get traffic."""
+    names: set[str] = set()
+    for item in slices:
+        for endpoint in item.get("endpoints") or ():
+            conditions, reference = endpoint.get("conditions") or {}, endpoint.get("targetRef") or {}
+            serving = conditions.get("ready") is not False and not conditions.get("terminating")
+            if serving and reference.get("kind", "Pod") == "Pod" and "name" in reference:
+                names.add(reference["name"])
+    return frozenset(names)
+
+
+def arm_views(
+    deployments: Sequence[Manifest],
+    replica_sets: Sequence[Manifest],
+    pods: Sequence[Manifest],
+    endpoint_slices: Sequence[Manifest],
+) -> tuple[ArmView, ...]:
+    """Every arm, also one of which only leftovers (ReplicaSets, pods) remain."""
+    ready = ready_endpoint_names(endpoint_slices)
+    found: dict[tuple[str, Arm], _Parts] = {}
+    for index, members in enumerate((deployments, replica_sets, pods)):
+        for manifest in members:
+            labels = manifest["metadata"].get("labels") or {}
+            if labels.get(LABEL_ARM) in {Arm.CANARY.value, Arm.CONTROL.value}:
+                key = (trial_uid_of(manifest), Arm(labels[LABEL_ARM]))
+                found.setdefault(key, ([], [], []))[index].append(manifest)
+    return tuple(_arm_view(uid, arm, parts, ready) for (uid, arm), parts in sorted(found.items()))
+
+
+_Parts = tuple[list[Manifest], list[Manifest], list[Manifest]]
+
+
+def _arm_view(trial_uid: str, arm: Arm, parts: _Parts, ready: frozenset[str]) -> ArmView:
+    deployments, replica_sets, raw_pods = parts
+    pods = tuple(pod_from(p) for p in raw_pods)
+    serving = sum(p.name in ready for p in pods)
+    if not deployments:
+        return _leftover(trial_uid, arm, replica_sets, raw_pods, pods, serving)
+    deployment = deployments[0]
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    annotations = metadata.get("annotations") or {}
+    return ArmView(
+        arm=arm,
+        name=metadata["name"],
+        trial_uid=trial_uid,
+        trial_name=annotations.get(ANNOTATION_TRIAL_NAME, ""),
+        uid=metadata["uid"],
+        spec_digest=annotations.get(ANNOTATION_DIGEST, ""),
+        observed_digest=live_digest(deployment),
+        deadline=unix(annotations.get(ANNOTATION_DEADLINE)),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        replicas=spec.get("replicas", 1),
+        failure=_failure(deployment),
+        pods=pods,
+        ready_endpoints=serving,
+    )
+
+
+def _leftover(
+    trial_uid: str,
+    arm: Arm,
+    replica_sets: Sequence[Manifest],
+    raw_pods: Sequence[Manifest],
+    pods: tuple[PodView, ...],
+    serving: int,
+) -> ArmView:
+    """The Deployment is gone; its name, the Trial's and the deadline are known from what it left."""
+    carried = [m["metadata"].get("annotations") or {} for m in (*replica_sets, *raw_pods)]
+    annotations: Raw = next((a for a in carried if ANNOTATION_DEADLINE in a), {})
+    return ArmView(
+        arm=arm,
+        name=next((_workload_of(m) for m in (*replica_sets, *raw_pods)), ""),
+        trial_uid=trial_uid,
+        trial_name=annotations.get(ANNOTATION_TRIAL_NAME, ""),
+        uid=None,
+        spec_digest="",
+        observed_digest="",
+        deadline=unix(annotations.get(ANNOTATION_DEADLINE)),
+        deleting=False,
+        replicas=0,
+        failure="",
+        pods=pods,
+        ready_endpoints=serving,
+    )
+
+
+def _workload_of(manifest: Manifest) -> str:
+    """The Deployment's name, from the name of its ReplicaSet or pod: `<name>-<hash>` or `<name>-<hash>-<suffix>`."""
+    metadata = manifest["metadata"]
+    template_hash = (metadata.get("labels") or {}).get(TEMPLATE_HASH, "")
+    head, found, _ = str(metadata["name"]).partition(f"-{template_hash}")
+    return head if template_hash and found else ""
+
+
+def _failure(deployment: Manifest) -> str:
+    """The server's words when it cannot create the arm's pods."""
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return str(condition.get("message") or condition.get("reason") or "ReplicaFailure")
+    return ""
+
+
+def shape_digest(deployment: Manifest) -> str:
+    """A digest of the parts that a plan decides, in base units.
+
+    The server's defaulting and its rewriting of quantities do not change it; a hand edit does.
+    """
+    spec = deployment["spec"]
+    template = spec["template"]
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    containers = [_shape(c) for c in template["spec"]["containers"]]
+    return digest([spec.get("replicas", 1), spec["selector"].get("matchLabels"), labels, containers])
+
+
+def _shape(container: Raw) -> dict[str, Any]:
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "command": [container.get("command") or [], container.get("args") or []],
+        "env": [(e.get("name"), e.get("value") or "") for e in container.get("env") or ()],
+        "resources": [None if a is None else format(a.normalize(), "f") for a in _amounts(resources_from(container))],
+    }
+
+
+def _amounts(resources: Resources) -> tuple[Decimal | None, ...]:
+    return (resources.cpu_request, resources.cpu_limit, resources.memory_request, resources.memory_limit)
+
+
+def live_digest(deployment: Manifest) -> str:
+    """The plan's digest while the arm's spec is as it was created, something else after any edit.
+
+    Arms are never patched, so the server counted one generation, and one more for a deletion. That notices every edit
+    of the spec; the digest also notices an arm that was deleted and made anew by hand.
+    """
+    metadata = deployment["metadata"]
+    annotations = metadata.get("annotations") or {}
+    now = shape_digest(deployment)
+    generation = metadata.get("generation", 1) - (1 if metadata.get("deletionTimestamp") else 0)
+    if generation > 1 or annotations.get(ANNOTATION_LIVE) != now:
+        return f"edited-{now}-{generation}"
+    return str(annotations.get(ANNOTATION_DIGEST, ""))

@@ -1,0 +1,314 @@
+"""Arms, planned: names, labels, resources and deadline of canary and control, deterministic per Trial. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+
+from trimtab.domain.cost import CostModel, CostTerm
+from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.kube import (
+    ArmPlan,
+    ArmView,
+    ContainerView,
+    Labels,
+    PodView,
+    Resources,
+    ResourceSetting,
+    Surroundings,
+    Target,
+)
+from trimtab.domain.measurement import Arm
+from trimtab.domain.names import LABEL_ARM, LABEL_TRIAL, arm_name
+from trimtab.domain.quantity import format_cpu, format_memory, parse_quantity
+from trimtab.domain.space import Apply, Assignment, ContainerResource, LimitsRule, Numeric, Parameter, Resource
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.trial import Trial
+
+
+class BaselineError(InvalidSpec):
+    """The target's present values are no point of the search; `reason` is a CamelCase condition reason."""
+
+    def __init__(self, reason: str, field: str, problem: str, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(field, problem, remedy)
+
+
+# Labels: an arm must get the Service's traffic and must not count as one of the target's own pods.
+
+
+def replaceable_label(target: Target, surroundings: Surroundings) -> str | None:
+    """A label of the target's own selector that no Service selects on: an arm gets another value for it.
+
+    Where there is a choice, the one whose change costs the pods the fewest NetworkPolicies, then the one that takes
+    them out of the most anti-affinity terms and PodDisruptionBudgets.
+    """
+    used = {key for service in surroundings.services for key, _ in service.selector}
+    free = [key for key, _ in target.selector if key not in used]
+
+    def harm(key: str) -> tuple[int, int, str]:
+        labels = dict(target.pod_labels) | {key: "another"}
+        policies = (*surroundings.network_policies, *surroundings.network_peers)
+        counting = (*target.anti_affinity, *surroundings.disruption_budgets)
+        return sum(not p.matches(labels) for p in policies), sum(c.matches(labels) for c in counting), key
+
+    return min(free, key=harm, default=None)
+
+
+def arm_labels(target: Target, surroundings: Surroundings) -> dict[str, str]:
+    """The labels by which Services, policies and affinity see an arm's pods, with a stand-in for the new value."""
+    replaced = replaceable_label(target, surroundings)
+    return dict(target.pod_labels) | ({replaced: "arm-of-trimtab"} if replaced is not None else {})
+
+
+# Plans
+
+
+def plan_arms(
+    spec: ExperimentSpec, target: Target, surroundings: Surroundings, trial: Trial
+) -> tuple[ArmPlan, ArmPlan]:
+    """(canary, control): the same count and age; the resources alone differ.
+
+    Raises:
+        BaselineError: the target's present values are no baseline any more.
+    """
+    return (
+        _plan(spec, target, surroundings, trial, Arm.CANARY, trial.assignment),
+        _plan(spec, target, surroundings, trial, Arm.CONTROL, baseline_assignment(spec, target)),
+    )
+
+
+def _plan(
+    spec: ExperimentSpec, target: Target, surroundings: Surroundings, trial: Trial, arm: Arm, assignment: Assignment
+) -> ArmPlan:
+    name = arm_name(trial.experiment_uid, trial.index, arm)
+    replaced = replaceable_label(target, surroundings)
+    overrides: Labels = ((replaced, name),) if replaced is not None else ()
+    begun = trial.times.deploying if trial.times.deploying is not None else trial.times.created
+    plan = ArmPlan(
+        name=name,
+        namespace=target.namespace,
+        arm=arm,
+        replicas=spec.canary.replicas,
+        experiment_name=trial.experiment_name,
+        experiment_uid=trial.experiment_uid,
+        trial_name=trial.name,
+        trial_uid=trial.uid,
+        trial_index=trial.index,
+        deadline=trial.deadline if trial.deadline is not None else begun + spec.trial.deadline,
+        settings=target_settings(spec, target, assignment),
+        label_overrides=overrides,
+        selector=((LABEL_ARM, arm.value), (LABEL_TRIAL, trial.uid)),
+        otel=spec.otel_resource_attributes,
+        template_hash=target.template_hash,
+        spec_digest="",
+        progress_deadline=max(1, round(spec.trial.deadline)),
+    )
+    return replace(plan, spec_digest=hashlib.sha256(repr(plan).encode()).hexdigest()[:16])
+
+
+# Resources
+
+
+def tuned(spec: ExperimentSpec) -> Iterator[tuple[Parameter, ContainerResource]]:
+    """The parameters that set a container's resources; those that set only a limit come last, as they win."""
+    loci = [(p, p.locus) for p in spec.space.parameters if isinstance(p.locus, ContainerResource)]
+    yield from ((p, locus) for p, locus in loci if locus.apply is not Apply.LIMITS)
+    yield from ((p, locus) for p, locus in loci if locus.apply is Apply.LIMITS)
+
+
+def target_settings(spec: ExperimentSpec, target: Target, assignment: Assignment) -> tuple[ResourceSetting, ...]:
+    """What each tuned container gets under an assignment, by the parameters' rules; as exact as a manifest is.
+
+    Raises:
+        BaselineError: the target lacks a container.
+    """
+    made: dict[tuple[str, Resource], ResourceSetting] = {}
+    for parameter, locus in tuned(spec):
+        now = _container(target, parameter, locus).resources
+        key = (locus.container, locus.resource)
+        value = assignment.number(parameter.name)
+        if locus.apply is Apply.LIMITS and key in made:
+            made[key] = replace(made[key], limit=exact(locus.resource, value))
+        else:
+            made[key] = _setting(locus, now, value)
+    return tuple(made.values())
+
+
+def _setting(locus: ContainerResource, now: Resources, value: Decimal) -> ResourceSetting:
+    request, limit = now.request(locus.resource), now.limit(locus.resource)
+
+    def made(request: Decimal | None, limit: Decimal | None) -> ResourceSetting:
+        request, limit = (None if x is None else exact(locus.resource, x) for x in (request, limit))
+        return ResourceSetting(locus.container, locus.resource, request, limit, locus.limits)
+
+    if locus.apply is Apply.LIMITS:
+        return made(request, value)
+    if locus.apply is Apply.BOTH:
+        return made(value, value)
+    match locus.limits:
+        case LimitsRule.RATIO:
+            return made(value, value * limit / request if limit is not None and request else None)
+        case LimitsRule.EQUAL:
+            return made(value, value)
+        case LimitsRule.NONE:
+            return made(value, None)
+        case LimitsRule.KEEP:
+            return made(value, limit)
+
+
+def exact(resource: Resource, value: Decimal) -> Decimal:
+    """The value that a manifest can hold: whole millicores or bytes, rounded up."""
+    return parse_quantity(write(resource, value))
+
+
+def write(resource: Resource, value: Decimal) -> str:
+    """As a manifest and a person write it."""
+    return format_cpu(value) if resource is Resource.CPU else format_memory(value)
+
+
+def _container(target: Target, parameter: Parameter, locus: ContainerResource) -> ContainerView:
+    found = target.container(locus.container)
+    if found is None:
+        names = ", ".join(c.name for c in target.containers)
+        field = f"spec.parameters[{parameter.name}].container.name"
+        problem = f"Deployment {target.name} has no container {locus.container}"
+        raise BaselineError("ContainerNotFound", field, problem, f"use one of its containers: {names}")
+    return found
+
+
+# Baseline
+
+
+def baseline_assignment(spec: ExperimentSpec, target: Target) -> Assignment:
+    """Today's values of the tuned parameters: a point of the space whose arm would be the target as it is.
+
+    Raises:
+        BaselineError: a container or value is missing, lies outside its range, or cannot be expressed by the
+            parameter's rules.
+    """
+    values: dict[str, Decimal] = {}
+    for parameter in spec.space.parameters:
+        locus = parameter.locus
+        if not isinstance(locus, ContainerResource):
+            remedy = "tune container cpu and memory"
+            raise BaselineError("NoBaseline", f"spec.parameters[{parameter.name}]", "it has no baseline", remedy)
+        values[parameter.name] = _present_value(target, parameter, locus)
+        _inside(parameter, locus, values[parameter.name])
+    baseline = Assignment.of(values)
+    broken = spec.space.violated(baseline)
+    if broken is not None:
+        raise BaselineError(
+            "BaselineOutsideSpace",
+            f"spec.parameterConstraints[{broken.name}]",
+            f"the target's present values ({spec.space.describe(baseline)}) break it",
+            "widen it until they are allowed",
+        )
+    _reproduced(spec, target, baseline)
+    return baseline
+
+
+def _present_value(target: Target, parameter: Parameter, locus: ContainerResource) -> Decimal:
+    resources = _container(target, parameter, locus).resources
+    side = "limit" if locus.apply is Apply.LIMITS else "request"
+    value = resources.limit(locus.resource) if side == "limit" else resources.request(locus.resource)
+    if value is None:
+        raise BaselineError(
+            "NoBaseline",
+            f"spec.parameters[{parameter.name}].container",
+            f"container {locus.container} of Deployment {target.name} sets no {locus.resource.value} {side}",
+            "set one in the Deployment: it is what trials are compared with",
+        )
+    return value
+
+
+def _inside(parameter: Parameter, locus: ContainerResource, value: Decimal) -> None:
+    domain = parameter.domain
+    assert isinstance(domain, Numeric)
+    if domain.minimum <= value <= domain.maximum:
+        return
+    low, high, shown = (write(locus.resource, v) for v in (domain.minimum, domain.maximum, value))
+    side = "min" if value < domain.minimum else "max"
+    raise BaselineError(
+        "BaselineOutsideSpace",
+        f"spec.parameters[{parameter.name}].quantity",
+        f"container {locus.container} has {locus.resource.value} {shown} at present, outside {low} to {high}",
+        f"set {side} to {shown}, so that the search starts from what is known to work",
+    )
+
+
+def _reproduced(spec: ExperimentSpec, target: Target, baseline: Assignment) -> None:
+    """The rules, applied to the baseline, must give what the target has: else the first trial would be a change."""
+    settings = {(s.container, s.resource): s for s in target_settings(spec, target, baseline)}
+    for parameter, locus in tuned(spec):
+        setting, now = settings[locus.container, locus.resource], _container(target, parameter, locus).resources
+        request, limit = now.request(locus.resource), now.limit(locus.resource)
+        if (setting.request, setting.limit) == (request, limit):
+            continue
+        has = f"request {_shown(locus, request)} and limit {_shown(locus, limit)}"
+        asked = f"apply: {locus.apply}" + (f" with limits: {locus.limits}" if locus.apply is Apply.REQUESTS else "")
+        raise BaselineError(
+            "NoBaseline",
+            f"spec.parameters[{parameter.name}].container",
+            f"container {locus.container} has {locus.resource.value} {has}, which {asked} cannot express",
+            "use apply: Requests with limits: Ratio (or Keep), or change the Deployment first",
+        )
+
+
+def _shown(locus: ContainerResource, value: Decimal | None) -> str:
+    return "none" if value is None else write(locus.resource, value)
+
+
+# Cost
+
+
+def cost_model(spec: ExperimentSpec, target: Target) -> CostModel:
+    """$ per hour of the target: requests of its containers and side-cars, tuned or not, times its replicas.
+
+    A parameter that sets only limits costs nothing. Requests follow a tuned value one to one.
+    """
+    terms: list[CostTerm] = []
+    priced: set[tuple[str, Resource]] = set()
+    for parameter in spec.space.parameters:
+        locus = parameter.locus
+        if isinstance(locus, ContainerResource) and locus.apply is not Apply.LIMITS:
+            terms.append(CostTerm(parameter.name, locus.resource))
+            priced.add((locus.container, locus.resource))
+    running = (*target.containers, *(c for c in target.init_containers if c.sidecar))
+
+    def fixed(resource: Resource) -> float:
+        amounts = (c.resources.request(resource) for c in running if (c.name, resource) not in priced)
+        return float(sum((a for a in amounts if a is not None), Decimal(0)))
+
+    return CostModel(target.replicas, spec.prices, tuple(terms), fixed(Resource.CPU), fixed(Resource.MEMORY))
+
+
+# What came of it
+
+
+def admitted_mismatch(plan: ArmPlan, view: ArmView) -> str:
+    """How the admitted pods differ from the plan (a mutating webhook, a LimitRange default), "" when they do not."""
+    if view.arm is not plan.arm:
+        return ""
+    return next((words for pod in view.pods for words in _mismatches(plan, pod)), "")
+
+
+def _mismatches(plan: ArmPlan, pod: PodView) -> Iterator[str]:
+    admitted = dict(pod.resources)
+    for setting in plan.settings:
+        found = admitted.get(setting.container)
+        if found is None:  # no webhook can take a container away and leave a pod that the plan could be compared with
+            continue
+        for side, wanted, got in (
+            ("request", setting.request, found.request(setting.resource)),
+            ("limit", setting.limit, found.limit(setting.resource)),
+        ):
+            removed = side == "limit" and setting.rule is LimitsRule.NONE
+            if got != wanted and (wanted is not None or removed):
+                was, became = ("none" if x is None else write(setting.resource, x) for x in (wanted, got))
+                yield (
+                    f"pod {pod.name}: the {setting.resource.value} {side} of container {setting.container} was changed "
+                    f"at admission from {was} to {became}; exempt pods labelled {LABEL_ARM} from what changed it"
+                )
