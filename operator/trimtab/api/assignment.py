@@ -24,7 +24,7 @@ class AssignedText(StatusModel):
     value: str = Field(max_length=253, description="Its value, as a manifest writes it: 250m, 512Mi, 70.")
 
 
-WireAssignment = Annotated[tuple[AssignedText, ...], Keyed("name")]
+WireAssignment = Annotated[tuple[AssignedText, ...], Field(max_length=12), Keyed("name")]
 
 
 def write(assignment: Assignment, space: SearchSpace | None) -> tuple[AssignedText, ...]:

@@ -7,6 +7,7 @@ each other. Rules that compare with the old object are the server's alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -116,7 +117,7 @@ class Checked:
     def _check(self, value: Any) -> Any:
         most = self.schema.get("maxLength")
         if most is not None and len(value) > most:
-            raise PydanticCustomError("string_too_long", "may not be longer than {most} characters", {"most": most})
+            raise PydanticCustomError("string_too_long", "too long", {"max_length": most})
         failures = [("", text) for rule in self.rules if (text := rule.failure(value)) is not None]
         if failures:
             raise failed_rules(failures)
@@ -143,8 +144,26 @@ class Keyed:
         for index, item in enumerate(items):
             key = getattr(item, self.key)
             if key in seen:
-                raise failed_rules([(f"[{index}]", f"Duplicate value: {{{to_camel(self.key)!r}: {str(key)!r}}}")])
+                shown = json.dumps({to_camel(self.key): str(key)}, separators=(",", ":"))
+                raise failed_rules([(f"[{index}]", f"Duplicate value: {shown}")])
             seen.add(key)
+        return items
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Annotation of a list of texts that differ from each other: a set of the API server."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"x-kubernetes-list-type": "set"}
+
+    def _check(self, items: Any) -> Any:
+        for index, item in enumerate(items):
+            if item in items[:index]:
+                raise failed_rules([(f"[{index}]", f"Duplicate value: {json.dumps(item)}")])
         return items
 
 

@@ -7,7 +7,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
-from trimtab.api import goals, parameters, settings, slis
+from trimtab.api import goals, parameters, relations, settings, slis
 from trimtab.api.experiment import ExperimentSpec
 from trimtab.api.parameters import DEFAULT_STEPS
 from trimtab.api.presets import resolve
@@ -51,7 +51,7 @@ def parse_spec(value: Any) -> spec.ExperimentSpec:
 
 
 def spec_digest(wire: ExperimentSpec) -> str:
-    """Digest of the effective spec, defaults filled in; pausing does not change it."""
+    """Digest of the spec with its defaults filled in; pausing does not change it."""
     content = wire.wire()
     del content["paused"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -135,7 +135,7 @@ def _domain(p: parameters.Parameter) -> space.Numeric | space.Categorical:
     )
 
 
-def _relation(r: parameters.ParameterConstraint) -> space.ParameterConstraint:
+def _relation(r: relations.ParameterConstraint) -> space.ParameterConstraint:
     if r.order is not None:
         return space.Order(r.name, r.order.lower, r.order.upper)
     if r.ratio is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from trimtab.api import assignment
 from trimtab.api import experiment_status as wire
-from trimtab.api.problems import Unreadable, read
+from trimtab.api.problems import Problem, Unreadable, read
 from trimtab.api.times import format_seconds, format_time, parse_time
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.space import Assignment, SearchSpace
@@ -46,7 +46,7 @@ def read_state(status: Any, space: SearchSpace | None) -> ExperimentState:
     try:
         return _state(found, space)
     except InvalidSpec as error:
-        raise Unreadable(()) from error
+        raise Unreadable((Problem("status", str(error), "restore it, or delete the Experiment"),)) from error
 
 
 def _state(s: wire.ExperimentStatus, space: SearchSpace | None) -> ExperimentState:

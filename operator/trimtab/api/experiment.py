@@ -10,8 +10,9 @@ from pydantic import Field
 from trimtab.api.base import Keyed, Rule, WireModel, section
 from trimtab.api.experiment_status import ExperimentStatus
 from trimtab.api.goals import Constraint, ErrorBudget, Objective
-from trimtab.api.parameters import Parameter, ParameterConstraint
-from trimtab.api.scalars import Text
+from trimtab.api.parameters import Parameter
+from trimtab.api.relations import ParameterConstraint
+from trimtab.api.scalars import DURATION_PATTERN, Text, unless_malformed
 from trimtab.api.settings import (
     Canary,
     Prices,
@@ -27,6 +28,7 @@ from trimtab.api.settings import (
     WarmStart,
 )
 from trimtab.api.slis import Sli
+from trimtab.domain.quantity import parse_duration
 from trimtab.domain.space import Apply
 from trimtab.domain.spec import Mode
 
@@ -44,10 +46,11 @@ def _refers(
     absent = f"{cel_list}.filter(n, !self.{cel_known}.exists(s, s.name == n))"
     return Rule(
         cel=f"{absent}.size() == 0",
-        message=f"{words} names something that does not exist; {remedy}",
+        message=f"{words} refer to something that does not exist; {remedy}",
         holds=lambda spec: not missing(spec),
-        explain_cel=f"'{words} names ' + {absent}[0] + ', which does not exist; {remedy}'",
-        explain=lambda spec: f"{words} names {missing(spec)[0]}, which does not exist; {remedy}",
+        field=f".{words}",
+        explain_cel=f"'{words} refer to ' + {absent}[0] + ', which does not exist; {remedy}'",
+        explain=lambda spec: f"{words} refer to {missing(spec)[0]}, which does not exist; {remedy}",
     )
 
 
@@ -79,6 +82,11 @@ def _conditions_hold(spec: ExperimentSpec) -> bool:
         p.when is None or (p.when.parameter != p.name and set(p.when.in_) <= set(categories.get(p.when.parameter, ())))
         for p in spec.parameters
     )
+
+
+def _verification_fits(spec: ExperimentSpec) -> bool:
+    needed = parse_duration(spec.trial.warm_up) + parse_duration(spec.verification.duration)
+    return spec.verification.replicates == 0 or needed < parse_duration(spec.trial.deadline)
 
 
 def _limits(p: str) -> str:
@@ -174,6 +182,15 @@ _CROSS_RULES = (
         "ErrorRatio or SlowRatio",
         lambda spec: all(sli.counts_events() for b in spec.error_budgets for sli in spec.slis if sli.name == b.sli),
         field=".errorBudgets",
+    ),
+    Rule(
+        "self.verification.replicates == 0 || "
+        + unless_malformed(DURATION_PATTERN, "self.trial.warmUp", "self.verification.duration", "self.trial.deadline")
+        + "duration(self.trial.warmUp) + duration(self.verification.duration) < duration(self.trial.deadline)",
+        "trial.deadline must be longer than trial.warmUp + verification.duration; raise trial.deadline or shorten "
+        "verification.duration",
+        _verification_fits,
+        field=".trial.deadline",
     ),
     Rule(
         "self.parameters.all(p, !has(p.nodeSelector)) || self.prices.nodes.size() > 0",

@@ -45,7 +45,7 @@ class TargetStatus(StatusModel):
 
     uid: Id = Field(description="uid of the target.")
     template_hash: Id = Field(description="Hash of its pod template.")
-    baseline: WireAssignment = Field(description="Its values of the tuned parameters.", max_length=12)
+    baseline: WireAssignment = Field(description="Its values of the tuned parameters.")
 
 
 class Counts(StatusModel):
@@ -63,14 +63,14 @@ class Incumbent(StatusModel):
     """The best feasible assignment so far."""
 
     trial: Id | None = Field(None, description="Name of the Trial that measured it.")
-    assignment: WireAssignment | None = Field(None, description="Its values.", max_length=12)
+    assignment: WireAssignment | None = Field(None, description="Its values.")
 
 
 class Recommendation(StatusModel):
     """The answer of the Experiment."""
 
     digest: Id = Field(description="Names exactly this recommendation; the value that trimtab.dev/approve takes.")
-    assignment: WireAssignment = Field(description="The recommended values.", max_length=12)
+    assignment: WireAssignment = Field(description="The recommended values.")
     keep_baseline: bool = Field(description="The present settings are the recommendation.")
     saving: FiniteFloat = Field(description="Fraction of the baseline's cost that is saved.")
     saving_low: FiniteFloat | None = Field(None, description="Lower end of its 95 percent interval.")
@@ -147,7 +147,7 @@ class ExperimentStatus(StatusModel):
     incumbent: Incumbent | None = Field(None, description="The best feasible assignment so far.")
     saving: FiniteFloat | None = Field(None, description="Fraction of the baseline's cost that the incumbent saves.")
     slo_held: bool | None = Field(None, description="No error budget was broken during the Experiment.")
-    candidate: WireAssignment | None = Field(None, description="The assignment under verification.", max_length=12)
+    candidate: WireAssignment | None = Field(None, description="The assignment under verification.")
     recommendation: Recommendation | None = Field(None, description="The answer of the Experiment.")
     budgets: Annotated[tuple[BudgetStatus, ...], Keyed("name")] = Field((), max_length=16, description="Error budgets.")
     handled_requests: Annotated[tuple[Handled, ...], Clipped(32)] = Field(

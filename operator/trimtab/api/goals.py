@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trimtab.api.base import DEFAULT_KEY, Rule, WireModel, exactly_one, section
-from trimtab.api.scalars import Name, lasting, number, percentage
+from trimtab.api.scalars import DECIMAL_PATTERN, DURATION_PATTERN, Name, lasting, number, percentage, unless_malformed
 from trimtab.domain.quantity import parse_duration
 
 Builtin = Literal["ResourceCost"]
-Bound = number("0", "1000000000000", above=True, unit="the SLI's unit")
+Bound = number("0", "1000000000000", above=True, unit="the SLI's unit", example="0.05")
 
 
 class ObjectiveTerm(WireModel):
@@ -61,7 +61,7 @@ class RelativeToControl(WireModel):
     max_increase_percent: Annotated[str, percentage(most="1000")] | None = Field(
         None, description="Canary may exceed the control by this percentage of the control's value."
     )
-    max_increase: Annotated[str, number("0", "1000000000000", unit="the SLI's unit")] | None = Field(
+    max_increase: Annotated[str, number("0", "1000000000000", unit="the SLI's unit", example="0.001")] | None = Field(
         None,
         description="Canary may exceed the control by this much, in the SLI's unit; suits ratios near zero, whose "
         "percentage is noise.",
@@ -89,7 +89,7 @@ class Abort(WireModel):
 class Sequential(WireModel):
     """The sequential test of the canary's errors against the control's."""
 
-    max_error_ratio: Annotated[str, number("1", "100")] = Field(
+    max_error_ratio: Annotated[str, number("1", "100", example="1.2")] = Field(
         "1.2", description="Tolerated ratio of the canary's bad ratio to the control's, as a decimal string."
     )
 
@@ -128,7 +128,8 @@ class Constraint(WireModel):
             lambda m: m.max is not None or m.min is not None or m.relative_to_control is not None,
         ),
         Rule(
-            "!has(self.max) || !has(self.min) || double(self.min) < double(self.max)",
+            f"!has(self.max) || !has(self.min) || {unless_malformed(DECIMAL_PATTERN, 'self.min', 'self.max')}"
+            "double(self.min) < double(self.max)",
             "max must be greater than min; raise max or lower min",
             lambda m: m.max is None or m.min is None or float(m.min) < float(m.max),
             field=".max",
@@ -153,13 +154,14 @@ class BurnRatePair(WireModel):
 
     short: Annotated[str, lasting("10s", "24h")] = Field(description="Short window: it is still burning.")
     long: Annotated[str, lasting("1m", "168h")] = Field(description="Long window: it is no blip.")
-    factor: Annotated[str, number("1", "100000")] = Field(
+    factor: Annotated[str, number("1", "100000", example="14.4")] = Field(
         description="Multiple of the speed that would use up the budget exactly at the window's end."
     )
 
     RULES = (
         Rule(
-            "duration(self.short) < duration(self.long)",
+            unless_malformed(DURATION_PATTERN, "self.short", "self.long")
+            + "duration(self.short) < duration(self.long)",
             "short must be shorter than long; shorten short or lengthen long",
             lambda m: parse_duration(m.short) < parse_duration(m.long),
             field=".short",
@@ -180,6 +182,7 @@ def _pairs_can_fire(budget: ErrorBudget) -> bool:
     return all(float(pair.factor) * (1 - float(budget.objective_percent) / 100) < 1 for pair in pairs)
 
 
+_STRETCH = "double(duration(self.window).getSeconds()) / double(duration(self.pauseOnBurn.window).getSeconds())"
 _BAD = "(1.0 - double(self.objectivePercent) / 100.0)"
 
 
@@ -214,16 +217,18 @@ class ErrorBudget(WireModel):
 
     RULES = (
         Rule(
-            "!has(self.pauseOnBurn) || double(self.pauseOnBurn.percent) / 100.0 * "
-            "double(duration(self.window).getSeconds()) / "
-            f"double(duration(self.pauseOnBurn.window).getSeconds()) * {_BAD} < 1.0",
+            "!has(self.pauseOnBurn) || "
+            + unless_malformed(DURATION_PATTERN, "self.window", "self.pauseOnBurn.window")
+            + unless_malformed(DECIMAL_PATTERN, "self.objectivePercent", "self.pauseOnBurn.percent")
+            + f"double(self.pauseOnBurn.percent) / 100.0 * {_STRETCH} * {_BAD} < 1.0",
             "pauseOnBurn can never fire: even an outage does not burn that much in its window; "
             "lower percent or lengthen pauseOnBurn.window",
             _can_fire,
             field=".pauseOnBurn",
         ),
         Rule(
-            f"!has(self.rollbackOnBurnRate) || self.rollbackOnBurnRate.all(p, double(p.factor) * {_BAD} < 1.0)",
+            f"!has(self.rollbackOnBurnRate) || self.rollbackOnBurnRate.all(p, "
+            f"{unless_malformed(DECIMAL_PATTERN, 'self.objectivePercent', 'p.factor')}double(p.factor) * {_BAD} < 1.0)",
             "rollbackOnBurnRate holds a pair that can never fire: a factor must be below 1 / (1 - objective); lower it",
             _pairs_can_fire,
             field=".rollbackOnBurnRate",

@@ -1,4 +1,4 @@
-"""Wire models of `spec.parameters` and `spec.parameterConstraints`: what may be tuned, and where it lives."""
+"""Wire models of `spec.parameters`: what may be tuned, and where it lives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from trimtab.api.base import DEFAULT_KEY, Keyed, Rule, WireModel, exactly_one
+from trimtab.api.base import DEFAULT_KEY, Rule, Unique, WireModel, exactly_one
 from trimtab.api.scalars import (
+    QUANTITY_PATTERN,
+    SIGNED_PATTERN,
     ContainerName,
     EnvName,
     LabelKey,
@@ -16,6 +18,7 @@ from trimtab.api.scalars import (
     Quantity,
     number,
     percentage,
+    unless_malformed,
 )
 from trimtab.domain.quantity import parse_quantity
 from trimtab.domain.space import Apply, LimitsRule
@@ -105,9 +108,12 @@ class NodeSelector(WireModel):
 
 
 def _ordered(kind: str) -> Rule:
-    cast = {"quantity": "quantity(string(self.{0}))", "integer": "self.{0}", "decimal": "double(self.{0})"}[kind]
-    low, high = cast.format("min"), cast.format("max")
-    cel = f"{low}.isLessThan({high})" if kind == "quantity" else f"{low} < {high}"
+    cel = {
+        "quantity": unless_malformed(QUANTITY_PATTERN, "string(self.min)", "string(self.max)")
+        + "quantity(string(self.min)).isLessThan(quantity(string(self.max)))",
+        "integer": "self.min < self.max",
+        "decimal": unless_malformed(SIGNED_PATTERN, "self.min", "self.max") + "double(self.min) < double(self.max)",
+    }[kind]
     return Rule(cel, "max must be greater than min; raise max or lower min", lambda m: m.low() < m.high(), field=".max")
 
 
@@ -155,9 +161,10 @@ class IntegerRange(WireModel):
     RULES = (
         _ordered("integer"),
         Rule(
+            "self.min >= self.max || self.step < 1 || "
             f"self.max - self.min >= self.step && (self.max - self.min) / self.step <= {MAX_GRID}",
             f"step must fit between min and max and divide the range into at most {MAX_GRID} values; change step",
-            lambda m: m.step <= m.max - m.min <= MAX_GRID * m.step + m.step - 1,
+            lambda m: m.min >= m.max or m.step <= m.max - m.min <= MAX_GRID * m.step + m.step - 1,
             field=".step",
         ),
         Rule(
@@ -195,14 +202,16 @@ class DecimalRange(WireModel):
     RULES = (
         _ordered("decimal"),
         Rule(
-            "double(self.max) - double(self.min) >= double(self.step) && "
+            f"{unless_malformed(SIGNED_PATTERN, 'self.min', 'self.max', 'self.step')}double(self.step) <= 0.0 || "
+            "double(self.min) >= double(self.max) || double(self.max) - double(self.min) >= double(self.step) && "
             f"(double(self.max) - double(self.min)) / double(self.step) <= {MAX_GRID}.0",
             f"step must fit between min and max and divide the range into at most {MAX_GRID} values; change step",
-            lambda m: m.stride() <= m.high() - m.low() <= MAX_GRID * m.stride(),
+            lambda m: m.low() >= m.high() or m.stride() <= m.high() - m.low() <= MAX_GRID * m.stride(),
             field=".step",
         ),
         Rule(
-            "!has(self.scale) || self.scale != 'Log' || double(self.min) > 0.0",
+            "!has(self.scale) || self.scale != 'Log' || "
+            f"{unless_malformed(SIGNED_PATTERN, 'self.min')}double(self.min) > 0.0",
             "min must be above 0 with scale Log; raise min or use scale Linear",
             lambda m: m.scale != "Log" or m.low() > 0,
             field=".min",
@@ -225,20 +234,8 @@ Category = Annotated[str, Field(min_length=1, max_length=253)]
 class Categorical(WireModel):
     """A choice between unordered values."""
 
-    values: tuple[Category, ...] = Field(
-        description="The values, in any order.",
-        min_length=2,
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-    )
-
-    RULES = (
-        Rule(
-            "self.values.all(v, self.values.exists_one(w, w == v))",
-            "values must differ from each other; remove the repeated one",
-            lambda m: len(set(m.values)) == len(m.values),
-            field=".values",
-        ),
+    values: Annotated[tuple[Category, ...], Unique()] = Field(
+        description="The values, in any order.", min_length=2, max_length=16
     )
 
 
@@ -256,7 +253,7 @@ def _step_of(p: Any) -> Number:
 
 
 def _grid_fits(p: Any) -> bool:
-    if p.quantity is None or p.container is None:
+    if p.quantity is None or p.container is None or p.quantity.low() >= p.quantity.high():
         return True
     width, step = p.quantity.high() - p.quantity.low(), _step_of(p)
     return bool(step <= width <= MAX_GRID * step)
@@ -265,7 +262,11 @@ def _grid_fits(p: Any) -> bool:
 _Q = "self.quantity"
 _STEP = f"(has({_Q}.step) ? string({_Q}.step) : (self.container.resource == 'cpu' ? '50m' : '64Mi'))"
 _WIDTH = f"quantity(string({_Q}.max)).sub(quantity(string({_Q}.min)))"
-_HAS_BOTH = "!has(self.container) || !has(self.quantity) || "
+_HAS_BOTH = "!has(self.container) || !has(self.quantity) || " + unless_malformed(
+    QUANTITY_PATTERN, "string(self.quantity.min)", "string(self.quantity.max)"
+)
+_STEP_FORMED = f"has({_Q}.step) && !string({_Q}.step).matches(r'{QUANTITY_PATTERN}') || "
+_ORDERED = f"!quantity(string({_Q}.min)).isLessThan(quantity(string({_Q}.max))) || "
 _DOMAINS = ("quantity", "integer", "decimal", "categorical")
 _LOCI = ("container", "autoscaler", "replicas", "env", "node_selector")
 
@@ -299,15 +300,15 @@ class Parameter(WireModel):
     when: When | None = Field(None, description="Makes the parameter conditional on another one.")
     max_decrease_percent: Annotated[str, percentage(above=True)] | None = Field(
         None,
-        description="Largest decrease in one step from a verified assignment. Default: 30 for cpu, 20 for memory, "
-        "else one tenth of the range; always at least one grid step.",
-        json_schema_extra={DEFAULT_KEY: "30 for cpu, 20 for memory"},
+        description="Largest decrease in one step from a verified assignment. Default: 20 for memory, else 30; "
+        "replicas go down by one. At least one grid step is always allowed.",
+        json_schema_extra={DEFAULT_KEY: "20 for memory, else 30; replicas by one"},
     )
     max_increase_percent: Annotated[str, percentage(most="1000", above=True)] | None = Field(
         None,
-        description="Largest increase in one step from a verified assignment. Default: 50; always at least one grid "
-        "step.",
-        json_schema_extra={DEFAULT_KEY: "50"},
+        description="Largest increase in one step from a verified assignment. Default: 50; utilization targets go up "
+        "by 10 points. At least one grid step is always allowed.",
+        json_schema_extra={DEFAULT_KEY: "50; utilization targets by 10 points"},
     )
 
     RULES = (
@@ -335,7 +336,7 @@ class Parameter(WireModel):
             field=".quantity.min",
         ),
         Rule(
-            f"{_HAS_BOTH}({_WIDTH}.compareTo(quantity({_STEP})) >= 0 && "
+            f"{_HAS_BOTH}{_STEP_FORMED}{_ORDERED}({_WIDTH}.compareTo(quantity({_STEP})) >= 0 && "
             f"{_WIDTH}.asApproximateFloat() <= {MAX_GRID}.0 * quantity({_STEP}).asApproximateFloat())",
             "step (default 50m for cpu, 64Mi for memory) must fit between min and max and divide the range into at "
             f"most {MAX_GRID} values; change quantity.step",
@@ -343,67 +344,3 @@ class Parameter(WireModel):
             field=".quantity",
         ),
     )
-
-
-class OrderConstraint(WireModel):
-    """`lower` may not exceed `upper`, both in base units."""
-
-    lower: Name = Field(description="Name of the parameter that stays below.")
-    upper: Name = Field(description="Name of the parameter that stays above.")
-
-    RULES = (
-        Rule(
-            "self.lower != self.upper",
-            "lower and upper must name two different parameters",
-            lambda m: m.lower != m.upper,
-        ),
-    )
-
-
-class SumTerm(WireModel):
-    """weight x value."""
-
-    parameter: Name = Field(description="Name of a numeric parameter.")
-    weight: Annotated[str, number("-1000000", "1000000")] = Field(
-        "1", description="Weight, as a decimal string; values count in cores, GiB or plain numbers."
-    )
-
-
-class SumConstraint(WireModel):
-    """The weighted sum of parameters may not exceed `max`; CPU in cores, memory in GiB, others plain."""
-
-    max: Annotated[str, number("-1000000000", "1000000000")] = Field(description="Greatest sum, as a decimal string.")
-    terms: Annotated[tuple[SumTerm, ...], Keyed("parameter")] = Field(
-        description="The summands.", min_length=2, max_length=12
-    )
-
-
-class RatioConstraint(WireModel):
-    """`of` / `to` may not exceed `max`, both in base units."""
-
-    of: Name = Field(description="Name of the numerator's parameter.")
-    to: Name = Field(description="Name of the denominator's parameter.")
-    max: Annotated[str, number("0", "1000000000000", above=True)] = Field(
-        description="Greatest ratio, as a decimal string."
-    )
-
-    RULES = (Rule("self.of != self.to", "of and to must name two different parameters", lambda m: m.of != m.to),)
-
-
-class ParameterConstraint(WireModel):
-    """A relation between parameters that every assignment must keep."""
-
-    name: Name = Field(description="Name of the constraint, used in messages.")
-    order: OrderConstraint | None = Field(None, description="One parameter stays below another.")
-    sum: SumConstraint | None = Field(None, description="A weighted sum stays below a bound.")
-    ratio: RatioConstraint | None = Field(None, description="A quotient stays below a bound.")
-
-    RULES = (exactly_one("order", "sum", "ratio"),)
-
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameters that the constraint refers to."""
-        if self.order is not None:
-            return (self.order.lower, self.order.upper)
-        if self.sum is not None:
-            return tuple(term.parameter for term in self.sum.terms)
-        return (self.ratio.of, self.ratio.to) if self.ratio is not None else ()

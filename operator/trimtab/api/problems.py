@@ -25,6 +25,15 @@ _TYPES = {
     "model_type": ("must be an object", "write its fields below it, indented"),
     "missing": ("is required", "add it"),
 }
+_BOUNDS = {
+    "too_short": "needs at least {min_length} items",
+    "too_long": "may have at most {max_length} items",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "may have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,8 @@ def read(model: type[Model], value: Any, root: str) -> Model:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        found = [problem for detail in error.errors(include_url=False) for problem in _problems(detail, root, model)]
-        raise Unreadable(tuple(found)) from error
+        details = _without_echoes(error.errors(include_url=False))
+        raise Unreadable(tuple(p for detail in details for p in _problems(detail, root, model))) from error
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -91,6 +100,16 @@ def _yaml_leftover(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} has no place in a manifest")
 
 
+def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """A list whose items are wrong counts as too short as well: that is no problem of its own."""
+
+    def echo(detail: ErrorDetails) -> bool:
+        depth = len(detail["loc"])
+        return any(len(d["loc"]) > depth and d["loc"][:depth] == detail["loc"] for d in details)
+
+    return [detail for detail in details if detail["type"] != "too_short" or not echo(detail)]
+
+
 def _problems(detail: ErrorDetails, root: str, model: type[BaseModel]) -> list[Problem]:
     kind, location = detail["type"], tuple(detail["loc"])
     where = path(root, location)
@@ -105,11 +124,9 @@ def _problems(detail: ErrorDetails, root: str, model: type[BaseModel]) -> list[P
     if kind in {"literal_error", "enum"}:
         given = json.dumps(detail["input"], ensure_ascii=False)
         return [Problem(where, f"unsupported value {given}", f"write one of {context['expected']}")]
-    return [Problem(where, _plain(detail["msg"]), "")]
-
-
-def _plain(message: str) -> str:
-    return message[:1].lower() + message[1:].replace("Tuple", "the list").replace("String", "the text")
+    words = _BOUNDS.get(kind)
+    text = words.format(**context) if words else detail["msg"][:1].lower() + detail["msg"][1:]
+    return [Problem(where, text, "")]
 
 
 def fields_at(model: type[BaseModel], location: Iterable[int | str]) -> tuple[str, ...]:

@@ -18,15 +18,23 @@ SIGNED_PATTERN = r"^-?[0-9]{1,12}(\.[0-9]{1,9})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,18}(\.[0-9]{1,9})?(n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 
 
-def _unpatterned(text: str) -> str:
+def _literal(text: str) -> str:
     """CEL raw string literal of a pattern."""
     return f"r'{text}'"
+
+
+def unless_malformed(pattern: str, *fields: str) -> str:
+    """CEL: the rule that follows is left out where one of these fields does not even have the right form.
+
+    The field's own rule says so already; without this guard the API server would add a conversion error.
+    """
+    return "".join(f"!{field}.matches({_literal(pattern)}) || " for field in fields)
 
 
 def lasting(least: str, most: str) -> Checked:
     """A Go-style duration within bounds, both included."""
     low, high = parse_duration(least), parse_duration(most)
-    message = f"must be a duration from {least} to {most}, written like 90s, 10m or 1h30m (there is no unit for days)"
+    message = f"must be a duration from {least} to {most}, written like 90s, 10m or 1h30m; there is no unit for days"
 
     def holds(text: str) -> bool:
         try:
@@ -35,20 +43,30 @@ def lasting(least: str, most: str) -> Checked:
             return False
 
     cel = (
-        f"self.matches({_unpatterned(DURATION_PATTERN)}) && "
+        f"self.matches({_literal(DURATION_PATTERN)}) && "
         f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
     )
     schema = {"pattern": DURATION_PATTERN, "maxLength": 20, "minLength": 2, UNIT_KEY: f"duration, {least} to {most}"}
     return Checked((Rule(cel, message, holds),), schema)
 
 
-def number(least: str, most: str, *, above: bool = False, below: bool = False, unit: str = "") -> Checked:
+HUGE = Decimal(10**9)
+
+
+def number(
+    least: str,
+    most: str,
+    *,
+    above: bool = False,
+    below: bool = False,
+    unit: str = "",
+    example: str = "1.5",
+    what: str = "a decimal number",
+) -> Checked:
     """A decimal string within bounds; `above` and `below` exclude the lower and the upper one."""
     low, high = Decimal(least), Decimal(most)
     pattern = SIGNED_PATTERN if low < 0 else DECIMAL_PATTERN
-    words = f"{'above' if above else 'from'} {least} {'and below' if below else 'to'} {most}"
-    example = "95" if low <= 95 <= high else format((low + high) / 2, "f")
-    message = f'must be a decimal number {words}, written in quotes like "{example}"'
+    words = _range_words(low, high, above, below)
 
     def holds(text: str) -> bool:
         if not re.fullmatch(pattern, text):
@@ -56,17 +74,29 @@ def number(least: str, most: str, *, above: bool = False, below: bool = False, u
         value = Decimal(text)
         return (value > low if above else value >= low) and (value < high if below else value <= high)
 
-    cel = (
-        f"self.matches({_unpatterned(pattern)}) && double(self) {'>' if above else '>='} {float(low)!r} && "
-        f"double(self) {'<' if below else '<='} {float(high)!r}"
+    rule = Rule(
+        f"self.matches({_literal(pattern)}) && double(self) {'>' if above else '>='} {float(low)!r} && "
+        f"double(self) {'<' if below else '<='} {float(high)!r}",
+        f'must be {what}{words and " " + words}, written in quotes like "{example}"',
+        holds,
     )
-    shown = f"{unit + ', ' if unit else ''}{words}"
-    return Checked((Rule(cel, message, holds),), {"pattern": pattern, "maxLength": 24, "minLength": 1, UNIT_KEY: shown})
+    shown = ", ".join(text for text in (unit, words) if text)
+    return Checked((rule,), {"pattern": pattern, "maxLength": 24, "minLength": 1, UNIT_KEY: shown})
+
+
+def _range_words(low: Decimal, high: Decimal, above: bool, below: bool) -> str:
+    """The bounds in words; those that only keep nonsense out are not worth a word."""
+    start = "" if low <= -HUGE else f"{'above' if above else 'from'} {low}"
+    end = "" if high >= HUGE else f"{'and below' if below else 'and at most' if above else 'to'} {high}"
+    return f"{start} {end}".strip() if end or above or not start else f"of at least {low}"
 
 
 def percentage(least: str = "0", most: str = "100", *, above: bool = False, below: bool = False) -> Checked:
     """A percentage as a decimal string."""
-    return number(least, most, above=above, below=below, unit="percent")
+    example = "95" if Decimal(most) > 95 else "5"
+    return number(
+        least, most, above=above, below=below, unit="percent", example=example, what="a percentage, without a sign,"
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -86,7 +116,7 @@ Quantity = Annotated[
         (
             Rule(
                 cel=(
-                    f"string(self).matches({_unpatterned(QUANTITY_PATTERN)}) && "
+                    f"string(self).matches({_literal(QUANTITY_PATTERN)}) && "
                     "quantity(string(self)).isGreaterThan(quantity('0')) && "
                     "!quantity(string(self)).isGreaterThan(quantity('1Pi'))"
                 ),
@@ -95,7 +125,6 @@ Quantity = Annotated[
             ),
         ),
         {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
             "maxLength": 32,
             UNIT_KEY: "cores or bytes",
@@ -110,7 +139,7 @@ _NAME_MESSAGE = "must start with a letter and hold at most 63 letters, digits an
 
 
 def _named(pattern: str, most: int, message: str, **extra: Any) -> Checked:
-    rule = Rule(f"self.matches({_unpatterned(pattern)})", message, lambda text: bool(re.fullmatch(pattern, text)))
+    rule = Rule(f"self.matches({_literal(pattern)})", message, lambda text: bool(re.fullmatch(pattern, text)))
     return Checked((rule,), {"pattern": pattern, "maxLength": most, "minLength": 1, **extra})
 
 
@@ -155,6 +184,20 @@ LabelKey = Annotated[
         "must be a node label's key, for example node.kubernetes.io/instance-type",
     ),
 ]
+Cron = Annotated[
+    str,
+    _named(
+        r"^([0-9A-Za-z*/,-]{1,30} ){4}[0-9A-Za-z*/,-]{1,30}$",
+        154,
+        "must be five cron fields (minute, hour, day of month, month, day of week), for example 0 9 * * 1-5",
+    ),
+]
+TimeZone = Annotated[
+    str,
+    _named(
+        r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$", 64, "must be a name of the tz database, for example UTC or Europe/Berlin"
+    ),
+]
 Text = Annotated[str, Field(max_length=253)]
-MoneyCap = Annotated[str, number("0", "1000000000", above=True, unit="$")]
-Price = Annotated[str, number("0", "1000000", unit="$ per hour")]
+MoneyCap = Annotated[str, number("0", "1000000000", above=True, unit="$", example="50")]
+Price = Annotated[str, number("0", "1000000", unit="$ per hour", example="0.03")]

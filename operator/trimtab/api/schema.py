@@ -36,7 +36,7 @@ def _inline(node: Any, definitions: Schema) -> Any:
     if "$ref" in node:
         target = definitions[node.pop("$ref").rsplit("/", 1)[1]]
         return _inline({**target, **node}, definitions)
-    if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
+    if "anyOf" in node:
         choices = [choice for choice in node.pop("anyOf") if choice.get("type") != "null"]
         if len(choices) != 1:
             raise ValueError(f"not structural: {choices}")

@@ -6,8 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trimtab.api.base import DEFAULT_KEY, Keyed, Rule, WireModel, section
-from trimtab.api.scalars import ContainerName, DnsName, MoneyCap, Name, Price, Text, lasting, percentage
+from trimtab.api.base import DEFAULT_KEY, Keyed, Rule, Unique, WireModel, section
+from trimtab.api.scalars import (
+    DECIMAL_PATTERN,
+    DURATION_PATTERN,
+    ContainerName,
+    Cron,
+    DnsName,
+    MoneyCap,
+    Name,
+    Price,
+    Text,
+    TimeZone,
+    lasting,
+    percentage,
+    unless_malformed,
+)
 from trimtab.api.times import Time, parse_time
 from trimtab.domain.quantity import parse_duration
 
@@ -60,6 +74,7 @@ class TrialTiming(WireModel):
 
     RULES = (
         Rule(
+            f"{unless_malformed(DURATION_PATTERN, 'self.warmUp', 'self.duration', 'self.deadline')}"
             "duration(self.warmUp) + duration(self.duration) < duration(self.deadline)",
             "deadline must be longer than warmUp + duration; raise deadline",
             lambda m: parse_duration(m.warm_up) + parse_duration(m.duration) < parse_duration(m.deadline),
@@ -134,11 +149,8 @@ class Safety(WireModel):
     stale_after: Annotated[str, lasting("1s", "2m")] = Field(
         "60s", description="Age of the newest data after which a live canary counts as blind and is withdrawn."
     )
-    pause_on_alerts: tuple[Name, ...] = Field(
-        (),
-        max_length=16,
-        description="Prometheus alerts that pause the Experiment while they fire.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+    pause_on_alerts: Annotated[tuple[Name, ...], Unique()] = Field(
+        (), max_length=16, description="Prometheus alerts that pause the Experiment while they fire."
     )
 
 
@@ -175,7 +187,7 @@ class Stopping(WireModel):
     """When the Experiment ends."""
 
     max_trials: int = Field(40, ge=1, le=1000, description="Trials in all, verification not counted.")
-    max_cost: Annotated[str, MoneyCap] | None = Field(
+    max_cost: MoneyCap | None = Field(
         None, description="Greatest cost of all arms together, in $, as a decimal string."
     )
     max_duration: Annotated[str, lasting("1m", "2160h")] = Field("168h", description="Time from the first trial.")
@@ -249,12 +261,7 @@ class WarmStart(WireModel):
 class ScheduleWindow(WireModel):
     """A recurring time in which trials may start."""
 
-    cron: str = Field(
-        min_length=9,
-        max_length=100,
-        pattern=r"^([0-9A-Za-z*/,-]+ ){4}[0-9A-Za-z*/,-]+$",
-        description="Start, as five cron fields: minute, hour, day of month, month, day of week.",
-    )
+    cron: Cron = Field(description="Start, as five cron fields: minute, hour, day of month, month, day of week.")
     duration: Annotated[str, lasting("1m", "168h")] = Field(description="Length.")
 
 
@@ -278,13 +285,7 @@ class Freeze(WireModel):
 class Schedule(WireModel):
     """When trials may run."""
 
-    time_zone: str = Field(
-        "UTC",
-        min_length=1,
-        max_length=64,
-        pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$",
-        description="Time zone of the cron fields, from the tz database.",
-    )
+    time_zone: TimeZone = Field("UTC", description="Time zone of the cron fields, from the tz database.")
     windows: tuple[ScheduleWindow, ...] = Field(
         (), max_length=16, description="Trials start only inside one of these; empty: at any time."
     )
@@ -315,6 +316,7 @@ class Prices(WireModel):
 
     RULES = (
         Rule(
+            f"{unless_malformed(DECIMAL_PATTERN, 'self.cpuCoreHour', 'self.memoryGiBHour')}"
             "double(self.cpuCoreHour) + double(self.memoryGiBHour) > 0.0",
             "one of cpuCoreHour and memoryGiBHour must be above 0, or there is nothing to minimize",
             lambda m: float(m.cpu_core_hour) + float(m.memory_gib_hour) > 0,

@@ -11,8 +11,8 @@ from trimtab.api.scalars import MetricName, Name, number
 from trimtab.domain.spec import OnMissing
 
 PresetSource = Literal["PlainHTTP", "OpenTelemetry", "Istio", "Linkerd", "Envoy", "NGINXIngress", "Traefik", "GRPC"]
-Seconds = number("0", "86400", above=True, unit="the histogram's unit")
-QuantileLevel = number("0", "1", above=True, below=True)
+Seconds = number("0", "86400", above=True, unit="the histogram's unit", example="0.3")
+QuantileLevel = number("0", "1", above=True, below=True, example="0.95")
 Query = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -36,7 +36,7 @@ class Preset(WireModel):
         description="ErrorRatio: failed / all requests. SlowRatio: requests slower than threshold / all. "
         "LatencyQuantile: the latency below which the fraction `quantile` of requests stays, in seconds."
     )
-    threshold: Annotated[str, number("0", "86400", above=True, unit="seconds")] | None = Field(
+    threshold: Annotated[str, number("0", "86400", above=True, unit="seconds", example="0.3")] | None = Field(
         None,
         description="SlowRatio only: latency in seconds as a decimal string; must be a bucket bound of the histogram.",
     )

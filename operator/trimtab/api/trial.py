@@ -60,7 +60,7 @@ class TrialSpec(StatusModel):
     experiment: ExperimentId = Field(description="The Experiment that the Trial belongs to.")
     index: int = Field(ge=0, le=100_000, description="Number of the Trial within the Experiment.")
     purpose: Purpose = Field(description="Why this trial runs.")
-    assignment: WireAssignment = Field(description="The values under trial.", max_length=12)
+    assignment: WireAssignment = Field(description="The values under trial.")
     summary: Message = Field("", description="The assignment in one line.")
     seed: int = Field(ge=0, description="Seed of the suggestion.")
     suggestion: SuggestionWire = Field(description="Why this assignment.")

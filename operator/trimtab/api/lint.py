@@ -1,0 +1,147 @@
+"""Check a manifest without a cluster: the API server's own words, near misses, gaps, and defaults in effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from trimtab.api.convert_spec import to_domain
+from trimtab.api.effective import effective, leaves
+from trimtab.api.experiment import ExperimentSpec
+from trimtab.api.problems import Unreadable, nearest, read
+from trimtab.api.support import gaps
+from trimtab.domain import names
+from trimtab.domain.kinds import EXPERIMENTS
+
+_TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_ON_EXPERIMENTS = names.REQUEST_ANNOTATIONS
+MANY_PARAMETERS = 8
+
+
+class Level(StrEnum):
+    """Errors are refused, by the API server or by the operator; warnings are not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to change. `field` is a path such as `spec.parameters[0].quantity.max`."""
+
+    field: str
+    problem: str
+    remedy: str
+    level: Level = Level.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.level.value}: {self.field}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+@dataclass(frozen=True)
+class DefaultInEffect:
+    """A value that the manifest leaves open and that the operator will use."""
+
+    field: str
+    value: Any
+
+
+def lint(manifest: Any) -> list[Finding]:
+    """Everything that is wrong or doubtful about one Experiment, errors first."""
+    if not isinstance(manifest, Mapping):
+        return [Finding("", "is not an object", "start with apiVersion, kind, metadata and spec")]
+    found = [*_envelope(manifest), *_metadata(manifest.get("metadata"))]
+    wire, problems = _spec(manifest)
+    found += problems
+    if wire is not None:
+        found += (Finding(f, "not supported by this version", remedy) for f, remedy in gaps(wire))
+        found += _doubts(wire)
+    return sorted(found, key=lambda finding: finding.level is Level.WARNING)
+
+
+def defaults_in_effect(manifest: Mapping[str, Any]) -> list[DefaultInEffect]:
+    """What the manifest leaves open, in the order of the reference page; empty while it has errors."""
+    wire, _ = _spec(manifest)
+    if wire is None or gaps(wire):
+        return []
+    given = dict(leaves(manifest["spec"], "spec"))
+    full = leaves(effective(wire, to_domain(wire)), "spec")
+    return [DefaultInEffect(field, value) for field, value in full if field not in given and value not in ([], "")]
+
+
+def unknown_annotations(keys: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Annotations under our prefix that mean nothing on an Experiment, each with the nearest one that does."""
+    prefix = f"{names.GROUP}/"
+    unknown = sorted(key for key in keys if key.startswith(prefix) and key not in _ON_EXPERIMENTS)
+    return [(key, nearest(key, _ON_EXPERIMENTS)) for key in unknown]
+
+
+def _envelope(manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    for key, expected in (("apiVersion", EXPERIMENTS.api_version), ("kind", EXPERIMENTS.name)):
+        if manifest.get(key) != expected:
+            yield Finding(key, f"is {manifest.get(key)!r}", f"write {key}: {expected}")
+    for key in manifest:
+        if key not in _TOP:
+            meant = nearest(str(key), _TOP)
+            yield Finding(str(key), "unknown field", f"did you mean {meant}?" if meant else "remove it")
+
+
+def _metadata(metadata: Any) -> Iterator[Finding]:
+    if not isinstance(metadata, Mapping):
+        yield Finding("metadata", "is required", "add metadata.name")
+        return
+    name = metadata.get("name")
+    if name is None and "generateName" not in metadata:
+        yield Finding("metadata.name", "is required", "add it")
+    elif name is not None and not _OBJECT_NAME.fullmatch(str(name)):
+        yield Finding("metadata.name", f"{name!r} is no name", "use lower-case letters, digits, dashes and dots")
+    elif name is not None and len(name) > 63:
+        problem = "metadata.name may have at most 63 characters, as it becomes a label's value"
+        yield Finding("metadata.name", problem, "choose a shorter one")
+    annotations = metadata.get("annotations")
+    for key, meant in unknown_annotations(annotations if isinstance(annotations, Mapping) else {}):
+        remedy = f"did you mean {meant}?" if meant else "remove it"
+        yield Finding(f"metadata.annotations[{key}]", "unknown annotation", remedy, Level.WARNING)
+
+
+def _spec(manifest: Mapping[str, Any]) -> tuple[ExperimentSpec | None, list[Finding]]:
+    if manifest.get("spec") is None:
+        return None, [Finding("spec", "is required", "add it")]
+    try:
+        return read(ExperimentSpec, manifest["spec"], "spec"), []
+    except Unreadable as error:
+        return None, [Finding(p.field, p.problem, p.remedy) for p in error.problems]
+
+
+def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
+    """Valid, but perhaps not what was meant."""
+
+    def doubt(field: str, problem: str, remedy: str) -> Finding:
+        return Finding(field, problem, remedy, Level.WARNING)
+
+    if not wire.error_budgets:
+        yield doubt(
+            "spec.errorBudgets", "is empty: nothing limits what trials spend of your SLO", "add a budget per SLO"
+        )
+    if len(wire.parameters) > MANY_PARAMETERS:
+        yield doubt("spec.parameters", f"{len(wire.parameters)} need many trials", "tune 2 to 8 at a time")
+    if wire.search.initial_trials is not None and wire.search.initial_trials >= wire.stopping.max_trials:
+        yield doubt(
+            "spec.search.initialTrials", "leaves no trial for the model", "lower it or raise stopping.maxTrials"
+        )
+    if wire.verification.replicates == 0:
+        yield doubt("spec.verification.replicates", "0 recommends what was not verified", "set it to 2")
+    quantiles = {
+        sli.name
+        for sli in wire.slis
+        if (sli.preset is not None and sli.preset.quantile is not None)
+        or (sli.latency is not None and sli.latency.quantile is not None)
+    }
+    for index, constraint in enumerate(wire.constraints):
+        if constraint.sli in quantiles and constraint.max is not None:
+            problem = "bounds a quantile, which needs native histograms; preflight refuses it on classic ones"
+            yield doubt(f"spec.constraints[{index}]", problem, "bound the slow ratio: threshold instead of quantile")

@@ -1,0 +1,434 @@
+"""Manifest to domain: values, defaults that depend on other fields, refusals, and what a record says of bad input."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.unit.api.samples import experiment, space
+
+from trimtab.api.convert import (
+    experiment_record,
+    experiment_status,
+    parse_experiment,
+    trial_manifest,
+    trial_record,
+    trial_status,
+)
+from trimtab.domain import names
+from trimtab.domain.errors import CorruptLedger, InvalidSpec, NotYetSupported
+from trimtab.domain.measurement import Arm, Measurement, NoData, Window
+from trimtab.domain.space import Apply, ContainerResource, LimitsRule, Numeric, Order, Ratio, Resource, Scale, Sum
+from trimtab.domain.spec import (
+    BurnPair,
+    ErrorBudget,
+    ExperimentSpec,
+    Mode,
+    PauseOnBurn,
+    QuantileQuery,
+    RatioQuery,
+    RelativeBound,
+    Sli,
+    SliKind,
+    SlowRatioQuery,
+    ValueQuery,
+)
+from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
+from trimtab.domain.trial import Environment, Purpose, Suggestion, TrialPhase
+from trimtab.ports import ExperimentRecord, NewTrial
+
+
+def spec_with(**sections: Any) -> ExperimentSpec:
+    manifest = experiment()
+    manifest["spec"].update(sections)
+    return parse_experiment(manifest)
+
+
+def sli_of(**fields: Any) -> Sli:
+    constraint = {"name": "latency", "sli": "it", "max": "0.05"}
+    return spec_with(slis=[{"name": "it", **fields}], constraints=[constraint]).sli("it")
+
+
+def budget_of(**fields: Any) -> ErrorBudget:
+    return spec_with(errorBudgets=[{"name": "slow", "sli": "slow", **fields}]).budgets[0]
+
+
+class TestParameters:
+    def test_cpu_defaults_to_requests_in_steps_of_50m_on_a_log_scale(self) -> None:
+        cpu = spec_with().space["cpu"]
+        assert cpu.locus == ContainerResource("api", Resource.CPU, Apply.REQUESTS, LimitsRule.RATIO)
+        assert cpu.domain == Numeric(Decimal("0.25"), Decimal(2), Decimal("0.05"), Scale.LOG)
+        assert (cpu.max_decrease, cpu.max_increase) == (None, None)
+
+    def test_memory_defaults_to_requests_and_limits_in_steps_of_64mi(self) -> None:
+        memory = spec_with().space["memory"]
+        assert memory.locus == ContainerResource("api", Resource.MEMORY, Apply.BOTH, LimitsRule.RATIO)
+        assert memory.domain == Numeric(Decimal(2**29), Decimal(2**31), Decimal(2**26), Scale.LOG)
+
+    def test_percentages_become_fractions(self) -> None:
+        given = experiment()
+        given["spec"]["parameters"][0] |= {"maxDecreasePercent": "12.5", "maxIncreasePercent": "99.9"}
+        cpu = parse_experiment(given).space["cpu"]
+        assert (cpu.max_decrease, cpu.max_increase) == (0.125, 0.999)
+
+    def test_relations(self) -> None:
+        found = spec_with(
+            parameterConstraints=[
+                {"name": "order", "order": {"lower": "cpu", "upper": "memory"}},
+                {"name": "ratio", "ratio": {"of": "memory", "to": "cpu", "max": "4e9".replace("4e9", "4000000000")}},
+                {"name": "sum", "sum": {"max": "2.25", "terms": [{"parameter": "cpu"}, _quarter("memory")]}},
+            ]
+        ).space.constraints
+        assert found == (
+            Order("order", "cpu", "memory"),
+            Ratio("ratio", "memory", "cpu", 4e9),
+            Sum("sum", (("cpu", 1.0), ("memory", 0.25)), 2.25),
+        )
+
+
+def _quarter(name: str) -> dict[str, str]:
+    return {"parameter": name, "weight": "0.25"}
+
+
+class TestSlis:
+    def test_plain_http_errors_are_probed_by_label_and_never_silently_zero(self) -> None:
+        sli = sli_of(preset={"source": "PlainHTTP", "sli": "ErrorRatio"})
+        assert sli.kind is SliKind.ERRORS
+        assert isinstance(sli.query, RatioQuery)
+        assert len(sli.query.bad) == len(sli.query.total) == 6
+        assert sli.query.bad[1] == 'http_requests_total{$selector,status=~"5.."}'
+        # the total asks for the label: without it there is no data instead of no errors
+        assert sli.query.total[1] == 'http_requests_total{$selector,status!=""}'
+
+    def test_opentelemetry(self) -> None:
+        errors = sli_of(preset={"source": "OpenTelemetry", "sli": "ErrorRatio"}).query
+        metric = "http_server_request_duration_seconds_count"
+        assert isinstance(errors, RatioQuery)
+        assert errors.bad == (f'{metric}{{$selector,http_response_status_code=~"5.."}}',)
+        slow = sli_of(preset={"source": "OpenTelemetry", "sli": "SlowRatio", "threshold": "0.25"})
+        assert slow.query == SlowRatioQuery(("http_server_request_duration_seconds",), 0.25)
+        assert slow.kind is SliKind.ERRORS
+
+    def test_quantile(self) -> None:
+        sli = sli_of(preset={"source": "PlainHTTP", "sli": "LatencyQuantile", "quantile": "0.95"})
+        assert sli.kind is SliKind.LATENCY
+        assert sli.query == QuantileQuery(("http_request_duration_seconds",), 0.95)
+        assert sli.min_samples == 100
+
+    def test_own_histogram(self) -> None:
+        sli = sli_of(latency={"histogram": "h_ms", "threshold": "300", "unit": "ms", "matchers": 'route="/pay"'})
+        assert sli.query == SlowRatioQuery(("h_ms",), 300.0, "ms", 'route="/pay"')
+
+    def test_value(self) -> None:
+        sli = sli_of(value={"query": "avg(depth{$selector})"})
+        assert sli.kind is SliKind.VALUE
+        assert sli.query == ValueQuery("avg(depth{$selector})", "1", None)
+        assert sli.min_samples == 8
+
+
+class TestBudgets:
+    def test_default_rules_at_three_nines(self) -> None:
+        budget = budget_of(objectivePercent="99.9")
+        assert budget.objective == 0.999
+        assert budget.window == 720 * 3600
+        assert (budget.experiment_share, budget.start_above) == (0.05, 0.4)
+        assert budget.pause_on_burn == PauseOnBurn(0.5, 6 * 3600)
+        assert [p.factor for p in budget.rollback_on_burn] == pytest.approx([14.4, 6.0])
+        assert [(p.short, p.long) for p in budget.rollback_on_burn] == [(300, 3600), (1800, 21600)]
+
+    def test_default_rules_that_could_never_fire_are_left_out(self) -> None:
+        budget = budget_of(objectivePercent="90")
+        assert budget.pause_on_burn is None
+        assert [p.factor for p in budget.rollback_on_burn] == pytest.approx([6.0])
+
+    def test_given_rules_are_kept_as_they_are(self) -> None:
+        budget = budget_of(
+            objectivePercent="99",
+            window="1h",
+            pauseOnBurn={"percent": "80", "window": "10m"},
+            rollbackOnBurnRate=[{"short": "10s", "long": "1m", "factor": "20"}],
+        )
+        assert budget.pause_on_burn == PauseOnBurn(0.8, 600)
+        assert budget.rollback_on_burn == (BurnPair(10, 60, 20),)
+
+
+class TestRest:
+    def test_everything_else_has_a_safe_default(self) -> None:
+        spec = spec_with()
+        assert spec.mode is Mode.RECOMMEND
+        assert (spec.trial.warm_up, spec.trial.duration, spec.trial.deadline) == (120, 600, 2700)
+        assert (spec.canary.replicas, spec.canary.control, spec.canary.max_share) == (1, "Clone", 0.1)
+        assert (spec.safety.probability, spec.safety.check_interval, spec.safety.stale_after) == (0.95, 10, 60)
+        assert spec.search.initial_trials == 5
+        assert (spec.stopping.max_trials, spec.stopping.max_duration, spec.stopping.min_improvement) == (
+            40,
+            168 * 3600,
+            0.01,
+        )
+        assert (spec.prices.cpu_core_hour, spec.prices.memory_gib_hour) == (0.031611, 0.004237)
+        assert spec.objectives[0].is_cost
+        assert spec.constraints[0].abort is not None
+        assert not spec.share_service_labels_ok
+
+    def test_bound_relative_to_the_control(self) -> None:
+        relative = {"relativeToControl": {"maxIncreasePercent": "5"}}
+        constraint = spec_with(constraints=[{"name": "c", "sli": "slow", **relative}]).constraints[0]
+        assert constraint.relative == RelativeBound(0.05, None)
+        assert constraint.maximum is None
+
+    def test_pausing_does_not_change_the_digest_and_everything_else_does(self) -> None:
+        assert spec_with(paused=True).digest == spec_with().digest
+        assert spec_with(trial={"duration": "10m"}).digest == spec_with().digest  # the default, written out
+        assert spec_with(trial={"duration": "11m"}).digest != spec_with().digest
+
+
+UNSUPPORTED: dict[str, dict[str, Any]] = {
+    "spec.mode": {"mode": "Promote"},
+    "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
+    "spec.promotion.approval": {"promotion": {"approval": "Automatic"}},
+    "spec.parameters[0].replicas": {"parameters": [{"name": "n", "replicas": {}, "integer": {"min": 1, "max": 3}}]},
+    "spec.parameters[0].env": {
+        "parameters": [{"name": "gc", "env": {"container": "a", "name": "GC"}, "categorical": {"values": ["a", "b"]}}]
+    },
+    "spec.traffic.mode": {"traffic": {"mode": "None"}},
+    "spec.canary.control": {"canary": {"control": "Target"}},
+    "spec.trial.parallel": {"trial": {"parallel": 2}},
+    "spec.trial.fidelity.screen": {"trial": {"fidelity": {"screen": "1m"}}},
+    "spec.objectives": {"objectives": [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}]},
+    "spec.objectives[0].sli": {"objectives": [{"name": "b", "sli": "slow"}]},
+    "spec.objectives[0].terms": {
+        "objectives": [{"name": "b", "terms": [{"sli": "slow"}, {"builtin": "ResourceCost", "weight": "2"}]}]
+    },
+    "spec.constraints[1].builtin": {
+        "constraints": [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9"}]
+    },
+    "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
+    "spec.stopping.maxCost": {"stopping": {"maxCost": "50"}},
+    "spec.warmStart": {"warmStart": {"experimentRef": {"name": "old"}}},
+    "spec.schedule": {"schedule": {"timeZone": "UTC"}},
+    "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
+    "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
+    "spec.search.infeasibleBaseline": {"search": {"infeasibleBaseline": "Repair"}},
+    "spec.slis[0].preset.source": {
+        "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
+    },
+    "spec.prices.nodes": {"prices": {"nodes": [{"value": "a", "cpuCoreHour": "1", "memoryGiBHour": "1"}]}},
+}
+
+
+@pytest.mark.parametrize("field", UNSUPPORTED)
+def test_what_this_version_lacks_is_refused_by_name(field: str) -> None:
+    with pytest.raises(NotYetSupported) as caught:
+        spec_with(**UNSUPPORTED[field])
+    assert caught.value.field == field
+    assert caught.value.remedy
+
+
+def test_a_record_says_what_is_not_supported_and_counts_the_rest() -> None:
+    manifest = experiment()
+    manifest["spec"] |= {"mode": "Promote", "trial": {"parallel": 2}}
+    record = experiment_record(manifest)
+    assert record.spec is None
+    assert record.problem_reason == "NotYetSupported"
+    assert record.problem == ("spec.trial.parallel: not supported by this version; set it to 1 (also: spec.mode)")
+
+
+def test_a_record_says_what_is_invalid() -> None:
+    manifest = experiment()
+    manifest["spec"]["constraints"][0]["max"] = 0.05
+    record = experiment_record(manifest)
+    assert record.problem_reason == "InvalidSpec"
+    assert record.problem == "spec.constraints[0].max: must be a string; write it in quotes"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [None, [], "text", 7, {}, {"parameters": {}}, {"parameters": [[]]}, {"a": float("nan")}, {"x": {"y": [None] * 50}}],
+)
+def test_nonsense_is_invalid_and_never_an_accident(spec: Any) -> None:
+    with pytest.raises(InvalidSpec):
+        parse_experiment({"spec": spec})
+
+
+def test_a_deep_bomb_is_invalid() -> None:
+    bomb: Any = []
+    for _ in range(100_000):
+        bomb = [bomb]
+    with pytest.raises(InvalidSpec):
+        parse_experiment({"spec": {"owner": bomb}})
+
+
+class TestRecord:
+    def test_metadata(self) -> None:
+        manifest = experiment()
+        manifest["metadata"] |= {
+            "deletionTimestamp": "2026-01-31T13:00:00Z",
+            "finalizers": ["other", names.FINALIZER],
+            "annotations": {"trimtab.dev/pause": "me", "other/pause": "x"},
+            "managedFields": [
+                _manager("kubectl-annotate", "2026-01-31T12:30:00Z", "trimtab.dev/pause"),
+                _manager("older", "2026-01-31T12:10:00Z", "trimtab.dev/pause"),
+                _manager("kubectl-apply", "2026-01-31T12:40:00Z", "other/pause"),
+            ],
+        }
+        record = experiment_record(manifest)
+        assert (record.name, record.namespace, record.generation) == ("checkout", "shop", 3)
+        assert record.created == 1769860800.0
+        assert record.deleting
+        assert record.finalized
+        assert record.annotations == (("trimtab.dev/pause", "me"),)
+        assert record.annotation_managers == (("trimtab.dev/pause", "kubectl-annotate"),)
+
+    def test_without_managed_fields_the_manager_is_unknown(self) -> None:
+        manifest = experiment()
+        manifest["metadata"]["annotations"] = {"trimtab.dev/skip": "t"}
+        assert experiment_record(manifest).annotation_managers == (("trimtab.dev/skip", "unknown"),)
+
+    def test_no_status_is_the_initial_state(self) -> None:
+        assert experiment_record(experiment()).state == ExperimentState()
+
+    @pytest.mark.parametrize(
+        ("status", "field"),
+        [
+            ({"phase": "Dreaming"}, "status.phase"),
+            ({"trialsCreated": -1}, "status.trialsCreated"),
+            ({"trialsCreated": "3"}, "status.trialsCreated"),
+            ({"started": "yesterday"}, "status.started"),
+            ({"conditions": [{"type": "Ready"}]}, "status.conditions[0].status"),
+            ("text", "status"),
+            ({"budgets": [{"name": "a"}]}, "status.budgets[0].spentBad"),
+        ],
+    )
+    def test_an_unreadable_status_is_named_not_guessed(self, status: Any, field: str) -> None:
+        record = experiment_record({**experiment(), "status": status})
+        assert record.state is None
+        assert field in record.state_problem
+
+    def test_a_status_of_a_newer_operator_is_continued(self) -> None:
+        status = {"phase": "Running", "trialsCreated": 3, "somethingNew": {"a": 1}, "display": {"mood": "good"}}
+        record = experiment_record({**experiment(), "status": status})
+        assert record.state is not None
+        assert record.state.trials_created == 3
+
+    def test_a_condition_of_someone_else_is_no_problem(self) -> None:
+        theirs = {"type": "Approved", "status": "True", "reason": "X", "lastTransitionTime": "2026-01-31T12:00:00Z"}
+        record = experiment_record({**experiment(), "status": {"conditions": [theirs]}})
+        assert record.state == ExperimentState()
+
+
+def _manager(name: str, time: str, annotation: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{annotation}": {}}}}
+    return {"manager": name, "time": time, "fieldsType": "FieldsV1", "fieldsV1": fields}
+
+
+def a_record() -> ExperimentRecord:
+    return experiment_record(experiment())
+
+
+class TestStatus:
+    def test_columns(self) -> None:
+        record = a_record()
+        state = ExperimentState(
+            phase=ExperimentPhase.RUNNING,
+            message="m" * 100,
+            trials_created=7,
+            saving=0.313,
+            slo_held=True,
+            active=("t",),
+        )
+        shown = experiment_status(record, state)["display"]
+        assert shown == {
+            "trials": "7/40",
+            "saving": "31%",
+            "slo": "Held",
+            "budget": "",
+            "message": "m" * 79 + "…",
+            "active": "t",
+        }
+
+    def test_conditions_follow_metav1(self) -> None:
+        state = ExperimentState().with_condition(ConditionType.STALLED, None, "", "why", 1769860800.9, 3)
+        assert experiment_status(a_record(), state)["conditions"] == [
+            {
+                "type": "Stalled",
+                "status": "Unknown",
+                "reason": "Stalled",
+                "message": "why",
+                "lastTransitionTime": "2026-01-31T12:00:00Z",
+                "observedGeneration": 3,
+            }
+        ]
+
+    def test_what_is_too_long_for_the_server_is_cut_not_refused(self) -> None:
+        status = experiment_status(a_record(), ExperimentState(message="x" * 5000 + "\ud800"))
+        assert len(status["message"]) == 1024
+        assert status["message"].endswith("…")
+
+
+class TestTrial:
+    def body(self) -> dict[str, Any]:
+        values = space().parse({"cpu": "500m", "memory": "768Mi"})
+        suggestion = Suggestion(values, Purpose.SEARCH, 7, True, 0.97, None, (), "digest", 0.1, 0.2)
+        return trial_manifest(a_record(), NewTrial(3, suggestion, Environment("h", "u", "image", 4), "spec", 0.5))
+
+    def stored(self) -> dict[str, Any]:
+        body = self.body()
+        body["metadata"] |= {"uid": "t1", "resourceVersion": "9", "creationTimestamp": "2026-01-31T12:00:00Z"}
+        return body
+
+    def test_post(self) -> None:
+        metadata = self.body()["metadata"]
+        assert metadata["name"] == "checkout-0f8fad-0003"
+        assert metadata["namespace"] == "shop"
+        assert metadata["finalizers"] == [names.FINALIZER]
+        assert metadata["labels"][names.LABEL_EXPERIMENT] == "checkout"
+        assert metadata["labels"][names.LABEL_EXPERIMENT_UID] == "0f8fad5b-d9cb-469f-a165-70867728950e"
+        (owner,) = metadata["ownerReferences"]
+        assert owner["controller"] is True
+        assert owner["blockOwnerDeletion"] is True
+        assert self.body()["spec"]["summary"] == "cpu=500m memory=768Mi"
+        assert self.body()["spec"]["assignment"] == [
+            {"name": "cpu", "value": "500m"},
+            {"name": "memory", "value": "768Mi"},
+        ]
+
+    def test_a_new_trial_is_pending(self) -> None:
+        trial = trial_record(self.stored())
+        assert trial.phase is TrialPhase.PENDING
+        assert trial.times.created == 1769860800.0
+        assert trial.finalized
+        assert not trial.deleting
+
+    @pytest.mark.parametrize(
+        ("part", "value", "field"),
+        [
+            ("spec", None, "spec"),
+            ("spec", {}, "spec.experiment"),
+            ("status", {"phase": "Dreaming"}, "status.phase"),
+            ("status", {"deadline": "soon"}, "status.deadline"),
+            ("status", {"measurements": [{"sli": "a", "arm": "canary", "window": {}}]}, "window"),
+        ],
+    )
+    def test_an_unreadable_row_is_corrupt_and_named(self, part: str, value: Any, field: str) -> None:
+        with pytest.raises(CorruptLedger, match=r"Trial shop/checkout-0f8fad-0003 cannot be read") as caught:
+            trial_record({**self.stored(), part: value})
+        assert field in str(caught.value)
+
+    def test_a_row_without_identity_is_corrupt(self) -> None:
+        stored = self.stored()
+        del stored["metadata"]["uid"]
+        with pytest.raises(CorruptLedger):
+            trial_record(stored)
+
+    def test_evidence_is_bounded(self) -> None:
+        from dataclasses import replace
+
+        measured = Measurement("slow", Arm.CANARY, Window(1.0, 2.0), NoData("x" * 9999))
+        trial = replace(
+            trial_record(self.stored()), evidence=tuple(str(n) for n in range(99)), measurements=(measured,) * 99
+        )
+        status = trial_status(trial)
+        assert status["evidence"] == [str(n) for n in range(67, 99)]
+        assert len(status["measurements"]) == 64
+        assert len(status["measurements"][0]["noData"]["detail"]) == 1024

@@ -1,0 +1,147 @@
+"""Lint: what is wrong or doubtful about a manifest, without a cluster."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.api.samples import SHORTEST
+
+from trimtab.api.lint import Finding, Level, defaults_in_effect, lint, unknown_annotations
+
+BUDGET = [{"name": "slow", "sli": "slow", "objectivePercent": "99"}]
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    """The shortest Experiment, with a budget, so that nothing is doubtful."""
+    found: dict[str, Any] = yaml.safe_load(SHORTEST.read_text())
+    found["spec"]["errorBudgets"] = copy.deepcopy(BUDGET)
+    return found
+
+
+def test_nothing_to_say(manifest: dict[str, Any]) -> None:
+    assert lint(manifest) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "field", "remedy"),
+    [
+        (("spec",), "targetref", "spec.targetref", "did you mean targetRef?"),
+        (("spec", "parameters", 0, "quantity"), "maximum", "spec.parameters[0].quantity.maximum", "did you mean max?"),
+        (("spec", "errorBudgets", 0), "objective", "spec.errorBudgets[0].objective", "did you mean objectivePercent?"),
+        (("spec", "slis", 0, "preset"), "treshold", "spec.slis[0].preset.treshold", "did you mean threshold?"),
+        (("spec",), "xyz", "spec.xyz", "remove it"),
+        ((), "Spec", "Spec", "did you mean spec?"),
+    ],
+)
+def test_unknown_fields_with_the_nearest_spelling(
+    manifest: dict[str, Any], path: tuple[Any, ...], key: str, field: str, remedy: str
+) -> None:
+    place: Any = manifest
+    for step in path:
+        place = place[step]
+    place[key] = "x"
+    assert lint(manifest) == [Finding(field, "unknown field", remedy)]
+
+
+def test_every_problem_at_once(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["constraints"][0]["max"] = 0.05
+    manifest["spec"]["trial"] = {"duration": "1d", "parallel": 9}
+    del manifest["spec"]["targetRef"]
+    assert {finding.field for finding in lint(manifest)} == {
+        "spec.constraints[0].max",
+        "spec.trial.duration",
+        "spec.trial.parallel",
+        "spec.targetRef",
+    }
+
+
+@pytest.mark.parametrize("nonsense", [None, [], "text", 3, {}, {"spec": []}, {"metadata": [], "spec": {}}])
+def test_nonsense_is_told_not_raised(nonsense: Any) -> None:
+    found = lint(nonsense)
+    assert found
+    assert all(finding.level is Level.ERROR for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("Checkout", "'Checkout' is no name"), ("a" * 64, "metadata.name may have at most 63 characters")],
+)
+def test_names(manifest: dict[str, Any], name: str, problem: str) -> None:
+    manifest["metadata"]["name"] = name
+    (finding,) = lint(manifest)
+    assert finding.field == "metadata.name"
+    assert finding.problem.startswith(problem)
+
+
+def test_another_kind(manifest: dict[str, Any]) -> None:
+    manifest["kind"] = "experiment"
+    assert [str(finding) for finding in lint(manifest)] == ["error: kind: is 'experiment'; write kind: Experiment"]
+
+
+def test_gaps_are_errors(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["mode"] = "Promote"
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == ("spec.mode", Level.ERROR)
+    assert finding.problem == "not supported by this version"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"errorBudgets": []}, "spec.errorBudgets"),
+        ({"verification": {"replicates": 0}}, "spec.verification.replicates"),
+        ({"search": {"initialTrials": 50}}, "spec.search.initialTrials"),
+    ],
+)
+def test_doubts_are_warnings(manifest: dict[str, Any], change: dict[str, Any], field: str) -> None:
+    manifest["spec"] |= change
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == (field, Level.WARNING)
+
+
+def test_a_bounded_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
+    latency = {"histogram": "h", "quantile": "0.95"}
+    manifest["spec"]["slis"].append({"name": "p95", "latency": latency})
+    manifest["spec"]["constraints"].append({"name": "p95", "sli": "p95", "max": "0.3"})
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == ("spec.constraints[1]", Level.WARNING)
+
+
+def test_annotations(manifest: dict[str, Any]) -> None:
+    manifest["metadata"]["annotations"] = {"trimtab.dev/paused": "me", "trimtab.dev/skip": "t", "other/x": "y"}
+    (finding,) = lint(manifest)
+    assert finding.remedy == "did you mean trimtab.dev/pause?"
+    assert finding.level is Level.WARNING
+    assert unknown_annotations({"trimtab.dev/zzzzzzzzzzzzzzz": ""}) == [("trimtab.dev/zzzzzzzzzzzzzzz", None)]
+
+
+def test_defaults_in_effect(manifest: dict[str, Any]) -> None:
+    shown = {default.field: default.value for default in defaults_in_effect(manifest)}
+    assert shown["spec.parameters[0].quantity.step"] == "50m"
+    assert shown["spec.parameters[1].container.apply"] == "Both"
+    assert shown["spec.slis[0].minSamples"] == 100
+    assert shown["spec.search.initialTrials"] == 5
+    assert shown["spec.errorBudgets[0].pauseOnBurn.window"] == "6h"
+    assert shown["spec.errorBudgets[0].rollbackOnBurnRate[0].factor"] == "14.4"
+    assert shown["spec.safety.staleAfter"] == "60s"
+    assert "spec.targetRef.name" not in shown
+
+
+def test_a_default_written_out_is_no_longer_in_effect(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["trial"] = {"duration": "10m"}
+    assert "spec.trial.duration" not in {default.field for default in defaults_in_effect(manifest)}
+
+
+def test_no_defaults_for_what_cannot_be_read(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["targetRef"] = {}
+    assert defaults_in_effect(manifest) == []
+
+
+def test_dates_of_yaml_are_read_as_kubectl_reads_them(manifest: dict[str, Any]) -> None:
+    text = "start: 2026-12-24T00:00:00Z\nend: 2026-12-27T00:00:00Z\n"
+    manifest["spec"]["schedule"] = {"freezes": [yaml.safe_load(text)]}
+    assert [finding.field for finding in lint(manifest)] == ["spec.schedule"]
