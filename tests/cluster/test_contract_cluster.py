@@ -18,6 +18,7 @@ from tests.contract.test_cluster import (
     TestReplace,
     TestStatus,
     World,
+    pod,
 )
 
 from controlplane import ApiClient, ApiError, ControlPlane, wait_for
@@ -101,14 +102,14 @@ class TestErrors:
             "apiVersion": "v1",
             "kind": "ResourceQuota",
             "metadata": {"name": "none", "namespace": world.namespace},
-            "spec": {"hard": {"count/gadgets.contract.trimtab.dev": "0"}},
+            "spec": {"hard": {"pods": "0"}},
         }
         admin.create(quota)
-        body = {"apiVersion": GADGETS.api_version, "kind": GADGETS.name, "metadata": {"name": "a"}}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, **pod()}
 
         async def refused() -> bool:
             try:
-                await world.cluster.create(GADGETS, world.namespace, body, dry_run=True)
+                await world.cluster.create(kinds.PODS, world.namespace, body, dry_run=True)
             except Rejected as error:  # at first it says "status unknown for quota"
                 return "exceeded quota" in error.message
             return False
