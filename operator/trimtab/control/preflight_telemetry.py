@@ -1,0 +1,166 @@
+"""Preflight of what decides: do the SLIs answer, would a trial see enough requests, can the alarms fire?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from trimtab.control.preflight_findings import Problem, note, problem
+from trimtab.domain.quantity import format_duration
+from trimtab.domain.spec import (
+    ErrorBudget,
+    ExperimentSpec,
+    OutcomeConstraint,
+    QuantileQuery,
+    RatioQuery,
+    SlowRatioQuery,
+)
+from trimtab.ports import SliProbe
+from trimtab.slo.power import requests_needed, undecidable
+
+MIN_SCRAPES = 4  # in any window, for a rate to mean something
+RELATIVE_STANDARD_ERRORS = 3.3
+HISTORY_ENOUGH = 0.9
+
+
+def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods: int) -> Iterator[Problem]:
+    """Everything about SLIs, bounds and budgets. `pods` share the load with the arms."""
+    for probe in probes:
+        if probe.reason:
+            yield problem(probe.reason, f"spec.slis[{probe.sli}]", probe.problem, probe.remedy)
+    answered = {p.sli: p for p in probes if not p.reason}
+    for constraint in spec.constraints:
+        probe_of = answered.get(constraint.sli)
+        if probe_of is not None and not constraint.guard_only:
+            yield from _decidable(spec, constraint, probe_of, pods)
+    yield from _windows(spec, answered)
+    for budget in spec.budgets:
+        yield from _alarms(budget)
+        yield from _history(budget, answered.get(budget.sli))
+
+
+# Power
+
+
+def arm_requests(spec: ExperimentSpec, rate: float, pods: int) -> float:
+    """Requests that one arm sees in one trial, of `rate` per second for the whole service.
+
+    The probe measured the service without arms; they take their part of the same load.
+    """
+    arms = spec.canary.replicas * (2 if spec.canary.control == "Clone" else 1)
+    return rate * spec.canary.replicas / max(pods + arms, 1) * spec.trial.duration
+
+
+def _decidable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProbe, pods: int) -> Iterator[Problem]:
+    """A bound that no trial could ever decide is refused, with what would decide it."""
+    query, field = spec.sli(constraint.sli).query, f"spec.constraints[{constraint.name}]"
+    if isinstance(query, (RatioQuery, SlowRatioQuery)):
+        yield from _ratio_decidable(spec, constraint, probe, pods, field)
+    elif isinstance(query, QuantileQuery):
+        words = undecidable(spec, constraint, probe, pods)
+        if words is not None:
+            yield problem("Undecidable", field, words.problem, words.remedy)
+
+
+def _ratio_decidable(
+    spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProbe, pods: int, field: str
+) -> Iterator[Problem]:
+    if probe.requests_per_second is None:
+        return
+    seen, ratio = arm_requests(spec, probe.requests_per_second, pods), probe.bad_ratio
+    needed = 0.0
+    if constraint.maximum is not None:
+        if ratio is not None and ratio >= constraint.maximum:
+            what = f"the target itself is at {100 * ratio:.3g} %, the bound is {100 * constraint.maximum:.3g} %"
+            yield problem("BaselineInfeasible", field, what, "repair the service first, or raise max")
+            return
+        needed = requests_needed(constraint.maximum, ratio or 0.0, constraint.confidence)
+    if constraint.relative is not None and constraint.relative.max_increase_ratio and ratio:
+        needed = max(needed, _relative_needed(constraint.relative.max_increase_ratio, ratio, _replicates(spec)))
+    yield from _enough(spec, field, needed, seen)
+
+
+def _relative_needed(increase: float, ratio: float, replicates: int) -> float:
+    """Requests per arm and trial so that 3.3 standard errors of ln(canary / control) over all replicates fit into
+    ln(1 + increase); se^2 = 2 / (ratio n)."""
+    allowed = math.log1p(increase) * math.sqrt(replicates) / RELATIVE_STANDARD_ERRORS
+    return 2.0 / (ratio * allowed**2)
+
+
+def _replicates(spec: ExperimentSpec) -> int:
+    return max(spec.trial.max_replicates, spec.verification.replicates, 1)
+
+
+def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float) -> Iterator[Problem]:
+    """Evidence is pooled over the trials of one assignment, so the replicates together must suffice."""
+    if needed <= seen:
+        return
+    numbers = f"a trial of {format_duration(spec.trial.duration)} sees about {seen:,.0f} requests an arm, {needed:,.0f}"
+    if needed <= seen * _replicates(spec):
+        yield note("PooledEvidence", field, f"{numbers} decide it: only {math.ceil(needed / seen)} trials together do")
+        return
+    if seen < 1:
+        yield problem("Undecidable", field, f"{numbers} are needed", "send traffic to the target first")
+        return
+    duration = format_duration(math.ceil(spec.trial.duration * needed / seen))
+    replicas = math.ceil(spec.canary.replicas * needed / seen)
+    yield problem(
+        "Undecidable",
+        field,
+        f"{numbers} are needed",
+        f"set spec.trial.duration to {duration} or spec.canary.replicas to {replicas}, or, for rare errors, set "
+        "errors: GuardOnly",
+    )
+
+
+# Windows and alarms
+
+
+def _windows(spec: ExperimentSpec, probes: Mapping[str, SliProbe]) -> Iterator[Problem]:
+    """Every window must hold some scrapes, or what is read from it is an accident."""
+    intervals = [p.scrape_interval for p in probes.values() if p.scrape_interval is not None]
+    if not intervals:
+        return
+    scrape = max(intervals)
+    least = MIN_SCRAPES * scrape
+    windows = [("spec.trial.duration", spec.trial.duration)]
+    if spec.verification.replicates:
+        windows.append(("spec.verification.duration", spec.verification.duration))
+    windows += [
+        (f"spec.errorBudgets[{b.name}].rollbackOnBurnRate", pair.short)
+        for b in spec.budgets
+        for pair in b.rollback_on_burn
+    ]
+    for field, seconds in windows:
+        if seconds < least:
+            what = f"{format_duration(seconds)} hold fewer than {MIN_SCRAPES} scrapes of {format_duration(scrape)}"
+            yield problem("WindowTooShort", field, what, f"use {format_duration(math.ceil(least))} or more")
+    if spec.safety.stale_after < 2 * scrape:
+        what = f"{format_duration(spec.safety.stale_after)} pass between two scrapes of {format_duration(scrape)}"
+        remedy = f"use {format_duration(math.ceil(3 * scrape))} or more"
+        yield problem("WindowTooShort", "spec.safety.staleAfter", what, remedy)
+
+
+def _alarms(budget: ErrorBudget) -> Iterator[Problem]:
+    """An alarm that not even a complete outage could raise protects nothing."""
+    bad, field = 1 - budget.objective, f"spec.errorBudgets[{budget.name}]"
+    pause = budget.pause_on_burn
+    if pause is not None and round(pause.fraction * budget.window / pause.window * bad, 9) >= 1:
+        most = 100 * pause.window / budget.window / bad
+        what = f"not even an outage of {format_duration(pause.window)} burns {100 * pause.fraction:.3g} % of the budget"
+        remedy = f"set percent under {most:.3g}, or lengthen its window"
+        yield problem("CannotFire", f"{field}.pauseOnBurn", what, remedy)
+    for pair in budget.rollback_on_burn:
+        if round(pair.factor * bad, 9) >= 1:
+            what = f"a factor of {pair.factor:.3g} is more than an outage burns ({1 / bad:.3g})"
+            yield problem("CannotFire", f"{field}.rollbackOnBurnRate", what, f"set factor under {1 / bad:.3g}")
+
+
+def _history(budget: ErrorBudget, probe: SliProbe | None) -> Iterator[Problem]:
+    if probe is None or probe.history is None or probe.history >= HISTORY_ENOUGH * budget.window:
+        return
+    what = (
+        f"the metrics reach back {format_duration(probe.history)} of {format_duration(budget.window)}; until they do, "
+        "the budget is the observed rate times the window"
+    )
+    yield note("HistoryShort", f"spec.errorBudgets[{budget.name}].window", what)
