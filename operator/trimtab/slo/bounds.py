@@ -1,0 +1,68 @@
+"""One bound against one pair of measurements: surely kept, surely broken, or not decided."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trimtab.domain.measurement import Reading, Sample
+from trimtab.domain.spec import OutcomeConstraint, RelativeBound, Sli
+from trimtab.slo.estimate import interval, z_of
+from trimtab.slo.words import show, show_sample
+
+
+class Standing(StrEnum):
+    KEPT = "kept"  # the interval lies within the bound
+    OPEN = "open"  # it straddles the bound
+    BROKEN = "broken"  # it lies beyond the bound
+
+
+@dataclass(frozen=True)
+class BoundCheck:
+    """`words` are one line with numbers."""
+
+    standing: Standing
+    words: str
+
+
+def check(sli: Sli, constraint: OutcomeConstraint, canary: Sample, control: Reading | None) -> BoundCheck:
+    """Judge every part of a constraint; the worst part decides."""
+    checks = [BoundCheck(Standing.KEPT, f"{constraint.sli} {show_sample(sli, canary, constraint.confidence)}")]
+    low, high = interval(canary, constraint.confidence)
+    shown = show_sample(sli, canary, constraint.confidence)
+    if constraint.maximum is not None:
+        standing = _above(low, high, constraint.maximum)
+        checks.append(BoundCheck(standing, f"{sli.name} {shown} {_sign(standing)} {show(sli, constraint.maximum)}"))
+    if constraint.minimum is not None:
+        standing = _above(-high, -low, -constraint.minimum)
+        words = f"{sli.name} {shown} {'<' if standing is Standing.BROKEN else '>='} {show(sli, constraint.minimum)}"
+        checks.append(BoundCheck(standing, words))
+    if constraint.relative is not None and isinstance(control, Sample):
+        checks.append(_relative(sli, constraint.relative, canary, control, constraint.confidence))
+    order = (Standing.BROKEN, Standing.OPEN, Standing.KEPT)
+    worst = min(checks, key=lambda c: order.index(c.standing))
+    return worst if worst.standing is not Standing.KEPT or len(checks) == 1 else checks[1]
+
+
+def _sign(standing: Standing) -> str:
+    return ">" if standing is Standing.BROKEN else "against a bound of"
+
+
+def _above(low: float, high: float, bound: float) -> Standing:
+    if low > bound:
+        return Standing.BROKEN
+    return Standing.KEPT if high <= bound else Standing.OPEN
+
+
+def _relative(sli: Sli, rule: RelativeBound, canary: Sample, control: Sample, confidence: float) -> BoundCheck:
+    """Difference to what the control allows, with both standard errors."""
+    factor = 1 + rule.max_increase_ratio if rule.max_increase_ratio is not None else 1.0
+    allowed = control.value * factor + (rule.max_increase or 0.0)
+    error = z_of(confidence) * math.hypot(canary.standard_error, factor * control.standard_error)
+    difference = canary.value - allowed
+    standing = _above(difference - error, difference + error, 0.0)
+    words = (
+        f"{sli.name} {show(sli, canary.value)} against control {show(sli, control.value)}, allowed {show(sli, allowed)}"
+    )
+    return BoundCheck(standing, words)

@@ -1,0 +1,120 @@
+"""From counts and values to a `Sample` with a standard error. Pure arithmetic on increments per sub-window.
+
+Notation
+    k, n      bad and total events of one arm in one window; p = k / n
+    k_i, n_i  the same in sub-window i of H
+    phi       overdispersion: variance of the counts over their binomial variance, at least 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean
+
+from trimtab.domain.measurement import NoData, Reading, Sample
+
+MIN_SUB_WINDOWS = 4
+
+
+def z_of(confidence: float) -> float:
+    """One-sided normal quantile, e.g. 1.645 for 0.95."""
+    return NormalDist().inv_cdf(confidence)
+
+
+def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
+    """phi = max(1, X^2 / (H - 1)), Pearson's estimate (McCullagh and Nelder 1989, section 4.5).
+
+    Args:
+        bad: k_i, shape (H,).
+        total: n_i, shape (H,).
+
+    Returns:
+        1.0 when fewer than 4 sub-windows hold events, or none is bad.
+    """
+    pairs = [(k, n) for k, n in zip(bad, total, strict=True) if n > 0]
+    n = sum(n for _, n in pairs)
+    if len(pairs) < MIN_SUB_WINDOWS or n <= 0:
+        return 1.0
+    p = sum(k for k, _ in pairs) / n
+    if not 0 < p < 1:
+        return 1.0
+    chi2 = sum((k - n_i * p) ** 2 / (n_i * p * (1 - p)) for k, n_i in pairs)
+    return max(1.0, chi2 / (len(pairs) - 1))
+
+
+def ratio_sample(bad: Sequence[float], total: Sequence[float]) -> Reading:
+    """bad / total with its standard error.
+
+    The error uses the smoothed ratio (k + 1/2) / (n + 1), so that no bad event is not taken for certainty.
+
+    Args:
+        bad: k_i per sub-window, shape (H,); absent bad events are zeros.
+        total: n_i per sub-window, shape (H,).
+    """
+    k, n = sum(bad), sum(total)
+    if not n > 0 or math.isnan(n) or math.isnan(k):
+        return NoData("no traffic in the window")
+    k = min(k, n)
+    phi = overdispersion(bad, total)
+    smooth = (k + 0.5) / (n + 1)
+    return Sample(k / n, math.sqrt(phi * smooth * (1 - smooth) / n), n, k, phi)
+
+
+def value_sample(values: Sequence[float], samples: float | None) -> Reading:
+    """Mean of a value with the standard error of its batch means.
+
+    Args:
+        values: one per sub-window, shape (H,), in the value's unit.
+        samples: how many samples are behind them; the number of values when unknown.
+    """
+    known = [v for v in values if not math.isnan(v)]
+    if not known:
+        return NoData("no value in the window")
+    mean = fmean(known)
+    if len(known) < 2:
+        return Sample(mean, abs(mean), samples if samples is not None else 1.0)
+    variance = sum((v - mean) ** 2 for v in known) / (len(known) - 1)
+    return Sample(mean, math.sqrt(variance / len(known)), samples if samples is not None else float(len(known)))
+
+
+def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) -> Reading:
+    """The q-quantile from a classic histogram, interpolated within its bucket as Prometheus does.
+
+    The standard error has two parts: the binomial error of the rank, mapped through the bucket's density, and
+    (hi - lo) / sqrt(12) for not knowing where in the bucket the quantile lies.
+
+    Args:
+        bounds: upper bounds, ascending, the last one infinite, shape (B,).
+        counts: events per bucket (not cumulative), shape (B,).
+        q: in (0, 1).
+    """
+    n = sum(counts)
+    if not n > 0:
+        return NoData("no traffic in the window")
+    rank, below = q * n, 0.0
+    i = 0
+    while counts[i] <= 0 or below + counts[i] < rank:
+        below += counts[i]
+        i += 1
+    low = bounds[i - 1] if i > 0 else 0.0
+    high = bounds[i]
+    if math.isinf(high):
+        return Sample(low, low, n)
+    value = low + (high - low) * (rank - below) / counts[i]
+    density = counts[i] / n / (high - low)
+    rank_error = math.sqrt(q * (1 - q) / n) / density
+    return Sample(value, math.hypot(rank_error, (high - low) / math.sqrt(12)), n)
+
+
+def interval(sample: Sample, confidence: float) -> tuple[float, float]:
+    """One-sided bounds at this confidence on both sides. Ratios use Wilson's score interval with n / phi events
+    (Wilson 1927), others the normal one."""
+    z = z_of(confidence)
+    if sample.bad is None:
+        return sample.value - z * sample.standard_error, sample.value + z * sample.standard_error
+    n = max(sample.total / sample.overdispersion, 1e-9)
+    p, square = sample.value, z * z
+    centre = (p + square / (2 * n)) / (1 + square / n)
+    half = z / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,323 @@
+"""The safety rules of a live trial, judged at every tick. Pure: a view in, `Continue` or `Withdraw` out.
+
+The order in which the rules are asked is the table `RULES`; the first that answers decides. What people asked for and
+hard signals need no telemetry; a canary that cannot be watched is withdrawn like one that fails, but is not blamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from trimtab.domain.kube import ArmView, PodView
+from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.slo.bounds import Standing, check
+from trimtab.slo.sequential import ALPHA, EProcess
+from trimtab.slo.words import show
+
+KEEP_WINDOWS = 24
+IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
+DISRUPTIONS = frozenset({
+    "Evicted", "Preempting", "Terminated", "NodeLost", "NodeShutdown", "PreemptionByScheduler",
+    "DeletionByTaintManager", "EvictionByEvictionAPI", "DeletionByPodGC", "TerminationByKubelet",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SafetyWindow:
+    """One non-overlapping window after the arms became ready, with what was read of both arms."""
+
+    window: Window
+    measurements: tuple[Measurement, ...]
+
+    def reading(self, sli: str, arm: Arm) -> Reading | None:
+        return next((m.reading for m in self.measurements if m.sli == sli and m.arm is arm), None)
+
+
+@dataclass(frozen=True)
+class WatchState:
+    """What the loop remembers of a live trial between ticks; after a restart it is rebuilt from absolute windows.
+
+    `last_good` is the end of the newest window (unix seconds) in which the canary could be read.
+    """
+
+    windows: tuple[SafetyWindow, ...] = ()
+    last_good: float | None = None
+    tests: tuple[tuple[str, EProcess], ...] = ()
+    judged_until: float | None = None
+
+    def with_window(self, new: SafetyWindow, spec: ExperimentSpec) -> WatchState:
+        """Take one more window into account."""
+        good = all(isinstance(new.reading(c.sli, Arm.CANARY), Sample) for c in spec.constraints)
+        return replace(
+            self,
+            windows=(*self.windows, new)[-KEEP_WINDOWS:],
+            last_good=new.window.end if good else self.last_good,
+            tests=_tested(self.tests, new, spec),
+            judged_until=new.window.end,
+        )
+
+
+def _tested(
+    tests: tuple[tuple[str, EProcess], ...], new: SafetyWindow, spec: ExperimentSpec
+) -> tuple[tuple[str, EProcess], ...]:
+    known = dict(tests)
+    for sli in {b.sli for b in spec.budgets}:
+        canary, control = new.reading(sli, Arm.CANARY), new.reading(sli, Arm.CONTROL)
+        if not (isinstance(canary, Sample) and isinstance(control, Sample)):
+            continue
+        if canary.bad is None or control.bad is None:
+            continue
+        process = known.get(sli, EProcess())
+        known[sli] = process.add(canary.bad, canary.total, control.bad, control.total)
+    return tuple(sorted(known.items(), key=lambda item: item[0]))
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """Somebody asked for this trial to end: the on-call, a kill switch, a deletion."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SafetyView:
+    """All that one judgement may know. `gate` and `cap` are sentences when a budget rule fires, "" when not."""
+
+    now: float
+    spec: ExperimentSpec
+    trial: Trial
+    canary: ArmView | None
+    control: ArmView | None
+    watch: WatchState
+    request: StopRequest | None = None
+    gate: str = ""
+    cap: str = ""
+    blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
+    scrape_interval: float = 15.0
+    evidence: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Continue:
+    """Nothing speaks against the canary."""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Take the canary away now. `rule` names the row of `RULES`; `evidence` is bounded."""
+
+    outcome: Outcome
+    rule: str
+    evidence: tuple[str, ...]
+
+
+Judgement = Continue | Withdraw
+
+
+def judge_tick(view: SafetyView) -> Judgement:
+    """Ask every rule in order."""
+    for name, rule in RULES:
+        outcome = rule(view)
+        if outcome is not None:
+            return Withdraw(outcome, name, _evidence(view))
+    return Continue()
+
+
+def _request(view: SafetyView) -> Outcome | None:
+    if view.request is None:
+        return None
+    return Outcome(TrialPhase.ABORTED, view.request.reason, view.request.message)
+
+
+def _deadline(view: SafetyView) -> Outcome | None:
+    deadline = view.trial.deadline
+    if deadline is None or view.now < deadline:
+        return None
+    if view.trial.phase is TrialPhase.DEPLOYING:
+        words = _pending(view) or "the arms did not become ready"
+        return Outcome(TrialPhase.INFRA_FAILED, "DeployTimeout", f"{words} until the deadline")
+    return Outcome(TrialPhase.INCONCLUSIVE, "DeadlinePassed", "the trial did not end until its deadline")
+
+
+def _pending(view: SafetyView) -> str:
+    for pod in _pods(view.canary) + _pods(view.control):
+        if pod.unschedulable:
+            return f"pod {pod.name} cannot be scheduled: {pod.unschedulable[:200]}"
+    return ""
+
+
+def _pods(arm: ArmView | None) -> tuple[PodView, ...]:
+    return arm.pods if arm is not None else ()
+
+
+def _infrastructure(view: SafetyView) -> Outcome | None:
+    """What the cluster did to an arm teaches nothing about the assignment."""
+    for arm in (view.canary, view.control):
+        for pod in _pods(arm):
+            if pod.reason in DISRUPTIONS:
+                return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", f"pod {pod.name}: {pod.reason}")
+            for container in pod.containers:
+                if container.waiting_reason in IMAGE_REASONS:
+                    message = f"pod {pod.name}: {container.waiting_reason} {container.message}".strip()
+                    return Outcome(TrialPhase.INFRA_FAILED, container.waiting_reason, message[:300])
+    return None
+
+
+def _hard_signals(view: SafetyView) -> Outcome | None:
+    """OOMKilled, CrashLoop, restarts, lost readiness of the canary, unless the control did the same."""
+    found = _hard_signal(view, view.canary)
+    if found is None:
+        return _control_signal(view)
+    reason, message = found
+    same = _hard_signal(view, view.control)
+    if same is not None and same[0] == reason:
+        return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}; the control did the same: {same[1]}")
+    return Outcome(TrialPhase.INFEASIBLE, reason, message)
+
+
+def _control_signal(view: SafetyView) -> Outcome | None:
+    found = _hard_signal(view, view.control)
+    if found is None:
+        return None
+    return Outcome(TrialPhase.ABORTED, "ControlFailed", f"the control arm failed: {found[1]}")
+
+
+def _hard_signal(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
+    for pod in _pods(arm):
+        if pod.deleting:
+            continue
+        for container in pod.containers:
+            if container.last_terminated_reason == "OOMKilled":
+                return "OOMKilled", f"container {container.name} of pod {pod.name} was OOMKilled"
+            if container.waiting_reason == "CrashLoopBackOff":
+                return "CrashLoop", f"container {container.name} of pod {pod.name} crashes again and again"
+            if container.restarts > 0:
+                why = container.last_terminated_reason or "unknown reason"
+                return "CrashLoop", f"container {container.name} of pod {pod.name} restarted ({why})"
+    return _readiness(view, arm)
+
+
+def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
+    """An arm that once served no longer does. While deploying, nothing has been lost yet."""
+    if arm is None or view.trial.phase not in {TrialPhase.WARMING_UP, TrialPhase.MEASURING}:
+        return None
+    for pod in arm.pods:
+        if not pod.ready and not pod.deleting:
+            return "ReadinessLost", f"pod {pod.name} was ready and is not any more"
+    return None
+
+
+def _budget_gate(view: SafetyView) -> Outcome | None:
+    return Outcome(TrialPhase.ABORTED, "BudgetBurning", view.gate) if view.gate else None
+
+
+def _budget_cap(view: SafetyView) -> Outcome | None:
+    return Outcome(TrialPhase.ABORTED, "ExperimentCapReached", view.cap) if view.cap else None
+
+
+def _sequential(view: SafetyView) -> Outcome | None:
+    """The canary's errors against the control's: alpha is split over the SLIs, never over looks."""
+    if not view.watch.tests:
+        return None
+    alpha = ALPHA / len(view.watch.tests)
+    for name, test in view.watch.tests:
+        if test.rejects(alpha):
+            sli = view.spec.sli(name)
+            canary = test.canary_bad / test.canary_total
+            control = test.control_bad / test.control_total
+            message = (
+                f"{name}: {show(sli, canary)} of {test.canary_total:,.0f} against {show(sli, control)} of "
+                f"{test.control_total:,.0f} in the control, e-value {test.value:,.0f} >= {1 / alpha:,.0f}"
+            )
+            return Outcome(TrialPhase.INFEASIBLE, "WorseThanControl", message)
+    return None
+
+
+def _abort_rules(view: SafetyView) -> Outcome | None:
+    """Bounds broken in several of the last windows, each judged by its lower confidence bound."""
+    for constraint in view.spec.constraints:
+        rule = constraint.abort
+        if rule is None:
+            continue
+        judged = [c for c in (_window_check(view, constraint, w) for w in view.watch.windows) if c is not None]
+        recent = judged[-rule.out_of :]
+        broken = [words for standing, words in recent if standing is Standing.BROKEN]
+        if len(broken) < rule.breaches:
+            continue
+        if _control_breaks_too(view, constraint, rule.out_of, rule.breaches):
+            message = f"{constraint.name}: {broken[-1]}; the control broke it too"
+            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", message)
+        message = f"{constraint.name}: {broken[-1]} in {len(broken)} of {len(recent)} windows"
+        return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message)
+    return None
+
+
+def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow) -> tuple[Standing, str] | None:
+    canary = window.reading(constraint.sli, Arm.CANARY)
+    if not isinstance(canary, Sample):
+        return None
+    found = check(view.spec.sli(constraint.sli), constraint, canary, window.reading(constraint.sli, Arm.CONTROL))
+    return found.standing, found.words
+
+
+def _control_breaks_too(view: SafetyView, constraint: OutcomeConstraint, out_of: int, breaches: int) -> bool:
+    absolute = replace(constraint, relative=None)
+    if absolute.maximum is None and absolute.minimum is None:
+        return False
+    readings = [w.reading(constraint.sli, Arm.CONTROL) for w in view.watch.windows]
+    samples = [r for r in readings if isinstance(r, Sample)][-out_of:]
+    sli = view.spec.sli(constraint.sli)
+    return sum(check(sli, absolute, s, None).standing is Standing.BROKEN for s in samples) >= breaches
+
+
+def _blind(view: SafetyView) -> Outcome | None:
+    """Nothing readable for longer than staleAfter: withdrawn, and nobody is blamed."""
+    if view.blind_since is None or view.now - view.blind_since <= view.spec.safety.stale_after:
+        return None
+    seconds = view.now - view.blind_since
+    message = f"no telemetry of the canary for {seconds:.0f} s, staleAfter is {view.spec.safety.stale_after:.0f} s"
+    return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", f"{message}{_why_blind(view)}")
+
+
+def _why_blind(view: SafetyView) -> str:
+    if not view.watch.windows:
+        return ""
+    last = view.watch.windows[-1]
+    details = [m.reading.detail for m in last.measurements if not isinstance(m.reading, Sample)]
+    return f": {details[0]}" if details else ""
+
+
+def _evidence(view: SafetyView) -> tuple[str, ...]:
+    """Bounded: the last windows of every constraint, the tests, the containers' states."""
+    lines: list[str] = []
+    for window in view.watch.windows[-4:]:
+        for constraint in view.spec.constraints:
+            checked = _window_check(view, constraint, window)
+            if checked is not None:
+                lines.append(f"{window.window.start:.0f}..{window.window.end:.0f} {checked[1]} ({checked[0]})")
+    lines += [f"{name}: e-value {test.value:.3g}" for name, test in view.watch.tests]
+    for arm in (view.canary, view.control):
+        for pod in _pods(arm):
+            states = ", ".join(
+                f"{c.name} ready={c.ready} restarts={c.restarts} {c.waiting_reason or c.last_terminated_reason}".strip()
+                for c in pod.containers
+            )
+            lines.append(f"pod {pod.name} {pod.phase} {states}"[:300])
+    return tuple(lines[:24])
+
+
+RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
+    ("request", _request),
+    ("infrastructure", _infrastructure),
+    ("hardSignal", _hard_signals),
+    ("budgetGate", _budget_gate),
+    ("budgetCap", _budget_cap),
+    ("abortRule", _abort_rules),
+    ("sequentialTest", _sequential),
+    ("blind", _blind),
+    ("deadline", _deadline),
+)

@@ -1,0 +1,135 @@
+"""Raw counter samples to event counts of one window: reset-aware, per series, then summed. Pure.
+
+Increments are differences of raw samples, not Prometheus' extrapolated `increase`, so that numerator and denominator
+count the same events and a test may call them counts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from trimtab.domain.measurement import Ambiguous, Stale, Window
+
+REPLICA_LABELS = frozenset({"replica", "prometheus_replica", "__replica__", "prometheus", "instance", "job"})
+SUB_WINDOWS = 8
+FRESH_SCRAPES = 3.0
+FRESH_SLACK = 1.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One counter as stored: sorted labels and (unix seconds, value) samples, ascending."""
+
+    labels: tuple[tuple[str, str], ...]
+    points: tuple[tuple[float, float], ...]
+
+    def label(self, name: str) -> str:
+        return dict(self.labels).get(name, "")
+
+
+def of_pods(series: Iterable[Series], pattern: str) -> tuple[Series, ...]:
+    """The series whose `pod` matches the anchored pattern."""
+    wanted = re.compile(pattern)
+    return tuple(s for s in series if wanted.fullmatch(s.label("pod")))
+
+
+def duplicated(series: Iterable[Series]) -> Ambiguous | None:
+    """The same counter of the same pod twice, as two scrapers or an HA pair store it."""
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for each in series:
+        key = tuple((k, v) for k, v in each.labels if k not in REPLICA_LABELS)
+        if key in seen:
+            return Ambiguous(f"pod {each.label('pod')} is stored twice (two scrapers, or an HA pair)")
+        seen.add(key)
+    return None
+
+
+def scrape_interval(series: Iterable[Series]) -> float | None:
+    """Median distance of samples in seconds, None with fewer than two samples."""
+    gaps = [b[0] - a[0] for each in series for a, b in zip(each.points, each.points[1:], strict=False)]
+    return median(gaps) if gaps else None
+
+
+def stale_pod(series: Sequence[Series], live: Iterable[str], end: float) -> Stale | None:
+    """A live pod without a sample within three scrapes of the window's end."""
+    newest: dict[str, float] = {}
+    for each in series:
+        if each.points:
+            pod = each.label("pod")
+            newest[pod] = max(newest.get(pod, -math.inf), each.points[-1][0])
+    limit = FRESH_SCRAPES * (scrape_interval(series) or 0.0) + FRESH_SLACK
+    for pod in live:
+        if pod not in newest:
+            return Stale(f"pod {pod} is Ready but not scraped", math.inf)
+        age = end - newest[pod]
+        if age > limit:
+            return Stale(f"newest sample of pod {pod} is {age:.0f} s old", age)
+    return None
+
+
+@dataclass(frozen=True)
+class Births:
+    """When each pod's first sample was seen: a series that appears later than its pod began at zero."""
+
+    first: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, series: Iterable[Series]) -> Births:
+        first: dict[str, float] = {}
+        for each in series:
+            if each.points:
+                pod = each.label("pod")
+                first[pod] = min(first.get(pod, math.inf), each.points[0][0])
+        return cls(tuple(sorted(first.items())))
+
+    def born_later(self, each: Series) -> bool:
+        begun = dict(self.first).get(each.label("pod"))
+        return begun is not None and bool(each.points) and each.points[0][0] > begun
+
+
+def increments(each: Series, window: Window, births: Births, from_birth: bool = False) -> list[tuple[float, float]]:
+    """(time, increase since the sample before) for the samples in (start, end].
+
+    The baseline is the last sample at or before the start. Without one it is the first sample, unless the series is
+    younger than its pod (or `from_birth`): counters start at zero, so the first value is an increase. A value below
+    the one before is a reset: the counter started again from zero.
+    """
+    previous: float | None = None
+    found: list[tuple[float, float]] = []
+    for time, value in each.points:
+        if math.isnan(value) or time > window.end:
+            continue
+        if time <= window.start:
+            previous = value
+            continue
+        if previous is None:
+            if from_birth or births.born_later(each):
+                found.append((time, value))
+        else:
+            found.append((time, value - previous if value >= previous else value))
+        previous = value
+    return found
+
+
+def by_sub_window(
+    series: Iterable[Series], window: Window, births: Births, edges: Sequence[float], from_birth: bool = False
+) -> tuple[float, ...]:
+    """Sum of increases per sub-window; `edges` are their ends, ascending. Shape: (len(edges),)."""
+    sums = [0.0] * len(edges)
+    for each in series:
+        for time, increase in increments(each, window, births, from_birth):
+            index = next((i for i, edge in enumerate(edges) if time <= edge), None)
+            if index is not None:
+                sums[index] += increase
+    return tuple(sums)
+
+
+def edges_of(window: Window, scrape: float | None) -> tuple[float, ...]:
+    """Ends of at most 8 sub-windows, each at least two scrapes long."""
+    longest = SUB_WINDOWS if not scrape else int(window.seconds / (2 * scrape))
+    count = max(1, min(SUB_WINDOWS, longest))
+    return tuple(window.start + window.seconds * (i + 1) / count for i in range(count))

@@ -1,0 +1,134 @@
+"""The end of a trial's window: what was measured becomes an outcome. Pure.
+
+Missing data is never a pass and never a violation; a control in breach says that the environment is bad, not the
+assignment. The order of the questions is the table `QUESTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, Sample, Stale, TelemetryError
+from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint
+from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.slo.bounds import Standing, check
+
+LOAD_TOLERANCE = 0.5
+
+
+@dataclass(frozen=True)
+class NeedsExtension:
+    """Too few samples: measure once more as long."""
+
+    message: str
+
+
+Verdict = Outcome | NeedsExtension
+
+
+def judge_trial(spec: ExperimentSpec, trial: Trial) -> Verdict:
+    """Judge a complete window."""
+    for question in QUESTIONS:
+        answer = question(spec, trial)
+        if answer is not None:
+            return answer
+    return _judged(spec, trial)
+
+
+def _absent(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+    """Every constraint needs a sample of both arms."""
+    for sli in spec.slis:
+        for arm in (Arm.CANARY, Arm.CONTROL):
+            found = trial.measurement(sli.name, arm)
+            if found is None:
+                return Outcome(TrialPhase.INCONCLUSIVE, "NoData", f"{sli.name}: the {arm} was not measured")
+            if isinstance(found.reading, Sample):
+                continue
+            if arm is Arm.CANARY and sli.on_missing is OnMissing.FAIL and isinstance(found.reading, NoData):
+                message = f"{sli.name}: {found.reading.detail}; onMissing is Fail"
+                return Outcome(TrialPhase.INFEASIBLE, "MissingFails", message)
+            message = f"{sli.name} of the {arm}: {found.reading.detail}"
+            return Outcome(TrialPhase.INCONCLUSIVE, absence_reason(found.reading), message)
+    return None
+
+
+def absence_reason(reading: Absence) -> str:
+    """The CamelCase reason of an absence."""
+    match reading:
+        case NoData():
+            return "NoData"
+        case Ambiguous():
+            return "Ambiguous"
+        case Stale():
+            return "StaleTelemetry"
+        case TelemetryError():
+            return "TelemetryError"
+
+
+def _too_few(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+    for sli in spec.slis:
+        for arm in (Arm.CANARY, Arm.CONTROL):
+            sample = _sample(trial, sli.name, arm)
+            if sample is None or sample.total >= sli.min_samples:
+                continue
+            message = f"{sli.name} of the {arm}: {sample.total:,.0f} samples, {sli.min_samples:,} are needed"
+            if not trial.extended:
+                return NeedsExtension(message)
+            return Outcome(TrialPhase.INCONCLUSIVE, "TooFewSamples", f"{message} even in a doubled window")
+    return None
+
+
+def _share(_spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+    """Arms that did not get the same traffic cannot be compared."""
+    loads = {load.arm: load.rps_per_pod for load in trial.load}
+    canary, control = loads.get(Arm.CANARY), loads.get(Arm.CONTROL)
+    if canary is None or control is None or control <= 0:
+        return None
+    if canary < LOAD_TOLERANCE * control or control < LOAD_TOLERANCE * canary:
+        message = f"canary {canary:.3g} and control {control:.3g} requests/s a pod: the share was not achieved"
+        return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", message)
+    return None
+
+
+def _control_broken(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+    for constraint in spec.constraints:
+        control = _sample(trial, constraint.sli, Arm.CONTROL)
+        if control is None or (constraint.maximum is None and constraint.minimum is None):
+            continue
+        found = check(spec.sli(constraint.sli), _absolute(constraint), control, None)
+        if found.standing is Standing.BROKEN:
+            message = f"the control itself broke {constraint.name}: {found.words}; the environment is bad"
+            return Outcome(TrialPhase.INCONCLUSIVE, "ControlInBreach", message)
+    return None
+
+
+def _absolute(constraint: OutcomeConstraint) -> OutcomeConstraint:
+    from dataclasses import replace
+
+    return replace(constraint, relative=None)
+
+
+def _sample(trial: Trial, sli: str, arm: Arm) -> Sample | None:
+    found = trial.measurement(sli, arm)
+    return found.reading if found is not None and isinstance(found.reading, Sample) else None
+
+
+def _judged(spec: ExperimentSpec, trial: Trial) -> Outcome:
+    words = []
+    for constraint in spec.constraints:
+        canary, control = (_sample(trial, constraint.sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
+        assert canary is not None
+        found = check(spec.sli(constraint.sli), constraint, canary, control)
+        if found.standing is Standing.BROKEN:
+            return Outcome(TrialPhase.INFEASIBLE, "BoundBroken", f"{constraint.name}: {found.words}")
+        words.append(f"{found.words} ({found.standing})")
+    return Outcome(TrialPhase.SUCCEEDED, "Measured", "; ".join(words) or "nothing is bounded")
+
+
+QUESTIONS: tuple[Callable[[ExperimentSpec, Trial], Verdict | None], ...] = (
+    _absent,
+    _too_few,
+    _share,
+    _control_broken,
+)
