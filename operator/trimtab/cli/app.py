@@ -1,0 +1,103 @@
+"""`trimtab lint`, `trimtab defaults`, `trimtab version`: an Experiment judged on a laptop, without a cluster.
+
+Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 a file could not be looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trimtab import __version__
+from trimtab.api.lint import Finding, Level, lint
+from trimtab.cli.defaults import effective
+from trimtab.cli.files import Document, UnreadableFile, read_documents
+from trimtab.domain.errors import InvalidSpec, NotYetSupported
+
+EXIT_FINDINGS = 1
+EXIT_UNREADABLE = 2
+PLAIN_WIDTH = 160  # of tables in a pipe or a log, where no terminal says how wide it is
+
+app = typer.Typer(
+    help="Safe production tuning: look at Experiments before they reach a cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("lint")
+def lint_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files, of one or more documents.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+) -> None:
+    """Say what an Experiment's author has to change, with field, problem and remedy.
+
+    Errors are what the API server or the operator would refuse. Warnings are valid, but perhaps not what was meant.
+    """
+    documents = _experiments(files)
+    found = [(document, finding) for document in documents for finding in lint(document.content)]
+    if found:
+        _show(found)
+    errors = sum(finding.level is Level.ERROR for _, finding in found)
+    warnings = len(found) - errors
+    looked = f"{_count(len(documents), 'Experiment')} in {_count(len(files), 'file')}"
+    typer.echo(f"{looked}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
+    if errors or (strict and warnings):
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+@app.command("defaults")
+def defaults_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file, of one or more documents.")],
+) -> None:
+    """Print the Experiments of a file with every default written out."""
+    found = []
+    for document in _experiments([file]):
+        try:
+            found.append(effective(document.content))
+        except (InvalidSpec, NotYetSupported) as error:
+            typer.echo(f"{document.path}:{document.line}: {error}", err=True)
+            raise typer.Exit(EXIT_FINDINGS) from error
+    typer.echo(yaml.safe_dump_all(found, sort_keys=False, width=120, allow_unicode=True), nl=False)
+
+
+@app.command("version")
+def version_command() -> None:
+    """Print the version."""
+    typer.echo(f"trimtab {__version__}")
+
+
+def _experiments(files: list[Path]) -> list[Document]:
+    """All Experiments of the files; a set of files without any is not a success."""
+    try:
+        found = [d for file in files for d in read_documents(file) if d.is_experiment]
+        if not found:
+            raise UnreadableFile(", ".join(map(str, files)), "no Experiment of trimtab.dev in it")
+    except UnreadableFile as error:
+        typer.echo(f"trimtab: {error}", err=True)
+        raise typer.Exit(EXIT_UNREADABLE) from error
+    return found
+
+
+def _show(found: list[tuple[Document, Finding]]) -> None:
+    terminal = Console(highlight=False)
+    console = terminal if terminal.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    table = Table(show_lines=False, header_style="bold")
+    for name in ("file", "level", "field", "problem", "remedy"):
+        table.add_column(name, overflow="fold")
+    for document, finding in found:
+        where = f"{document.path}:{document.line}"
+        cells = (where, finding.level.value, finding.field, finding.problem, finding.remedy)
+        table.add_row(*map(Text, cells))  # text of a manifest is never markup
+    console.print(table)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,226 @@
+"""The command line: what people see, and the exit status that a pipeline sees."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from trimtab import __version__
+from trimtab.cli import main as entry
+from trimtab.cli.app import app
+from trimtab.cli.files import MAX_BYTES, UnreadableFile, read_documents
+
+ROOT = Path(__file__).resolve().parents[3]
+MINIMAL = ROOT / "examples" / "minimal" / "experiment.yaml"
+WEB = ROOT / "examples" / "web-service" / "experiment.yaml"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are named by short relative paths, as people do."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def manifest() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(MINIMAL.read_text())
+    return found
+
+
+def write(name: str, *documents: object) -> Path:
+    path = Path(name)
+    path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+    return path
+
+
+def test_version() -> None:
+    result = run("version")
+    assert (result.exit_code, result.stdout) == (0, f"trimtab {__version__}\n")
+
+
+def test_lint_has_nothing_to_say_about_the_web_service() -> None:
+    result = run("lint", "--strict", WEB)
+    assert (result.exit_code, result.stdout) == (0, "1 Experiment in 1 file: 0 errors, 0 warnings\n")
+
+
+def test_lint_warns_and_fails_only_when_strict() -> None:
+    lenient, strict = run("lint", MINIMAL, WEB), run("lint", "--strict", MINIMAL, WEB)
+    assert (lenient.exit_code, strict.exit_code) == (0, 1)
+    assert lenient.stdout == strict.stdout
+    assert lenient.stdout.endswith("2 Experiments in 2 files: 0 errors, 1 warning\n")
+    assert "spec.errorBudgets" in lenient.stdout
+
+
+def test_lint_shows_field_problem_and_remedy() -> None:
+    bad = manifest()
+    bad["spec"]["constraints"][0]["maxx"] = bad["spec"]["constraints"][0].pop("max")
+    result = run("lint", write("bad.yaml", bad))
+    assert result.exit_code == 1
+    assert "spec.constraints[0].maxx" in result.stdout
+    assert "unknown field" in result.stdout
+    assert "did you mean max?" in result.stdout
+
+
+def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
+    bad = manifest()
+    del bad["spec"]["targetRef"]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "checkout"}}
+    path = Path("all.yaml")
+    path.write_text("---\n".join(yaml.safe_dump(d, sort_keys=False) for d in (service, manifest(), bad)))
+    result = run("lint", path)
+    assert result.exit_code == 1
+    starts = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line == "---"]
+    errors = [line for line in result.stdout.splitlines() if "│ error " in line]
+    assert [f"all.yaml:{starts[1] + 1}" in line for line in errors] == [True]
+    assert result.stdout.endswith("2 Experiments in 1 file: 1 error, 1 warning\n")
+
+
+def test_lint_names_what_this_version_lacks() -> None:
+    bad = manifest()
+    bad["spec"]["stopping"] = {"maxCost": "5"}
+    result = run("lint", write("bad.yaml", bad))
+    assert result.exit_code == 1
+    assert "spec.stopping.maxCost" in result.stdout
+
+
+def test_a_misspelt_kind_is_a_finding_and_not_overlooked() -> None:
+    result = run("lint", write("bad.yaml", {**manifest(), "kind": "Experimnet"}))
+    assert result.exit_code == 1
+    assert "kind" in result.stdout
+
+
+def test_a_forgotten_api_version_is_a_finding_and_not_overlooked() -> None:
+    bad = manifest()
+    del bad["apiVersion"]
+    result = run("lint", write("bad.yaml", bad))
+    assert result.exit_code == 1
+    assert "apiVersion" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("spec: [1, 2\n", "is no YAML: line 2"),
+        ("a: 1\nb: 2\na: 3\n", "line 3: the key 'a' is repeated"),
+        ("a: &a [*a]\n", "line 1: an alias refers to itself"),
+        ("", "no Experiment of trimtab.dev in it"),
+        ("apiVersion: v1\nkind: Service\n", "no Experiment of trimtab.dev in it"),
+        ("--- !!python/object:os.system\n", "is no YAML"),
+        ("a: 2026-02-31\n", "holds a value that is none"),
+        ("[" * 5000, "is nested too deeply"),
+        ("a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
+        ), "writes out to more than"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_looked_at_is_one_clear_line(text: str, words: str) -> None:
+    path = Path("odd.yaml")
+    path.write_text(text)
+    for command in ("lint", "defaults"):
+        result = run(command, path)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert result.stderr.startswith(f"trimtab: {path}: ")
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_missing_file_is_one_clear_line() -> None:
+    result = run("lint", MINIMAL, "nowhere.yaml")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "trimtab: nowhere.yaml: No such file or directory\n",
+    )
+
+
+def test_a_file_that_is_no_text_or_far_too_large_is_refused() -> None:
+    binary, huge = Path("binary"), Path("huge")
+    binary.write_bytes(b"\xff\xfe\x00\x01")
+    huge.write_bytes(b"#" * (MAX_BYTES + 1))
+    with pytest.raises(UnreadableFile, match="is not UTF-8 text"):
+        read_documents(binary)
+    with pytest.raises(UnreadableFile, match="is larger than"):
+        read_documents(huge)
+
+
+def test_defaults_writes_out_what_the_operator_acts_upon() -> None:
+    result = run("defaults", MINIMAL)
+    assert result.exit_code == 0
+    spec = yaml.safe_load(result.stdout)["spec"]
+    cpu, memory = spec["parameters"]
+    assert cpu["container"] == {"name": "api", "resource": "cpu", "apply": "Requests", "limits": "Ratio"}
+    assert cpu["quantity"]["step"] == "50m"
+    assert (cpu["maxDecreasePercent"], cpu["maxIncreasePercent"]) == ("30", "50")
+    assert memory["container"]["apply"] == "Both"
+    assert (memory["quantity"]["step"], memory["maxDecreasePercent"]) == ("64Mi", "20")
+    assert spec["slis"][0]["minSamples"] == 100
+    assert spec["search"]["initialTrials"] == 5
+    assert spec["safety"]["checkInterval"] == "10s"
+    assert spec["canary"]["maxSharePercent"] == "10"
+
+
+def test_defaults_writes_out_the_rules_of_a_budget() -> None:
+    given = manifest()
+    given["spec"]["errorBudgets"] = [{"name": "month", "sli": "slow", "objectivePercent": "95"}]
+    result = run("defaults", write("budget.yaml", given))
+    assert result.exit_code == 0
+    budget = yaml.safe_load(result.stdout)["spec"]["errorBudgets"][0]
+    assert budget["rollbackOnBurnRate"][0] == {"short": "5m", "long": "1h", "factor": "14.4"}
+    assert "pauseOnBurn" not in budget  # at 95 % not even an outage could trigger the usual one
+
+
+@pytest.mark.parametrize("path", [MINIMAL, WEB])
+def test_what_defaults_prints_means_the_same(path: Path) -> None:
+    first = run("defaults", path)
+    written = Path("effective.yaml")
+    written.write_text(first.stdout)
+    assert run("lint", written).exit_code == 0
+    assert yaml.safe_load(run("defaults", written).stdout) == yaml.safe_load(first.stdout)
+
+
+def test_defaults_of_a_bad_manifest_names_the_field() -> None:
+    bad = manifest()
+    bad["spec"]["trial"] = {"deadline": "5m"}
+    path = write("bad.yaml", manifest(), bad)
+    result = run("defaults", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "spec.trial.deadline: deadline must be longer than warmUp + duration; raise deadline" in result.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any, **named: Any) -> ModuleType:
+        if name.partition(".")[0] == "typer":
+            raise ModuleNotFoundError("No module named 'typer'", name="typer")
+        return real(name, *rest, **named)
+
+    monkeypatch.delitem(sys.modules, "trimtab.cli.app", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(SystemExit) as stopped:
+        entry.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "trimtab: typer is not installed; run pip install 'trimtab[cli]'\n"
+
+
+def test_the_entry_point_runs_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["trimtab", "version"])
+    with pytest.raises(SystemExit) as stopped:
+        entry.main()
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"trimtab {__version__}\n"
