@@ -25,7 +25,6 @@ from trimtab.optimize.readings import (
     TRUNCATED_SE,
     UNEXPLAINED_SE,
     Observation,
-    gather,
     observe_trial,
 )
 from trimtab.optimize.steps import no_more, resource_parameters
@@ -78,9 +77,13 @@ class _Row:
     canary: bool
 
 
-def build_rows(study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale) -> Rows:
-    """All rows of one constraint, in the order of the ledger, the canary before its control."""
-    held = [x for x, own in gather(study).items() if own.verifies(study.constraints)]
+def build_rows(
+    study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale, held: Sequence[Assignment]
+) -> Rows:
+    """All rows of one constraint, in the order of the ledger, the canary before its control.
+
+    `held` are the assignments that their own trials show safe.
+    """
     found = [
         row
         for number, trial in enumerate(study.outcomes)

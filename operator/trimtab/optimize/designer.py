@@ -62,13 +62,15 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     hold = unusable(study) or out_of_trials(study)
     if hold is not None:
         return Proposal(hold, counted)
-    if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
-        return _held_baseline(study, counted) or sobol.suggest(study)
-    hold = baseline_infeasible(study, gather(study))
-    if hold is not None:
-        return Proposal(hold, counted)
     started = timer()
-    belief = believe(study)
+    evidence = gather(study)
+    if complete_baselines(study) >= BASELINES:
+        hold = baseline_infeasible(study, evidence)
+        if hold is not None:
+            return Proposal(hold, counted)
+    if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
+        return sobol.suggest(study)
+    belief = believe(study, evidence)
     fitted = timer()
     members = verified(belief)
     choice, purpose = _decide(belief, members)
@@ -77,13 +79,6 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
         return Proposal(purpose, diagnostics)
     suggestion = _suggestion(belief, choice, purpose, fitted - started, timer() - fitted)
     return Proposal(suggestion, diagnostics)
-
-
-def _held_baseline(study: Study, diagnostics: Diagnostics) -> Proposal | None:
-    if complete_baselines(study) < BASELINES:
-        return None
-    hold = baseline_infeasible(study, gather(study))
-    return None if hold is None else Proposal(hold, diagnostics)
 
 
 def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:
@@ -217,7 +212,7 @@ def _recommend(study: Study) -> Recommended:
         return recommending.keep_baseline(study, f"keep the baseline: {hold.message}")
     if not study.outcomes:
         return recommending.keep_baseline(study, "keep the baseline: nothing has been evaluated")
-    belief = believe(study)
+    belief = believe(study, gather(study))
     answer = recommending.recommend(belief)
     if answer.keep_baseline:
         return answer

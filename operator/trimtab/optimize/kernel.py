@@ -61,8 +61,11 @@ class Trend:
 
     def covariance(self, one: Inputs, other: Inputs) -> Floats:
         """Shape: (n, n')."""
-        linear = ((one.u - 0.5) * self.sb**2) @ (other.u - 0.5).T
-        return np.asarray(self.s0**2 + linear + self.sz**2 * np.outer(one.z, other.z))
+        return np.asarray(self._features(one) @ self._features(other).T)
+
+    def _features(self, at: Inputs) -> Floats:
+        """[s0, sb (u - 1/2), sz z]. Shape: (n, D + 2)."""
+        return np.column_stack([np.full(len(at), self.s0), (at.u - 0.5) * self.sb, self.sz * at.z])
 
     def variance(self, at: Inputs) -> Floats:
         """Shape: (n,)."""
@@ -72,7 +75,13 @@ class Trend:
 def matern52(r: Floats) -> Floats:
     """(1 + sqrt5 r + 5 r^2 / 3) exp(-sqrt5 r), elementwise."""
     s = _ROOT5 * r
-    return np.asarray((1.0 + s + s * s / 3.0) * np.exp(-s))
+    decay = np.exp(-s)
+    shape = s * s
+    shape /= 3.0
+    shape += s
+    shape += 1.0
+    shape *= decay
+    return np.asarray(shape)
 
 
 class TrainingKernel:
@@ -140,13 +149,17 @@ def cross(one: Inputs, other: Inputs, groups: Ints, scales: Scales, trend: Trend
     """k(one, other) with the trend. Shape: (n, n')."""
     widths = scales.l[groups]
     a, b = one.u / widths, other.u / widths
-    r2 = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
-    shape = matern52(np.sqrt(np.maximum(r2, 0.0)))
-    if np.ptp(one.z) == 0.0 and len(one):
-        shape = shape * matern52(np.abs(one.z[:1, None] - other.z[None, :]) / scales.lz)
-    else:
-        shape = shape * matern52(np.abs(one.z[:, None] - other.z[None, :]) / scales.lz)
-    return np.asarray(scales.sf**2 * shape * _age(one.t, other.t) + trend.covariance(one, other))
+    r2 = a @ b.T
+    r2 *= -2.0
+    r2 += (a * a).sum(1)[:, None]
+    r2 += (b * b).sum(1)[None, :]
+    np.maximum(r2, 0.0, out=r2)
+    shape = matern52(np.sqrt(r2, out=r2))
+    z = one.z[:1] if _constant(one.z) else one.z
+    shape *= matern52(np.abs(z[:, None] - other.z[None, :]) / scales.lz)
+    shape *= scales.sf**2 * _age(one.t, other.t)
+    shape += trend.covariance(one, other)
+    return np.asarray(shape)
 
 
 def variance(at: Inputs, scales: Scales, trend: Trend) -> Floats:
@@ -156,6 +169,11 @@ def variance(at: Inputs, scales: Scales, trend: Trend) -> Floats:
 
 def _age(one: Floats, other: Floats) -> Floats:
     """(1 - w) + w exp(-|t - t'| / T): what is old still counts, but less."""
-    if np.ptp(one) == 0.0 and len(one):
+    if _constant(one):
         one = one[:1]
     return np.asarray((1 - AGE_WEIGHT) + AGE_WEIGHT * np.exp(-np.abs(one[:, None] - other[None, :]) / AGE_SECONDS))
+
+
+def _constant(values: Floats) -> bool:
+    """Whether all values are the same, so that one row stands for all."""
+    return len(values) > 0 and bool(np.all(values == values[0]))

@@ -23,7 +23,7 @@ from trimtab.domain.trial import Prediction
 from trimtab.optimize.data import LoadScale, build_rows, has_counts, load_scale
 from trimtab.optimize.encoding import Encoder, Grid
 from trimtab.optimize.kernel import Inputs
-from trimtab.optimize.readings import ONE_SIDED_95, Evidence, gather
+from trimtab.optimize.readings import ONE_SIDED_95, Evidence
 from trimtab.optimize.steps import reach
 from trimtab.optimize.surrogate import Posterior, fit, prior_for
 
@@ -33,7 +33,7 @@ Bools = NDArray[np.bool_]
 
 KAPPA_START, KAPPA_LOW, KAPPA_HIGH, KAPPA_STEP = 1.5, 1.0, 2.0, 0.25
 ENUMERATE = 8192
-SAMPLES = 2500
+SAMPLES = 1600
 DECIMALS = 9
 _MOVES = (1, 2, 4, 8)
 
@@ -74,8 +74,8 @@ class Belief:
         )
 
 
-def believe(study: Study) -> Belief:
-    """Fit one surrogate per bound of the safe set.
+def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
+    """Fit one surrogate per bound of the safe set. `evidence` is `readings.gather(study)`.
 
     Raises:
         NumericalFailure: a surrogate cannot even be conditioned in prior mode.
@@ -83,16 +83,17 @@ def believe(study: Study) -> Belief:
     encoder = Encoder(study.space)
     loads = load_scale(study)
     targets = tuple(t for t in study.constraints if not t.guard_only)
+    held = [x for x, own in evidence.items() if own.verifies(study.constraints)]
     models = []
     for target in targets:
         counts = target.relative_margin is None and has_counts(study, target)
         prior = prior_for(target.kind, counts, encoder.signs, len(study.space.parameters))
-        rows = build_rows(study, target, encoder, loads)
+        rows = build_rows(study, target, encoder, loads, held)
         models.append(fit(rows, encoder.groups, prior, study.max_fit_evaluations))
     delta = min(max(1.0 - study.probability, 1e-6), 0.5)
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
     kappa = adaptive_kappa(tuple(models), beta, delta)
-    return Belief(study, encoder, Grid(study, encoder), loads, targets, tuple(models), gather(study), beta, kappa)
+    return Belief(study, encoder, Grid(study, encoder), loads, targets, tuple(models), evidence, beta, kappa)
 
 
 def adaptive_kappa(models: tuple[Posterior, ...], beta: float, delta: float) -> float:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, solve_triangular
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtrs
 from scipy.optimize import minimize
 
 from trimtab.domain.spec import SliKind
@@ -140,26 +140,20 @@ class Posterior:
         """Mean and sd of the latent g, without trial effect or noise. Shapes: (N,), (N,)."""
         k = cross(at, self.rows.at, self.groups, self.scales, self.prior.trend)
         mean = self.prior.trend.mean(at) + k @ self.alpha
-        half = solve_triangular(self.chol, k.T, lower=True, check_finite=False)
+        half = _half(self.chol, k.T)
         var = variance(at, self.scales, self.prior.trend) - np.einsum("ij,ij->j", half, half)
         return mean, np.sqrt(np.maximum(var, 1e-12))
 
     def covariance(self, at: Inputs, other: Inputs) -> Floats:
         """Posterior covariance of the latent g between two sets of points. Shape: (N, N')."""
         trend = self.prior.trend
-        one = solve_triangular(
-            self.chol, cross(at, self.rows.at, self.groups, self.scales, trend).T, lower=True, check_finite=False
-        )
-        two = solve_triangular(
-            self.chol, cross(other, self.rows.at, self.groups, self.scales, trend).T, lower=True, check_finite=False
-        )
+        one = _half(self.chol, cross(at, self.rows.at, self.groups, self.scales, trend).T)
+        two = _half(self.chol, cross(other, self.rows.at, self.groups, self.scales, trend).T)
         return np.asarray(cross(at, other, self.groups, self.scales, trend) - one.T @ two)
 
     def residuals(self) -> Floats:
         """Standardized one-step-ahead residuals of each row given the rows before it, noise included. Shape: (n,)."""
-        return np.asarray(
-            solve_triangular(self.chol, self.y - self.prior.trend.mean(self.rows.at), lower=True, check_finite=False)
-        )
+        return _half(self.chol, self.y - self.prior.trend.mean(self.rows.at))
 
     def leave_one_out(self) -> Floats:
         """Standardized leave-one-out residuals, noise included (Rasmussen and Williams 2006, eq. 5.12). Shape: (n,)."""
@@ -239,7 +233,7 @@ class _Problem:
         covariance = covariance + scales.tau**2 * self.same
         chol, _ = _cholesky(covariance, v)
         residual = y - self.mean
-        half = solve_triangular(chol, residual, lower=True, check_finite=False)
+        half = _half(chol, residual)
         value = 0.5 * float(half @ half) + float(np.sum(np.log(np.diag(chol)))) + 0.5 * float(theta @ theta)
         inverse = _inverse(chol)
         alpha = inverse @ residual
@@ -313,9 +307,22 @@ def _cholesky(covariance: Floats, v: Floats) -> tuple[Floats, float]:
     raise LinAlgError(f"not positive definite with jitter {JITTERS[-1]:g}")
 
 
+def _half(chol: Floats, right: Floats) -> Floats:
+    """L^-1 right."""
+    if not len(chol):
+        return right
+    half, info = dtrtrs(chol, right, lower=1)
+    if info != 0:
+        raise LinAlgError("singular factor")
+    return np.asarray(half)
+
+
 def _solve(chol: Floats, right: Floats) -> Floats:
-    half = solve_triangular(chol, right, lower=True, check_finite=False)
-    return np.asarray(solve_triangular(chol, half, lower=True, trans="T", check_finite=False))
+    """(L L')^-1 right."""
+    whole, info = dtrtrs(chol, _half(chol, right), lower=1, trans=1)
+    if info != 0:
+        raise LinAlgError("singular factor")
+    return np.asarray(whole)
 
 
 def _inverse(chol: Floats) -> Floats:
