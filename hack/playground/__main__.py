@@ -20,7 +20,7 @@ from trimtab.workload.faults import Fault
 from trimtab.workload.units import parse_seconds
 
 from .backfill import Past, write_past
-from .kube import KubeconfigError, load_access
+from .kube import KubeconfigError, KubeError, load_access
 from .program import Options, Program
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["backfill"]:
             return _backfill(_backfill_parser().parse_args(given[1:]))
         return _play(_play_parser().parse_args(given))
-    except (WorkloadError, KubeconfigError, ValueError, OSError) as error:
+    except (WorkloadError, KubeconfigError, KubeError, ValueError, OSError) as error:
         print(f"playground: {error}", file=sys.stderr)
         return 2
 

@@ -7,6 +7,7 @@ samples of an even step, so that writing and importing it takes seconds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,13 +145,13 @@ def _write(past: Past, file: TextIO) -> int:
     stamps = [f" {t:.3f}\n" for t in past.times]
     shared = f'namespace="{past.namespace}",container="{past.workload.target.container}"'
     families: dict[str, list[str]] = {name: [f"# TYPE {name} {kind}\n"] for name, kind in _FAMILIES}
-    samples = 0
+
+    def lines(name: str, labels: str, values: list[str]) -> list[str]:
+        head = f"{name}{{{labels}}} "
+        return [head + value + stamp for value, stamp in zip(values, stamps, strict=True)]
 
     def series(family: str, name: str, labels: str, values: list[str]) -> None:
-        nonlocal samples
-        head = f"{name}{{{labels}}} "
-        families[family].extend(head + value + stamp for value, stamp in zip(values, stamps, strict=True))
-        samples += len(stamps)
+        families[family].extend(lines(name, labels, values))
 
     for pod in past.pods:
         labels = f'{shared},pod="{pod}"'
@@ -161,10 +162,13 @@ def _write(past: Past, file: TextIO) -> int:
         series("http_requests", "http_requests_total", f'{labels},code="200"', _texts(requests - failed))
         series("http_requests", "http_requests_total", f'{labels},code="500"', _texts(failed))
         histogram = "http_request_duration_seconds"
-        for le, column in zip(_bounds(bounds), np.cumsum(total, axis=1).T, strict=True):
-            series(histogram, f"{histogram}_bucket", f'{labels},le="{le}"', _texts(column))
-        series(histogram, f"{histogram}_count", labels, _texts(requests))
-        series(histogram, f"{histogram}_sum", labels, [f"{v:.3f}" for v in np.cumsum(gains.latency_sum)])
+        parts = [
+            lines(f"{histogram}_bucket", f'{labels},le="{le}"', _texts(column))
+            for le, column in zip(_bounds(bounds), np.cumsum(total, axis=1).T, strict=True)
+        ]
+        parts.append(lines(f"{histogram}_count", labels, _texts(requests)))
+        parts.append(lines(f"{histogram}_sum", labels, [f"{v:.3f}" for v in np.cumsum(gains.latency_sum)]))
+        families[histogram].extend(itertools.chain.from_iterable(zip(*parts, strict=True)))  # point by point
         cpu = "container_cpu_usage_seconds"
         series(cpu, f"{cpu}_total", labels, [f"{v:.3f}" for v in np.cumsum(gains.cpu_seconds)])
         used = gains.working_set * rng.normal(1.0, 0.005, len(gains.working_set))
@@ -172,9 +176,9 @@ def _write(past: Past, file: TextIO) -> int:
     ready = f'namespace="{past.namespace}",deployment="{past.deployment}"'
     name = "kube_deployment_status_replicas_ready"
     series(name, name, ready, [str(len(past.pods))] * len(stamps))
-    for lines in families.values():
-        file.writelines(lines)
-    return samples
+    for written in families.values():
+        file.writelines(written)
+    return sum(len(written) - 1 for written in families.values())
 
 
 _FAMILIES: Final = (

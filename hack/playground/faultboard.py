@@ -57,14 +57,18 @@ class FaultBoard:
         """Whether a fault of this kind acts on the whole program."""
         return any(f.kind is kind and f.active(now) for f in self._faults.values())
 
-    def strikes(self, kind: FaultKind, uid: str, labels: Mapping[str, str], now: float, namespace: str) -> bool:
-        """Whether a one-shot fault hits this pod now: once per pod and per setting of the fault."""
+    def strikes(
+        self, kind: FaultKind, uid: str, labels: Mapping[str, str], since: float, now: float, namespace: str
+    ) -> bool:
+        """Whether a one-shot fault hits this pod now: once, and only pods that were there (`since`) when it began."""
         hit = False
         for fault in self._faults.values():
-            if fault.kind is kind and fault.active(now) and fault.selects(labels, namespace):
-                mark = (fault.name, fault.start, uid)
-                hit = hit or mark not in self._struck
-                self._struck.add(mark)
+            if fault.kind is not kind or not fault.active(now) or not fault.selects(labels, namespace):
+                continue
+            mark = (fault.name, fault.start, uid)
+            there = fault.start is None or since <= fault.start
+            hit = hit or (there and mark not in self._struck)
+            self._struck.add(mark)
         return hit
 
     def conditions(self, labels: Mapping[str, str], now: float, base: Conditions, namespace: str) -> Conditions:

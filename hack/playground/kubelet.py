@@ -96,6 +96,10 @@ class Kubelet:
             if run.life != run.written:
                 self._start(run, now, self._write)
 
+    async def settled(self) -> None:
+        """Wait until no request is under way."""
+        await asyncio.gather(*self._requests)
+
     def kill(self, run: PodRun, reason: str, exit_code: int) -> None:
         """End the main container of a pod."""
         before = run.life
@@ -107,9 +111,10 @@ class Kubelet:
         namespace = run.key[0]
         board = self._faults
         if run.running:
-            if board.strikes(FaultKind.OOM, run.uid, run.labels, now, namespace):
+            since = run.life.adopted
+            if board.strikes(FaultKind.OOM, run.uid, run.labels, since, now, namespace):
                 self.kill(run, "OOMKilled", 137)
-            if board.strikes(FaultKind.EVICT, run.uid, run.labels, now, namespace):
+            if board.strikes(FaultKind.EVICT, run.uid, run.labels, since, now, namespace):
                 run.life = evicted(run.life, now)
         acting = Acting(
             crash_loop=board.acting(FaultKind.CRASH_LOOP, run.labels, now, namespace),

@@ -20,8 +20,8 @@ log = logging.getLogger("playground")
 
 RENEW_SECONDS: Final = 8.0
 LEASE_SECONDS: Final = 40
-_STATUS_EVERY: Final = 30
-"""Renewals of the Lease between two renewals of the node's status."""
+_STATUS_EVERY: Final = 5
+"""Renewals of the Lease between two reports of the status, which bring back a node that was lost meanwhile."""
 
 
 def stamp(t: float) -> str:
