@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.manifests import table
+from tests.cluster.manifests.mutations import mutated
 
 from controlplane import ApiClient, ApiError, ControlPlane
 from trimtab.api.convert import (
@@ -35,6 +36,7 @@ UNSUPPORTED = {  # valid manifests that this version refuses by a condition, wit
 }
 # where the schema itself refuses, lint has better words than the API server
 SCHEMA_WORDS = ("must be", "is required", "needs at least", "may have at most", "unsupported value", "unknown field")
+UNSUPPORTED_HERE = "not supported by this version"
 
 Manifest = dict[str, Any]
 
@@ -101,6 +103,14 @@ class TestTables:
             f.field for f in lint(theirs) if f.level is Level.ERROR
         }
         assert bool(expected) == any(f.level is Level.ERROR for f in lint(theirs))
+
+    @pytest.mark.parametrize("name", GOOD)
+    def test_lint_and_the_server_agree_on_random_mistakes(self, served: ApiClient, namespace: str, name: str) -> None:
+        for seed in range(40):
+            manifest = mutated(GOOD[name], seed)
+            found = [f for f in lint(manifest) if f.level is Level.ERROR and f.problem != UNSUPPORTED_HERE]
+            answer = table.answer_of(served, namespace, manifest)
+            assert bool(found) == bool(answer), f"seed {seed}: lint {found}, server {answer!r}"
 
 
 def sentences(message: str) -> tuple[str, frozenset[str]]:
@@ -202,6 +212,24 @@ class TestExperimentRules:
         del body["spec"]
         body["status"] = experiment_status(created, ExperimentState(trials_created=4))
         assert served.replace(body, subresource="status")["spec"]["targetRef"]["name"] == "checkout"
+
+
+class TestServerSideApply:
+    def test_an_own_objective_replaces_the_default_one(self, served: ApiClient, namespace: str) -> None:
+        manifest = copy.deepcopy(GOOD["shortest"])
+        manifest["metadata"]["namespace"] = namespace
+        assert served.server_side_apply(manifest, "me")["spec"]["objectives"][0]["name"] == "cost"
+        manifest["spec"]["objectives"] = [{"name": "money", "builtin": "ResourceCost"}]
+        names = [o["name"] for o in served.server_side_apply(manifest, "me")["spec"]["objectives"]]
+        assert names == ["money"]
+
+    def test_what_is_no_longer_applied_falls_back_to_its_default(self, served: ApiClient, namespace: str) -> None:
+        manifest = copy.deepcopy(GOOD["shortest"])
+        manifest["metadata"]["namespace"] = namespace
+        manifest["spec"]["trial"] = {"duration": "5m"}
+        assert served.server_side_apply(manifest, "me")["spec"]["trial"]["duration"] == "5m"
+        del manifest["spec"]["trial"]
+        assert served.server_side_apply(manifest, "me")["spec"]["trial"]["duration"] == "10m"
 
 
 @pytest.fixture

@@ -162,6 +162,12 @@ _CROSS_RULES = (
         _missing(lambda spec: [o.sli for o in spec.objectives if o.sli is not None], _sli_names),
     ),
     Rule(
+        "self.objectives.all(o, self.objectives.exists_one(p, p.name == o.name))",
+        "objectives: names must differ from each other; rename one",
+        lambda spec: len({o.name for o in spec.objectives}) == len(spec.objectives),
+        field=".objectives",
+    ),
+    Rule(
         "self.objectives.all(o, !has(o.terms) || o.terms.all(t, !has(t.sli) || self.slis.exists(s, s.name == t.sli)))",
         "objectives: a term names an SLI that does not exist; correct sli or add it to slis",
         lambda spec: all(
@@ -219,7 +225,8 @@ class ExperimentSpec(WireModel):
     slis: Annotated[tuple[Sli, ...], Keyed("name")] = Field(
         description="What is measured; frozen once a trial exists.", min_length=1, max_length=12
     )
-    objectives: Annotated[tuple[Objective, ...], Keyed("name")] = Field(
+    # no list-map: server-side apply would merge the default objective with those of the user
+    objectives: tuple[Objective, ...] = Field(
         (Objective(name="cost", builtin="ResourceCost"),),
         description="What is improved; frozen once a trial exists. Two make a Pareto front. Default: the lowest "
         "ResourceCost.",

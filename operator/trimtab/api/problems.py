@@ -63,7 +63,7 @@ def read(model: type[Model], value: Any, root: str) -> Model:
         Unreadable: it does not fit; `root` is the path of the part ("spec").
     """
     try:
-        text = json.dumps(value, default=_yaml_leftover)
+        text = json.dumps(_without_nulls(value), default=_yaml_leftover)
     except (TypeError, ValueError, RecursionError) as error:
         raise Unreadable((Problem(root, f"is no JSON: {error}", ""),)) from error
     if len(text) > MAX_MANIFEST:
@@ -73,6 +73,13 @@ def read(model: type[Model], value: Any, root: str) -> Model:
     except ValidationError as error:
         details = _without_echoes(error.errors(include_url=False))
         raise Unreadable(tuple(p for detail in details for p in _problems(detail, root, model))) from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """A field that is null is a field that is absent, as for the API server."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(child) for key, child in value.items() if child is not None}
+    return [_without_nulls(child) for child in value] if isinstance(value, (list, tuple)) else value
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

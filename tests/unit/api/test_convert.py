@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.api.samples import experiment, space
 
 from trimtab.api.convert import (
@@ -16,6 +19,7 @@ from trimtab.api.convert import (
     trial_record,
     trial_status,
 )
+from trimtab.api.lint import lint
 from trimtab.domain import names
 from trimtab.domain.errors import CorruptLedger, InvalidSpec, NotYetSupported
 from trimtab.domain.measurement import Arm, Measurement, NoData, Window
@@ -249,6 +253,35 @@ def test_a_record_says_what_is_invalid() -> None:
 def test_nonsense_is_invalid_and_never_an_accident(spec: Any) -> None:
     with pytest.raises(InvalidSpec):
         parse_experiment({"spec": spec})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=10), children, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(experiment()["spec"])), json_values)
+def test_any_value_is_understood_or_refused(section: str, value: Any) -> None:
+    manifest = experiment()
+    manifest["spec"][section] = value
+    with contextlib.suppress(InvalidSpec, NotYetSupported):
+        parse_experiment(manifest)
+    assert isinstance(lint(manifest), list)
+
+
+@settings(max_examples=100, deadline=None)
+@given(json_values)
+def test_any_status_is_understood_or_named(value: Any) -> None:
+    record = experiment_record({**experiment(), "status": value})
+    assert (record.state is None) == bool(record.state_problem)
+
+
+@pytest.mark.parametrize("section", ["schedule", "warmStart", "errorBudgets", "trial", "owner"])
+def test_a_field_that_is_null_is_absent(section: str) -> None:
+    assert spec_with(**{section: None}) == spec_with()
 
 
 def test_a_deep_bomb_is_invalid() -> None:

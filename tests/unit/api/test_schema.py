@@ -78,10 +78,12 @@ def test_every_text_list_and_number_is_bounded() -> None:
     assert failing(bounded) == []
 
 
-def test_every_list_of_objects_in_the_spec_that_has_names_is_a_map_by_name() -> None:
-    def keyed(path: str, node: Schema) -> bool:
+def test_lists_of_named_objects_are_maps_by_name_unless_they_have_a_default() -> None:
+    """Server-side apply would merge the items of a default with those of the user."""
+
+    def keyed(_: str, node: Schema) -> bool:
         named = "name" in node.get("items", {}).get("properties", {})
-        return not named or node.get("x-kubernetes-list-map-keys") == ["name"]
+        return not named or (node.get("x-kubernetes-list-map-keys") == ["name"]) != bool(node.get("default"))
 
     assert failing(keyed) == []
 
