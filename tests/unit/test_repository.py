@@ -31,7 +31,7 @@ LICENSE = "LICENSE"
 REASONED = tuple(f"operator/trimtab/{layer}/" for layer in ("adapters", "control", "runtime", "slo"))
 REASON_AT = {  # which argument holds the reason
     "Outcome": 1, "StopRequest": 0, "GateVerdict": 1, "SliProbe": 1,
-    "Problem": 0, "_problem": 0, "_stalled": 1, "stall": 1, "stopped": 1,
+    "Problem": 0, "problem": 0, "note": 0, "_stalled": 1, "stall": 1, "stopped": 1,
 }  # fmt: skip
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
