@@ -32,7 +32,7 @@ class Condition(StatusModel):
 class Display(StatusModel):
     """Strings of the printer columns."""
 
-    trials: Short = Field("", description="Trials created and at most, for example 7/40.")
+    trials: Short = Field("", description="Trials created, and the most that are counted, for example 7/40.")
     saving: Short = Field("", description="Saving of the recommendation or the incumbent, in percent of the cost.")
     slo: Short = Field("", description="Held, Broken or unknown.")
     budget: Short = Field("", description="Least remaining error budget of the service, in percent.")

@@ -186,7 +186,9 @@ class Search(WireModel):
 class Stopping(WireModel):
     """When the Experiment ends."""
 
-    max_trials: int = Field(40, ge=1, le=1000, description="Trials in all, verification not counted.")
+    max_trials: int = Field(
+        40, ge=1, le=1000, description="Trials that reached a verdict; verification is not counted."
+    )
     max_cost: MoneyCap | None = Field(
         None, description="Greatest cost of all arms together, in $, as a decimal string."
     )
