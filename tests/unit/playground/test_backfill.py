@@ -64,7 +64,7 @@ def test_the_file_is_openmetrics_with_the_rates_of_the_service(web: WorkloadSpec
     assert total == series["http_request_duration_seconds_bucket", pod + "+Inf"][-1][1]
     assert total / (ok[-1][0] - ok[0][0]) == pytest.approx(web.load.requests_per_second / 20, rel=0.2)
     fast = series["http_request_duration_seconds_bucket", pod + "0.1"][-1][1]
-    truth = evaluate(web, Resources.equal(2.0, 2 * GIB), 400.0)
+    truth = evaluate(web, Resources.equal(2.0, 2 * GIB), 800.0)
     assert 1.0 - fast / total == pytest.approx(truth.slow_fraction(0.1), rel=0.02)
     assert failed[-1][1] / total == pytest.approx(1e-4, rel=0.2)
 

@@ -24,8 +24,8 @@ def test_a_limit_below_the_need_is_hit_at_once(limit: float) -> None:
 
 def test_cycles_are_allocation_over_headroom(web: WorkloadSpec) -> None:
     spec = web.memory
-    state = memory_state(spec, 1e6 * GIB, 400.0, 0.0)  # no limit in sight: the headroom is the natural one
-    allocated = 400.0 * spec.allocated_per_request
+    state = memory_state(spec, 1e6 * GIB, 800.0, 0.0)  # no limit in sight: the headroom is the natural one
+    allocated = 800.0 * spec.allocated_per_request
     assert state.gc_cycles_per_s == pytest.approx(allocated / spec.live_set, rel=1e-3)
     assert state.gc_cores == pytest.approx(state.gc_cycles_per_s * 0.6 * spec.live_set / GIB)
     assert state.pause_s == pytest.approx(0.15 * spec.live_set / GIB)
@@ -34,10 +34,10 @@ def test_cycles_are_allocation_over_headroom(web: WorkloadSpec) -> None:
 
 
 def test_latency_suffers_from_the_collector_long_before_oom(web: WorkloadSpec) -> None:
-    ample, tight = (memory_state(web.memory, m * MIB, 400.0, 12.0) for m in (2048, 512))
+    ample, tight = (memory_state(web.memory, m * MIB, 800.0, 24.0) for m in (2048, 512))
     assert tight.gc_cores > 3.0 * ample.gc_cores
     assert tight.oom_per_s * 3600.0 < 1e-3
-    assert memory_state(web.memory, 400 * MIB, 400.0, 12.0).oom_per_s * 60.0 > 0.5
+    assert memory_state(web.memory, 400 * MIB, 800.0, 24.0).oom_per_s * 60.0 > 0.5
 
 
 @given(limit=st.floats(50.0, 8192.0), factor=st.floats(1.0, 4.0), load=st.floats(0.0, 2000.0))

@@ -53,7 +53,7 @@ def not_worse(better: PodBehaviour, worse: PodBehaviour) -> bool:
 
 CPU = st.floats(0.1, 4.0)
 MEMORY = st.floats(300.0, 4096.0).map(lambda mib: mib * MIB)
-LOAD = st.floats(1.0, 1200.0)
+LOAD = st.floats(1.0, 2400.0)
 FACTOR = st.floats(1.001, 3.0)
 
 
@@ -99,7 +99,7 @@ def test_a_contended_node_gives_only_the_request(web: WorkloadSpec) -> None:
 
 
 def test_an_unlimited_pod_is_not_throttled(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, Resources(2.0, float("inf"), GIB, GIB), 400.0)
+    behaviour = evaluate(web, Resources(2.0, float("inf"), GIB, GIB), 800.0)
     assert behaviour.throttled_ratio == 0.0
     assert behaviour.slow_fraction(0.1) < 0.02
 
@@ -112,21 +112,21 @@ def test_a_pod_without_load_is_idle(web: WorkloadSpec) -> None:
 
 
 def test_usage_is_work_plus_collector_plus_background_and_never_above_the_limit(web: WorkloadSpec) -> None:
-    ample = evaluate(web, Resources.equal(2.0, 2 * GIB), 400.0)
-    expected = 0.02 + 400.0 * 0.00075 + ample.gc_cores
+    ample = evaluate(web, Resources.equal(2.0, 2 * GIB), 800.0)
+    expected = 0.02 + 800.0 * 0.000375 + ample.gc_cores
     assert ample.cpu_usage_cores == pytest.approx(expected, rel=1e-6)
-    assert evaluate(web, Resources.equal(0.3, 2 * GIB), 400.0).cpu_usage_cores <= 0.3
+    assert evaluate(web, Resources.equal(0.3, 2 * GIB), 800.0).cpu_usage_cores <= 0.3
 
 
 def test_saturation_ends_in_errors(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, Resources.equal(0.2, GIB), 400.0)
+    behaviour = evaluate(web, Resources.equal(0.2, GIB), 800.0)
     assert behaviour.error_ratio > 0.3
     assert behaviour.slow_fraction(0.1) > 0.9
     assert behaviour.throttled_ratio > 0.99
 
 
 def test_quantiles_invert_the_distribution(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, Resources.equal(0.8, GIB), 400.0)
+    behaviour = evaluate(web, Resources.equal(0.8, GIB), 800.0)
     assert behaviour.p50_s < behaviour.p95_s < behaviour.p99_s
     for q, value in ((0.5, behaviour.p50_s), (0.95, behaviour.p95_s), (0.99, behaviour.p99_s)):
         assert behaviour.latency.cdf(value)[0] == pytest.approx(q, abs=1e-6)
@@ -135,7 +135,7 @@ def test_quantiles_invert_the_distribution(web: WorkloadSpec) -> None:
 
 def test_errors_of_the_surroundings_come_on_top(web: WorkloadSpec) -> None:
     resources = Resources.equal(2.0, 2 * GIB)
-    assert evaluate(web, resources, 400.0, Conditions(error_ratio=0.05)).error_ratio == pytest.approx(0.0501, abs=1e-4)
+    assert evaluate(web, resources, 800.0, Conditions(error_ratio=0.05)).error_ratio == pytest.approx(0.0501, abs=1e-4)
 
 
 def test_start_up_takes_longer_under_a_small_limit(web: WorkloadSpec) -> None:

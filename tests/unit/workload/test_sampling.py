@@ -13,9 +13,9 @@ TIGHT = Resources.equal(0.7, 768 * MIB)
 
 
 def test_counts_follow_the_probabilities(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, TIGHT, 400.0)
+    behaviour = evaluate(web, TIGHT, 800.0)
     counts = sample_tick(np.random.default_rng(1), web, behaviour, 20_000.0)
-    assert counts.requests == pytest.approx(8_000_000, rel=0.01)
+    assert counts.requests == pytest.approx(16_000_000, rel=0.01)
     assert counts.requests == int(counts.buckets.sum())
     slow = counts.buckets[web.buckets.index(web.slo.latency_threshold) + 1 :].sum() / counts.requests
     assert slow == pytest.approx(behaviour.slow_fraction(web.slo.latency_threshold), rel=0.01)
@@ -28,19 +28,19 @@ def test_counts_follow_the_probabilities(web: WorkloadSpec) -> None:
 
 def test_injected_errors_and_another_load(web: WorkloadSpec) -> None:
     conditions = Conditions(error_ratio=0.3)
-    behaviour = evaluate(web, TIGHT, 400.0, conditions)
+    behaviour = evaluate(web, TIGHT, 800.0, conditions)
     counts = sample_tick(np.random.default_rng(1), web, behaviour, 100.0, conditions, load_rps=100.0)
     assert counts.requests == pytest.approx(10_000, rel=0.05)
     assert counts.failed / counts.requests == pytest.approx(0.3, rel=0.05)
 
 
 def test_too_little_memory_kills(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, Resources.equal(2.0, 300 * MIB), 400.0)
+    behaviour = evaluate(web, Resources.equal(2.0, 300 * MIB), 800.0)
     assert sample_tick(np.random.default_rng(1), web, behaviour, 3600.0).oom
 
 
 def test_the_same_seed_draws_the_same(web: WorkloadSpec) -> None:
-    behaviour = evaluate(web, TIGHT, 400.0)
+    behaviour = evaluate(web, TIGHT, 800.0)
     first, again = (sample_tick(np.random.default_rng(5), web, behaviour, 10.0) for _ in range(2))
     assert first.succeeded == again.succeeded
     assert np.array_equal(first.buckets, again.buckets)

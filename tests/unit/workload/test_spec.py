@@ -12,7 +12,7 @@ from trimtab.workload import WorkloadError, WorkloadSpec, load_workload, parse_w
 
 
 def test_the_example_is_read_in_base_units(web: WorkloadSpec) -> None:
-    assert web.request.cpu == pytest.approx(0.00075)
+    assert web.request.cpu == pytest.approx(0.000375)
     assert web.memory.live_set == 224 * 2**20
     assert web.cpu.background == pytest.approx(0.02)
     assert web.load.noise_interval == 60.0

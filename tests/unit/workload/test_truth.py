@@ -55,8 +55,8 @@ def test_the_examples_optimum_is_inside_the_grid_and_saves_three_fifths(web: Wor
 
 def test_the_optimum_is_cheaper_than_every_other_feasible_point(web: WorkloadSpec) -> None:
     constraints, grid = TruthConstraints.of(web), resource_grid((0.6, 0.7, 0.8, 1.2), (640 * MIB, GIB))
-    best = cheapest_feasible(web, grid, 400.0, constraints, PRICES)
-    feasible = [r for r in grid if constraints.margin(evaluate(web, r, 400.0)) <= 1.0]
+    best = cheapest_feasible(web, grid, 800.0, constraints, PRICES)
+    feasible = [r for r in grid if constraints.margin(evaluate(web, r, 800.0)) <= 1.0]
     assert best is not None
     assert best.resources == min(feasible, key=PRICES.per_hour)
     assert best.feasible == len(feasible)
@@ -64,14 +64,14 @@ def test_the_optimum_is_cheaper_than_every_other_feasible_point(web: WorkloadSpe
 
 def test_nothing_feasible_is_no_optimum(web: WorkloadSpec) -> None:
     grid = resource_grid((0.1, 0.2), (256 * MIB,))
-    assert cheapest_feasible(web, grid, 400.0, TruthConstraints.of(web), PRICES) is None
+    assert cheapest_feasible(web, grid, 800.0, TruthConstraints.of(web), PRICES) is None
 
 
 def test_latency_degrades_gradually_towards_the_boundary(web: WorkloadSpec) -> None:
     """No cliff: between production and a fifth below the boundary no step of 50m doubles the slow fraction."""
     threshold = web.slo.latency_threshold
     cores = steps(0.55, 2.0, 0.05)
-    slow = [evaluate(web, Resources.equal(cpu, 768 * MIB), 400.0).slow_fraction(threshold) for cpu in cores]
+    slow = [evaluate(web, Resources.equal(cpu, 768 * MIB), 800.0).slow_fraction(threshold) for cpu in cores]
     assert all(0.0 <= math.log(tight / ample) < math.log(2.0) for tight, ample in itertools.pairwise(slow))
     assert slow[-1] < 0.02
     assert slow[0] > 0.10
@@ -81,14 +81,14 @@ def test_latency_degrades_gradually_towards_the_boundary(web: WorkloadSpec) -> N
 
 def test_memory_costs_latency_before_it_kills(web: WorkloadSpec) -> None:
     threshold, slo = web.slo.latency_threshold, web.slo.max_slow_percent / 100.0
-    tight = evaluate(web, Resources.equal(0.75, 512 * MIB), 440.0)
+    tight = evaluate(web, Resources.equal(0.75, 512 * MIB), 880.0)
     assert tight.slow_fraction(threshold) > 1.4 * slo
     assert tight.oom_per_s * 3600.0 < 0.001
-    assert evaluate(web, Resources.equal(0.75, 416 * MIB), 440.0).oom_per_s * 3600.0 > 1.0
+    assert evaluate(web, Resources.equal(0.75, 416 * MIB), 880.0).oom_per_s * 3600.0 > 1.0
 
 
 def test_a_slow_dependency_breaks_the_slo_grossly(web: WorkloadSpec) -> None:
-    slow = evaluate(web, PRODUCTION, 400.0, Conditions(dependency_factor=3.0))
+    slow = evaluate(web, PRODUCTION, 800.0, Conditions(dependency_factor=3.0))
     assert slow.slow_fraction(web.slo.latency_threshold) > 0.2
 
 
