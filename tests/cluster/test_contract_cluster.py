@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,12 +91,38 @@ class Clean(KubernetesCluster):
         return answer
 
 
+Client = Callable[..., Awaitable[KubernetesCluster]]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """Make clients of a kubeconfig; they are closed with the test."""
+    made: list[KubernetesCluster] = []
+
+    async def make(kubeconfig: Path, *, host: str = "", timeout: float = 10.0) -> KubernetesCluster:
+        connection = await connect(str(kubeconfig), SystemClock().monotonic)
+        connection.configuration.host = host or connection.configuration.host
+        made.append(KubernetesCluster(connection, timeout=timeout))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+    async def closed() -> bool:  # TLS connections that timed out are closed once their peer says goodbye
+        watched = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
+        return len(watched) <= 1  # the loop's own pipe
+
+    await eventually(closed, "all connections are closed")
+
+
 class TestErrors:
-    async def test_a_missing_right_is_forbidden(self, controlplane: ControlPlane, namespace: str) -> None:
-        cluster = await cluster_of(controlplane, namespace)
+    async def test_a_missing_right_is_forbidden(
+        self, controlplane: ControlPlane, namespace: str, client: Client
+    ) -> None:
+        cluster = await client(controlplane.service_account_kubeconfig(namespace, "default"))
         with pytest.raises(Forbidden, match="cannot list resource"):
             await cluster.list(kinds.PODS, namespace)
-        await cluster.close()
 
     async def test_an_exhausted_quota_is_a_refusal(self, world: World, admin: ApiClient) -> None:
         quota = {
@@ -145,28 +172,31 @@ class TestErrors:
             await world.make(kinds.CONFIG_MAPS, "Not A Name")
 
     async def test_a_server_that_does_not_answer_is_unavailable_in_time(
-        self, controlplane: ControlPlane, namespace: str
+        self, controlplane: ControlPlane, namespace: str, client: Client
     ) -> None:
-        connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
-        cluster = KubernetesCluster(connection, timeout=0.5)
+        cluster = await client(controlplane.kubeconfig(), timeout=1.0)
         await cluster.list(kinds.PODS, namespace)
         controlplane.component("kube-apiserver").pause()
-        try:
-            started = time.monotonic()
-            with pytest.raises(Unavailable, match=r"no answer within 0\.5 s"):
+
+        async def silent() -> bool:  # a stopped process may still send what was under way
+            try:
                 await cluster.list(kinds.PODS, namespace)
-            assert time.monotonic() - started < 2.0
+            except Unavailable as error:
+                return "no answer within 1 s" in error.message
+            return False
+
+        try:
+            await eventually(silent, "the server is stopped")
+            started = time.monotonic()
+            assert await silent()
+            assert 0.9 < time.monotonic() - started < 3.0
         finally:
             controlplane.component("kube-apiserver").resume()
-        await cluster.close()
 
-    async def test_a_refused_connection_is_unavailable(self, controlplane: ControlPlane) -> None:
-        connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
-        connection.configuration.host = "https://127.0.0.1:1"
-        cluster = KubernetesCluster(connection)
+    async def test_a_refused_connection_is_unavailable(self, controlplane: ControlPlane, client: Client) -> None:
+        cluster = await client(controlplane.kubeconfig(), host="https://127.0.0.1:1")
         with pytest.raises(Unavailable):
             await cluster.version()
-        await cluster.close()
 
 
 async def test_events_are_accepted_and_counted(world: World, admin: ApiClient) -> None:
@@ -190,12 +220,6 @@ async def test_long_lists_come_in_pages(world: World, admin: ApiClient) -> None:
         await world.make(kinds.CONFIG_MAPS, f"c-{number:04d}", labels={"paged": "yes"})
     listed = await world.cluster.list(kinds.CONFIG_MAPS, world.namespace, labels="paged=yes")
     assert len({each["metadata"]["name"] for each in listed}) == count
-
-
-async def cluster_of(controlplane: ControlPlane, namespace: str) -> KubernetesCluster:
-    """A client with the rights of the namespace's default service account: none."""
-    kubeconfig = controlplane.service_account_kubeconfig(namespace, "default")
-    return KubernetesCluster(await connect(str(kubeconfig), SystemClock().monotonic))
 
 
 def namespace_selector(name: str) -> dict[str, Any]:
