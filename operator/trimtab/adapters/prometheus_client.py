@@ -1,13 +1,18 @@
 """Queries to Prometheus in a bounded thread pool: time-outs, typed failures, and warnings that are not overlooked.
 
-`prometheus-api-client` is synchronous and drops the response's `warnings`; a partial answer is an error for safety, so
-a hook on the session looks for them.
+`prometheus-api-client` is synchronous, drops the response's `warnings`, puts a POST's query into the address, rounds
+the ends of a range to whole seconds and reads bodies of any size for any time. The session and the parameters given to
+it here mend each of these. Whatever goes wrong is a `QueryFailed`: a malformed answer must not end the safety loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -15,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
+import urllib3
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
@@ -22,28 +28,45 @@ from urllib3.util.retry import Retry
 from trimtab.slo.series import Series
 
 T = TypeVar("T")
+Params = dict[str, str]
 MAX_SERIES = 20_000
+MAX_BYTES = 64 * 2**20
+MAX_PENDING = 128
+CHUNK = 2**16
 
 
 class QueryFailed(Exception):
     """Prometheus did not answer, or not completely; the message is one line."""
 
 
-class _Warned(Exception):
-    """The answer carries warnings."""
-
-
 class PrometheusClient:
-    """One pool of threads, each with its own session. Close it when done."""
+    """One pool of threads, each with its own session. Close it when done.
 
-    def __init__(self, url: str, *, token_file: str | None = None, threads: int = 4) -> None:
+    Args:
+        url: base address, without `/api/v1`.
+        token_file: a bearer token, read anew for each query, as mounted tokens rotate.
+        threads: queries under way at once.
+        pending: queries that may wait or be under way; more are refused, so that a stuck store cannot pile them up.
+    """
+
+    def __init__(
+        self, url: str, *, token_file: str | None = None, threads: int = 4, pending: int = MAX_PENDING
+    ) -> None:
         self._url, self._token_file = url.rstrip("/"), token_file
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prometheus")
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[_Session] = []
+        self._free = pending
+        self._closed = False
 
     def close(self) -> None:
         """Give up queued queries; running ones end with their time-out."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for session in self._sessions:
+                session.close()
 
     async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
         """An instant query that yields a range vector (`metric[10s]`): raw samples.
@@ -51,58 +74,91 @@ class PrometheusClient:
         Raises:
             QueryFailed: no complete answer within `timeout` seconds.
         """
-        rows = await self._query(expression, at, timeout)
-        return tuple(_series(row, row.get("values") or ()) for row in rows)
+        return await self._instant(expression, at, timeout, _matrix)
 
     async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
-        """An instant query that yields an instant vector: one sample per series."""
-        rows = await self._query(expression, at, timeout)
-        return tuple(_series(row, [row["value"]]) for row in rows if "value" in row)
+        """An instant query that yields an instant vector: one sample per series. A scalar is one series without labels.
+
+        Raises:
+            QueryFailed: no complete answer within `timeout` seconds.
+        """
+        return await self._instant(expression, at, timeout, _vector)
 
     async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
-        """A range query."""
+        """A range query, evaluated at start, start + step, ... up to end.
 
-        def ask(client: PrometheusConnect) -> Any:
+        Raises:
+            QueryFailed: no complete answer within `timeout` seconds.
+        """
+        exact = {"start": f"{start:.3f}", "end": f"{end:.3f}"}  # the library would round both to whole seconds
+
+        def ask(client: PrometheusConnect, bounds: Params, seconds: float) -> Any:
             begin, finish = (datetime.fromtimestamp(t, UTC) for t in (start, end))
-            return client.custom_query_range(expression, begin, finish, f"{step:.3f}", timeout=timeout)
+            params = exact | bounds
+            return client.custom_query_range(expression, begin, finish, f"{step:.3f}", params=params, timeout=seconds)
 
-        return tuple(_series(row, row.get("values") or ()) for row in await self._run(ask, timeout))
+        return await self._run(ask, _matrix, timeout)
 
-    async def _query(self, expression: str, at: float, timeout: float) -> Any:
-        def ask(client: PrometheusConnect) -> Any:
-            return client.custom_query(expression, params={"time": f"{at:.3f}"}, timeout=timeout)
+    async def _instant(
+        self, expression: str, at: float, timeout: float, parse: Callable[[Any], tuple[Series, ...]]
+    ) -> tuple[Series, ...]:
+        def ask(client: PrometheusConnect, bounds: Params, seconds: float) -> Any:
+            return client.custom_query(expression, params={"time": f"{at:.3f}"} | bounds, timeout=seconds)
 
-        return await self._run(ask, timeout)
+        return await self._run(ask, parse, timeout)
 
-    async def _run(self, ask: Callable[[PrometheusConnect], T], timeout: float) -> T:
-        loop = asyncio.get_running_loop()
+    async def _run(
+        self, ask: Callable[[PrometheusConnect, Params, float], Any], parse: Callable[[Any], T], timeout: float
+    ) -> T:
+        if self._closed:
+            raise QueryFailed("the client is closed")
+        if self._free <= 0:
+            raise QueryFailed("too many queries are waiting for an answer already")
+        deadline = time.monotonic() + timeout
+        self._free -= 1
+        work = asyncio.get_running_loop().run_in_executor(self._pool, self._work, ask, parse, deadline)
+        work.add_done_callback(self._done)
         try:
             async with asyncio.timeout(timeout):
-                found = await loop.run_in_executor(self._pool, lambda: ask(self._client()))
-        except TimeoutError:
-            raise QueryFailed(f"no answer within {timeout:g} s") from None
-        except _Warned as error:
-            raise QueryFailed(f"a partial answer, with the warning: {error}") from None
-        except requests.Timeout:
+                return await work
+        except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
             raise QueryFailed(f"no answer within {timeout:g} s") from None
         except requests.JSONDecodeError:
             raise QueryFailed("the answer is not JSON") from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise QueryFailed(f"not reachable: {type(error).__name__}") from None
         except PrometheusApiClientException as error:
             raise QueryFailed(_one_line(str(error))) from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise QueryFailed(f"malformed answer: {type(error).__name__}") from None
-        if isinstance(found, list) and len(found) > MAX_SERIES:
+
+    def _done(self, work: asyncio.Future[Any]) -> None:
+        self._free += 1
+        if not work.cancelled():
+            work.exception()  # seen: nobody waits any more when the time-out came first
+
+    def _work(
+        self, ask: Callable[[PrometheusConnect, Params, float], Any], parse: Callable[[Any], T], deadline: float
+    ) -> T:
+        """In a thread: ask, read and parse within what is left of the time."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise requests.Timeout
+        client = self._client()
+        client._session.deadline = deadline
+        # The server gives up with us, and reports with a warning when it had to leave series out.
+        bounds = {"timeout": f"{math.ceil(1000 * left)}ms", "limit": str(MAX_SERIES)}
+        found = parse(ask(client, bounds, left))
+        if isinstance(found, tuple) and len(found) > MAX_SERIES:
             raise QueryFailed(f"{len(found)} series are more than {MAX_SERIES}; narrow the query")
         return found
 
     def _client(self) -> PrometheusConnect:
         client: PrometheusConnect | None = getattr(self._local, "client", None)
         if client is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.hooks["response"].append(_refuse_warnings)
+            session = _Session()
+            with self._lock:
+                self._sessions.append(session)
             client = PrometheusConnect(self._url, session=session, retry=Retry(total=0), method="POST")
             self._local.client = client
         client.headers = self._headers()
@@ -111,19 +167,79 @@ class PrometheusClient:
     def _headers(self) -> dict[str, str]:
         if self._token_file is None:
             return {}
-        return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
+        try:
+            return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
+        except (OSError, UnicodeDecodeError) as error:
+            raise QueryFailed(f"the token file cannot be read: {type(error).__name__}") from None
 
 
-def _refuse_warnings(response: requests.Response, *_: Any, **__: Any) -> None:
-    if b'"warnings"' in response.content:
-        warnings = response.json().get("warnings") or ()
-        if warnings:
-            raise _Warned(_one_line("; ".join(map(str, warnings))))
+class _Session(requests.Session):
+    """Sends a query in the body, and reads an answer within its deadline (monotonic seconds) and size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.deadline = math.inf
+        self.hooks["response"].append(self._receive)
+
+    def request(self, method: Any, url: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        if method == "POST":
+            kwargs["data"] = kwargs.pop("params", None)
+        return super().request(method, url, **{**kwargs, "stream": True})
+
+    def _receive(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Read the body; refuse what is an error or incomplete."""
+        body = bytearray()
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > MAX_BYTES:
+                response.close()
+                raise QueryFailed(f"the answer is larger than {MAX_BYTES // 2**20} MiB; narrow the query")
+            if time.monotonic() > self.deadline:
+                response.close()
+                raise requests.Timeout
+        response.raw.release_conn()
+        response.raw = io.BytesIO(body)
+        if response.status_code != 200:
+            raise QueryFailed(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
+        if b'"warnings"' in body:
+            warnings = response.json().get("warnings") or ()
+            if warnings:
+                raise QueryFailed(_one_line(f"a partial answer, with the warning: {'; '.join(map(str, warnings))}"))
+
+
+def _words(response: requests.Response) -> str:
+    """Prometheus' own words for an error, or the beginning of whatever was sent instead."""
+    try:
+        return str(json.loads(response.content)["error"])
+    except (ValueError, LookupError, TypeError):
+        return response.content[:200].decode(errors="replace")
+
+
+def _matrix(rows: Any) -> tuple[Series, ...]:
+    return tuple(_series(row, row["values"]) for row in _rows(rows))
+
+
+def _vector(rows: Any) -> tuple[Series, ...]:
+    if len(rows) == 2 and not isinstance(rows[0], Mapping):
+        return (Series((), (_point(rows),)),)
+    return tuple(_series(row, [row["value"]]) for row in _rows(rows))
+
+
+def _rows(rows: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(rows, list):
+        raise TypeError
+    return rows
 
 
 def _series(row: Mapping[str, Any], values: Any) -> Series:
     labels = tuple(sorted((str(k), str(v)) for k, v in row["metric"].items()))
-    return Series(labels, tuple((float(t), float(v)) for t, v in values))
+    return Series(labels, tuple(map(_point, values)))
+
+
+def _point(pair: Any) -> tuple[float, float]:
+    time_, value = pair
+    return float(time_), float(value)
 
 
 def _one_line(text: str) -> str:
