@@ -87,6 +87,7 @@ class InMemoryCluster:
         self._objects: dict[Kind, dict[tuple[str, str], Obj]] = {kind: {} for kind in served}
         self._uids: set[str] = set()
         self._dependents: dict[str, set[tuple[Kind, str, str]]] = {}  # owner's uid -> what names it as an owner
+        self._labelled: dict[tuple[Kind, str, str], set[tuple[str, str]]] = {}  # label and value -> objects
         self._version_counter = 0
         self._server_version = version
         self._watchers: list[Callable[[WatchEvent], None]] = []
@@ -108,12 +109,14 @@ class InMemoryCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[Manifest, ...]:
         """All objects that match, by namespace and name."""
-        matches = parse_selector(labels)
-        found = sorted(self._table(kind).items())
+        selector, table = parse_selector(labels), self._table(kind)
+        candidates: Iterable[tuple[str, str]] = table
+        if selector.equal:
+            sets = [self._labelled.get((kind, *each), set()) for each in selector.equal]
+            candidates = min(sets, key=len)
+        found = [key for key in candidates if namespace in (None, key[0])]
         return tuple(
-            copied(obj)
-            for (where, _), obj in found
-            if namespace in (None, where) and matches(obj["metadata"].get("labels") or {})
+            copied(table[key]) for key in sorted(found) if selector.matches(table[key]["metadata"].get("labels") or {})
         )
 
     async def version(self) -> str:
@@ -243,9 +246,7 @@ class InMemoryCluster:
 
     def _remove(self, kind: Kind, where: str, obj: Obj) -> None:
         name, uid = obj["metadata"]["name"], obj["metadata"]["uid"]
-        for owner in obj["metadata"].get("ownerReferences") or ():
-            self._dependents.get(owner.get("uid"), set()).discard((kind, where, name))
-        del self._objects[kind][where, name]
+        self._unindex(kind, (where, name), self._objects[kind].pop((where, name)))
         self._uids.discard(uid)
         self._tell(WatchEvent("DELETED", kind, obj))
         for dependent in sorted(self._dependents.pop(uid, ()), key=str):
@@ -257,17 +258,31 @@ class InMemoryCluster:
         metadata = obj["metadata"]
         key = (where, metadata["name"])
         old = self._objects[kind].get(key)
+        if old is not None:
+            self._unindex(kind, key, old)
         metadata["resourceVersion"] = self._next_version()
         self._objects[kind][key] = copied(obj)
         self._uids.add(metadata["uid"])
-        owners = metadata.get("ownerReferences") or ()
-        for owner in (old or {}).get("metadata", {}).get("ownerReferences") or ():
-            self._dependents.get(owner.get("uid"), set()).discard((kind, *key))
-        for owner in owners:
+        for owner in metadata.get("ownerReferences") or ():
             self._dependents.setdefault(owner.get("uid"), set()).add((kind, *key))
+        for label in (metadata.get("labels") or {}).items():
+            self._labelled.setdefault((kind, *label), set()).add(key)
         self._tell(WatchEvent("MODIFIED" if old is not None else "ADDED", kind, obj))
-        if owners and "deletionTimestamp" not in metadata:
+        if "deletionTimestamp" not in metadata:
             self._collect(kind, *key)
+
+    def _unindex(self, kind: Kind, key: tuple[str, str], obj: Obj) -> None:
+        """Forget where this version of an object is found; entries that became empty go, or memory would grow."""
+        for owner in obj["metadata"].get("ownerReferences") or ():
+            dependents = self._dependents.get(owner.get("uid"), set())
+            dependents.discard((kind, *key))
+            if not dependents:
+                self._dependents.pop(owner.get("uid"), None)
+        for label in (obj["metadata"].get("labels") or {}).items():
+            labelled = self._labelled.get((kind, *label), set())
+            labelled.discard(key)
+            if not labelled:
+                self._labelled.pop((kind, *label), None)
 
     def _tell(self, event: WatchEvent) -> None:
         for watcher in tuple(self._watchers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from trimtab.domain.errors import Rejected
 
@@ -15,14 +16,28 @@ _EQUAL = re.compile(rf"({_KEY})\s*(!=|==|=)\s*([-A-Za-z0-9_.]*)")
 _EXISTS = re.compile(rf"(!?)\s*({_KEY})")
 
 
-def parse_selector(text: str) -> Matches:
-    """A predicate on labels.
+@dataclass(frozen=True)
+class Selector:
+    """A parsed selector. `equal` are the labels that it demands by value, by which an index can be asked first."""
+
+    terms: tuple[Matches, ...]
+    equal: tuple[tuple[str, str], ...]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Do these labels fulfil all terms?"""
+        return all(term(labels) for term in self.terms)
+
+
+def parse_selector(text: str) -> Selector:
+    """Read a selector.
 
     Raises:
         Rejected: the text is not a selector.
     """
-    terms = [_term(part.strip()) for part in _split(text) if part.strip()]
-    return lambda labels: all(term(labels) for term in terms)
+    parts = [part.strip() for part in _split(text) if part.strip()]
+    found = [match for part in parts if (match := _EQUAL.fullmatch(part)) is not None]
+    equal = tuple((match[1], match[4]) for match in found if match[3] != "!=")
+    return Selector(tuple(_term(part) for part in parts), equal)
 
 
 def _split(text: str) -> list[str]:
@@ -47,4 +62,4 @@ def _term(text: str) -> Matches:
     raise Rejected(400, f"unable to parse requirement: {text!r}")
 
 
-__all__ = ["Matches", "parse_selector"]
+__all__ = ["Selector", "parse_selector"]
