@@ -113,7 +113,8 @@ class InMemoryCluster:
         candidates: Iterable[tuple[str, str]] = table
         if selector.equal:
             sets = [self._labelled.get((kind, *each), set()) for each in selector.equal]
-            candidates = min(sets, key=len)
+            smallest = min(sets, key=len)
+            candidates = smallest
         found = [key for key in candidates if namespace in (None, key[0])]
         return tuple(
             copied(table[key]) for key in sorted(found) if selector.matches(table[key]["metadata"].get("labels") or {})
