@@ -77,7 +77,7 @@ def _ratio_decidable(
         needed = requests_needed(constraint.maximum, ratio or 0.0, constraint.confidence)
     if constraint.relative is not None and constraint.relative.max_increase_ratio and ratio:
         needed = max(needed, _relative_needed(constraint.relative.max_increase_ratio, ratio, _replicates(spec)))
-    yield from _enough(spec, field, needed, seen)
+    yield from _enough(spec, field, needed, seen, pods)
 
 
 def _relative_needed(increase: float, ratio: float, replicates: int) -> float:
@@ -91,7 +91,7 @@ def _replicates(spec: ExperimentSpec) -> int:
     return max(spec.trial.max_replicates, spec.verification.replicates, 1)
 
 
-def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float) -> Iterator[Problem]:
+def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float, pods: int) -> Iterator[Problem]:
     """Evidence is pooled over the trials of one assignment, so the replicates together must suffice."""
     if needed <= seen:
         return
@@ -103,14 +103,20 @@ def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float) -> Ite
         yield problem("Undecidable", field, f"{numbers} are needed", "send traffic to the target first")
         return
     duration = format_duration(math.ceil(spec.trial.duration * needed / seen))
-    replicas = math.ceil(spec.canary.replicas * needed / seen)
-    yield problem(
-        "Undecidable",
-        field,
-        f"{numbers} are needed",
-        f"set spec.trial.duration to {duration} or spec.canary.replicas to {replicas}, or, for rare errors, set "
-        "errors: GuardOnly",
-    )
+    replicas = _replicas_for(spec, needed / seen, pods)
+    larger = f" or spec.canary.replicas to {replicas}" if replicas is not None else ""
+    remedy = f"set spec.trial.duration to {duration}{larger}, or, for rare errors, set errors: GuardOnly"
+    yield problem("Undecidable", field, f"{numbers} are needed", remedy)
+
+
+def _replicas_for(spec: ExperimentSpec, times: float, pods: int) -> int | None:
+    """Canary replicas with which an arm sees so many times as much, None when they would take too large a share."""
+    now, arms = spec.canary.replicas, 2 if spec.canary.control == "Clone" else 1
+    wanted = times * now / (pods + arms * now)  # of the load, by one arm
+    if arms * wanted >= 1:
+        return None
+    replicas = math.ceil(wanted * pods / (1 - arms * wanted))
+    return replicas if arms * replicas / (pods + arms * replicas) <= spec.canary.max_share else None
 
 
 # Windows and alarms

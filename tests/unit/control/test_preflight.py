@@ -1,0 +1,596 @@
+"""Preflight: what would go wrong is refused beforehand, in one line with numbers, field and remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.unit.control import builders
+from tests.unit.control.builders import BASELINE, GIB
+
+from trimtab.control.preflight import WAITING_REASONS, Findings, Problem, examine, recheck
+from trimtab.control.preflight_capacity import corner_assignments, pod_total, qos_class
+from trimtab.control.preflight_telemetry import arm_requests
+from trimtab.domain.kube import (
+    AutoscalerView,
+    ContainerView,
+    LimitRangeView,
+    QuotaView,
+    Requirement,
+    Resources,
+    SelectorOwner,
+    ServiceView,
+    Surroundings,
+    Target,
+    TargetMissing,
+    VpaView,
+)
+from trimtab.domain.space import (
+    Apply,
+    ContainerResource,
+    LimitsRule,
+    Numeric,
+    Order,
+    Parameter,
+    Resource,
+    Scale,
+    SearchSpace,
+)
+from trimtab.domain.spec import (
+    BurnPair,
+    CanarySpec,
+    ErrorBudget,
+    ExperimentSpec,
+    PauseOnBurn,
+    QuantileQuery,
+    RelativeBound,
+    SliKind,
+    SlowRatioQuery,
+)
+from trimtab.ports import SliProbe
+
+D = Decimal
+PROBE = SliProbe("errors", scrape_interval=1.0, requests_per_second=4000.0, bad_ratio=0.001, history=720 * 3600.0)
+SMALL = Resources(D(2), D(2), 2 * GIB, 2 * GIB)
+
+
+def found(
+    spec: ExperimentSpec | None = None,
+    target: Target | TargetMissing | None = None,
+    around: Surroundings | None = None,
+    probes: tuple[SliProbe, ...] = (PROBE,),
+) -> Findings:
+    return examine(spec or builders.spec(), target or builders.target(), around or builders.surroundings(), probes)
+
+
+def only(findings: Findings) -> Problem:
+    """The one problem, which is one line with a remedy."""
+    (problem,) = findings.problems
+    assert "\n" not in problem.message
+    assert problem.message.startswith(problem.field)
+    if problem.blocking:
+        assert problem.remedy
+        assert problem.message.endswith(f"; {problem.remedy}")
+    return problem
+
+
+def test_a_healthy_world_has_no_problem() -> None:
+    assert found().problems == ()
+
+
+class TestTarget:
+    def test_that_is_not_there(self) -> None:
+        assert only(found(target=TargetMissing("web"))).reason == "TargetNotFound"
+
+    def test_that_is_a_stateful_set(self) -> None:
+        problem = only(found(target=TargetMissing("web", "StatefulSet")))
+        assert problem.reason == "UnsupportedKind"
+        assert "web is a StatefulSet" in problem.message
+
+    @pytest.mark.parametrize(
+        ("change", "reason", "words"),
+        [
+            ({"paused": True}, "RolloutPaused", "kubectl rollout resume"),
+            ({"rollout_complete": False, "ready_replicas": 19}, "RolloutIncomplete", "19 of 20 pods are ready"),
+            ({"ready_replicas": 0}, "TargetNotReady", "none of its pods is ready"),
+        ],
+    )
+    def test_that_is_not_settled_is_waited_for(self, change: dict[str, Any], reason: str, words: str) -> None:
+        problem = only(found(target=builders.target(**change)))
+        assert problem.reason == reason
+        assert words in problem.message
+        assert problem.waits
+        assert reason in WAITING_REASONS
+
+    @pytest.mark.parametrize(("kind", "name"), [("Rollout", "Argo Rollouts"), ("Canary", "Flagger")])
+    def test_that_another_controller_moves(self, kind: str, name: str) -> None:
+        problem = only(found(target=builders.target(owner_kinds=(kind,))))
+        assert problem.reason == "ManagedByRollout"
+        assert name in problem.message
+        assert not problem.waits
+
+    def test_that_cannot_be_cloned(self) -> None:
+        problem = only(found(target=builders.target(hazards=("container web takes hostPort 80; use a Service",))))
+        assert problem.reason == "UnsafeToClone"
+        assert problem.message == "Deployment web: container web takes hostPort 80; use a Service"
+
+    def test_side_effects_are_the_owners_to_accept(self) -> None:
+        target = builders.target(side_effects=("init containers (migrate) run in every arm; annotate it",))
+        assert only(found(target=target)).reason == "UnsafeToClone"
+        accepted = replace(target, annotations=(("trimtab.dev/side-effects-ok", ""),))
+        assert found(target=accepted).problems == ()
+
+    def test_that_drains_too_slowly(self) -> None:
+        problem = only(found(target=builders.target(termination_grace_seconds=300)))
+        assert problem.reason == "GraceTooLong"
+        assert "for 5m" in problem.message
+        assert "lower it to 120" in problem.remedy
+
+    def test_with_an_active_vertical_autoscaler(self) -> None:
+        vpas = (VpaView("web-vpa", "web", "Initial"), VpaView("seen", "web", "Off"))
+        problem = only(found(around=builders.surroundings(vpas=vpas)))
+        assert problem.message == (
+            "VerticalPodAutoscaler web-vpa: its updateMode Initial changes the requests that are being tuned; "
+            "set spec.updatePolicy.updateMode to Off"
+        )
+
+    def test_of_a_gitops_tool_is_a_note(self) -> None:
+        problem = only(found(target=builders.target(managed_by="Argo CD application shop")))
+        assert problem.reason == "GitOpsOwned"
+        assert not problem.blocking
+
+
+BUDGET = SelectorOwner("PodDisruptionBudget", "keep", (("app", "web"),))
+ALL_LABELS = (ServiceView("web", (("app", "web"), ("instance", "production"))),)
+
+
+class TestSelectors:
+    def test_without_a_service_there_is_no_traffic(self) -> None:
+        assert only(found(around=builders.surroundings(services=()))).reason == "NoService"
+
+    def test_expressions_alone_cannot_tell_arms_apart(self) -> None:
+        target = builders.target(selector=(), has_match_expressions=True)
+        assert only(found(target=target)).reason == "SelectorTooWide"
+
+    def test_a_budget_does_not_matter_while_a_label_can_be_replaced(self) -> None:
+        scaler = AutoscalerView("web", "Deployment", "web", tolerance=0.2)
+        around = builders.surroundings(disruption_budgets=(BUDGET,), autoscalers=(scaler,))
+        assert found(around=around).problems == ()
+
+    def test_sharing_all_labels_is_opt_in(self) -> None:
+        around = builders.surroundings(services=ALL_LABELS)
+        problem = only(found(around=around))
+        assert problem.reason == "SelectorConflict"
+        assert "Service web selects on all of its labels (app, instance)" in problem.message
+        assert "set spec.traffic.shareServiceLabels" in problem.remedy
+        assert found(builders.spec(share_service_labels_ok=True), around=around).problems == ()
+
+    @pytest.mark.parametrize(
+        ("change", "name"),
+        [
+            ({"disruption_budgets": (BUDGET,)}, "PodDisruptionBudget keep"),
+            ({"autoscalers": (AutoscalerView("hpa", "Deployment", "web", 0.2),)}, "HorizontalPodAutoscaler hpa"),
+        ],
+    )
+    def test_and_refused_where_something_counts_the_pods(self, change: dict[str, Any], name: str) -> None:
+        around = builders.surroundings(services=ALL_LABELS, **change)
+        problem = only(found(builders.spec(share_service_labels_ok=True), around=around))
+        assert problem.reason == "SelectorConflict"
+        assert f"{name} would count arms as the target's pods" in problem.message
+
+    def test_required_anti_affinity_that_arms_match(self) -> None:
+        terms = (
+            SelectorOwner("podAntiAffinity", "kubernetes.io/hostname", (("app", "web"),)),
+            SelectorOwner("podAntiAffinity", "zone", (), (Requirement("instance", "In", ("production",)),)),
+        )
+        problem = only(found(target=builders.target(anti_affinity=terms)))
+        assert problem.reason == "AntiAffinity"
+        assert "kubernetes.io/hostname" in problem.message
+        assert problem.remedy == "make it preferred, or add the label instance to its selector"
+
+
+class TestNetworkPolicies:
+    POLICY = SelectorOwner("NetworkPolicy", "guard", (("instance", "production"),))
+    WIDE = SelectorOwner("NetworkPolicy", "wide", (("app", "web"),))
+
+    def test_one_that_does_not_select_arms_is_a_note(self) -> None:
+        problem = only(found(around=builders.surroundings(network_policies=(self.POLICY, self.WIDE))))
+        assert problem.reason == "NetworkPolicyMisses"
+        assert problem.message.startswith("NetworkPolicy guard: it selects the target's pods by instance")
+        assert not problem.blocking
+
+    def test_one_that_does_not_let_arms_through_is_a_note(self) -> None:
+        problem = only(found(around=builders.surroundings(network_peers=(self.POLICY, self.POLICY, self.WIDE))))
+        assert problem.reason == "NetworkPolicyBlocks"
+        assert not problem.blocking
+
+
+class TestShare:
+    def share(self, ready: int, replicas: int = 1, allowed: float = 0.1, **around: Any) -> Findings:
+        spec = builders.spec(canary=CanarySpec(replicas, "Clone", allowed))
+        return recheck(
+            spec,
+            builders.target(ready_replicas=ready),
+            builders.surroundings(ready_service_endpoints=ready, **around),
+        )
+
+    @pytest.mark.parametrize(("ready", "refused"), [(17, True), (18, False), (19, False)])
+    def test_the_bound_is_on_both_arms_together(self, ready: int, refused: bool) -> None:
+        assert bool(self.share(ready).blocking) is refused
+
+    def test_says_what_would_do(self) -> None:
+        problem = only(self.share(4))
+        assert problem.reason == "ShareTooLarge"
+        assert problem.message == (
+            "spec.canary.maxSharePercent: 2 arm pods beside 4 ready pods take 33.3 % of the load, 10 % are allowed; "
+            "run at least 18 replicas, or allow 34"
+        )
+
+    def test_suggests_fewer_canaries_where_that_helps(self) -> None:
+        assert only(self.share(20, replicas=3)).remedy.startswith("set spec.canary.replicas to 1, run at least 54")
+
+    def test_what_it_suggests_is_accepted(self) -> None:
+        assert self.share(4, allowed=0.34).problems == ()
+        assert self.share(20, replicas=1).problems == self.share(54, replicas=3).problems == ()
+
+    def test_an_autoscaler_must_not_notice(self) -> None:
+        scaler = AutoscalerView("web", "Deployment", "web")
+        problem = only(self.share(18, autoscalers=(scaler,)))
+        assert problem.reason == "AutoscalerDisturbed"
+        assert "take 10 % of the load, which is not under its tolerance of 10 %" in problem.message
+        assert problem.remedy == "run at least 19 replicas, or raise behavior.scaleDown.tolerance"
+        assert self.share(19, autoscalers=(scaler,)).problems == ()
+
+    def test_an_autoscaler_without_tolerance_notices_everything(self) -> None:
+        problem = only(self.share(100, autoscalers=(AutoscalerView("web", "Deployment", "web", 0.0),)))
+        assert problem.remedy == "raise behavior.scaleDown.tolerance"
+
+    def test_other_pods_behind_the_service_share_the_load(self) -> None:
+        around = builders.surroundings(ready_service_endpoints=40)
+        assert recheck(builders.spec(), builders.target(ready_replicas=4), around).problems == ()
+
+    def test_without_endpoints_the_targets_pods_count(self) -> None:
+        around = builders.surroundings(ready_service_endpoints=0)
+        assert recheck(builders.spec(), builders.target(), around).problems == ()
+
+    def test_is_looked_at_again_while_the_experiment_runs(self) -> None:
+        assert only(self.share(3)).reason == "ShareTooLarge"
+        vpas = (VpaView("late", "web", "Auto"),)
+        assert only(self.share(20, vpas=vpas)).reason == "VpaActive"
+
+
+def cpu_spec(
+    apply: Apply = Apply.REQUESTS, limits: LimitsRule = LimitsRule.RATIO, low: str = "0.25", high: str = "2"
+) -> ExperimentSpec:
+    locus = ContainerResource("web", Resource.CPU, apply, limits)
+    return builders.spec(space=SearchSpace((Parameter("cpu", locus, Numeric(D(low), D(high), D("0.05"), Scale.LOG)),)))
+
+
+def sized(cpu_request: str, cpu_limit: str | None, memory: int = 2) -> Target:
+    limit = None if cpu_limit is None else D(cpu_limit)
+    resources = Resources(D(cpu_request), limit, memory * GIB, memory * GIB)
+    return builders.target(containers=(ContainerView("web", "i", resources),))
+
+
+class TestBaseline:
+    def test_its_problem_comes_with_its_reason(self) -> None:
+        problem = only(found(cpu_spec(high="1"), sized("2", "2")))
+        assert problem.reason == "BaselineOutsideSpace"
+        assert problem.field == "spec.parameters[cpu].quantity"
+
+    def test_a_missing_container(self) -> None:
+        other = builders.target(containers=(ContainerView("api", "i", SMALL),))
+        assert only(found(target=other)).reason == "ContainerNotFound"
+
+
+class TestRequestAboveLimit:
+    def test_a_kept_limit_bounds_the_range(self) -> None:
+        problem = only(found(cpu_spec(limits=LimitsRule.KEEP, high="4"), sized("1", "2")))
+        assert problem.reason == "RequestAboveLimit"
+        assert "spec.parameters[cpu]: the range allows a request of 4 above a limit of 2" in problem.message
+
+    def test_two_parameters_must_be_ordered(self) -> None:
+        def parameter(name: str, apply: Apply) -> Parameter:
+            locus = ContainerResource("web", Resource.CPU, apply, LimitsRule.KEEP)
+            return Parameter(name, locus, Numeric(D("0.5"), D(2), D("0.5"), Scale.LOG))
+
+        both = (parameter("least", Apply.REQUESTS), parameter("most", Apply.LIMITS))
+        (loose,) = found(builders.spec(space=SearchSpace(both)), sized("1", "2")).blocking
+        assert loose.reason == "RequestAboveLimit"
+        ordered = builders.spec(space=SearchSpace(both, (Order("o", "least", "most"),)))
+        assert found(ordered, sized("1", "2")).blocking == ()
+
+
+class TestQualityOfService:
+    @pytest.mark.parametrize(
+        ("resources", "expected"),
+        [
+            ((SMALL,), "Guaranteed"),
+            ((SMALL, Resources()), "Burstable"),
+            ((replace(SMALL, cpu_limit=None),), "Burstable"),
+            ((replace(SMALL, cpu_request=D(1)),), "Burstable"),
+            ((Resources(),), "BestEffort"),
+            ((Resources(D(0), None, D(0), None),), "BestEffort"),
+        ],
+    )
+    def test_class(self, resources: tuple[Resources, ...], expected: str) -> None:
+        assert qos_class(tuple(ContainerView("c", "i", r) for r in resources)) == expected
+
+    def test_losing_a_guarantee_is_refused(self) -> None:
+        problem = only(found(cpu_spec(limits=LimitsRule.KEEP), sized("2", "2")))
+        assert problem.reason == "QosClassChanges"
+        assert problem.blocking
+        assert "its pods are Guaranteed, arms would be Burstable" in problem.message
+
+    def test_gaining_one_is_a_note(self) -> None:
+        problem = only(found(cpu_spec(limits=LimitsRule.KEEP), sized("1", "2")))
+        assert problem.reason == "QosClassChanges"
+        assert not problem.blocking
+
+    def test_a_ratio_keeps_it(self) -> None:
+        assert found(cpu_spec(), sized("2", "2")).problems == found(cpu_spec(), sized("1", "2")).problems == ()
+
+
+class TestQuota:
+    def quota(self, name: str, free: str, target: Target | None = None, spec: ExperimentSpec | None = None) -> Findings:
+        around = builders.surroundings(quotas=(QuotaView("team", ((name, D(free)),)),))
+        return found(spec or cpu_spec(), target or sized("1", "2"), around)
+
+    @pytest.mark.parametrize(
+        ("name", "enough", "short"),
+        [
+            ("requests.cpu", "3", "2.999"),  # a canary at most 2 and a control of 1
+            ("cpu", "3", "2"),
+            ("limits.cpu", "6", "5"),  # the ratio 2 is kept
+            ("requests.memory", str(4 * GIB), str(4 * GIB - 1)),
+            ("pods", "2", "1"),
+            ("count/pods", "2", "1"),
+            ("count/deployments.apps", "2", "1"),
+            ("count/replicasets.apps", "2", "1"),
+        ],
+    )
+    def test_both_arms_must_fit_at_their_largest(self, name: str, enough: str, short: str) -> None:
+        assert self.quota(name, enough).problems == ()
+        assert only(self.quota(name, short)).reason == "QuotaTooSmall"
+
+    def test_says_what_is_left(self) -> None:
+        assert only(self.quota("requests.cpu", "2.5")).message == (
+            "ResourceQuota team: arms need up to 3 of requests.cpu, 2500m is left; "
+            "raise the quota or lower max of the range"
+        )
+
+    def test_does_not_blame_the_range_when_not_even_todays_values_fit(self) -> None:
+        problem = only(self.quota("requests.memory", "-1"))
+        assert problem.message.endswith("arms need up to 4Gi of requests.memory, 0 is left; raise the quota")
+
+    def test_what_it_counts_must_be_set(self) -> None:
+        problem = only(self.quota("limits.cpu", "100", sized("1", None)))
+        assert "it refuses pods of which container web sets no cpu limit" in problem.message
+
+    def test_other_resources_count_too(self) -> None:
+        target = replace(sized("1", "2"), extra_demand=(("requests.nvidia.com/gpu", D(1)),))
+        assert only(self.quota("requests.nvidia.com/gpu", "1", target)).message.startswith(
+            "ResourceQuota team: arms need up to 2 of requests.nvidia.com/gpu, 1 is left"
+        )
+
+    def test_what_it_does_not_know_is_not_judged(self) -> None:
+        assert self.quota("services", "0").problems == ()
+
+    def test_a_pod_counts_as_the_scheduler_counts_it(self) -> None:
+        def view(cpu: str, *, sidecar: bool = False) -> ContainerView:
+            return ContainerView("c", "i", Resources(cpu_request=D(cpu)), sidecar)
+
+        apps = (view("1"), view("2"))
+        assert pod_total(apps, (), "requests", Resource.CPU) == 3
+        assert pod_total(apps, (view("5"),), "requests", Resource.CPU) == 5
+        assert pod_total(apps, (view("1", sidecar=True), view("5")), "requests", Resource.CPU) == 6
+        assert pod_total(apps, (view("5"), view("1", sidecar=True)), "requests", Resource.CPU) == 5
+        assert pod_total(apps, (view("3", sidecar=True),), "requests", Resource.CPU) == 6
+        assert pod_total(apps, (), "limits", Resource.CPU) == 0
+
+
+class TestLimitRange:
+    def bounds(self, spec: ExperimentSpec | None = None, target: Target | None = None, **fields: Any) -> Findings:
+        view = LimitRangeView("bounds", fields.pop("rules", ()), **fields)
+        around = builders.surroundings(limit_ranges=(view,))
+        return found(spec or cpu_spec(), target or sized("1", "2"), around)
+
+    @pytest.mark.parametrize(
+        ("rule", "words"),
+        [
+            ((D("0.3"), None, None), "a cpu request of 250m of container web is below its min of 300m"),
+            ((None, D("3.5"), None), "a cpu limit of 4 of container web is above its max of 3500m"),
+            ((None, None, D("1.5")), "the cpu limit of container web is 2 times its request, its ratio allows 1.5"),
+        ],
+    )
+    def test_the_whole_range_must_be_within(self, rule: tuple[Any, Any, Any], words: str) -> None:
+        problem = only(self.bounds(rules=((Resource.CPU, *rule),)))
+        assert problem.reason == "LimitRangeViolated"
+        assert words in problem.message
+        assert self.bounds(rules=((Resource.CPU, D("0.25"), D(4), D(2)),)).problems == ()
+
+    @pytest.mark.parametrize(
+        ("rule", "words"),
+        [
+            ((None, D(4), None), "it asks for a cpu limit of at most 4 and container web has none"),
+            ((None, None, D(4)), "its maxLimitRequestRatio for cpu asks for a request and a limit"),
+        ],
+    )
+    def test_what_it_bounds_must_be_set(self, rule: tuple[Any, Any, Any], words: str) -> None:
+        assert words in only(self.bounds(target=sized("1", None), rules=((Resource.CPU, *rule),))).message
+
+    def test_sums_of_a_pod(self) -> None:
+        log = ContainerView("log", "i", Resources(D(1), D(1), GIB, GIB))
+        target = sized("1", "2")
+        both = replace(target, containers=(*target.containers, log))
+        problem = only(self.bounds(target=both, pod_rules=((Resource.CPU, None, D("4.5"), None),)))
+        assert "a cpu limit of 5 of the pod is above its max of 4500m" in problem.message
+
+    def test_a_default_limit_below_the_range(self) -> None:
+        defaults = ((Resource.CPU, None, D("1.5")),)
+        problem = only(self.bounds(target=sized("1", None), defaults=defaults))
+        assert "its default cpu limit 1500m is below a request of 2 of container web" in problem.message
+
+    def test_a_default_limit_that_would_come_back(self) -> None:
+        spec = cpu_spec(limits=LimitsRule.NONE)
+        problem = only(self.bounds(spec, sized("1", None), defaults=((Resource.CPU, None, D(8)),)))
+        assert "would be put on container web in spite of limits: None" in problem.message
+
+    def test_defaults_fill_what_quotas_and_bounds_ask_for(self) -> None:
+        view = LimitRangeView("bounds", ((Resource.CPU, None, D(4), None),), (), ((Resource.CPU, D(1), D(4)),))
+        quota = QuotaView("team", (("limits.cpu", D(8)),))
+        around = builders.surroundings(limit_ranges=(view,), quotas=(quota,))
+        assert found(cpu_spec(), sized("1", None), around).problems == ()
+
+
+def test_corners_hold_the_extremes() -> None:
+    baseline, low, high = corner_assignments(builders.spec(), BASELINE)
+    assert baseline == BASELINE
+    assert (low.number("cpu"), high.number("memory")) == (D("0.25"), 2 * GIB)
+
+
+class TestProbes:
+    def test_what_the_probe_says_is_passed_on(self) -> None:
+        probe = SliProbe("errors", "Ambiguous", "two series, by label job", "add job to the query")
+        problem = only(found(probes=(probe,)))
+        assert problem.reason == "Ambiguous"
+        assert problem.message == "spec.slis[errors]: two series, by label job; add job to the query"
+
+    def test_an_unreachable_store_is_waited_for(self) -> None:
+        assert only(found(probes=(SliProbe("errors", "TelemetryUnavailable", "no answer", "start it"),))).waits
+
+
+class TestPower:
+    def decided(self, rate: float, ratio: float | None, **spec: Any) -> Findings:
+        probe = replace(PROBE, requests_per_second=rate, bad_ratio=ratio)
+        return found(builders.spec(**spec), probes=(probe,))
+
+    def test_what_an_arm_sees_of_the_load(self) -> None:
+        assert arm_requests(builders.spec(), 220.0, 20) == pytest.approx(10 * 60)
+
+    def test_enough(self) -> None:
+        assert self.decided(1000, 0.001).problems == ()
+
+    def test_no_trial_could_ever_decide(self) -> None:
+        problem = only(self.decided(22, 0.005))
+        assert problem.reason == "Undecidable"
+        assert problem.message.startswith(
+            "spec.constraints[errors]: a trial of 1m sees about 60 requests an arm, 1,990"
+        )
+        assert problem.remedy == "set spec.trial.duration to 33m10s, or, for rare errors, set errors: GuardOnly"
+
+    def test_more_replicas_are_suggested_where_their_share_is_allowed(self) -> None:
+        problem = only(self.decided(150, 0.005, canary=CanarySpec(1, "Clone", 0.5)))
+        assert "set spec.trial.duration to 4m52s or spec.canary.replicas to 8, or" in problem.remedy
+        assert self.decided(150, 0.005, canary=CanarySpec(8, "Clone", 0.5)).problems == ()
+
+    def test_the_duration_that_it_suggests_would_do(self) -> None:
+        longer = replace(builders.spec().trial, duration=2100.0)
+        assert self.decided(22, 0.005, trial=longer).problems == ()
+
+    def test_replicates_are_pooled(self) -> None:
+        problem = only(self.decided(300, 0.005))
+        assert problem.reason == "PooledEvidence"
+        assert not problem.blocking
+        assert "only 3 trials together do" in problem.message
+
+    def test_a_service_without_errors_needs_the_rule_of_three(self) -> None:
+        assert self.decided(130, 0.0).problems == self.decided(130, None).problems == ()
+        assert only(self.decided(30, None)).reason == "Undecidable"
+
+    def test_no_traffic(self) -> None:
+        assert only(self.decided(0.0, None)).remedy == "send traffic to the target first"
+
+    def test_the_target_itself_breaks_the_bound(self) -> None:
+        problem = only(self.decided(4000, 0.02))
+        assert problem.reason == "BaselineInfeasible"
+        assert "the target itself is at 2 %, the bound is 1 %" in problem.message
+
+    def test_bounds_that_only_guard_need_no_power(self) -> None:
+        (constraint,) = builders.spec().constraints
+        assert self.decided(22, 0.005, constraints=(replace(constraint, guard_only=True),)).problems == ()
+
+    def test_latency_counts_as_errors_do(self) -> None:
+        (sli,) = builders.spec().slis
+        slow = replace(sli, query=SlowRatioQuery(("latency",), 0.3))
+        assert only(self.decided(22, 0.005, slis=(slow,))).reason == "Undecidable"
+
+    def test_a_quantile_needs_enough_beyond_it(self) -> None:
+        (sli,) = builders.spec().slis
+        quantile = replace(sli, kind=SliKind.LATENCY, query=QuantileQuery(("latency",), 0.95))
+        assert only(self.decided(1, None, slis=(quantile,))).reason == "Undecidable"
+        assert self.decided(4000, None, slis=(quantile,)).problems == ()
+
+    def test_a_small_relative_increase_needs_many(self) -> None:
+        (constraint,) = builders.spec().constraints
+
+        def within(increase: float) -> Findings:
+            bound = replace(constraint, maximum=None, relative=RelativeBound(max_increase_ratio=increase))
+            return self.decided(4000, 0.005, constraints=(bound,))
+
+        assert only(within(0.05)).reason == "Undecidable"
+        assert within(1.0).problems == ()
+
+
+class TestAlarms:
+    def budget(self, **changes: Any) -> Findings:
+        (budget,) = builders.spec().budgets
+        made: ErrorBudget = replace(budget, **changes)
+        return found(builders.spec(budgets=(made,)))
+
+    def test_a_pause_that_an_outage_could_not_cause(self) -> None:
+        problem = only(self.budget(objective=0.9, pause_on_burn=PauseOnBurn(0.5, 3600.0)))
+        assert problem.reason == "CannotFire"
+        assert problem.field == "spec.errorBudgets[availability].pauseOnBurn"
+        assert "not even an outage of 1h burns 50 % of the budget" in problem.message
+        assert "set percent under 1.39" in problem.remedy
+
+    def test_a_pair_that_an_outage_could_not_cause(self) -> None:
+        pair = BurnPair(300.0, 3600.0, 14.4)
+        assert self.budget(rollback_on_burn=(pair,)).problems == ()
+        problem = only(self.budget(objective=0.9, pause_on_burn=None, rollback_on_burn=(pair,)))
+        assert "a factor of 14.4 is more than an outage burns (10); set factor under 10" in problem.message
+
+    def test_a_short_history_is_a_note(self) -> None:
+        problem = only(found(probes=(replace(PROBE, history=86400.0),)))
+        assert problem.reason == "HistoryShort"
+        assert "reach back 24h of 720h" in problem.message
+        assert not problem.blocking
+
+
+class TestWindows:
+    def scraped(self, interval: float, **spec: Any) -> Findings:
+        return found(builders.spec(**spec), probes=(replace(PROBE, scrape_interval=interval),))
+
+    def test_every_window_holds_some_scrapes(self) -> None:
+        fields = [
+            p.field
+            for p in self.scraped(20.0, verification=replace(builders.spec().verification, duration=30.0)).problems
+        ]
+        assert fields == ["spec.trial.duration", "spec.verification.duration"]
+        assert self.scraped(15.0).problems == ()
+
+    def test_says_how_long_it_must_be(self) -> None:
+        assert only(self.scraped(16.0, verification=replace(builders.spec().verification, replicates=0))).message == (
+            "spec.trial.duration: 1m hold fewer than 4 scrapes of 16s; use 1m4s or more"
+        )
+
+    def test_burn_windows_and_blindness_too(self) -> None:
+        (budget,) = builders.spec().budgets
+        short = replace(budget, rollback_on_burn=(BurnPair(10.0, 3600.0, 14.4),))
+        safety = replace(builders.spec().safety, stale_after=10.0)
+        fields = [p.field for p in self.scraped(15.0, budgets=(short,), safety=safety).problems]
+        assert fields == ["spec.errorBudgets[availability].rollbackOnBurnRate", "spec.safety.staleAfter"]
+
+    def test_unknown_intervals_are_not_judged(self) -> None:
+        assert found(probes=(replace(PROBE, scrape_interval=None),)).problems == ()
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_fixing() -> None:
+    target = builders.target(paused=True, hazards=("a; b",), ready_replicas=3)
+    around = builders.surroundings(services=(), ready_service_endpoints=3)
+    bad = SliProbe("errors", "NoData", "no series", "scrape it")
+    reasons = [p.reason for p in found(target=target, around=around, probes=(bad,)).blocking]
+    assert reasons == ["RolloutPaused", "UnsafeToClone", "NoService", "ShareTooLarge", "NoData"]
