@@ -62,9 +62,11 @@ async def test_tasks_inherit_it_and_do_not_mix() -> None:
     configure_logging("json", stream=stream)
     log = get_logger("trimtab.test")
 
+    everyone = asyncio.Barrier(5)
+
     async def work(name: str) -> None:
         with log_context(name):
-            await asyncio.sleep(0)
+            await everyone.wait()
             log.info("worked", name=name)
 
     await asyncio.gather(*(work(f"shop/{n}") for n in range(5)))
