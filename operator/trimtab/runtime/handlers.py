@@ -89,6 +89,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = 500
     settings.watching.label_selectors[kopf_selector(PODS)] = LABEL_ARM
+    settings.queueing.idle_timeout = 1.0  # a task per object lives no longer: the first list may hold thousands
     settings.networking.request_timeout = 15
     settings.networking.error_backoffs = (1, 2, 4)
     settings.networking.trust_env = True
