@@ -151,7 +151,8 @@ class Stack:
         directory = self.directory / "prometheus"
         self._prometheus = PrometheusServer(config, directory, tsdb=tsdb, path=self._paths["prometheus"])
         self._prometheus.start()
-        wait_for(lambda: self.prometheus.query("sum(http_requests_total)"), "the first scrape", seconds=30)
+        enough = "min(count_over_time(up[1m])) >= 5"
+        wait_for(lambda: self.prometheus.query(enough), "the first scrapes", seconds=30)
 
     def _backfill(self) -> Path:
         past, tsdb = self.directory / "past.om", self.directory / "tsdb"

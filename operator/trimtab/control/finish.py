@@ -101,7 +101,7 @@ def _failed_candidates(context: Context) -> tuple[Assignment, ...]:
 
 def _certified(context: Context, fresh: tuple[Trial, ...]) -> bool:
     """The upper confidence bound of every constraint, pooled over the fresh replicates alone, is within its bound."""
-    return all(margin(context.spec, c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
+    return all(margin(c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
 
 
 def _publish(context: Context, target: Target, answer: Recommended, verified: bool) -> Decision:
@@ -111,7 +111,9 @@ def _publish(context: Context, target: Target, answer: Recommended, verified: bo
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
     words = "keep the baseline" if answer.keep_baseline else f"{text} saves {100 * saving:.0f} %"
-    message = f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
+    message = (
+        f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
+    )
     name = recommendation_name(identity.name)
     state = RecommendationState(
         digest=digest,
@@ -128,7 +130,12 @@ def _publish(context: Context, target: Target, answer: Recommended, verified: bo
         message=message,
     )
     data = recommendation_data(
-        identity.name, target.name, target.namespace, state, spec.space, target_settings(spec, target, answer.assignment)
+        identity.name,
+        target.name,
+        target.namespace,
+        state,
+        spec.space,
+        target_settings(spec, target, answer.assignment),
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
     context = context.update(recommendation=state, candidate=None, finished=context.now, saving=saving)

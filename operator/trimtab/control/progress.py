@@ -9,14 +9,14 @@ from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Sev
 from trimtab.control.arms import admitted_mismatch, plan_arms
 from trimtab.control.context import POLL, SOON, Context, withdraw
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
-from trimtab.domain.kube import ArmView, Target
+from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Window
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import NeedsExtension, judge_trial
+from trimtab.slo.words import show
 
 DEFAULT_SCRAPE = 15.0
-FALLBACK_DEADLINE = 60.0
 
 
 def advance(context: Context) -> Decision | None:
@@ -65,7 +65,7 @@ def _edited(views: tuple[ArmView, ...]) -> Outcome | None:
     return None
 
 
-def _infrastructure(plans: tuple[object, ...], views: tuple[ArmView, ...]) -> Outcome | None:
+def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> Outcome | None:
     for view in views:
         if view.failure:
             return Outcome(TrialPhase.INFRA_FAILED, "FailedCreate", view.failure[:300])
@@ -142,27 +142,12 @@ def _numbers(spec: ExperimentSpec, trial: Trial) -> str:
         canary, control = (trial.measurement(constraint.sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
         if canary is None or not isinstance(canary.reading, Sample):
             continue
-        text = f"{constraint.sli} {show(spec, constraint.sli, canary.reading.value)}"
+        sli = spec.sli(constraint.sli)
+        text = f"{constraint.sli} {show(sli, canary.reading.value)}"
         if control is not None and isinstance(control.reading, Sample):
-            text += f" against control {show(spec, constraint.sli, control.reading.value)}"
+            text += f" against control {show(sli, control.reading.value)}"
         return f"{text}, n={canary.reading.total:,.0f}"
     return ""
-
-
-def show(spec: ExperimentSpec, sli: str, value: float) -> str:
-    """An SLI's value for people: ratios in percent, seconds in milliseconds, others plain."""
-    from trimtab.domain.spec import QuantileQuery, SliKind
-
-    query = spec.sli(sli).query
-    if spec.sli(sli).kind is SliKind.ERRORS:
-        return f"{100 * value:.3g} %"
-    if isinstance(query, QuantileQuery):
-        return f"{1000 * value:.0f} ms" if query.unit == "s" else f"{value:.0f} {query.unit}"
-    return f"{value:.4g}"
-
-
-def _drain(context: Context, trial: Trial) -> Decision:  # pragma: no cover - `lifecycle.draining` comes first
-    return context.wait(SOON)
 
 
 STEPS = {
@@ -170,5 +155,4 @@ STEPS = {
     TrialPhase.DEPLOYING: _deploy,
     TrialPhase.WARMING_UP: _warm_up,
     TrialPhase.MEASURING: _measure,
-    TrialPhase.DRAINING: _drain,
 }

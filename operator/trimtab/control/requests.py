@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trimtab.control.actions import Action, Decision, EmitEvent, Severity
 from trimtab.control.context import RETRY, SOON, Context, withdraw, withdraw_all
@@ -17,6 +17,7 @@ from trimtab.domain.names import (
 )
 from trimtab.domain.state import ConditionType, ExperimentPhase, HandledRequest
 from trimtab.domain.trial import Outcome, TrialPhase
+from trimtab.ports import ExperimentRecord
 
 KEEP_HANDLED = 10
 
@@ -60,32 +61,42 @@ def unknown_annotations(context: Context) -> tuple[Context, tuple[Action, ...]]:
     return context, tuple(actions)
 
 
-def _stop_request(context: Context) -> tuple[str, str, str, str] | None:
-    """(reason, words, annotation, value) of the strongest request to stop, or None. Presence counts, not the value."""
-    annotations = _annotations(context)
-    seen = context.seen
-    if ANNOTATION_ROLLBACK in annotations:
-        value = annotations[ANNOTATION_ROLLBACK]
-        return "OnCallRollback", f"rollback asked for: {value or 'no words given'}", ANNOTATION_ROLLBACK, value
-    if ANNOTATION_PAUSE in annotations:
-        value = annotations[ANNOTATION_PAUSE]
-        return "OnCallPause", f"paused on call: {value or 'no words given'}", ANNOTATION_PAUSE, value
-    if seen.namespace_paused:
-        return "NamespacePaused", f"the Namespace carries {ANNOTATION_PAUSE}: {seen.namespace_paused}", "", ""
-    if seen.operator_paused:
-        return "OperatorPaused", f"the operator carries {ANNOTATION_PAUSE}: {seen.operator_paused}", "", ""
-    spec = seen.experiment.spec
-    if spec is not None and spec.paused:
-        return "SpecPaused", "spec.paused is true", "", ""
+@dataclass(frozen=True)
+class StopAsked:
+    """The strongest request to stop. `annotation` is "" for kill switches and `spec.paused`."""
+
+    reason: str
+    words: str
+    annotation: str = ""
+    value: str = ""
+
+
+def stop_request(experiment: ExperimentRecord, namespace_paused: str, operator_paused: str) -> StopAsked | None:
+    """Who wants this Experiment to stand still, or None. An annotation's presence counts, whatever its value."""
+    annotations = dict(experiment.annotations)
+    for key, reason, words in (
+        (ANNOTATION_ROLLBACK, "OnCallRollback", "rollback asked for"),
+        (ANNOTATION_PAUSE, "OnCallPause", "paused on call"),
+    ):
+        if key in annotations:
+            value = annotations[key]
+            return StopAsked(reason, f"{words}: {value or 'no words given'}", key, value)
+    if namespace_paused:
+        return StopAsked("NamespacePaused", f"the Namespace carries {ANNOTATION_PAUSE}: {namespace_paused}")
+    if operator_paused:
+        return StopAsked("OperatorPaused", f"the operator carries {ANNOTATION_PAUSE}: {operator_paused}")
+    if experiment.spec is not None and experiment.spec.paused:
+        return StopAsked("SpecPaused", "spec.paused is true")
     return None
 
 
 def stop(context: Context) -> Decision | None:
     """Pause or roll back: the live trial is withdrawn first, whatever else is true."""
-    request = _stop_request(context)
+    seen = context.seen
+    request = stop_request(seen.experiment, seen.namespace_paused, seen.operator_paused)
     if request is None:
         return None
-    reason, words, annotation, value = request
+    reason, words, annotation, value = request.reason, request.words, request.annotation, request.value
     actions: list[Action] = list(withdraw_all(context, TrialPhase.ABORTED, reason, words))
     withdrew = bool(actions)
     if annotation and _is_new(context, annotation, value):

@@ -30,7 +30,7 @@ def search(context: Context) -> Decision:
     readings = context.seen.budgets()
     if readings is None:
         return context.ask(AskBudgets())
-    context, closed = gates.evaluate(context, readings)
+    context, closed = gates.evaluate_gate(context, readings)
     if closed:
         return context.say(f"waiting: {closed}").wait(RETRY)
     if context.spec.mode is Mode.OBSERVE:

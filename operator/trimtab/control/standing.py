@@ -127,9 +127,7 @@ def _refuse(context: Context, problems: tuple[Problem, ...]) -> Decision:
     return _stalled(context, first.reason, first.message + more, RETRY)
 
 
-def _accept(
-    context: Context, findings: Findings, probes: tuple[SliProbe, ...], record: TargetRecord
-) -> Decision:
+def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], record: TargetRecord) -> Decision:
     notes = "; ".join(p.message for p in findings.notes) or "nothing to remark"
     intervals = [p.scrape_interval for p in probes if p.scrape_interval is not None]
     rates = [p.requests_per_second for p in probes if p.requests_per_second is not None]

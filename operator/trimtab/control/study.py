@@ -39,9 +39,7 @@ def build_study(
 
     `now` is the end of the last trial, not the clock, so that a stored history replays to the same suggestion.
     """
-    done = tuple(
-        t for t in trials if t.phase.terminal and t.environment.template_hash == record.template_hash
-    )
+    done = tuple(t for t in trials if t.phase.terminal and t.environment.template_hash == record.template_hash)
     outcomes = tuple(_outcome(spec, record.baseline, t) for t in done)
     loads = [arm.load for o in outcomes for arm in (o.canary, o.control) if arm is not None and arm.load is not None]
     return Study(

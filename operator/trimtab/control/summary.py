@@ -59,10 +59,10 @@ def incumbent(spec: ExperimentSpec, trials: tuple[Trial, ...], template_hash: st
 
 def holds(spec: ExperimentSpec, trial: Trial) -> bool:
     """Every bound is kept by the measured value of the canary."""
-    return all(margin(spec, c, (trial,), 0.0) for c in spec.constraints)
+    return all(margin(c, (trial,), 0.0) for c in spec.constraints)
 
 
-def margin(spec: ExperimentSpec, constraint: OutcomeConstraint, trials: tuple[Trial, ...], z: float) -> bool:
+def margin(constraint: OutcomeConstraint, trials: tuple[Trial, ...], z: float) -> bool:
     """Is the pooled canary value of these trials, moved by `z` standard errors towards the bound, within it?
 
     Ratios are pooled by their counts, other values by inverse variance. A missing measurement is not within.
@@ -78,9 +78,7 @@ def margin(spec: ExperimentSpec, constraint: OutcomeConstraint, trials: tuple[Tr
     return constraint.relative is None or _relative(constraint, trials, value, error, z)
 
 
-def _relative(
-    constraint: OutcomeConstraint, trials: tuple[Trial, ...], value: float, error: float, z: float
-) -> bool:
+def _relative(constraint: OutcomeConstraint, trials: tuple[Trial, ...], value: float, error: float, z: float) -> bool:
     control = pool(trials, constraint.sli, Arm.CONTROL)
     assert constraint.relative is not None
     if control is None:

@@ -63,7 +63,9 @@ class BudgetState:
     spent_share: float  # of the whole budget, 0..1
     history_short: bool = False
     firing: str = ""  # the rule that holds the gate closed, "" when none
-    clear_since: float | None = None  # unix seconds since when its short window stayed low; the gate opens after a while
+    clear_since: float | None = (
+        None  # unix seconds since when its short window stayed low; the gate opens after a while
+    )
 
 
 @dataclass(frozen=True)

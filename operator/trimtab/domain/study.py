@@ -103,6 +103,7 @@ class Study:
     max_trials: int = 40
     patience: int = 10
     max_fit_evaluations: int = 400
+    excluded: tuple[Assignment, ...] = ()  # failed a verification: never recommended again
 
 
 class HoldReason(StrEnum):

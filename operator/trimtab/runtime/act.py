@@ -79,9 +79,7 @@ class Actor:
             experiment = await self._one(experiment, action, written)
         return experiment
 
-    async def _one(
-        self, experiment: ExperimentRecord, action: Action, written: dict[str, Trial]
-    ) -> ExperimentRecord:
+    async def _one(self, experiment: ExperimentRecord, action: Action, written: dict[str, Trial]) -> ExperimentRecord:
         match action:
             case CreateTrial(new):
                 trial = await self._ledger.create_trial(experiment, new)

@@ -78,8 +78,7 @@ class Answerer:
         requests = [SliRequest(sli, pods[arm], ask.window) for sli, arm in asked]
         readings = await self._telemetry.read(requests, timeout=TIMEOUT)
         measurements = tuple(
-            Measurement(sli.name, arm, ask.window, reading)
-            for (sli, arm), reading in zip(asked, readings, strict=True)
+            Measurement(sli.name, arm, ask.window, reading) for (sli, arm), reading in zip(asked, readings, strict=True)
         )
         counting = counting_sli(spec)
         load: tuple[Load, ...] = ()

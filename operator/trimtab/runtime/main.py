@@ -24,7 +24,6 @@ from trimtab.adapters.executor import ProcessDesigner
 from trimtab.adapters.ledger import KubernetesLedger
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.domain.errors import ApiError, LeadershipLost
-from trimtab.ports import Cluster
 from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
 from trimtab.runtime.effects import with_fail_points
@@ -104,7 +103,9 @@ async def run(settings: Settings, environment: Mapping[str, str]) -> int:
         await _close(parts)
 
 
-async def _wire(settings: Settings, environment: Mapping[str, str], connection: Connection, clock: SystemClock) -> _Parts:
+async def _wire(
+    settings: Settings, environment: Mapping[str, str], connection: Connection, clock: SystemClock
+) -> _Parts:
     metrics = Metrics()
     identity = unique_identity()
     # Separate clients: a queue of reconcile requests must never stand in front of a withdrawal or a renewal.
@@ -129,9 +130,7 @@ async def _wire(settings: Settings, environment: Mapping[str, str], connection: 
     own = _own_deployment(environment, settings)
     observer = Observer(reconcile_cluster, ledger, clock, locks, identity, own)
     answerer = Answerer(telemetries[0], designer, spending, clock)
-    actor = Actor(
-        reconcile_cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check
-    )
+    actor = Actor(reconcile_cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     safety = SafetyLoop(
         cluster=safety_cluster,
         ledger=KubernetesLedger(safety_cluster, clock),

@@ -89,7 +89,9 @@ def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         name = manifest["metadata"]["name"]
-        raise CorruptLedger(f"ConfigMap {name}: spending.json cannot be read ({error}); restore or delete it") from error
+        raise CorruptLedger(
+            f"ConfigMap {name}: spending.json cannot be read ({error}); restore or delete it"
+        ) from error
 
 
 def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> dict[str, object]:

@@ -72,7 +72,7 @@ class Withdrawer:
         quiet_since: float | None = None
         while True:
             sent = await self.send(namespace, experiment_uid, trial_uid)
-            ready = await self._ready(namespace, experiment_uid, trial_uid)
+            ready = await self.ready(namespace, experiment_uid, trial_uid)
             now = self._clock.monotonic()
             if sent or ready:
                 quiet_since = None
@@ -85,14 +85,12 @@ class Withdrawer:
                 raise RetryLater(1.0, f"{sent} objects and {ready} ready endpoints of a withdrawn trial are left")
             await self._clock.sleep(POLL_SECONDS)
 
-    async def _of_trial(
-        self, kind: Kind, namespace: str, experiment_uid: str, trial_uid: str
-    ) -> tuple[Manifest, ...]:
+    async def _of_trial(self, kind: Kind, namespace: str, experiment_uid: str, trial_uid: str) -> tuple[Manifest, ...]:
         labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}"
         found = await self._cluster.list(kind, namespace, labels=labels)
         return tuple(m for m in found if trial_uid_of(m) == trial_uid)
 
-    async def _ready(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
+    async def ready(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
         pods, slices = await asyncio.gather(
             self._of_trial(kinds.PODS, namespace, experiment_uid, trial_uid),
             self._cluster.list(kinds.ENDPOINT_SLICES, namespace),

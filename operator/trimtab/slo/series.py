@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from trimtab.domain.measurement import Ambiguous, Stale, Window
@@ -49,9 +50,12 @@ def duplicated(series: Iterable[Series]) -> Ambiguous | None:
 
 
 def scrape_interval(series: Iterable[Series]) -> float | None:
-    """Median distance of samples in seconds, None with fewer than two samples."""
-    gaps = [b[0] - a[0] for each in series for a, b in zip(each.points, each.points[1:], strict=False)]
-    return median(gaps) if gaps else None
+    """Seconds between scrapes: the least of the series' median distances of samples, None without two samples.
+
+    The least, because series of pods that are gone may come from another age (a restored or backfilled past).
+    """
+    gaps = [[b[0] - a[0] for a, b in pairwise(each.points)] for each in series]
+    return min((median(g) for g in gaps if g), default=None)
 
 
 def stale_pod(series: Sequence[Series], live: Iterable[str], end: float) -> Stale | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from trimtab.control.actions import Decision
 from trimtab.control.decide import decide
-from trimtab.control.snapshot import AskBudgets, BudgetReadings, Inquiry, LockView, Snapshot
+from trimtab.control.snapshot import AskBudgets, BudgetReadings, BudgetWindow, Inquiry, LockView, Snapshot
 from trimtab.domain.cost import Prices
 from trimtab.domain.kube import (
     ArmView,
@@ -190,8 +190,16 @@ def trial(phase: TrialPhase = TrialPhase.PENDING, index: int = 0, **changes: Any
 
 def pod(name: str, ready: bool = True, **changes: Any) -> PodView:
     status = ContainerStatus("web", ready, 0)
-    made = PodView(name, f"uid-{name}", "Running", "", ready, NOW - 30 if ready else None, "node-1", False, "", (status,), ())
+    made = PodView(
+        name, f"uid-{name}", "Running", "", ready, NOW - 30 if ready else None, "node-1", False, "", (status,), ()
+    )
     return replace(made, **changes)
+
+
+def admitted(assignment: Assignment) -> Resources:
+    """What the API server admits for an assignment."""
+    cpu, memory = assignment.number("cpu"), assignment.number("memory")
+    return Resources(cpu, cpu, memory, memory)
 
 
 def arm(of: Trial, which: Arm, **changes: Any) -> ArmView:
@@ -208,7 +216,7 @@ def arm(of: Trial, which: Arm, **changes: Any) -> ArmView:
         deleting=False,
         replicas=1,
         failure="",
-        pods=(pod(f"{name}-abc-12345"),),
+        pods=(pod(f"{name}-abc-12345", resources=(("web", admitted(CHEAPER if which is Arm.CANARY else BASELINE)),)),),
         ready_endpoints=1,
     )
     return replace(made, **changes)
@@ -227,6 +235,13 @@ def measured(of: Trial, bad: float, total: float = 5000.0) -> tuple[Measurement,
     return tuple(Measurement("errors", which, of.window, sample) for which in (Arm.CANARY, Arm.CONTROL))
 
 
+def budgets(bad: float = 1000.0, total: float = 1e6, spent: float = 0.0) -> BudgetReadings:
+    """Event sums of the month and of the last six hours; by default a tenth of the budget is gone."""
+    month = BudgetWindow("availability", 720 * 3600.0, Sample(bad / total, 0.0001, total, bad))
+    hours = BudgetWindow("availability", 21600.0, Sample(bad / total, 0.001, total / 120, bad / 120))
+    return BudgetReadings((month, hours), (("errors", spent),))
+
+
 def snapshot(
     record: ExperimentRecord | None = None,
     trials: tuple[Trial, ...] = (),
@@ -234,7 +249,7 @@ def snapshot(
     answers: Mapping[Inquiry, Any] | None = None,
     **changes: Any,
 ) -> Snapshot:
-    budget = BudgetReadings((), ())
+    budget = budgets()
     made = Snapshot(
         now=NOW,
         experiment=record or experiment(),

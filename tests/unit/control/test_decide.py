@@ -6,7 +6,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-
 from tests.unit.control.builders import (
     BASELINE,
     CHEAPER,
@@ -23,6 +22,7 @@ from tests.unit.control.builders import (
     target,
     trial,
 )
+
 from trimtab.control.actions import CreateTrial, DeleteArms, EmitEvent, WriteTrial
 from trimtab.control.decide import decide
 from trimtab.control.snapshot import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from tests.unit.control.builders import NOW, running, trial
+
 from trimtab.control import machine
 from trimtab.control.machine import EXPERIMENT_MOVES, TRIAL_MOVES, TrialEvent
 from trimtab.domain.errors import IllegalTransition

@@ -1,0 +1,94 @@
+"""Gates before a trial: error budgets with hysteresis, and the experiments' own cap. Pure."""
+
+from __future__ import annotations
+
+from trimtab.control.context import Context
+from trimtab.control.snapshot import BudgetReadings
+from trimtab.domain.measurement import Reading, TelemetryError
+from trimtab.domain.spec import ErrorBudget, ExperimentSpec
+from trimtab.domain.state import BudgetState, ConditionType
+from trimtab.slo.budget import Cap, GateVerdict, evaluate, total_events
+
+DEFAULT_SCRAPE = 15.0
+MARGIN = 5.0
+
+
+def windows_of(readings: BudgetReadings, budget: str) -> dict[float, Reading]:
+    """The event sums of one budget by window."""
+    return {w.seconds: w.reading for w in readings.windows if w.budget == budget}
+
+
+def evaluate_all(
+    spec: ExperimentSpec, readings: BudgetReadings, old: tuple[BudgetState, ...], now: float
+) -> tuple[GateVerdict, ...]:
+    """Every budget's verdict."""
+    stored = {b.name: b for b in old}
+    spent = dict(readings.spent)
+    return tuple(
+        evaluate(b, windows_of(readings, b.name), spent.get(b.sli, 0.0), stored.get(b.name), now) for b in spec.budgets
+    )
+
+
+def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, str]:
+    """The context with budgets and conditions brought up to date, and why no trial may start ("" when one may)."""
+    spec, now = context.spec, context.now
+    verdicts = evaluate_all(spec, readings, context.state.budgets, now)
+    context = context.update(budgets=tuple(v.state for v in verdicts))
+    context = _telemetry(context, readings)
+    closed = next((v for v in verdicts if v.closed), None)
+    reason, words = (closed.reason, closed.closed) if closed is not None else _cap(context, readings)
+    if words:
+        return context.set(ConditionType.BUDGET_AVAILABLE, False, reason, words), words
+    return context.set(ConditionType.BUDGET_AVAILABLE, True, "Available", "every error budget allows a trial"), ""
+
+
+def _telemetry(context: Context, readings: BudgetReadings) -> Context:
+    broken = next((w.reading for w in readings.windows if isinstance(w.reading, TelemetryError)), None)
+    if broken is not None:
+        return context.set(ConditionType.TELEMETRY_HEALTHY, False, "TelemetryError", broken.detail)
+    return context.set(ConditionType.TELEMETRY_HEALTHY, True, "Answering", "Prometheus answers")
+
+
+def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
+    for budget in context.spec.budgets:
+        cap = cap_of(context.spec, budget, readings, context.state.scrape_interval, _canary_rate(context))
+        refused = cap.start_refused()
+        if refused:
+            return "ExperimentShareSpent", f"{budget.name}: {refused}"
+    return "", ""
+
+
+def _canary_rate(context: Context) -> float:
+    """Requests per second that the canary will get."""
+    target = context.seen.target
+    replicas = context.spec.canary.replicas
+    ready = getattr(target, "ready_replicas", 0)
+    return (context.state.requests_per_second or 0.0) * replicas / max(ready + 2 * replicas, 1)
+
+
+def cap_of(
+    spec: ExperimentSpec, budget: ErrorBudget, readings: BudgetReadings, scrape: float | None, rate: float
+) -> Cap:
+    """The experiments' share of one budget. L = max(2 scrapes, staleAfter) + one tick + 5 s may go unseen."""
+    allowed = (1 - budget.objective) * total_events(budget, windows_of(readings, budget.name))
+    blind = max(2 * (scrape or DEFAULT_SCRAPE), spec.safety.stale_after) + spec.safety.check_interval + MARGIN
+    return Cap(
+        limit=budget.experiment_share * allowed,
+        spent=dict(readings.spent).get(budget.sli, 0.0),
+        rate=rate,
+        blind=blind,
+        replicas=spec.canary.replicas,
+        objective=budget.objective,
+    )
+
+
+def describe(context: Context) -> str:
+    """The budgets in one line."""
+    parts = [
+        f"{b.name} {100 * b.remaining:.1f} % left" if b.remaining is not None else f"{b.name} unknown"
+        for b in context.state.budgets
+    ]
+    return ", ".join(parts) or "no error budget is configured"
+
+
+__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "windows_of"]
