@@ -9,7 +9,7 @@ import yaml
 
 from trimtab.domain.kube import ResourceSetting
 from trimtab.domain.quantity import format_cpu, format_memory
-from trimtab.domain.space import Resource, SearchSpace
+from trimtab.domain.space import LimitsRule, Resource, SearchSpace
 from trimtab.domain.state import RecommendationState
 
 
@@ -49,7 +49,7 @@ def recommendation_data(
 
 def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting, ...]) -> str:
     """A strategic-merge patch of the target's Deployment with the recommended resources."""
-    containers: dict[str, dict[str, dict[str, str]]] = {}
+    containers: dict[str, dict[str, dict[str, str | None]]] = {}
     for setting in settings:
         resources = containers.setdefault(setting.container, {})
         write = format_cpu if setting.resource is Resource.CPU else format_memory
@@ -57,6 +57,8 @@ def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting
             resources.setdefault("requests", {})[setting.resource.value] = write(setting.request)
         if setting.limit is not None:
             resources.setdefault("limits", {})[setting.resource.value] = write(setting.limit)
+        elif setting.rule is LimitsRule.NONE:
+            resources.setdefault("limits", {})[setting.resource.value] = None  # a merge patch removes it
     body: dict[str, Any] = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

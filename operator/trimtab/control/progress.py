@@ -10,7 +10,7 @@ from trimtab.control.arms import admitted_mismatch, plan_arms
 from trimtab.control.context import POLL, SOON, Context, withdraw
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
-from trimtab.domain.measurement import Arm, Sample, Window
+from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import NeedsExtension, judge_trial
@@ -118,8 +118,12 @@ def _measure(context: Context, trial: Trial) -> Decision:
     readings = context.seen.readings(ask)
     if readings is None:
         return context.ask(ask)
+    if _unreadable(readings) and context.now < trial.window.end + context.spec.safety.stale_after:
+        return context.say(f"trial {trial.index}: waiting for telemetry of its window").wait(POLL)
     measured = _with_readings(trial, readings)
     verdict = judge_trial(context.spec, measured)
+    if isinstance(verdict, NeedsExtension) and not _extension_fits(measured, context.state.scrape_interval):
+        verdict = judge_trial(context.spec, replace(measured, extended=True))
     if isinstance(verdict, NeedsExtension):
         longer = Window(trial.window.start, trial.window.start + 2 * trial.window.seconds)
         grown = machine.extended(measured, longer)
@@ -130,6 +134,18 @@ def _measure(context: Context, trial: Trial) -> Decision:
     if verdict.phase is TrialPhase.INFEASIBLE:
         actions.append(EmitEvent(Severity.WARNING, verdict.reason, verdict.message, done))
     return context.do(*actions, after=SOON)
+
+
+def _unreadable(readings: TrialReadings) -> bool:
+    """Absent for a reason that may pass: the same absolute window can be asked again."""
+    return any(isinstance(m.reading, TelemetryError | Stale) for m in readings.measurements)
+
+
+def _extension_fits(trial: Trial, scrape: float | None) -> bool:
+    """A doubled window must end, and be read, before the trial's deadline."""
+    assert trial.window is not None
+    ends = trial.window.start + 2 * trial.window.seconds + 2 * (scrape or DEFAULT_SCRAPE)
+    return trial.deadline is None or ends < trial.deadline
 
 
 def _with_readings(trial: Trial, readings: TrialReadings) -> Trial:

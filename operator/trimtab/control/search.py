@@ -7,19 +7,17 @@ from dataclasses import replace
 from trimtab.control import gates
 from trimtab.control.actions import Action, CreateTrial, Decision, EmitEvent, HoldExperiment, Severity
 from trimtab.control.arms import cost_model
-from trimtab.control.context import BLOCKED, RETRY, Context
+from trimtab.control.context import RETRY, Context
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
-from trimtab.control.study import build_study
-from trimtab.control.summary import SEARCHING
+from trimtab.control.study import build_study, counts
 from trimtab.domain.kube import Target
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.study import Hold, HoldReason
-from trimtab.domain.trial import Environment, Suggestion, Trial, TrialPhase
+from trimtab.domain.trial import Environment, Suggestion, TrialPhase
 from trimtab.ports import NewTrial
 
-COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
 NOTHING_LEARNED = frozenset({TrialPhase.INFRA_FAILED, TrialPhase.STALE, TrialPhase.INCONCLUSIVE})
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
@@ -87,14 +85,9 @@ def stopped(context: Context, reason: str, message: str) -> Decision:
     return context.do(EmitEvent(Severity.WARNING, "ExperimentStopped", f"{reason}: {message}"))
 
 
-def counted(trials: tuple[Trial, ...]) -> int:
-    """Search trials that count towards maxTrials: those that reached a verdict."""
-    return sum(1 for t in trials if t.purpose in SEARCHING and t.phase in COUNTED)
-
-
 def _enough(context: Context) -> str:
     stopping = context.spec.stopping
-    used = counted(context.seen.trials)
+    used = sum(counts(t) for t in context.seen.trials)
     if used >= stopping.max_trials:
         return f"all {stopping.max_trials} trials were used"
     if context.state.started is not None and context.now - context.state.started >= stopping.max_duration:
@@ -144,6 +137,3 @@ def start_trial(context: Context, suggestion: Suggestion) -> Decision:
     ]
     started = replace(context.state, trials_created=max(context.state.trials_created, index + 1))
     return replace(context, state=started).say(f"trial {index} ({suggestion.purpose}): {text}").do(*actions)
-
-
-__all__ = ["BLOCKED", "counted", "search", "start_trial", "stopped"]

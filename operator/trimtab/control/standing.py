@@ -10,7 +10,8 @@ from dataclasses import replace
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
-from trimtab.control.preflight import Findings, Problem, examine
+from trimtab.control.preflight import examine, recheck
+from trimtab.control.preflight_findings import Findings, Problem
 from trimtab.control.snapshot import AskProbes
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
@@ -19,14 +20,14 @@ from trimtab.domain.state import ConditionType, ExperimentPhase, TargetRecord
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe
 
-WAITING_REASONS = frozenset({"RolloutIncomplete", "TelemetryUnavailable"})
-
 
 def stall(context: Context, reason: str, message: str) -> Context:
     """A person must act: Stalled=True with the reason and the remedy, once as an Event."""
     phase = context.state.phase
     if phase in {ExperimentPhase.RUNNING, ExperimentPhase.VERIFYING, ExperimentPhase.PAUSED}:
         context = context.enter(ExperimentPhase.PENDING)
+    context = context.set(ConditionType.READY, False, reason, message)
+    context = context.set(ConditionType.RECONCILING, False, reason, message)
     return context.set(ConditionType.STALLED, True, reason, message).say(f"{reason}: {message}")
 
 
@@ -101,7 +102,7 @@ def preflight(context: Context) -> Decision | None:
     known = context.state.target
     passed = context.state.is_true(ConditionType.PREFLIGHT)
     if passed and known is not None and context.state.spec_digest == spec.digest:
-        return None
+        return _still_standing(context, recheck(spec, target, surroundings))
     if context.state.phase not in {ExperimentPhase.PREFLIGHT, ExperimentPhase.PAUSED}:
         context = context.enter(ExperimentPhase.PREFLIGHT, "preflight: examining the target, its surroundings and SLIs")
         context = context.set(ConditionType.RECONCILING, True, "Preflight", "preflight is being decided")
@@ -118,11 +119,20 @@ def preflight(context: Context) -> Decision | None:
     return _accept(context, findings, probes, TargetRecord(target.uid, target.template_hash, baseline))
 
 
+def _still_standing(context: Context, findings: Findings) -> Decision | None:
+    """What changed around a running Experiment: an autoscaler, a VPA, fewer ready pods."""
+    if not findings.blocking:
+        return None
+    first = findings.blocking[0]
+    context = context.set(ConditionType.PREFLIGHT, False, first.reason, first.message).update(spec_digest="")
+    return _stalled(context, first.reason, first.message, RETRY)
+
+
 def _refuse(context: Context, problems: tuple[Problem, ...]) -> Decision:
     first = problems[0]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     context = context.set(ConditionType.PREFLIGHT, False, first.reason, "; ".join(p.message for p in problems)[:1000])
-    if first.reason in WAITING_REASONS:
+    if first.waits:
         return context.say(f"waiting: {first.message}{more}").wait(RETRY)
     return _stalled(context, first.reason, first.message + more, RETRY)
 

@@ -17,8 +17,9 @@ from trimtab.domain.study import (
     Study,
     TrialOutcome,
 )
-from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
+COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
 LEARNABLE = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
 HARD_FAILURES = {
     "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
@@ -55,10 +56,16 @@ def build_study(
         now=max((o.finished for o in outcomes), default=started),
         peak_load=max(loads, default=None),
         min_improvement=spec.stopping.min_improvement,
-        max_trials=spec.stopping.max_trials,
+        # `index` counts every Trial, maxTrials only those that reached a verdict.
+        max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
     )
+
+
+def counts(trial: Trial) -> bool:
+    """Does it count towards maxTrials? Search trials that reached a verdict do; verification has its own number."""
+    return trial.purpose is not Purpose.VERIFICATION and trial.phase in COUNTED
 
 
 def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[ConstraintTarget, ...]:

@@ -12,9 +12,9 @@ from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
-SEARCHING = frozenset({Purpose.BASELINE, Purpose.INITIAL, Purpose.SEARCH, Purpose.REPLICATE, Purpose.SCREEN})
 Z95 = 1.6448536269514722  # one-sided 95 %
 
 
@@ -28,6 +28,7 @@ def with_summary(context: Context) -> Context:
         active=tuple(t.name for t in trials if t.live),
         observed_generation=context.generation,
         rollbacks=sum(1 for t in trials if t.withdraw_seconds is not None),
+        slo_held=_slo_held(context.state.budgets),
     )
     context = replace(context, state=state)
     if context.seen.experiment.spec is None or state.target is None:
@@ -35,11 +36,16 @@ def with_summary(context: Context) -> Context:
     best = incumbent(context.spec, trials, state.target.template_hash)
     base = baseline_cost(trials)
     if best is None or best.cost is None:
-        return context.update(slo_held=None)
+        return context
     saving = 1 - best.cost / base if base else None
-    return context.update(
-        incumbent=best.assignment, incumbent_trial=best.name, saving=saving, slo_held=holds(context.spec, best)
-    )
+    return context.update(incumbent=best.assignment, incumbent_trial=best.name, saving=saving)
+
+
+def _slo_held(budgets: tuple[BudgetState, ...]) -> bool | None:
+    """Every error budget of the service has something left; None while one is unknown."""
+    if not budgets or any(b.remaining is None for b in budgets):
+        return None
+    return all(b.remaining is not None and b.remaining > 0 for b in budgets)
 
 
 def baseline_cost(trials: tuple[Trial, ...]) -> float | None:

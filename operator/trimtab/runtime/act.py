@@ -7,7 +7,7 @@ between any two of them leaves a state from which the next pass converges.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -44,6 +44,14 @@ from trimtab.runtime.withdraw import Latch, Withdrawer
 log = structlog.get_logger(__name__)
 
 
+@dataclass
+class _Done:
+    """What the actions of one decision have done so far: Trials as written, seconds that withdrawals took."""
+
+    written: dict[str, Trial] = field(default_factory=dict)
+    withdrawn: dict[str, float] = field(default_factory=dict)
+
+
 class Actor:
     """Carries out decisions. `check` raises `LeadershipLost` when this process may no longer write."""
 
@@ -64,7 +72,6 @@ class Actor:
         self._locks, self._withdrawer, self._latch = locks, withdrawer, latch
         self._spending, self._events, self._metrics = spending, events, metrics
         self._check = check
-        self._written: dict[str, Trial] = {}
 
     async def act(self, experiment: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
         """Carry out the actions in order; returns the Experiment as last written.
@@ -73,25 +80,25 @@ class Actor:
             ApiError, RetryLater: an effect failed; what came before it is done, the next pass decides anew.
             LeadershipLost: before the first effect that this process may not have.
         """
-        written: dict[str, Trial] = {}
+        done = _Done()
         for action in actions:
             self._check()
-            experiment = await self._one(experiment, action, written)
+            experiment = await self._one(experiment, action, done)
         return experiment
 
-    async def _one(self, experiment: ExperimentRecord, action: Action, written: dict[str, Trial]) -> ExperimentRecord:
+    async def _one(self, experiment: ExperimentRecord, action: Action, done: _Done) -> ExperimentRecord:
         match action:
             case CreateTrial(new):
                 trial = await self._ledger.create_trial(experiment, new)
                 log.info("trial.created", trial=trial.name, purpose=trial.purpose.value)
             case WriteTrial(trial):
-                await self._write(trial, written)
+                await self._write(trial, done)
             case ReleaseTrial(trial):
-                await self._release(trial, written)
+                await self._release(trial, done)
             case CreateArms(trial, plans):
                 await self._create_arms(experiment, trial, plans)
             case DeleteArms(trial_uid, verify):
-                await self._delete_arms(experiment, trial_uid, verify)
+                await self._delete_arms(experiment, trial_uid, verify, done)
             case HoldExperiment():
                 return await self._ledger.finalize_experiment(experiment, True)
             case ReleaseExperiment():
@@ -108,16 +115,18 @@ class Actor:
                 await self._emit(experiment, severity, reason, message, about)
         return experiment
 
-    async def _write(self, trial: Trial, written: dict[str, Trial]) -> None:
-        latest = written.get(trial.uid)
+    async def _write(self, trial: Trial, done: _Done) -> None:
+        latest = done.written.get(trial.uid)
         if latest is not None:
             trial = replace(trial, resource_version=latest.resource_version)
-        written[trial.uid] = await self._ledger.write_trial(trial)
+        if trial.withdraw_seconds is None and trial.uid in done.withdrawn:
+            trial = replace(trial, withdraw_seconds=done.withdrawn[trial.uid])
+        done.written[trial.uid] = await self._ledger.write_trial(trial)
         log.info("trial.phase", trial=trial.name, phase=trial.phase.value)
         self._metrics.observe_trial(trial)
 
-    async def _release(self, trial: Trial, written: dict[str, Trial]) -> None:
-        latest = written.get(trial.uid, trial)
+    async def _release(self, trial: Trial, done: _Done) -> None:
+        latest = done.written.get(trial.uid, trial)
         try:
             await self._ledger.finalize_trial(latest, False)
         except NotFound:
@@ -168,12 +177,14 @@ class Actor:
             log.warning("arm.fenced", trial=trial.name)
             await self._withdrawer.send(trial.namespace, experiment.uid, trial.uid)
 
-    async def _delete_arms(self, experiment: ExperimentRecord, trial_uid: str, verify: bool) -> None:
+    async def _delete_arms(self, experiment: ExperimentRecord, trial_uid: str, verify: bool, done: _Done) -> None:
         self._latch.set(trial_uid)
         if verify:
             await self._withdrawer.verified(experiment.namespace, experiment.uid, trial_uid)
-        else:
-            await self._withdrawer.send(experiment.namespace, experiment.uid, trial_uid)
+            return
+        begun = self._clock.monotonic()
+        if await self._withdrawer.silenced(experiment.namespace, experiment.uid, trial_uid):
+            done.withdrawn[trial_uid] = self._clock.monotonic() - begun
 
     async def _publish(self, experiment: ExperimentRecord, name: str, data: dict[str, str]) -> None:
         body = {
@@ -204,7 +215,10 @@ class Actor:
     async def _emit(
         self, experiment: ExperimentRecord, severity: Severity, reason: str, message: str, trial: Trial | None
     ) -> None:
-        await self._events.emit(experiment, severity.value, reason, message, trial)
+        owner = experiment.spec.owner if experiment.spec is not None else ""
+        await self._events.emit(
+            experiment, severity.value, reason, f"{message} (owner: {owner})" if owner else message, trial
+        )
 
 
 def claim(experiment: ExperimentRecord, target_uid: str) -> Claim:

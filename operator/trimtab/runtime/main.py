@@ -30,10 +30,11 @@ from trimtab.runtime.effects import with_fail_points
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.handlers import Watcher, kopf_settings, make_registry
 from trimtab.runtime.http import Check, HttpServer, age_check
+from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
 from trimtab.runtime.lease import Elector, Heartbeat, LeaseTiming, unique_identity
 from trimtab.runtime.logging import configure_logging
 from trimtab.runtime.metrics import Metrics
-from trimtab.runtime.observe import Observer, OwnDeployment
+from trimtab.runtime.observe import Observer
 from trimtab.runtime.reconcile import Reconciler
 from trimtab.runtime.resync import Resync, WatchState
 from trimtab.runtime.safety import SafetyLoop
@@ -128,7 +129,7 @@ async def _wire(
     events = EventRecorder(reconcile_cluster, clock, instance=identity)
     designer = ProcessDesigner()
     own = _own_deployment(environment, settings)
-    observer = Observer(reconcile_cluster, ledger, clock, locks, identity, own)
+    observer = Observer(reconcile_cluster, ledger, clock, locks, identity, KillSwitches(reconcile_cluster, own))
     answerer = Answerer(telemetries[0], designer, spending, clock)
     actor = Actor(reconcile_cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     safety = SafetyLoop(
@@ -136,6 +137,7 @@ async def _wire(
         ledger=KubernetesLedger(safety_cluster, clock),
         telemetry=telemetries[1],
         spending=SpendingAccount(safety_cluster),
+        switches=KillSwitches(safety_cluster, own),
         clock=clock,
         latch=latch,
         events=events,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trimtab.api.kube import arm_views, surroundings_from, target_from
@@ -16,27 +15,20 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import ArmView, Manifest, Surroundings, Target, TargetMissing
-from trimtab.domain.names import ANNOTATION_PAUSE, LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
+from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.targetlock import Claim, TargetLocks
-
-
-@dataclass(frozen=True)
-class OwnDeployment:
-    """Where the operator itself runs, for its kill switch; None outside a cluster."""
-
-    namespace: str
-    name: str
 
 
 class Observer:
     """Reads snapshots through the ports."""
 
     def __init__(
-        self, cluster: Cluster, ledger: Ledger, clock: Clock, locks: TargetLocks, leader: str, own: OwnDeployment | None
+        self, cluster: Cluster, ledger: Ledger, clock: Clock, locks: TargetLocks, leader: str, switches: KillSwitches
     ) -> None:
         self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
-        self._leader, self._own = leader, own
+        self._leader, self._switches = leader, switches
         self._version = ""
 
     async def observe(
@@ -57,8 +49,8 @@ class Observer:
         trials, arms, paused, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
             self.arms(namespace, experiment.uid),
-            self.namespace_paused(namespace),
-            self._operator_paused(),
+            self._switches.namespace(namespace),
+            self._switches.operator(),
         )
         return Snapshot(
             now=now,
@@ -120,18 +112,6 @@ class Observer:
         except NotFound:  # the resource type is not installed (VPA)
             return ()
 
-    async def namespace_paused(self, namespace: str) -> str:
-        """The value of the kill switch on the Namespace, "" when it is absent."""
-        return _pause_of(await self._cluster.get(kinds.NAMESPACES, None, namespace))
-
-    async def _operator_paused(self) -> str:
-        if self._own is None:
-            return ""
-        try:
-            return _pause_of(await self._cluster.get(kinds.DEPLOYMENTS, self._own.namespace, self._own.name))
-        except NotFound:
-            return ""
-
     async def _lock_view(self, experiment: ExperimentRecord, target: Target | TargetMissing | None) -> LockView:
         uid = target.uid if isinstance(target, Target) else None
         if uid is None and experiment.state is not None and experiment.state.target is not None:
@@ -156,13 +136,6 @@ SURROUNDING_KINDS = (
     kinds.NETWORK_POLICIES,
     kinds.ENDPOINT_SLICES,
 )
-
-
-def _pause_of(manifest: Manifest) -> str:
-    annotations = manifest["metadata"].get("annotations") or {}
-    if ANNOTATION_PAUSE not in annotations:
-        return ""
-    return annotations[ANNOTATION_PAUSE] or "no words given"
 
 
 async def read_arms(cluster: Cluster, namespace: str, labels: str) -> tuple[ArmView, ...]:

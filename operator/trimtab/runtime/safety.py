@@ -21,6 +21,7 @@ from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT, LABEL_EXPERIMENT_U
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
 from trimtab.runtime.events import EventRecorder
+from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.watch import Watchman
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 2.0
 LATE_FACTOR = 3.0
-ARM_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class SafetyLoop:
         ledger: Ledger,
         telemetry: Telemetry,
         spending: SpendingAccount,
+        switches: KillSwitches,
         clock: Clock,
         latch: Latch,
         events: EventRecorder,
@@ -67,7 +68,7 @@ class SafetyLoop:
         self._cluster, self._ledger, self._clock = cluster, ledger, clock
         self._latch, self._events, self._metrics, self._check = latch, events, metrics, check
         self._withdrawer = Withdrawer(cluster, clock)
-        self._watchman = Watchman(cluster, ledger, telemetry, spending, clock, metrics)
+        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics)
         self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self.on_withdrawn = on_withdrawn
         self.judged_once = asyncio.Event()
@@ -181,26 +182,17 @@ class SafetyLoop:
         log.warning(
             "safety.withdraw", rule=judgement.rule, reason=judgement.outcome.reason, why=judgement.outcome.message
         )
-        await self._withdrawer.send(trial.namespace, trial.experiment_uid, trial.uid)
-        seconds = await self._until_silent(trial, begun)
+        await self._withdrawer.silenced(trial.namespace, trial.experiment_uid, trial.uid)
+        seconds = self._clock.monotonic() - begun
         done = replace(
             machine.withdrawn(trial, self._clock.now(), judgement.outcome),
             withdraw_seconds=seconds,
             evidence=judgement.evidence,
         )
         await self._record(done)
-        words = f"{judgement.outcome.message}; no endpoint after {seconds:.1f} s"
-        await self._events.emit(experiment, "Warning", judgement.outcome.reason, words, done)
+        words = f"{judgement.outcome.reason}: {judgement.outcome.message}; no endpoint after {seconds:.1f} s"
+        await self._events.emit(experiment, "Warning", "TrialWithdrawn", words, done)
         self.on_withdrawn(experiment.namespace, experiment.name)
-
-    async def _until_silent(self, trial: Trial, begun: float) -> float:
-        """Seconds until no endpoint of the trial is ready. What is left later is the reconciler's draining."""
-        while await self._withdrawer.ready(trial.namespace, trial.experiment_uid, trial.uid):
-            if self._clock.monotonic() - begun > ARM_TIMEOUT:
-                raise RetryLater(1.0, f"endpoints of trial {trial.index} are still ready after {ARM_TIMEOUT:.0f} s")
-            await self._withdrawer.send(trial.namespace, trial.experiment_uid, trial.uid)
-            await self._clock.sleep(0.1)
-        return self._clock.monotonic() - begun
 
     async def _record(self, done: Trial) -> None:
         """Write the outcome; when somebody wrote meanwhile, on top of that, unless the trial has ended."""

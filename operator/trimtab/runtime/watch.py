@@ -14,15 +14,14 @@ import structlog
 from trimtab.control.gates import cap_of, evaluate_all
 from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import BudgetReadings, BudgetWindow
-from trimtab.domain import kinds
-from trimtab.domain.errors import NotFound
 from trimtab.domain.kube import ArmView
 from trimtab.domain.measurement import Absence, Arm, Measurement, Sample, Stale, TelemetryError, Window
-from trimtab.domain.names import ANNOTATION_PAUSE, ANNOTATION_SKIP
+from trimtab.domain.names import ANNOTATION_SKIP
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
-from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
+from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
 from trimtab.runtime.answer import read_spending, trial_pods
+from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.slo.budget import needed_windows
@@ -56,14 +55,14 @@ class Watchman:
 
     def __init__(
         self,
-        cluster: Cluster,
+        switches: KillSwitches,
         ledger: Ledger,
         telemetry: Telemetry,
         spending: SpendingAccount,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._cluster, self._ledger, self._telemetry = cluster, ledger, telemetry
+        self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._spending, self._clock, self._metrics = spending, clock, metrics
         self._states: dict[str, WatchState] = {}
         self._budgets: dict[tuple[str, str, float], tuple[float, BudgetWindow]] = {}
@@ -105,23 +104,14 @@ class Watchman:
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
             return StopRequest("ExperimentDeleted" if experiment.deleting else "TrialDeleted", "deleted by somebody")
-        asked = stop_request(experiment, await self._namespace_paused(experiment.namespace), "")
+        paused = await self._switches.namespace(experiment.namespace)
+        asked = stop_request(experiment, paused, await self._switches.operator())
         if asked is not None:
             return StopRequest(asked.reason, asked.words)
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
         if skip is not None and skip.split(",")[0].strip() in {trial.name, str(trial.index)}:
             return StopRequest("Skipped", f"skipped on call: {skip}")
         return None
-
-    async def _namespace_paused(self, namespace: str) -> str:
-        try:
-            found = await self._cluster.get(kinds.NAMESPACES, None, namespace)
-        except NotFound:
-            return "the Namespace is gone"
-        annotations = found["metadata"].get("annotations") or {}
-        if ANNOTATION_PAUSE not in annotations:
-            return ""
-        return annotations[ANNOTATION_PAUSE] or "no words given"
 
     async def _with_telemetry(
         self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView

@@ -62,6 +62,22 @@ class Withdrawer:
                 sent += await self._delete(kind, namespace, manifest)
         return sent
 
+    async def silenced(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
+        """Delete until no endpoint of the trial is ready; returns how many objects there were to delete.
+
+        Raises:
+            RetryLater: endpoints are still ready after 30 s.
+        """
+        begun = self._clock.monotonic()
+        sent = await self.send(namespace, experiment_uid, trial_uid)
+        while await self.ready(namespace, experiment_uid, trial_uid):
+            if self._clock.monotonic() - begun > STUCK_SECONDS:
+                log.error("withdraw.stuck", trial_uid=trial_uid)
+                raise RetryLater(1.0, f"endpoints of a withdrawn trial are still ready after {STUCK_SECONDS:.0f} s")
+            await self._clock.sleep(0.1)
+            sent += await self.send(namespace, experiment_uid, trial_uid)
+        return sent
+
     async def verified(self, namespace: str, experiment_uid: str, trial_uid: str) -> None:
         """Delete until nothing is left and no endpoint of the trial was ready for two seconds.
 
