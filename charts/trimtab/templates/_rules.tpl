@@ -1,0 +1,66 @@
+{{/*
+What the operator does in a namespace whose Experiments it runs. Nothing is ever patched; the admission policy narrows
+create, update and delete to the operator's own objects.
+*/}}
+{{- define "trimtab.rules" -}}
+# Its own resources: finalizers by PUT, status by its own subresource, Trials as the write-ahead log.
+- apiGroups: [trimtab.dev]
+  resources: [experiments]
+  verbs: [get, list, watch, update]
+- apiGroups: [trimtab.dev]
+  resources: [trials]
+  verbs: [get, list, watch, create, update]
+- apiGroups: [trimtab.dev]
+  resources: [experiments/status, trials/status]
+  verbs: [update]
+# Asked for where OwnerReferencesPermissionEnforcement is on (OpenShift): a Trial blocks its Experiment's deletion.
+- apiGroups: [trimtab.dev]
+  resources: [experiments/finalizers]
+  verbs: [update]
+# Where OwnerReferencesPermissionEnforcement is on: a Trial's ownerReference blocks its Experiment's deletion.
+- apiGroups: [trimtab.dev]
+  resources: [experiments/finalizers]
+  verbs: [update]
+# Targets are read; arms are created and deleted.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get, list, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+# What stands beside a target.
+- apiGroups: [apps]
+  resources: [statefulsets, daemonsets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [services, resourcequotas, limitranges]
+  verbs: [list]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [autoscaling.k8s.io]
+  resources: [verticalpodautoscalers]
+  verbs: [list]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list]
+# Recommendations and what experiments have spent; one lock per target; what happened.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get, create, update]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [get, create, update]
+{{- end -}}
