@@ -16,6 +16,8 @@ import yaml
 
 from trimtab.api.reference import conditions_page, experiment_page, trial_page
 from trimtab.api.schema import experiment_crd, trial_crd
+from trimtab.control.decide import render_rules
+from trimtab.control.machine import render_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNED = (Path("crds"), Path("charts/trimtab/crds"))
@@ -44,7 +46,12 @@ def reference() -> Generated:
     }
 
 
-GENERATORS: list[Callable[[], Generated]] = [crds, reference]
+def phases() -> Generated:
+    """Both transition tables, and the order of the rules."""
+    return {Path("docs/reference/phases.md"): render_tables() + "\n" + render_rules()}
+
+
+GENERATORS: list[Callable[[], Generated]] = [crds, reference, phases]
 
 
 def generated() -> Generated:

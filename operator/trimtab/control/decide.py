@@ -17,6 +17,7 @@ from trimtab.control.search import search
 from trimtab.control.snapshot import Snapshot
 from trimtab.control.summary import with_summary
 from trimtab.domain.state import ExperimentState
+from trimtab.slo.safety import RULES as SAFETY_RULES
 
 Rule = Callable[[Context], Decision | None]
 
@@ -49,6 +50,24 @@ def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
     context, warnings = requests.unknown_annotations(context)
     decision = _first_answer(context)
     return replace(decision, actions=(*decision.actions, *warnings)) if warnings else decision
+
+
+def render_rules() -> str:
+    """The order of the rules as Markdown, for the reference documentation."""
+    groups = (("Undo", UNDO), ("On call", ON_CALL), ("Standing", STANDING))
+    rows = [
+        f"| {name} | {rule.__name__} | {(rule.__doc__ or '').strip().splitlines()[0]} |"
+        for name, rules in groups
+        for rule in rules
+    ]
+    rows += [
+        f"| Safety loop | {name} | {(rule.__doc__ or '').strip().splitlines()[0]} |" for name, rule in SAFETY_RULES
+    ]
+    return (
+        "## Rules, in the order in which they are asked\n\n| group | rule | what it does |\n|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
 
 
 def _first_answer(context: Context) -> Decision:

@@ -12,6 +12,7 @@ from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem
+from trimtab.control.preflight_queries import query_problems
 from trimtab.control.snapshot import AskProbes
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
@@ -49,6 +50,7 @@ def valid_spec(context: Context) -> Decision | None:
 
 
 def target_present(context: Context) -> Decision | None:
+    """The target is there, is a Deployment, and is the one that preflight saw."""
     target = context.seen.target
     if isinstance(target, Target):
         return _same_target(context, target)
@@ -106,6 +108,9 @@ def preflight(context: Context) -> Decision | None:
     if context.state.phase not in {ExperimentPhase.PREFLIGHT, ExperimentPhase.PAUSED}:
         context = context.enter(ExperimentPhase.PREFLIGHT, "preflight: examining the target, its surroundings and SLIs")
         context = context.set(ConditionType.RECONCILING, True, "Preflight", "preflight is being decided")
+    unsafe = tuple(query_problems(spec))
+    if unsafe:
+        return _refuse(context, unsafe)
     probes = context.seen.probes()
     if probes is None:
         return context.ask(AskProbes())

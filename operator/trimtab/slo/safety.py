@@ -128,12 +128,14 @@ def judge_tick(view: SafetyView) -> Judgement:
 
 
 def _request(view: SafetyView) -> Outcome | None:
+    """Somebody asked for the end: on-call annotations, kill switches, a deletion."""
     if view.request is None:
         return None
     return Outcome(TrialPhase.ABORTED, view.request.reason, view.request.message)
 
 
 def _deadline(view: SafetyView) -> Outcome | None:
+    """Every live trial has an end."""
     deadline = view.trial.deadline
     if deadline is None or view.now < deadline:
         return None
@@ -212,10 +214,12 @@ def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
 
 
 def _budget_gate(view: SafetyView) -> Outcome | None:
+    """The service burns its error budget, whoever is to blame."""
     return Outcome(TrialPhase.ABORTED, "BudgetBurning", view.gate) if view.gate else None
 
 
 def _budget_cap(view: SafetyView) -> Outcome | None:
+    """The experiments' own share of an error budget is used up, unseen requests included."""
     return Outcome(TrialPhase.ABORTED, "ExperimentCapReached", view.cap) if view.cap else None
 
 
@@ -314,10 +318,10 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("request", _request),
     ("infrastructure", _infrastructure),
     ("hardSignal", _hard_signals),
-    ("budgetGate", _budget_gate),
-    ("budgetCap", _budget_cap),
     ("abortRule", _abort_rules),
     ("sequentialTest", _sequential),
+    ("budgetCap", _budget_cap),
+    ("budgetGate", _budget_gate),
     ("blind", _blind),
     ("deadline", _deadline),
 )

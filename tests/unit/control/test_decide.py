@@ -38,7 +38,7 @@ from trimtab.control.study import build_study
 from trimtab.domain.kube import TargetMissing
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
-from trimtab.domain.spec import Mode, TrialTiming
+from trimtab.domain.spec import Mode, RatioQuery, TrialTiming
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended
 from trimtab.domain.trial import Outcome, PhaseTimes, Purpose, Suggestion, TrialPhase
@@ -375,3 +375,23 @@ def test_timing_of_verification_is_its_own() -> None:
     window = written(decided(snapshot(record, (live,), both_arms(live))), TrialPhase.MEASURING).window
     assert window.seconds == 60.0
     assert Decimal(1)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("http_requests_total", "no $selector"),
+        ("rate(http_requests_total{$selector}[5m])", "only a vector selector"),
+        ("http_requests_total{$selector} offset 5m", "offset and @"),
+        ("http_requests_total{$selector", "not PromQL"),
+    ],
+)
+def test_a_query_that_cannot_be_bounded_is_never_sent(query: str, words: str) -> None:
+    sli = replace(spec().slis[0], query=RatioQuery((query,), ("http_requests_total{$selector}",)))
+    fresh = ExperimentState().with_condition(ConditionType.TARGET_LOCKED, True, "Acquired", "", NOW, 1)
+    decision = decided(snapshot(experiment(fresh, spec=spec(slis=(sli,)))))
+    condition = decision.state.condition(ConditionType.STALLED)
+    assert decision.inquiries == ()
+    assert condition.reason == "InvalidQuery"
+    assert words in condition.message
+    assert "spec.slis[errors].ratio.bad" in condition.message
