@@ -17,10 +17,6 @@ create, update and delete to the operator's own objects.
 - apiGroups: [trimtab.dev]
   resources: [experiments/finalizers]
   verbs: [update]
-# Where OwnerReferencesPermissionEnforcement is on: a Trial's ownerReference blocks its Experiment's deletion.
-- apiGroups: [trimtab.dev]
-  resources: [experiments/finalizers]
-  verbs: [update]
 # Targets are read; arms are created and deleted.
 - apiGroups: [apps]
   resources: [deployments]
