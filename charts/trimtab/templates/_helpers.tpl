@@ -32,6 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "trimtab.fullname" .) "default") -}}
 {{- end -}}
 
+{{- define "trimtab.leaseName" -}}
+{{- printf "%s-operator" (include "trimtab.fullname" .) -}}
+{{- end -}}
+
 {{- define "trimtab.userName" -}}
 {{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "trimtab.serviceAccountName" .) -}}
 {{- end -}}
