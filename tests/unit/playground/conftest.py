@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,14 +49,6 @@ class Clock:
 
 
 MakePod = Callable[..., Obj]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_stray_event_loop() -> None:
-    """A plugin asks for the current event loop in every test, and asyncio makes one that nobody closes: close it."""
-    with contextlib.suppress(RuntimeError):  # raised when there is none and none is made
-        asyncio.get_event_loop_policy().get_event_loop().close()
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
