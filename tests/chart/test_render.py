@@ -1,0 +1,322 @@
+"""What the chart renders, without a cluster: rights, Pod Security, settings, and the errors of wrong values."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane import binaries
+from trimtab.runtime.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "trimtab"
+URL = "http://prometheus.monitoring:9090"
+Obj = dict[str, Any]
+
+
+@functools.cache
+def helm() -> Path:
+    """Built once into the user's cache."""
+    return binaries(["helm"])["helm"]
+
+
+def run(command: str, values: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+    arguments = {"template": ["trimtab", str(CHART), "--namespace", "tuning"], "lint": [str(CHART)]}[command]
+    text = yaml.safe_dump(dict(values))
+    return subprocess.run([helm(), command, *arguments, "--values", "-"], input=text, capture_output=True, text=True)
+
+
+def rendered(**values: Any) -> list[Obj]:
+    done = run("template", {"prometheus": {"url": URL}, **values})
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(kind: str, objects: list[Obj]) -> list[Obj]:
+    return [o for o in objects if o["kind"] == kind]
+
+
+def pod_spec(objects: list[Obj]) -> Obj:
+    (deployment,) = of_kind("Deployment", objects)
+    found: Obj = deployment["spec"]["template"]["spec"]
+    return found
+
+
+def environment(objects: list[Obj]) -> dict[str, str | None]:
+    return {e["name"]: e.get("value") for e in pod_spec(objects)["containers"][0]["env"]}
+
+
+def rights(role: Obj) -> set[tuple[str, str]]:
+    """(group/resource, verb), with the names where the rule is limited to some."""
+    return {
+        (f"{group}/{resource}" + "".join(f"={name}" for name in rule.get("resourceNames", ())), verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize("scope", ["Cluster", "Namespace"])
+def test_helm_lint_has_nothing_to_say(scope: str) -> None:
+    done = run("lint", {"prometheus": {"url": URL}, "scope": scope})
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+    assert "[ERROR]" not in done.stdout
+
+
+class TestScope:
+    def test_cluster_is_a_cluster_role_and_a_role_for_itself(self) -> None:
+        objects = rendered()
+        (role,) = of_kind("ClusterRole", objects)
+        (binding,) = of_kind("ClusterRoleBinding", objects)
+        assert role["metadata"]["name"] == binding["roleRef"]["name"] == "tuning-trimtab"
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "trimtab", "namespace": "tuning"}]
+        assert [r["metadata"]["name"] for r in of_kind("Role", objects)] == ["trimtab-self"]
+        assert environment(objects)["TRIMTAB_NAMESPACE"] == ""
+
+    def test_namespace_needs_nothing_cluster_wide_but_the_policies(self) -> None:
+        objects = rendered(scope="Namespace")
+        assert not of_kind("ClusterRole", objects) + of_kind("ClusterRoleBinding", objects)
+        assert {o["metadata"].get("namespace", o["kind"]) for o in objects} == {
+            "tuning",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        }
+        assert environment(objects)["TRIMTAB_NAMESPACE"] == "tuning"
+        bare = rendered(scope="Namespace", admissionPolicies={"operator": False, "people": False})
+        assert {o["metadata"]["namespace"] for o in bare} == {"tuning"}
+
+    def test_several_namespaces_get_a_role_each(self) -> None:
+        objects = rendered(scope="Namespace", namespaces=["shop", "billing"])
+        roles = {r["metadata"]["namespace"]: r for r in of_kind("Role", objects)}
+        assert set(roles) == {"shop", "billing", "tuning"}
+        assert ("/namespaces=shop", "get") in rights(roles["shop"])
+        assert ("/namespaces=billing", "get") in rights(roles["billing"])
+        assert environment(objects)["TRIMTAB_NAMESPACE"] == "shop,billing"
+
+    def test_the_rights_can_be_left_to_somebody_else(self) -> None:
+        kinds = {o["kind"] for o in rendered(rbac={"create": False}, serviceAccount={"create": False, "name": "given"})}
+        assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+
+
+class TestRights:
+    def test_are_the_same_in_both_scopes(self) -> None:
+        (cluster,) = of_kind("ClusterRole", rendered())
+        roles = {r["metadata"]["name"]: r for r in of_kind("Role", rendered(scope="Namespace"))}
+        namespaced = roles["tuning-trimtab"]
+        assert rights(cluster) - rights(namespaced) == {("/namespaces", "get")}
+        assert rights(namespaced) - rights(cluster) == {("/namespaces=tuning", "get")}
+
+    def test_nothing_is_patched_and_nothing_secret_is_read(self) -> None:
+        (role,) = of_kind("ClusterRole", rendered())
+        granted = rights(role)
+        assert {verb for _, verb in granted} == {"get", "list", "watch", "create", "update", "delete"}
+        assert not [right for right in granted if "*" in right[0] or "secret" in right[0]]
+
+    def test_what_may_be_changed(self) -> None:
+        (role,) = of_kind("ClusterRole", rendered())
+        changes = {f"{what} {verb}" for what, verb in rights(role) if verb not in {"get", "list", "watch"}}
+        assert changes == {
+            "trimtab.dev/experiments update",
+            "trimtab.dev/experiments/finalizers update",
+            "trimtab.dev/experiments/status update",
+            "trimtab.dev/trials create",
+            "trimtab.dev/trials update",
+            "trimtab.dev/trials/status update",
+            "apps/deployments create",
+            "apps/deployments delete",
+            "apps/replicasets delete",
+            "/pods delete",
+            "/configmaps create",
+            "/configmaps update",
+            "coordination.k8s.io/leases create",
+            "coordination.k8s.io/leases update",
+            "events.k8s.io/events create",
+            "events.k8s.io/events update",
+        }
+
+    def test_for_itself_it_may_only_lead_and_look_at_its_own_deployment(self) -> None:
+        roles = {r["metadata"]["name"]: r for r in of_kind("Role", rendered())}
+        assert rights(roles["trimtab-self"]) == {
+            ("coordination.k8s.io/leases", "create"),
+            ("coordination.k8s.io/leases=trimtab-operator", "get"),
+            ("coordination.k8s.io/leases=trimtab-operator", "update"),
+            ("apps/deployments=trimtab", "get"),
+        }
+
+
+class TestPod:
+    def test_meets_the_restricted_pod_security_standard(self) -> None:
+        pod = pod_spec(rendered())
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {next(k for k in v if k != "name") for v in pod["volumes"]} == {"emptyDir"}
+
+    def test_its_token_is_mounted_for_it_alone(self) -> None:
+        objects = rendered()
+        assert of_kind("ServiceAccount", objects)[0]["automountServiceAccountToken"] is False
+        assert pod_spec(objects)["automountServiceAccountToken"] is True
+
+    def test_memory_is_bounded_and_cpu_is_not_throttled(self) -> None:
+        resources = pod_spec(rendered())["containers"][0]["resources"]
+        assert set(resources["requests"]) == {"cpu", "memory"}
+        assert set(resources["limits"]) == {"memory"}
+
+    def test_probes_ask_its_own_server(self) -> None:
+        (container,) = pod_spec(rendered(httpPort=9000))["containers"]
+        assert container["ports"] == [{"name": "http", "containerPort": 9000}]
+        paths = {p: container[p]["httpGet"]["path"] for p in ("startupProbe", "livenessProbe", "readinessProbe")}
+        assert paths == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+
+    def test_two_replicas_are_spread_and_protected(self) -> None:
+        objects = rendered(replicas=2)
+        assert of_kind("PodDisruptionBudget", objects)[0]["spec"]["minAvailable"] == 1
+        assert "podAntiAffinity" in pod_spec(objects)["affinity"]
+        assert not of_kind("PodDisruptionBudget", rendered())
+
+    def test_an_image_by_digest_wins_over_its_tag(self) -> None:
+        version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+        assert pod_spec(rendered())["containers"][0]["image"] == f"trimtab:{version}"
+        found = pod_spec(rendered(image={"repository": "mine/trimtab", "tag": "1", "digest": "sha256:" + "a" * 64}))
+        assert found["containers"][0]["image"] == "mine/trimtab@sha256:" + "a" * 64
+
+    def test_a_token_of_prometheus_is_a_mounted_file(self) -> None:
+        objects = rendered(prometheus={"url": URL, "tokenSecret": {"name": "prom", "key": "bearer"}})
+        path = environment(objects)["TRIMTAB_PROMETHEUS_TOKEN_FILE"]
+        pod = pod_spec(objects)
+        (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "prometheus"]
+        assert path == f"{mount['mountPath']}/token"
+        (volume,) = [v for v in pod["volumes"] if v["name"] == "prometheus"]
+        assert volume["secret"]["secretName"] == "prom"
+        assert volume["secret"]["items"] == [{"key": "bearer", "path": "token"}]
+
+
+class TestSettings:
+    def test_the_operator_reads_every_variable_and_accepts_its_value(self, tmp_path: Path) -> None:
+        objects = rendered(scope="Namespace", namespaces=["shop"], log={"format": "console", "level": "DEBUG"})
+        given = {name: value or "tuning" for name, value in environment(objects).items()}
+        settings = Settings.from_environment(given, tmp_path / "absent")
+        assert settings.prometheus_url == URL
+        assert settings.namespaces == ("shop",)
+        assert (settings.lease_namespace, settings.lease_name) == ("tuning", "trimtab-operator")
+        assert (settings.http_port, settings.log_format, settings.log_level) == (8080, "console", "DEBUG")
+        sources = "".join(p.read_text() for p in (ROOT / "operator" / "trimtab" / "runtime").glob("*.py"))
+        assert not [name for name in given if f'"{name}"' not in sources]
+
+    def test_the_default_lease_name_is_the_one_of_the_usual_release(self) -> None:
+        assert environment(rendered())["TRIMTAB_LEASE_NAME"] == Settings.lease_name
+
+    def test_further_variables_are_passed_on(self) -> None:
+        objects = rendered(extraEnv=[{"name": "TRIMTAB_WORKERS", "value": "8"}])
+        assert environment(objects)["TRIMTAB_WORKERS"] == "8"
+
+
+class TestOptions:
+    def test_a_network_policy_opens_what_is_needed(self) -> None:
+        (policy,) = of_kind("NetworkPolicy", rendered(networkPolicy={"enabled": True}))
+        ports = {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]}
+        assert ports == {53, 443, 6443, 9090}
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+    @pytest.mark.parametrize(
+        ("url", "port"), [("https://p", 443), ("http://p/select/0", 80), ("http://[::1]:90/x", 90)]
+    )
+    def test_the_port_of_prometheus_is_taken_from_its_address(self, url: str, port: int) -> None:
+        (policy,) = of_kind("NetworkPolicy", rendered(networkPolicy={"enabled": True}, prometheus={"url": url}))
+        assert policy["spec"]["egress"][-1]["ports"] == [{"port": port, "protocol": "TCP"}]
+
+    def test_metrics_can_be_scraped_by_the_prometheus_operator(self) -> None:
+        objects = rendered(metrics={"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}})
+        (monitor,) = of_kind("ServiceMonitor", objects)
+        (service,) = of_kind("Service", objects)
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+    def test_both_policies_are_bound_and_deny(self) -> None:
+        objects = rendered()
+        policies = {p["metadata"]["name"] for p in of_kind("ValidatingAdmissionPolicy", objects)}
+        bindings = of_kind("ValidatingAdmissionPolicyBinding", objects)
+        assert (
+            policies
+            == {b["spec"]["policyName"] for b in bindings}
+            == {"tuning-trimtab-operator", "tuning-trimtab-people"}
+        )
+        assert all(b["spec"]["validationActions"] == ["Deny"] for b in bindings)
+
+
+class TestBadValues:
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ({}, "/prometheus/url"),
+            ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
+            ({"prometheus": {"url": "http://user:secret@prometheus"}}, "/prometheus/url"),
+            ({"prometheus": {"url": URL}, "scope": "All"}, "/scope"),
+            ({"prometheus": {"url": URL}, "replica": 2}, "'replica' not allowed"),
+            ({"prometheus": {"url": URL}, "namespaces": ["Shop"]}, "/namespaces/0"),
+            ({"prometheus": {"url": URL}, "httpPort": 80}, "/httpPort"),
+            ({"prometheus": {"url": URL}, "image": {"repository": "t", "digest": "sha256:1"}}, "/image/digest"),
+        ],
+    )
+    def test_name_the_value(self, values: Obj, words: str) -> None:
+        done = run("template", values)
+        assert done.returncode != 0
+        assert words in done.stderr
+
+    def test_a_monitor_without_its_service_is_refused(self) -> None:
+        metrics = {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}
+        done = run("template", {"prometheus": {"url": URL}, "metrics": metrics})
+        assert "set metrics.service.enabled" in done.stderr
+
+
+class TestFiles:
+    def test_the_chart_carries_the_crds_of_this_version(self) -> None:
+        copies = {p.name: p.read_text() for p in (CHART / "crds").glob("*.yaml")}
+        assert copies == {p.name: p.read_text() for p in (ROOT / "crds").glob("*.yaml")}
+        assert copies
+
+    def test_every_value_is_in_the_schema_and_every_property_has_a_default(self) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        assert paths_of_schema(schema, schema) - {"global"} == set(paths_of_values(values, schema))
+
+    def test_the_app_version_is_the_package_s(self) -> None:
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+        assert version is not None
+        assert chart["appVersion"] == chart["version"] == version[1]
+
+
+def paths_of_schema(schema: Obj, node: Obj, prefix: str = "") -> set[str]:
+    """Every property down to where free content begins."""
+    found: set[str] = set()
+    for name, child in node.get("properties", {}).items():
+        inner = paths_of_schema(schema, child, f"{prefix}{name}.")
+        found |= inner or {f"{prefix}{name}"}
+    return found
+
+
+def paths_of_values(values: Obj, node: Obj, prefix: str = "") -> list[str]:
+    """Every value, as deep as the schema goes."""
+    found: list[str] = []
+    for name, value in values.items():
+        child = node["properties"][name]
+        inner = paths_of_values(value, child, f"{prefix}{name}.") if "properties" in child else []
+        found += inner or [f"{prefix}{name}"]
+    return found
