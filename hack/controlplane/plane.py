@@ -383,7 +383,7 @@ def _short_temporary_folder() -> Path:
 
 def _is_served(client: ApiClient, definition: str) -> bool:
     spec: dict[str, Any] = client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", definition)
-    conditions = {item["type"]: item["status"] for item in spec.get("status", {}).get("conditions", [])}
+    conditions = {item["type"]: item["status"] for item in (spec.get("status") or {}).get("conditions") or []}
     if conditions.get("Established") != "True":
         return False
     group, plural = spec["spec"]["group"], spec["spec"]["names"]["plural"]

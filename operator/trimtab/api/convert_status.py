@@ -58,6 +58,7 @@ def _state(s: wire.ExperimentStatus, space: SearchSpace | None) -> ExperimentSta
         started=_moment(s.started),
         finished=_moment(s.finished),
         trials_created=s.trials_created,
+        trials_counted=s.trials_counted,
         conditions=tuple(_condition(c) for c in s.conditions if c.type in set(ConditionType)),
         target=_target(s.target, space),
         active=s.active_trials,
@@ -159,6 +160,7 @@ def write_state(state: ExperimentState, spec: ExperimentSpec | None) -> dict[str
         started=_write_moment(state.started),
         finished=_write_moment(state.finished),
         trials_created=state.trials_created,
+        trials_counted=state.trials_counted,
         target=_write_target(state.target, space),
         active_trials=state.active,
         counts=_write_counts(state.counts),
@@ -270,7 +272,7 @@ def _display(state: ExperimentState, spec: ExperimentSpec | None) -> wire.Displa
     saving = state.recommendation.saving if state.recommendation is not None else state.saving
     known = [b.remaining for b in state.budgets if b.remaining is not None]
     return wire.Display(
-        trials=f"{state.trials_created}/{spec.stopping.max_trials}" if spec is not None else str(state.trials_created),
+        trials=f"{state.trials_counted}/{spec.stopping.max_trials}" if spec is not None else str(state.trials_counted),
         saving=_percent(saving),
         slo={True: "Held", False: "Broken", None: ""}[state.slo_held],
         budget=_percent(min(known)) if known else "",

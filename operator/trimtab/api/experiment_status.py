@@ -32,7 +32,7 @@ class Condition(StatusModel):
 class Display(StatusModel):
     """Strings of the printer columns."""
 
-    trials: Short = Field("", description="Trials created, and the most that are counted, for example 7/40.")
+    trials: Short = Field("", description="Trials that count towards maxTrials, and maxTrials, for example 7/40.")
     saving: Short = Field("", description="Saving of the recommendation or the incumbent, in percent of the cost.")
     slo: Short = Field("", description="Held, Broken or unknown.")
     budget: Short = Field("", description="Least remaining error budget of the service, in percent.")
@@ -141,6 +141,9 @@ class ExperimentStatus(StatusModel):
     started: Time | None = Field(None, description="When the first trial began.")
     finished: Time | None = Field(None, description="When the Experiment ended.")
     trials_created: int = Field(0, ge=0, description="Trials up to this index must exist; never shrinks.")
+    trials_counted: int = Field(
+        0, ge=0, description="Trials that count towards maxTrials: search trials with a verdict."
+    )
     target: TargetStatus | None = Field(None, description="What the target was before the first trial.")
     active_trials: Annotated[tuple[Id, ...], Field(max_length=16)] = Field((), description="Names of live Trials.")
     counts: Counts | None = Field(None, description="Trials per terminal phase.")

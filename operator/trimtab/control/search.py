@@ -10,7 +10,7 @@ from trimtab.control.arms import cost_model
 from trimtab.control.context import RETRY, Context
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
-from trimtab.control.study import build_study, counts
+from trimtab.control.study import build_study
 from trimtab.domain.kube import Target
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import ConditionType, ExperimentPhase
@@ -87,8 +87,7 @@ def stopped(context: Context, reason: str, message: str) -> Decision:
 
 def _enough(context: Context) -> str:
     stopping = context.spec.stopping
-    used = sum(counts(t) for t in context.seen.trials)
-    if used >= stopping.max_trials:
+    if context.state.trials_counted >= stopping.max_trials:
         return f"all {stopping.max_trials} trials were used"
     if context.state.started is not None and context.now - context.state.started >= stopping.max_duration:
         return "maxDuration has passed"

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 from trimtab.control.context import Context
+from trimtab.control.study import counts
 from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment
@@ -21,11 +22,12 @@ Z95 = 1.6448536269514722  # one-sided 95 %
 def with_summary(context: Context) -> Context:
     """Bring counts, active trials and the incumbent up to date."""
     trials = context.seen.trials
-    counts = Counter(t.phase.value for t in trials if t.phase.terminal)
+    ended = Counter(t.phase.value for t in trials if t.phase.terminal)
     state = replace(
         context.state,
-        counts=tuple(sorted(counts.items())),
+        counts=tuple(sorted(ended.items())),
         active=tuple(t.name for t in trials if t.live),
+        trials_counted=sum(counts(t) for t in trials),
         observed_generation=context.generation,
         rollbacks=sum(1 for t in trials if t.withdraw_seconds is not None),
         slo_held=_slo_held(context.state.budgets),

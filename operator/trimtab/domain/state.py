@@ -117,7 +117,8 @@ class ExperimentState:
     spec_digest: str = ""
     started: float | None = None
     finished: float | None = None
-    trials_created: int = 0
+    trials_created: int = 0  # Trials below this index must exist
+    trials_counted: int = 0  # of maxTrials: search trials that reached a verdict
     conditions: tuple[Condition, ...] = ()
     target: TargetRecord | None = None
     active: tuple[str, ...] = ()

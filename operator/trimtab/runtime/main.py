@@ -250,7 +250,10 @@ async def _lead(settings: Settings, parts: _Parts, stop: asyncio.Event) -> bool:
     await _first(parts.safety.judged_once.wait(), stop.wait(), asyncio.shield(safety))
     await parts.designer.start()
     watcher = Watcher(
-        make_registry(parts.queue.add, parts.watch, parts.connection), kopf_settings, namespaces=settings.namespaces
+        make_registry(parts.queue.add, parts.watch, parts.connection),
+        kopf_settings,
+        namespaces=settings.namespaces,
+        state=parts.watch,
     )
     ended = asyncio.Event()
     tasks = {

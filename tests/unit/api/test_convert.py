@@ -365,7 +365,8 @@ class TestStatus:
         state = ExperimentState(
             phase=ExperimentPhase.RUNNING,
             message="m" * 100,
-            trials_created=7,
+            trials_created=9,
+            trials_counted=7,
             saving=0.313,
             slo_held=True,
             active=("t",),
