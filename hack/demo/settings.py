@@ -12,9 +12,10 @@ from stack.paths import EXAMPLES
 NAMESPACE = "shop"
 EXPERIMENT = "web"
 SHORT_WINDOWS: dict[str, dict[str, Any]] = {
-    "trial": {"warmUp": "2s", "duration": "8s", "deadline": "90s"},
+    "trial": {"warmUp": "2s", "duration": "6s", "deadline": "90s"},
     "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "6s"},
-    "verification": {"duration": "10s", "replicates": 2},
+    "verification": {"duration": "8s", "replicates": 2},
+    "stopping": {"maxTrials": 13},
 }
 
 

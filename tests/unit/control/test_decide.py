@@ -382,7 +382,7 @@ def test_timing_of_verification_is_its_own() -> None:
     [
         ("http_requests_total", "no $selector"),
         ("rate(http_requests_total{$selector}[5m])", "only a vector selector"),
-        ("http_requests_total{$selector} offset 5m", "offset and @"),
+        ("http_requests_total{$selector} offset 5m", "offset"),
         ("http_requests_total{$selector", "not PromQL"),
     ],
 )
