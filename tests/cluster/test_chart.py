@@ -1,0 +1,355 @@
+"""The chart on a real API server: it is accepted, it grants what the operator needs, and its policies hold."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane import ApiClient, ApiError, ControlPlane, binaries, wait_for
+from controlplane.client import Forbidden, Invalid
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "trimtab"
+URL = "http://prometheus.monitoring:9090"
+USER = "system:serviceaccount:{namespace}:trimtab"
+CLUSTER_WIDE = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy", "ClusterRoleBinding", "ClusterRole")
+Obj = dict[str, Any]
+
+
+@functools.cache
+def helm() -> Path:
+    return binaries(["helm"])["helm"]
+
+
+def render(namespace: str, **values: Any) -> list[Obj]:
+    """The chart's objects."""
+    text = yaml.safe_dump({"prometheus": {"url": URL}, **values})
+    command = [helm(), "template", "trimtab", str(CHART), "--namespace", namespace, "--values", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+@pytest.fixture(scope="session")
+def served(controlplane: ControlPlane) -> ApiClient:
+    """A client of a control plane that serves our definitions."""
+    controlplane.apply_crds(CHART / "crds")
+    return controlplane.client
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"scope": "Cluster"},
+    {"scope": "Namespace"},
+    {
+        "scope": "Cluster",
+        "replicas": 2,
+        "prometheus": {"url": URL, "tokenSecret": {"name": "prometheus", "key": "bearer"}},
+        "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+        "image": {"repository": "trimtab", "digest": "sha256:" + "a" * 64},
+        "extraEnv": [{"name": "TRIMTAB_WORKERS", "value": "8"}],
+    },
+]
+
+
+@pytest.mark.parametrize("values", VARIANTS, ids=["cluster", "namespace", "options"])
+def test_the_server_accepts_every_object(served: ApiClient, namespace: str, values: Mapping[str, Any]) -> None:
+    for document in render(namespace, **values):
+        served.create(document, dry_run=True)
+        assert served.warnings == [], document["kind"]
+
+
+def test_the_pod_is_admitted_where_pod_security_is_restricted(served: ApiClient, namespace: str) -> None:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    served.patch("v1", "Namespace", namespace, {"metadata": {"labels": labels}})
+    objects = render(namespace)
+    served.create(next(o for o in objects if o["kind"] == "ServiceAccount"))
+    deployment = next(o for o in objects if o["kind"] == "Deployment")
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "operator", "namespace": namespace},
+        "spec": deployment["spec"]["template"]["spec"],
+    }
+    served.create(pod, dry_run=True)
+    privileged = copy.deepcopy(pod)
+    privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
+    with pytest.raises(Forbidden, match="violates PodSecurity"):
+        served.create(privileged, dry_run=True)
+
+
+def test_helm_installs_upgrades_and_removes_it_without_a_trace(
+    controlplane: ControlPlane, served: ApiClient, namespace: str, tmp_path: Path
+) -> None:
+    place = {name: str(tmp_path / name) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+    environment = os.environ | place | {"KUBECONFIG": str(controlplane.kubeconfig())}
+    release = ["trimtab", "--namespace", namespace]
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([helm(), *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("install", *release[:1], str(CHART), *release[1:], "--set", f"prometheus.url={URL}", "--skip-crds")
+    run("upgrade", *release[:1], str(CHART), *release[1:], "--reuse-values", "--set", "replicas=2")
+    assert served.get("apps/v1", "Deployment", "trimtab", namespace)["spec"]["replicas"] == 2
+    notes = run("get", "notes", *release)
+    assert f"kubectl --namespace {namespace} rollout status deployment/trimtab" in notes
+    run("uninstall", *release)
+    for kind, version in (("Deployment", "apps/v1"), ("Role", RBAC), ("ServiceAccount", "v1"), ("Service", "v1")):
+        assert not [o for o in served.list(version, kind, namespace) if "trimtab" in o["metadata"]["name"]]
+    for kind in CLUSTER_WIDE:
+        version = POLICIES if kind.startswith("Validating") else RBAC
+        assert not [o for o in served.list(version, kind) if namespace in o["metadata"]["name"]]
+
+
+RBAC, POLICIES = "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"
+
+
+# Rights and policies of a namespaced install
+
+
+@pytest.fixture
+def installed(served: ApiClient, namespace: str) -> Iterator[str]:
+    """The chart's ServiceAccount, rights and policies are in force in this namespace."""
+    objects = [o for o in render(namespace, scope="Namespace") if o["kind"] not in {"Deployment", "Service"}]
+    for document in objects:
+        served.create(document)
+    # A policy is in force some time after it was created: ask until it refuses both of what the tests rely on.
+    operator = served.impersonate(USER.format(namespace=namespace))
+    wait_for(lambda: refused(operator, config_map(namespace, "probe", {})), "the operator's policy to be in force")
+    nobody = person(served, namespace, "nobody", patch=False)
+    wait_for(lambda: refused(nobody, experiment(namespace)), "the people's policy to be in force")
+    yield namespace
+    for document in objects:
+        if document["kind"] in CLUSTER_WIDE:
+            served.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
+
+
+def refused(client: ApiClient, manifest: Obj) -> bool:
+    """Does a policy refuse to create this? (RBAC takes a moment, too, and refuses in other words.)"""
+    try:
+        client.create(manifest, dry_run=True)
+    except ApiError as error:
+        return "ValidatingAdmissionPolicy" in error.message
+    return False
+
+
+@pytest.fixture
+def operator(controlplane: ControlPlane, installed: str) -> ApiClient:
+    """The operator, by its ServiceAccount's token."""
+    return controlplane.client.with_token(controlplane.service_account_token(installed, "trimtab"))
+
+
+def config_map(namespace: str, name: str, labels: Mapping[str, str]) -> Obj:
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}}
+
+
+def deployment(namespace: str, name: str, *, labels: Mapping[str, str] | None = None, owner: str = "") -> Obj:
+    selector = {"app": name}
+    container = {"name": "web", "image": "web:1"}
+    metadata: Obj = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    if owner:
+        reference = {"apiVersion": "trimtab.dev/v1alpha1", "kind": owner, "name": "t", "uid": "u", "controller": True}
+        metadata["ownerReferences"] = [reference]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": selector},
+            "template": {"metadata": {"labels": selector}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+ARM = "tt-0f0e0d0c-1-c"
+ARM_LABELS = {"trimtab.dev/arm": "canary", "trimtab.dev/trial": "trial-uid"}
+
+
+def experiment(namespace: str, target: str = "web") -> Obj:
+    found: Obj = yaml.safe_load((ROOT / "examples" / "minimal" / "experiment.yaml").read_text())
+    found["metadata"]["namespace"] = namespace
+    found["spec"]["targetRef"]["name"] = target
+    return found
+
+
+def person(admin: ApiClient, namespace: str, name: str, *, patch: bool) -> ApiClient:
+    """Somebody who may do everything with Experiments, and perhaps patch one Deployment."""
+    rules: list[Obj] = [
+        {"apiGroups": ["trimtab.dev"], "resources": ["experiments", "experiments/status"], "verbs": ["*"]}
+    ]
+    if patch:
+        rules.append(
+            {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["web"], "verbs": ["patch"]}
+        )
+    metadata = {"name": name, "namespace": namespace}
+    admin.apply({"apiVersion": RBAC, "kind": "Role", "metadata": metadata, "rules": rules})
+    admin.apply(
+        {
+            "apiVersion": RBAC,
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "subjects": [{"kind": "User", "name": name, "apiGroup": RBAC.partition("/")[0]}],
+            "roleRef": {"kind": "Role", "name": name, "apiGroup": RBAC.partition("/")[0]},
+        }
+    )
+    return admin.impersonate(name)
+
+
+class TestOperator:
+    def test_may_create_and_delete_arms_and_nothing_else(
+        self, served: ApiClient, operator: ApiClient, installed: str
+    ) -> None:
+        served.create(deployment(installed, "web"))
+        operator.create(deployment(installed, ARM, labels=ARM_LABELS, owner="Trial"))
+        for wrong in (
+            deployment(installed, "web-2"),
+            deployment(installed, "web-2", labels=ARM_LABELS, owner="Trial"),
+            deployment(installed, "tt-0f0e0d0c-2-c", labels=ARM_LABELS),
+            deployment(installed, "tt-0f0e0d0c-2-c", labels=ARM_LABELS, owner="Experiment"),
+            deployment(installed, "tt-0f0e0d0c-2-c", owner="Trial"),
+        ):
+            with pytest.raises(Invalid, match="only Deployments that are arms of a Trial"):
+                operator.create(wrong)
+        with pytest.raises(Invalid, match="only Deployments that are arms of a Trial"):
+            operator.delete("apps/v1", "Deployment", "web", installed)
+        operator.delete("apps/v1", "Deployment", ARM, installed)
+
+    def test_may_change_no_deployment_not_even_its_own(self, operator: ApiClient, installed: str) -> None:
+        made = operator.create(deployment(installed, ARM, labels=ARM_LABELS, owner="Trial"))
+        with pytest.raises(Forbidden, match="cannot patch resource"):
+            operator.patch("apps/v1", "Deployment", ARM, {"spec": {"replicas": 1}}, installed)
+        with pytest.raises(Forbidden, match="cannot update resource"):
+            operator.replace(made)
+
+    def test_deletes_only_the_arms_pods_and_replica_sets(
+        self, served: ApiClient, operator: ApiClient, installed: str
+    ) -> None:
+        def pod(name: str, labels: Mapping[str, str]) -> Obj:
+            metadata = {"name": name, "namespace": installed, "labels": dict(labels)}
+            spec = {"containers": [{"name": "web", "image": "web:1"}]}
+            return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+        def replica_set(name: str, labels: Mapping[str, str]) -> Obj:
+            made = deployment(installed, name, labels=labels)
+            return made | {"kind": "ReplicaSet"}
+
+        for make, version in ((pod, "v1"), (replica_set, "apps/v1")):
+            for name, labels, allowed in (
+                (f"{ARM}-6d4cf56db6-abcde", ARM_LABELS, True),
+                ("web-6d4cf56db6-abcde", ARM_LABELS, False),
+                (f"{ARM}-6d4cf56db6-zzzzz", {}, False),
+            ):
+                kind = served.create(make(name, labels))["kind"]
+                if allowed:
+                    operator.delete(version, kind, name, installed)
+                else:
+                    with pytest.raises(Invalid, match="of arms"):
+                        operator.delete(version, kind, name, installed)
+
+    def test_writes_only_its_own_config_maps(self, served: ApiClient, operator: ApiClient, installed: str) -> None:
+        ours = {"app.kubernetes.io/managed-by": "trimtab"}
+        made = operator.create(config_map(installed, "web-recommendation", ours))
+        operator.replace(made | {"data": {"patch.yaml": "x"}})
+        with pytest.raises(Invalid, match="only ConfigMaps labelled"):
+            operator.create(config_map(installed, "other", {}))
+        theirs = served.create(config_map(installed, "settings", {}))
+        theirs["metadata"]["labels"] = ours  # taking somebody's over by a label is no way around
+        with pytest.raises(Invalid, match="only ConfigMaps labelled"):
+            operator.replace(theirs)
+
+    def test_writes_only_its_own_leases(self, operator: ApiClient, installed: str) -> None:
+        def lease(name: str) -> Obj:
+            metadata = {"name": name, "namespace": installed}
+            return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+
+        operator.create(lease("trimtab-operator"))
+        operator.create(lease("trimtab-target-0f0e0d0c-0b0a-4908-8706-050403020100"))
+        with pytest.raises(Invalid, match="only its own Lease"):
+            operator.create(lease("somebody-else"))
+
+    def test_reads_what_preflight_needs_and_no_secret(self, operator: ApiClient, installed: str) -> None:
+        for version, kind in (
+            ("v1", "Service"),
+            ("v1", "ResourceQuota"),
+            ("v1", "LimitRange"),
+            ("v1", "Pod"),
+            ("apps/v1", "Deployment"),
+            ("apps/v1", "ReplicaSet"),
+            ("autoscaling/v2", "HorizontalPodAutoscaler"),
+            ("policy/v1", "PodDisruptionBudget"),
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+            ("discovery.k8s.io/v1", "EndpointSlice"),
+            ("trimtab.dev/v1alpha1", "Experiment"),
+            ("trimtab.dev/v1alpha1", "Trial"),
+        ):
+            operator.list(version, kind, installed)
+        assert operator.get("v1", "Namespace", installed)["metadata"]["name"] == installed
+        for forbidden in (
+            lambda: operator.list("v1", "Secret", installed),
+            lambda: operator.list("v1", "Pod", "default"),
+            lambda: operator.get("v1", "Namespace", "default"),
+            lambda: operator.list("v1", "ConfigMap", installed),
+        ):
+            with pytest.raises(Forbidden):
+                forbidden()
+
+
+class TestPeople:
+    def test_without_the_right_to_patch_the_target_get_no_experiment(self, served: ApiClient, installed: str) -> None:
+        nobody = person(served, installed, "nobody", patch=False)
+        with pytest.raises(Forbidden) as caught:
+            nobody.create(experiment(installed))
+        assert f"you may not patch Deployment web in namespace {installed}" in caught.value.message
+
+    def test_with_it_they_get_one_on_that_target_alone(self, served: ApiClient, installed: str) -> None:
+        owner = person(served, installed, "owner", patch=True)
+        granted(lambda: owner.create(experiment(installed), dry_run=True))
+        owner.create(experiment(installed))
+        with pytest.raises(Forbidden, match="may not patch Deployment other"):
+            owner.create(experiment(installed, "other"))
+
+    def test_the_on_call_annotations_ask_for_it_too(self, served: ApiClient, installed: str) -> None:
+        nobody = person(served, installed, "nobody", patch=False)
+        made = served.create(experiment(installed))
+        name = made["metadata"]["name"]
+
+        def annotate(client: ApiClient, key: str, value: str | None) -> Obj:
+            body = {"metadata": {"annotations": {key: value}}}
+            return client.patch("trimtab.dev/v1alpha1", "Experiment", name, body, installed)
+
+        annotate(nobody, "example.com/seen", "yes")
+        with pytest.raises(Forbidden, match="may not patch Deployment"):
+            annotate(nobody, "trimtab.dev/pause", "")
+        annotate(served, "trimtab.dev/pause", "night shift")
+        for value in ("other words", None):
+            with pytest.raises(Forbidden, match="may not patch Deployment"):
+                annotate(nobody, "trimtab.dev/pause", value)
+        with pytest.raises(Forbidden, match="may not patch Deployment"):
+            nobody.patch("trimtab.dev/v1alpha1", "Experiment", name, {"spec": {"paused": True}}, installed)
+
+    def test_the_operators_finalizer_and_status_pass(
+        self, served: ApiClient, operator: ApiClient, installed: str
+    ) -> None:
+        made = served.create(experiment(installed))
+        made["metadata"]["finalizers"] = ["trimtab.dev/undo"]
+        held = operator.replace(made)
+        assert held["metadata"]["finalizers"] == ["trimtab.dev/undo"]
+        status = operator.replace(held | {"status": {"phase": "Pending"}}, subresource="status")
+        status["metadata"]["finalizers"] = []
+        operator.replace(status)
+
+
+def granted(probe: Callable[[], Any]) -> None:
+    """RBAC takes a moment to be in force."""
+    wait_for(lambda: bool(probe()), "the right to be in force", ignore=(Forbidden,))
