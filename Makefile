@@ -33,6 +33,7 @@ lint: setup
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/deptry operator
 	@$(BIN)/python hack/generate.py --check
 
 test-fast: setup
