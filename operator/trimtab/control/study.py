@@ -54,13 +54,19 @@ def build_study(
         probability=spec.safety.probability,
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in outcomes), default=started),
-        peak_load=max(loads, default=None),
+        peak_load=_peak(loads, target.ready_replicas, spec.canary.replicas),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
     )
+
+
+def _peak(loads: list[float], ready: int, replicas: int) -> float | None:
+    """The load for which safety is asked: the highest seen by an arm, and what each pod gets once the arms, which
+    took their part of the same load, are gone."""
+    return max(loads) * (ready + 2 * replicas) / max(ready, 1) if loads else None
 
 
 def counts(trial: Trial) -> bool:

@@ -41,7 +41,7 @@ from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATIO
 from trimtab.domain.spec import Mode, RatioQuery, TrialTiming
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended
-from trimtab.domain.trial import Outcome, PhaseTimes, Purpose, Suggestion, TrialPhase
+from trimtab.domain.trial import Load, Outcome, PhaseTimes, Purpose, Suggestion, TrialPhase
 
 LIVE = [TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING]
 
@@ -395,3 +395,11 @@ def test_a_query_that_cannot_be_bounded_is_never_sent(query: str, words: str) ->
     assert condition.reason == "InvalidQuery"
     assert words in condition.message
     assert "spec.slis[errors].ratio.bad" in condition.message
+
+
+def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> None:
+    done = trial(TrialPhase.SUCCEEDED, finalized=False, load=(Load(Arm.CANARY, 100.0), Load(Arm.CONTROL, 110.0)))
+    state = running()
+    assert state.target is not None
+    study = build_study(spec(), target(), state.target, (done,), NOW)
+    assert study.peak_load == pytest.approx(110.0 * 22 / 20)
