@@ -399,6 +399,7 @@ def test_a_query_that_cannot_be_bounded_is_never_sent(query: str, words: str) ->
 
 def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> None:
     done = trial(TrialPhase.SUCCEEDED, finalized=False, load=(Load(Arm.CANARY, 100.0), Load(Arm.CONTROL, 110.0)))
+    done = replace(done, measurements=measured(done, 5))
     state = running()
     assert state.target is not None
     study = build_study(spec(), target(), state.target, (done,), NOW)
