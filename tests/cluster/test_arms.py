@@ -192,7 +192,8 @@ def world(admin: ApiClient, namespace: str) -> World:
 def node(admin: ApiClient, namespace: str) -> Iterator[str]:
     """A registered Node, so that pods can be bound and get an address."""
     name = f"node-{namespace}"
-    admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    labels = {"kubernetes.io/hostname": name}
+    admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
     room = {"cpu": "64", "memory": "256Gi", "pods": "500"}
     ready = {"type": "Ready", "status": "True", "reason": "Test", "message": "registered by a test"}
     admin.patch(
