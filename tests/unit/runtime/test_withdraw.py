@@ -1,0 +1,127 @@
+"""Withdrawing an arm: order, uid preconditions, silence, and what must not be touched. Virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.errors import RetryLater
+from trimtab.domain.kinds import Kind
+from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
+from trimtab.runtime.withdraw import QUIET_SECONDS, Latch, Withdrawer
+from trimtab.simulate.cluster import Effect, InMemoryCluster
+
+pytestmark = pytest.mark.looptime
+
+EXPERIMENT, TRIAL = "experiment-uid", "trial-uid"
+
+
+def labelled(kind: Kind, name: str, trial: str = TRIAL, **extra: Any) -> dict[str, Any]:
+    labels = {LABEL_ARM: "canary", LABEL_EXPERIMENT_UID: EXPERIMENT, LABEL_TRIAL: trial}
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {"name": name, "namespace": "shop", "labels": labels},
+        **extra,
+    }
+
+
+async def world(cluster: InMemoryCluster, trial: str = TRIAL, prefix: str = "arm") -> None:
+    """One arm: Deployment, ReplicaSet, pod, and the pod's ready endpoint."""
+    for kind in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS):
+        await cluster.create(kind, "shop", labelled(kind, f"{prefix}-{kind.plural}", trial, spec={}))
+    endpoint = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": f"{prefix}-pods"}}
+    slices = kinds.ENDPOINT_SLICES
+    body = {
+        "apiVersion": slices.api_version,
+        "kind": slices.name,
+        "metadata": {"name": f"{prefix}-slice", "namespace": "shop"},
+        "addressType": "IPv4",
+        "endpoints": [endpoint],
+    }
+    await cluster.create(slices, "shop", body)
+
+
+async def left(cluster: InMemoryCluster) -> list[str]:
+    found = []
+    for kind in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS):
+        found += [m["metadata"]["name"] for m in await cluster.list(kind, "shop", labels=LABEL_ARM)]
+    return found
+
+
+async def test_the_deployment_goes_first_so_that_nothing_recreates_a_pod() -> None:
+    effects: list[str] = []
+
+    async def note(effect: Effect) -> None:
+        effects.append(str(effect))
+
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    cluster.before_effect = note
+    await world(cluster)
+    effects.clear()
+    assert await Withdrawer(cluster, clock).send("shop", EXPERIMENT, TRIAL) == 3
+    assert [e.split(":")[1].split()[0].split("/")[0] for e in effects] == ["Deployment", "ReplicaSet", "Pod"]
+    assert await left(cluster) == []
+
+
+async def test_another_trials_arm_is_not_touched() -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    await world(cluster, "other-trial", "other")
+    await Withdrawer(cluster, clock).send("shop", EXPERIMENT, TRIAL)
+    assert await left(cluster) == ["other-deployments", "other-replicasets", "other-pods"]
+
+
+async def test_sending_twice_is_sending_once() -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    withdrawer = Withdrawer(cluster, clock)
+    await withdrawer.send("shop", EXPERIMENT, TRIAL)
+    assert await withdrawer.send("shop", EXPERIMENT, TRIAL) == 0
+
+
+async def test_verified_waits_for_two_seconds_of_silence() -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    begun = clock.monotonic()
+    await Withdrawer(cluster, clock).verified("shop", EXPERIMENT, TRIAL)
+    assert clock.monotonic() - begun >= QUIET_SECONDS
+    assert await left(cluster) == []
+
+
+async def test_what_cannot_be_deleted_is_said_and_retried() -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    body = labelled(kinds.PODS, "stuck", spec={})
+    body["metadata"]["finalizers"] = ["somebody.example/holds"]
+    await cluster.create(kinds.PODS, "shop", body)
+    slices = kinds.ENDPOINT_SLICES
+    endpoint = {"conditions": {"ready": True}, "targetRef": {"kind": "Pod", "name": "stuck"}}
+    await cluster.create(
+        slices,
+        "shop",
+        {
+            "apiVersion": slices.api_version,
+            "kind": slices.name,
+            "metadata": {"name": "slice", "namespace": "shop"},
+            "addressType": "IPv4",
+            "endpoints": [endpoint],
+        },
+    )
+    with pytest.raises(RetryLater, match="still ready"):
+        await Withdrawer(cluster, clock).silenced("shop", EXPERIMENT, TRIAL)
+
+
+async def test_the_latch_forgets_only_what_is_gone() -> None:
+    latch = Latch()
+    latch.set("a")
+    latch.set("b")
+    latch.keep_only(["a"])
+    assert (latch.is_set("a"), latch.is_set("b")) == (True, False)
