@@ -5,7 +5,7 @@ Absence is a type: never zero, never NaN, never success.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -34,6 +34,8 @@ class Sample:
 
     `bad` and `total` are event counts where the SLI is a ratio; `total` alone is the number of requests behind a
     quantile or of samples behind a value. `overdispersion` is variance / binomial variance from sub-windows, >= 1.
+    `newest` is when the pods were last seen by the store (unix seconds): the oldest of the live pods' newest samples;
+    None where that is unknown. It says how fresh the reading was, not what was measured, so it is not compared.
     """
 
     value: float
@@ -41,13 +43,18 @@ class Sample:
     total: float
     bad: float | None = None
     overdispersion: float = 1.0
+    newest: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class NoData:
-    """Nothing was measured: no series, NaN, or no traffic."""
+    """Nothing was measured: no series, NaN, or no traffic.
+
+    `newest` as in `Sample`: with it the pods were scraped and merely had nothing to count; None when nothing was seen.
+    """
 
     detail: str
+    newest: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

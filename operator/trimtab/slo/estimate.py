@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist, fmean
 
 from trimtab.domain.measurement import NoData, Reading, Sample
 
 MIN_SUB_WINDOWS = 4
+BATCHES = 8
+STUDENT_95 = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812)  # one-sided, by degrees of freedom
 
 
 def z_of(confidence: float) -> float:
@@ -62,20 +65,31 @@ def ratio_sample(bad: Sequence[float], total: Sequence[float]) -> Reading:
 
 
 def value_sample(values: Sequence[float], samples: float | None) -> Reading:
-    """Mean of a value with the standard error of its batch means.
+    """Mean of a value with the standard error of its batch means: neighbours in time are alike, batches hardly.
 
     Args:
-        values: one per sub-window, shape (H,), in the value's unit.
+        values: at even times over the window, in the value's unit.
         samples: how many samples are behind them; the number of values when unknown.
     """
-    known = [v for v in values if not math.isnan(v)]
+    known = [v for v in values if math.isfinite(v)]
     if not known:
         return NoData("no value in the window")
-    mean = fmean(known)
+    mean, count = fmean(known), samples if samples is not None else float(len(known))
     if len(known) < 2:
-        return Sample(mean, abs(mean), samples if samples is not None else 1.0)
-    variance = sum((v - mean) ** 2 for v in known) / (len(known) - 1)
-    return Sample(mean, math.sqrt(variance / len(known)), samples if samples is not None else float(len(known)))
+        return Sample(mean, abs(mean), count)
+    batches = min(BATCHES, len(known))
+    edges = [round(len(known) * i / batches) for i in range(batches + 1)]
+    means = [fmean(known[a:b]) for a, b in pairwise(edges)]
+    return Sample(mean, standard_error_of_mean(means), count)
+
+
+def standard_error_of_mean(values: Sequence[float]) -> float:
+    """sd / sqrt(H), widened so that a normal interval at 95 % is Student's with H - 1 degrees of freedom. H >= 2."""
+    degrees = len(values) - 1
+    mean = fmean(values)
+    variance = sum((v - mean) ** 2 for v in values) / degrees
+    widened = STUDENT_95[min(degrees, len(STUDENT_95)) - 1] / z_of(0.95) if degrees <= len(STUDENT_95) else 1.0
+    return widened * math.sqrt(variance / len(values))
 
 
 def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) -> Reading:

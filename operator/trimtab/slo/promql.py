@@ -1,11 +1,12 @@
 """PromQL: the queries that Trimtab builds, and the bounds on those that people write.
 
 Arms are told apart by pod name: `$selector` becomes `namespace="...",pod=~"<arm>-[a-z0-9]+-[a-z0-9]+"`. A person's
-query is parsed, never pattern-matched.
+query is parsed, never pattern-matched; only the position in a message is found by looking at its tokens.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,21 +14,35 @@ import promql_parser
 
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import pod_pattern
+from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 
 PLACEHOLDER = "$selector"
 MAX_RANGE_SECONDS = 3600.0
-STAND_IN = 'namespace="n",pod="p"'
+MAX_NESTING = 32
+MAX_NODES = 64
+MAX_TOKENS = 512
+STAND_IN = ("__trimtab__", "1")  # the matcher that stands for $selector while a query is parsed
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|\#[^\n]*)|(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|(?P<here>\$selector\b)"""
+    r"""|(?P<word>[A-Za-z_][\w:]*)|(?P<number>[0-9.][\w.]*)|(?P<sign>.)""",
+    re.DOTALL,
+)
 
 
 def selector(pods: PodSet) -> str:
     """The matchers that pick these pods."""
-    return f'namespace="{pods.namespace}",pod=~"{pod_pattern(pods.workloads)}"'
+    return f"namespace={quoted(pods.namespace)},pod=~{quoted(pod_pattern(pods.workloads))}"
+
+
+def quoted(text: str) -> str:
+    """A PromQL string literal: the regular expression `a\\.b` is written `"a\\\\.b"`."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def inject(query: str, pods: PodSet) -> str:
     """Put the matchers where `$selector` stands."""
-    return query.replace(PLACEHOLDER, selector(pods))
+    return _fill(query, selector(pods))
 
 
 def with_matchers(metric: str, pods: PodSet, *more: str) -> str:
@@ -35,64 +50,197 @@ def with_matchers(metric: str, pods: PodSet, *more: str) -> str:
     return f"{metric}{{{','.join([selector(pods), *(m for m in more if m)])}}}"
 
 
+def le_matcher(threshold: float, *, total: bool = False) -> str:
+    """A matcher for the bucket of a bound in all its spellings, with `+Inf` (the total) if asked for."""
+    return f"le=~{quoted(le_pattern(threshold) + ('|[+]Inf' if total else ''))}"
+
+
 def le_pattern(threshold: float) -> str:
-    """Both spellings of a bucket bound: Prometheus 3 writes `1.0` where a program exposes `1`."""
-    text = format(threshold, "g")
-    spellings = {text, repr(float(threshold))}
-    return "|".join(sorted(s.replace(".", "\\\\.").replace("+", "\\\\+") for s in spellings))
+    """A regular expression for all spellings of a bucket bound: a program exposes `1`, Prometheus 3 stores `1.0`;
+    1048576 may be `1048576`, `1048576.0` or `1.048576e+06` (Go's shortest form)."""
+    plain = repr(float(threshold))
+    digits = f"{threshold:.17e}".split("e")[1]
+    short = next(t for t in (f"{threshold:.{n}e}" for n in range(18)) if float(t) == threshold)
+    spellings = {plain, short, f"{short.split('e')[0]}e{digits}"}
+    if float(threshold).is_integer() and abs(threshold) < 1e15:
+        spellings |= {str(int(threshold)), f"{int(threshold)}.0"}
+    if "e-" in plain and threshold >= 1e-9:
+        spellings.add(f"{threshold:.12f}".rstrip("0"))
+    return "|".join(sorted(s.replace(".", "[.]").replace("+", "[+]") for s in spellings))
+
+
+def check_sli(sli: Sli) -> None:
+    """Refuse an SLI whose PromQL cannot be bounded to the pods of an arm and to a window.
+
+    Raises:
+        InvalidSpec: names the field below the SLI, what is wrong and where.
+    """
+    match sli.query:
+        case RatioQuery(bad, total):
+            for name, queries in (("ratio.bad", bad), ("ratio.total", total)):
+                for query in queries:
+                    check_query(name, query, plain_selector=True)
+        case ValueQuery(query, _, samples):
+            check_query("value.query", query)
+            if samples is not None:
+                check_query("value.samplesQuery", samples)
+        case SlowRatioQuery() | QuantileQuery():
+            matchers = sli.query.matchers
+            for name in sli.query.histogram:
+                query = f"{name}{{{PLACEHOLDER}{',' if matchers else ''}{matchers}}}"
+                check_query("latency.matchers", query, plain_selector=True)
 
 
 def check_query(field: str, query: str, *, plain_selector: bool = False) -> None:
-    """Refuse what cannot be bounded: no `$selector`, `@`, `offset`, subqueries, long ranges.
+    """Refuse what cannot be bounded: a selector without `$selector`, `@`, `offset`, subqueries, long ranges.
 
     Args:
-        field: for the message, e.g. `spec.slis[errors].ratio.bad`.
+        field: for the message, e.g. `ratio.bad`.
         plain_selector: only a vector selector is allowed; rate and sum are added by Trimtab.
 
     Raises:
-        InvalidSpec: names the field, what is wrong and where.
+        InvalidSpec: names the field, what is wrong and at which character (counted from 1).
     """
-    if PLACEHOLDER not in query:
+    if not any(kind == "here" for kind, _, _ in _tokens(query)):
         raise InvalidSpec(field, "it has no $selector, so it would mix both arms", "write metric{$selector,...}")
+    if sum(kind != "space" for kind, _, _ in _tokens(query)) > MAX_TOKENS:
+        raise InvalidSpec(field, f"it has more than {MAX_TOKENS} words and signs", "use a recording rule instead")
+    deep = _too_deep(query)
+    if deep:
+        raise InvalidSpec(field, f"more than {MAX_NESTING} levels deep at character {deep}", "use a recording rule")
     try:
-        tree = promql_parser.parse(query.replace(PLACEHOLDER, STAND_IN))
+        tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
     except ValueError as error:
         words = " ".join(str(error).split())[:200]
-        raise InvalidSpec(field, f"not PromQL: {words}", "try it in Prometheus with $selector replaced") from None
+        problem = f"not PromQL: {words}, at character {_error_at(query, words)}"
+        raise InvalidSpec(field, problem, "try it in Prometheus with $selector replaced") from None
     if plain_selector and not isinstance(tree, promql_parser.VectorSelector):
         raise InvalidSpec(field, "only a vector selector is allowed here", "remove functions; rate and sum are added")
-    for node in walk(tree):
-        _bounded(field, node)
+    if isinstance(tree, promql_parser.MatrixSelector | promql_parser.StringLiteral):
+        raise InvalidSpec(field, "it yields no value but samples or text", "wrap it, for example in rate(...)")
+    found = nodes(tree)
+    if len(found) > MAX_NODES:
+        raise InvalidSpec(field, f"it has more than {MAX_NODES} parts", "use a recording rule instead")
+    for node in found:
+        _bounded(field, query, node)
 
 
-def _bounded(field: str, node: Any) -> None:
-    if isinstance(node, promql_parser.SubqueryExpr):
-        raise InvalidSpec(field, "a subquery is not bounded", "use a recording rule instead")
-    if getattr(node, "offset", None) is not None or getattr(node, "at", None) is not None:
-        raise InvalidSpec(field, "offset and @ are not allowed", "Trimtab asks for absolute windows itself")
-    if isinstance(node, promql_parser.MatrixSelector):
-        selector_ = getattr(node, "vector_selector", None) or getattr(node, "vs", None)
-        if selector_ is not None:
-            _bounded(field, selector_)
-        if node.range.total_seconds() > MAX_RANGE_SECONDS:
-            raise InvalidSpec(field, f"range {node.range} is too long", "use at most 1h, or a recording rule")
+def nodes(tree: Any) -> list[Any]:
+    """The nodes of a parsed query, at most one more than `MAX_NODES`: the time of a walk grows with their cube."""
+    found: list[Any] = []
+
+    def visit(node: Any) -> bool:
+        found.append(node)
+        return len(found) <= MAX_NODES
+
+    promql_parser.walk(tree, visit)
+    return found
 
 
-def walk(node: Any) -> Iterator[Any]:
-    """The node and everything below it."""
-    yield node
-    for name in ("expr", "lhs", "rhs", "args", "param"):
-        child = getattr(node, name, None)
-        if child is None:
-            continue
-        for each in child if isinstance(child, list | tuple) else (child,):
-            if type(each).__module__.startswith("promql_parser"):
-                yield from walk(each)
+def vector_selectors(query: str) -> tuple[str, ...]:
+    """The vector selectors of a person's query, each with `$selector` in place."""
+    tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
+    stand_in = re.compile(r'{}\s*=\s*"{}"'.format(*STAND_IN))
+    texts = (n.prettify() for n in nodes(tree) if isinstance(n, promql_parser.VectorSelector))
+    return tuple(dict.fromkeys(stand_in.sub(lambda _: PLACEHOLDER, " ".join(t.split())) for t in texts))
 
 
 def label_names(query: str) -> tuple[str, ...]:
     """Labels that a vector selector matches on, without those of `$selector`."""
-    tree = promql_parser.parse(query.replace(PLACEHOLDER, STAND_IN))
+    tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
     if not isinstance(tree, promql_parser.VectorSelector):
         return ()
-    return tuple(m.name for m in tree.matchers.matchers if m.name not in {"namespace", "pod"})
+    return tuple(m.name for m in tree.matchers.matchers if m.name != STAND_IN[0])
+
+
+def _bounded(field: str, query: str, node: Any) -> None:
+    if isinstance(node, promql_parser.SubqueryExpr):
+        problem = f"a subquery is not bounded, at character {_sign_at(query, ':', inside='[')}"
+        raise InvalidSpec(field, problem, "use a recording rule instead")
+    if getattr(node, "offset", None) is not None:
+        problem = f"offset is not allowed, at character {_word_at(query, 'offset')}"
+        raise InvalidSpec(field, problem, "Trimtab asks for absolute windows itself")
+    if getattr(node, "at", None) is not None:
+        problem = f"@ is not allowed, at character {_sign_at(query, '@')}"
+        raise InvalidSpec(field, problem, "Trimtab asks for absolute windows itself")
+    if isinstance(node, promql_parser.VectorSelector):
+        if node.matchers.or_matchers:
+            problem = f"`or` between matchers would mix both arms, at character {_word_at(query, 'or')}"
+            raise InvalidSpec(field, problem, "write two selectors")
+        if not any((m.name, m.value) == STAND_IN for m in node.matchers.matchers):
+            problem = f"{node.name or 'a selector'} has no $selector, so it would mix both arms"
+            where = f"at character {_bare_selector_at(query, node.name or '')}"
+            raise InvalidSpec(field, f"{problem}, {where}", "write metric{$selector,...} everywhere")
+    if isinstance(node, promql_parser.MatrixSelector) and node.range.total_seconds() > MAX_RANGE_SECONDS:
+        problem = f"the range {node.range} is too long, at character {_sign_at(query, '[')}"
+        raise InvalidSpec(field, problem, "use at most 1h, or a recording rule")
+
+
+# Tokens: for positions, and so that `$selector` inside a text or a comment is left alone
+
+
+def _tokens(query: str) -> Iterator[tuple[str, str, int]]:
+    """(kind, text, position from 1)."""
+    for match in _TOKEN.finditer(query):
+        yield match.lastgroup or "", match.group(), match.start() + 1
+
+
+def _fill(query: str, matchers: str) -> str:
+    return "".join(matchers if kind == "here" else text for kind, text, _ in _tokens(query))
+
+
+def _too_deep(query: str) -> int:
+    """Where brackets, or signs in a row, nest too deeply for a parser that recurses; 0 when they do not."""
+    depth = signs = 0
+    for kind, text, position in _tokens(query):
+        if kind == "space":
+            continue
+        depth += (text in "([{") - (text in ")]}") if kind == "sign" else 0
+        signs = signs + 1 if text in "+-" else 0
+        if max(depth, signs) > MAX_NESTING:
+            return position
+    return 0
+
+
+def _word_at(query: str, word: str) -> int:
+    return next((at for kind, text, at in _tokens(query) if kind == "word" and text.lower() == word), 1)
+
+
+def _sign_at(query: str, sign: str, inside: str = "") -> int:
+    opened = not inside
+    for kind, text, at in _tokens(query):
+        if kind == "sign" and text == sign and opened:
+            return at
+        opened = opened or text == inside
+    return 1
+
+
+def _bare_selector_at(query: str, name: str) -> int:
+    """The first place where this metric stands without $selector in the braces that follow."""
+    tokens = [t for t in _tokens(query) if t[0] != "space"]
+    for index, (kind, text, at) in enumerate(tokens):
+        if kind != "word" or text != name:
+            continue
+        rest = tokens[index + 1 :]
+        if not rest or rest[0][1] != "{":
+            return at
+        braces = rest[: next((i for i, t in enumerate(rest) if t[1] == "}"), len(rest))]
+        if all(k != "here" for k, _, _ in braces):
+            return at
+    return 1
+
+
+def _error_at(query: str, words: str) -> int:
+    """Where a parser's complaint applies: the bracket or quote left open, the name that it quotes, else the end."""
+    opened: list[tuple[str, int]] = []
+    named = set(re.findall(r"'([^']+)'", words)) | {words.split()[-1]}
+    for kind, text, at in _tokens(query):
+        if kind == "sign" and text in "\"'`":
+            return at
+        if kind != "space" and (text in named or (kind == "text" and text[1:-1] in named)):
+            return at
+        if kind == "sign" and text in "([{":
+            opened.append((text, at))
+        elif kind == "sign" and text in ")]}" and opened:
+            opened.pop()
+    return opened[-1][1] if opened else len(query)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -59,13 +59,14 @@ def scrape_interval(series: Iterable[Series]) -> float | None:
 
 
 def stale_pod(series: Sequence[Series], live: Iterable[str], end: float) -> Stale | None:
-    """A live pod without a sample within three scrapes of the window's end."""
-    newest: dict[str, float] = {}
-    for each in series:
-        if each.points:
-            pod = each.label("pod")
-            newest[pod] = max(newest.get(pod, -math.inf), each.points[-1][0])
-    limit = FRESH_SCRAPES * (scrape_interval(series) or 0.0) + FRESH_SLACK
+    """A live pod without a sample within three scrapes of the window's end. A failed scrape (`up` 0) leaves no sample
+    either, so this covers it."""
+    return stale_since(newest_by_pod(series), live, end, scrape_interval(series) or 0.0)
+
+
+def stale_since(newest: Mapping[str, float], live: Iterable[str], end: float, scrape: float) -> Stale | None:
+    """The same from each pod's newest sample (unix seconds)."""
+    limit = FRESH_SCRAPES * scrape + FRESH_SLACK
     for pod in live:
         if pod not in newest:
             return Stale(f"pod {pod} is Ready but not scraped", math.inf)
@@ -75,24 +76,46 @@ def stale_pod(series: Sequence[Series], live: Iterable[str], end: float) -> Stal
     return None
 
 
+def last_seen(series: Iterable[Series], live: Iterable[str] = ()) -> float | None:
+    """When the pods were last scraped: the oldest of the live pods' newest samples (of all pods without `live`)."""
+    newest = newest_by_pod(series)
+    wanted = [newest[p] for p in live if p in newest] or list(newest.values())
+    return min(wanted, default=None)
+
+
+def newest_by_pod(series: Iterable[Series]) -> dict[str, float]:
+    """When each pod was last scraped (unix seconds)."""
+    newest: dict[str, float] = {}
+    for each in series:
+        if each.points:
+            pod = each.label("pod")
+            newest[pod] = max(newest.get(pod, -math.inf), each.points[-1][0])
+    return newest
+
+
 @dataclass(frozen=True)
 class Births:
-    """When each pod's first sample was seen: a series that appears later than its pod began at zero."""
+    """When each pod's first sample was seen: a series that appears later than its pod began at zero.
+
+    Later means by more than `slack` seconds, 1.5 scrapes: two exporters of one pod are scraped at different moments.
+    """
 
     first: tuple[tuple[str, float], ...]
+    slack: float = 0.0
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> Births:
         first: dict[str, float] = {}
-        for each in series:
+        listed = tuple(series)
+        for each in listed:
             if each.points:
                 pod = each.label("pod")
                 first[pod] = min(first.get(pod, math.inf), each.points[0][0])
-        return cls(tuple(sorted(first.items())))
+        return cls(tuple(sorted(first.items())), 1.5 * (scrape_interval(listed) or 0.0))
 
     def born_later(self, each: Series) -> bool:
         begun = dict(self.first).get(each.label("pod"))
-        return begun is not None and bool(each.points) and each.points[0][0] > begun
+        return begun is not None and bool(each.points) and each.points[0][0] > begun + self.slack
 
 
 def increments(each: Series, window: Window, births: Births, from_birth: bool = False) -> list[tuple[float, float]]:
@@ -136,4 +159,4 @@ def edges_of(window: Window, scrape: float | None) -> tuple[float, ...]:
     """Ends of at most 8 sub-windows, each at least two scrapes long."""
     longest = SUB_WINDOWS if not scrape else int(window.seconds / (2 * scrape))
     count = max(1, min(SUB_WINDOWS, longest))
-    return tuple(window.start + window.seconds * (i + 1) / count for i in range(count))
+    return (*(window.start + window.seconds * i / count for i in range(1, count)), window.end)

@@ -1,0 +1,117 @@
+"""Which of an SLI's spellings this Prometheus has: presets list several metric and label names, tried in order.
+
+The choice is found from the store when it is first needed, not only in preflight: after a restart, and in the safety
+loop's own instance, nobody has probed. It is remembered per query and set of pods, a bounded number of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
+from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
+from trimtab.ports import PodSet
+from trimtab.slo.promql import PLACEHOLDER, inject, label_names, le_matcher, with_matchers
+
+REMEMBERED = 512
+Key = tuple[str, tuple[str, ...], SliQuery]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Selectors (with the pods' matchers) of two counters: `part` of `total`. `good`: the part counts what is NOT bad
+    (a histogram's bucket counts the fast requests)."""
+
+    part: str
+    total: str
+    good: bool
+
+
+class Names:
+    """Finds and remembers choices; keeps no connections of its own."""
+
+    def __init__(self, client: PrometheusClient) -> None:
+        self._client = client
+        self._choices: dict[Key, int] = {}
+
+    async def counters(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> Counters | None:
+        """The counters of a ratio or slow ratio; None when no spelling has series.
+
+        Raises:
+            QueryFailed: the store does not answer, or the SLI counts nothing.
+        """
+        query = sli.query
+        if isinstance(query, RatioQuery):
+            index = await self.choose(sli, pods, at, timeout)
+            if index is None:
+                return None
+            return Counters(inject(query.bad[index], pods), inject(query.total[index], pods), False)
+        if not isinstance(query, SlowRatioQuery):
+            raise QueryFailed(f"{sli.name} is no ratio")
+        name = await self.histogram(sli, pods, at, timeout)
+        if name is None:
+            return None
+        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.matchers)
+        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.matchers), True)
+
+    async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
+        """The selector of the counter of all requests; None when no spelling has series.
+
+        Raises:
+            QueryFailed: as above.
+        """
+        if isinstance(sli.query, QuantileQuery):
+            name = await self.histogram(sli, pods, at, timeout)
+            return None if name is None else with_matchers(f"{name}_bucket", pods, 'le="+Inf"', sli.query.matchers)
+        if isinstance(sli.query, ValueQuery):
+            raise QueryFailed(f"{sli.name} is a value: it counts no requests")
+        found = await self.counters(sli, pods, at, timeout)
+        return None if found is None else found.total
+
+    async def histogram(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
+        """Base name of a histogram SLI; None when no spelling has series."""
+        query = sli.query
+        if not isinstance(query, SlowRatioQuery | QuantileQuery):
+            raise QueryFailed(f"{sli.name} is no histogram")
+        index = await self.choose(sli, pods, at, timeout)
+        return None if index is None else query.histogram[index]
+
+    async def choose(self, sli: Sli, pods: PodSet, at: float, timeout: float, *, again: bool = False) -> int | None:
+        """Index of the first spelling whose series exist at `at`; only one needs no look. `again` forgets the last."""
+        totals = _totals(sli.query, pods)
+        if len(totals) == 1 and not again:
+            return 0
+        key = (pods.namespace, pods.workloads, sli.query)
+        if key in self._choices and not again:
+            return self._choices[key]
+        counted = await asyncio.gather(*(self._client.vector(f"count({t})", at, timeout) for t in totals))
+        present = [index for index, rows in enumerate(counted) if rows]
+        if not present:
+            return None
+        index = await self._with_labels(sli.query, pods, present, at, timeout)
+        self._choices[key] = index
+        while len(self._choices) > REMEMBERED:
+            del self._choices[next(iter(self._choices))]
+        return index
+
+    async def _with_labels(self, query: SliQuery, pods: PodSet, present: list[int], at: float, timeout: float) -> int:
+        """The first of those whose labels for bad events exist: a service without them has no data, not no errors."""
+        if not isinstance(query, RatioQuery) or len(present) == 1:
+            return present[0]
+        for index in present:
+            total = query.total[index]
+            missing = [n for n in label_names(query.bad[index]) if n not in label_names(total)]
+            labelled = (total.replace(PLACEHOLDER, f'{PLACEHOLDER},{name}!=""') for name in missing)
+            asked = [f"count({inject(each, pods)})" for each in labelled]
+            if all(await asyncio.gather(*(self._client.vector(a, at, timeout) for a in asked))):
+                return index
+        return present[0]
+
+
+def _totals(query: SliQuery, pods: PodSet) -> list[str]:
+    if isinstance(query, RatioQuery):
+        return [inject(total, pods) for total in query.total]
+    if isinstance(query, SlowRatioQuery | QuantileQuery):
+        return [with_matchers(f"{name}_bucket", pods, query.matchers) for name in query.histogram]
+    return [""]

@@ -1,0 +1,115 @@
+"""Raw samples as Prometheus returned them to one reading per request. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trimtab.domain.measurement import NoData, Reading, Sample, Window
+from trimtab.domain.names import pod_pattern
+from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
+from trimtab.ports import PodSet, SliRequest
+from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean
+from trimtab.slo.series import (
+    Births,
+    Series,
+    by_sub_window,
+    duplicated,
+    edges_of,
+    last_seen,
+    of_pods,
+    scrape_interval,
+    stale_pod,
+)
+
+
+def ratio_reading(
+    request: SliRequest, bad: Sequence[Series], total: Sequence[Series], from_birth: bool = False
+) -> Reading:
+    """bad / total. No series of bad events beside a total with traffic are no bad events."""
+    mine, problem = _usable(request, total)
+    if problem is not None:
+        return problem
+    wrong = of_pods(bad, pod_pattern(request.pods.workloads))
+    twice = duplicated(wrong)
+    if twice is not None:
+        return twice
+    edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
+    counted = ratio_sample(
+        by_sub_window(wrong, request.window, births, edges, from_birth),
+        by_sub_window(mine, request.window, births, edges, from_birth),
+    )
+    return _seen(counted, mine, request)
+
+
+def slow_ratio_reading(
+    request: SliRequest, query: SlowRatioQuery, buckets: Sequence[Series], from_birth: bool = False
+) -> Reading:
+    """1 - (requests in buckets up to the threshold) / all. The threshold must be a bound: nothing is interpolated."""
+    mine, problem = _usable(request, [b for b in buckets if math.isinf(_bound(b))])
+    if problem is not None:
+        return problem
+    close = of_pods(buckets, pod_pattern(request.pods.workloads))
+    fast = [b for b in close if math.isclose(_bound(b), query.threshold)]
+    if {b.label("pod") for b in fast} != {b.label("pod") for b in mine}:
+        return NoData(f"{query.threshold:g} is no bucket bound of {query.histogram[0]}")
+    edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
+    total = by_sub_window(mine, request.window, births, edges, from_birth)
+    good = by_sub_window(fast, request.window, births, edges, from_birth)
+    return _seen(ratio_sample([max(n - g, 0.0) for n, g in zip(total, good, strict=True)], total), mine, request)
+
+
+def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequence[Series]) -> Reading:
+    """A quantile of all pods of the request together, from the increments of their buckets."""
+    mine, problem = _usable(request, [b for b in buckets if math.isinf(_bound(b))])
+    if problem is not None:
+        return problem
+    births, end = Births.of(mine), (request.window.end,)
+    own = of_pods(buckets, pod_pattern(request.pods.workloads))
+    bounds = sorted({_bound(b) for b in own if not math.isnan(_bound(b))})
+    cumulative = [by_sub_window([b for b in own if _bound(b) == le], request.window, births, end)[0] for le in bounds]
+    counts = [max(c - p, 0.0) for c, p in zip(cumulative, [0.0, *cumulative[:-1]], strict=True)]
+    return _seen(quantile_sample(bounds, counts, query.quantile), mine, request)
+
+
+def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Reading:
+    """Requests per second of all pods together; the standard error is that of the sub-windows' rates, as arrivals
+    come in bursts."""
+    mine = of_pods(total, pod_pattern(pods.workloads))
+    twice = duplicated(mine)
+    if twice is not None:
+        return twice
+    edges = edges_of(window, scrape_interval(mine))
+    counts = by_sub_window(mine, window, Births.of(mine), edges)
+    if not mine or not sum(counts) > 0:
+        return NoData("no traffic in the window", last_seen(mine, pods.live))
+    rate, length = sum(counts) / window.seconds, window.seconds / len(counts)
+    poisson = math.sqrt(sum(counts)) / window.seconds
+    error = standard_error_of_mean([c / length for c in counts]) if len(counts) > 1 else 0.0
+    return Sample(rate, max(poisson, error), sum(counts), newest=last_seen(mine, pods.live))
+
+
+def _usable(request: SliRequest, total: Sequence[Series]) -> tuple[tuple[Series, ...], Reading | None]:
+    """The request's own series, or why they cannot be used."""
+    mine = of_pods(total, pod_pattern(request.pods.workloads))
+    if not mine:
+        return (), NoData("no series of these pods")
+    twice = duplicated(mine)
+    if twice is not None:
+        return (), twice
+    stale = stale_pod(mine, request.pods.live, request.window.end) if request.fresh else None
+    return mine, stale
+
+
+def _seen(reading: Reading, mine: Sequence[Series], request: SliRequest) -> Reading:
+    if isinstance(reading, Sample | NoData):
+        return replace(reading, newest=last_seen(mine, request.pods.live))
+    return reading
+
+
+def _bound(series: Series) -> float:
+    try:
+        return float(series.label("le"))
+    except ValueError:
+        return math.nan
