@@ -31,7 +31,9 @@ def helm() -> Path:
 def run(command: str, values: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
     arguments = {"template": ["trimtab", str(CHART), "--namespace", "tuning"], "lint": [str(CHART)]}[command]
     text = yaml.safe_dump(dict(values))
-    return subprocess.run([helm(), command, *arguments, "--values", "-"], input=text, capture_output=True, text=True)
+    return subprocess.run(
+        [str(helm()), command, *arguments, "--values", "-"], input=text, capture_output=True, text=True
+    )
 
 
 def rendered(**values: Any) -> list[Obj]:
