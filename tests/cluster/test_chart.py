@@ -32,7 +32,7 @@ def helm() -> Path:
 def render(namespace: str, **values: Any) -> list[Obj]:
     """The chart's objects."""
     text = yaml.safe_dump({"prometheus": {"url": URL}, **values})
-    command = [helm(), "template", "trimtab", str(CHART), "--namespace", namespace, "--values", "-"]
+    command = [str(helm()), "template", "trimtab", str(CHART), "--namespace", namespace, "--values", "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
@@ -93,7 +93,7 @@ def test_helm_installs_upgrades_and_removes_it_without_a_trace(
     release = ["trimtab", "--namespace", namespace]
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([helm(), *arguments], env=environment, capture_output=True, text=True)
+        done = subprocess.run([str(helm()), *arguments], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -224,6 +224,12 @@ class TestOperator:
         with pytest.raises(Invalid, match="only Deployments that are arms of a Trial"):
             operator.delete("apps/v1", "Deployment", "web", installed)
         operator.delete("apps/v1", "Deployment", ARM, installed)
+
+    def test_removes_an_arm_that_lost_its_owner(self, served: ApiClient, operator: ApiClient, installed: str) -> None:
+        """Who deletes a Trial with --cascade=orphan takes the ownerReference away; the arm must not stay for ever."""
+        served.create(deployment(installed, ARM, labels=ARM_LABELS))
+        operator.delete("apps/v1", "Deployment", ARM, installed)
+        assert served.find("apps/v1", "Deployment", ARM, installed) is None
 
     def test_may_change_no_deployment_not_even_its_own(self, operator: ApiClient, installed: str) -> None:
         made = operator.create(deployment(installed, ARM, labels=ARM_LABELS, owner="Trial"))

@@ -23,10 +23,10 @@ create, update and delete to the operator's own objects.
   verbs: [get, list, watch, create, delete]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [get, list, delete]
+  verbs: [list, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, delete]
+  verbs: [list, watch, delete]
 # What stands beside a target.
 - apiGroups: [apps]
   resources: [statefulsets, daemonsets]
@@ -56,6 +56,7 @@ create, update and delete to the operator's own objects.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, update]
+# Reading one is for a repeated POST that finds the Event which it made.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [get, create, update]
