@@ -6,7 +6,8 @@ excess right shows.
 
 from stack.chart import install_rights
 from stack.operator import OperatorProcess
+from stack.place import Place
 from stack.playground import Playground
 from stack.setup import Stack, StackOptions
 
-__all__ = ["OperatorProcess", "Playground", "Stack", "StackOptions", "install_rights"]
+__all__ = ["OperatorProcess", "Place", "Playground", "Stack", "StackOptions", "install_rights"]

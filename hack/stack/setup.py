@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import time
@@ -40,10 +41,13 @@ def silent(text: str) -> None:
 class StackOptions:
     """What may differ.
 
-    `days` of the service's past are backfilled (0: none). `values` go to the chart.
+    The operator is installed in `namespace` and watches it alone, or with `cluster` every namespace. The workload runs
+    in `places`, by default in `namespace`. `days` of its past are backfilled (0: none). `values` go to the chart.
     """
 
     namespace: str = "shop"
+    cluster: bool = False
+    places: tuple[str, ...] = ()
     seed: int = 1
     days: float = 30.0
     scrape_interval: float = 1.0
@@ -53,6 +57,11 @@ class StackOptions:
     values: Mapping[str, Any] = field(default_factory=dict)
     operator_environment: Mapping[str, str] = field(default_factory=dict)
     time_origin: str = "2026-03-04T10:00"
+
+    @property
+    def workload_namespaces(self) -> tuple[str, ...]:
+        """Where the workload runs."""
+        return self.places or (self.namespace,)
 
 
 class Stack:
@@ -69,13 +78,14 @@ class Stack:
             self.family,
             kubeconfig,
             [options.workload],
-            [options.namespace],
+            list(options.workload_namespaces),
             directory,
             seed=options.seed,
             time_origin=options.time_origin,
         )
         self._prometheus: PrometheusServer | None = None
         self._operator: OperatorProcess | None = None
+        self.operators: list[OperatorProcess] = []
 
     @property
     def prometheus(self) -> PrometheusServer:
@@ -115,30 +125,38 @@ class Stack:
         self.plane.apply_crds(CRDS)
         namespace = self.options.namespace
         self.plane.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-        values = {"scope": "Namespace", "prometheus": {"url": "http://127.0.0.1:9090"}, **self.options.values}
+        scope = "Cluster" if self.options.cluster else "Namespace"
+        values = {"scope": scope, "prometheus": {"url": "http://127.0.0.1:9090"}, **self.options.values}
         self.account = install_rights(self.plane, self._paths["helm"], namespace, values)
 
     def start_workload(self) -> None:
         """The Deployment and Service, and the program that plays their pods."""
         self._say("starting the workload")
         self.playground.start()
+        for namespace in self.options.workload_namespaces:
+            self._deploy(namespace)
+        for namespace in self.options.workload_namespaces:
+            ready = functools.partial(self._target_ready, namespace)
+            wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=60)
+
+    def _deploy(self, namespace: str) -> None:
         for document in yaml.safe_load_all(self.options.manifest.read_text()):
-            document["metadata"]["namespace"] = self.options.namespace
+            document["metadata"]["namespace"] = namespace
             if document["kind"] == "Deployment" and self.options.replicas is not None:
                 document["spec"]["replicas"] = self.options.replicas
             self.plane.client.apply(document)
             if document["kind"] == "Deployment":
                 self._deployment = document["metadata"]["name"]
-        wait_for(self._target_ready, "the target's pods to be ready", seconds=60)
 
-    def _target_ready(self) -> bool:
-        found = self.target()
+    def _target_ready(self, namespace: str) -> bool:
+        found = self.target(namespace)
         status = found.get("status") or {}
         return bool(status.get("readyReplicas") == found["spec"]["replicas"])
 
-    def target(self) -> dict[str, Any]:
-        """The target Deployment as it is now."""
-        return self.plane.client.get("apps/v1", "Deployment", self._deployment, self.options.namespace)
+    def target(self, namespace: str | None = None) -> dict[str, Any]:
+        """The target Deployment as it is now; of the first place by default."""
+        where = namespace or self.options.workload_namespaces[0]
+        return self.plane.client.get("apps/v1", "Deployment", self._deployment, where)
 
     def start_prometheus(self) -> None:
         """Prometheus with the service's past, scraping the workload program."""
@@ -158,20 +176,20 @@ class Stack:
         past, tsdb = self.directory / "past.om", self.directory / "tsdb"
         replicas = self.target()["spec"]["replicas"]
         command = [sys.executable, "-m", "playground", "backfill", "--workload", str(self.options.workload)]
-        command += ["--namespace", self.options.namespace, "--deployment", self._deployment]
+        command += ["--namespace", self.options.workload_namespaces[0], "--deployment", self._deployment]
         command += ["--replicas", str(replicas), "--days", str(self.options.days), "--out", str(past)]
         command += ["--seed", str(self.options.seed), "--time-origin", self.options.time_origin]
         command += ["--end", str(time.time() - 5)]
         done = subprocess.run(["env", f"PYTHONPATH={PYTHONPATH}", *command], capture_output=True, text=True)
         if done.returncode:
             raise ControlPlaneError(f"backfill: {done.stderr.strip()}")
-        backfill(past, tsdb, promtool=self._paths["promtool"])
+        backfill(past, tsdb, promtool=self._paths["promtool"], max_block_duration="486h")
         past.unlink()
         return tsdb
 
     def new_operator(self, name: str, environment: Mapping[str, str] | None = None) -> OperatorProcess:
         """Another operator process of the same install (a standby, or a successor)."""
-        return OperatorProcess(
+        made = OperatorProcess(
             self.plane,
             self.family,
             self.options.namespace,
@@ -179,13 +197,16 @@ class Stack:
             self.prometheus.url,
             self.directory,
             name=name,
+            watch="" if self.options.cluster else None,
             environment=environment,
         )
+        self.operators.append(made)
+        return made
 
     def stop(self) -> None:
         """Stop what was started, by its own process ids; the control plane stays."""
-        if self._operator is not None:
-            self._operator.stop()
+        for operator in self.operators:
+            operator.stop()
         self.playground.stop()
         if self._prometheus is not None:
             self._prometheus.stop(keep_logs=True)

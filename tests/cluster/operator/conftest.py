@@ -1,0 +1,115 @@
+"""A running operator for these tests: real control plane, real Prometheus, the chart's ServiceAccount.
+
+`stack` belongs to a module: one operator for every namespace, one Prometheus, one workload program, and for each test
+of the module a namespace (`place`) in which the workload is up before the first test starts. `own_stack` is a test's
+own, installed in one namespace with the narrower rights, for tests that break or restart it; a module uses one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.operator.support import REPLICAS, workload
+
+from controlplane import ApiClient, ApiError, ControlPlane, wait_for
+from stack import Place, Stack, StackOptions
+
+LOG_LINES = 60
+REPORTED: pytest.StashKey[list[tuple[str, Callable[[], str]]]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    controlplane: ControlPlane, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """One operator for the whole cluster, and the workload in as many namespaces as the module has tests."""
+    tests = [i for i in request.session.items if i.path == request.path and "place" in getattr(i, "fixturenames", ())]
+    run = secrets.token_hex(3)
+    places = tuple(f"place-{run}-{number}" for number in range(len(tests)))
+    namespace = f"trimtab-{run}"
+    _make(controlplane.client, (namespace, *places))
+    directory = tmp_path_factory.mktemp("stack")
+    options = StackOptions(
+        namespace=namespace, cluster=True, places=places, days=0, replicas=REPLICAS, workload=workload(directory)
+    )
+    try:
+        with Stack(controlplane, directory, options) as running:
+            yield running
+    finally:
+        _drop(controlplane.client, (namespace, *places))
+
+
+@pytest.fixture(scope="module")
+def free_places(stack: Stack) -> list[str]:
+    """Namespaces of the module that no test has used."""
+    return list(stack.options.places)
+
+
+@pytest.fixture
+def place(stack: Stack, free_places: list[str], request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A namespace of this test alone, where four replicas of the workload run; Experiments in it are deleted after."""
+    found = Place(stack.plane.client, free_places.pop())
+    request.node.stash[REPORTED] = _report(stack, found)
+    yield found
+    with contextlib.suppress(ApiError):
+        for experiment in found.client.list("trimtab.dev/v1alpha1", "Experiment", found.namespace):
+            found.delete(experiment["metadata"]["name"])
+
+
+@pytest.fixture
+def own_stack(
+    controlplane: ControlPlane, namespace: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Stack]:
+    """A stack of this test alone: the operator is installed in the test's namespace and watches only that."""
+    options = StackOptions(namespace=namespace, days=0, replicas=REPLICAS, workload=workload(tmp_path))
+    with Stack(controlplane, tmp_path / "stack", options) as running:
+        request.node.stash[REPORTED] = _report(running, Place(controlplane.client, namespace))
+        yield running
+
+
+@pytest.fixture
+def own_place(own_stack: Stack) -> Place:
+    """The namespace of `own_stack`."""
+    return Place(own_stack.plane.client, own_stack.options.namespace)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+    """A failure shows the Experiments and the end of the operator's log."""
+    report = yield
+    if report.failed and REPORTED in item.stash:
+        for title, text in item.stash[REPORTED]:
+            report.sections.append((title, text()))
+    return report
+
+
+def _report(stack: Stack, place: Place) -> list[tuple[str, Callable[[], str]]]:
+    def log() -> str:
+        return "\n".join(line for one in stack.operators for line in one.component.tail(LOG_LINES).splitlines())
+
+    return [(f"Experiments in {place.namespace}", place.report), ("operator's log", log)]
+
+
+def _make(client: ApiClient, namespaces: tuple[str, ...]) -> None:
+    for name in namespaces:
+        client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    for name in namespaces:
+        wait_for(lambda name=name: client.find("v1", "ServiceAccount", "default", name), f"the account of {name}")
+
+
+def _drop(client: ApiClient, namespaces: tuple[str, ...]) -> None:
+    """Without the workload program, pods would wait for their grace period for ever."""
+    for name in namespaces:
+        with contextlib.suppress(ApiError):
+            for kind in ("Experiment", "Trial"):
+                for found in client.list("trimtab.dev/v1alpha1", kind, name):
+                    if found["metadata"].get("finalizers"):
+                        body = {"metadata": {"finalizers": None}}
+                        client.patch("trimtab.dev/v1alpha1", kind, found["metadata"]["name"], body, name)
+            client.delete("v1", "Namespace", name)
+            client.delete_all("v1", "Pod", name, grace=0)
