@@ -1,0 +1,128 @@
+"""All rights of the operator, as the API server sees them: a table, so that nothing is ever added in passing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cluster.test_chart import CLUSTER_WIDE, render
+
+from controlplane import ApiClient, ControlPlane, wait_for
+
+# A right that the code does not use does not belong here; a new one needs a reason.
+RIGHTS = {
+    "configmaps: create get update",
+    "daemonsets.apps: get",
+    "deployments.apps: create delete get list watch",
+    "endpointslices.discovery.k8s.io: list",
+    "events.events.k8s.io: create get update",
+    "experiments.trimtab.dev: get list update watch",
+    "experiments/finalizers.trimtab.dev: update",
+    "experiments/status.trimtab.dev: update",
+    "horizontalpodautoscalers.autoscaling: list",
+    "leases.coordination.k8s.io: create get update",
+    "limitranges: list",
+    "namespaces: get",
+    "networkpolicies.networking.k8s.io: list",
+    "poddisruptionbudgets.policy: list",
+    "pods: delete list watch",
+    "replicasets.apps: delete list",
+    "resourcequotas: list",
+    "services: list",
+    "statefulsets.apps: get",
+    "trials.trimtab.dev: create get list update watch",
+    "trials/status.trimtab.dev: update",
+    "verticalpodautoscalers.autoscaling.k8s.io: list",
+}
+# What every authenticated user may ask about itself.
+EVERYBODY = ("authentication.k8s.io", "authorization.k8s.io")
+FORBIDDEN = [  # verb, group, resource, subresource
+    ("get", "", "secrets", ""),
+    ("list", "", "secrets", ""),
+    ("create", "", "pods", ""),
+    ("create", "", "pods", "exec"),
+    ("create", "", "pods", "eviction"),
+    ("get", "", "pods", "log"),
+    ("patch", "apps", "deployments", ""),
+    ("update", "apps", "deployments", ""),
+    ("update", "apps", "deployments", "scale"),
+    ("deletecollection", "apps", "deployments", ""),
+    ("update", "autoscaling", "horizontalpodautoscalers", ""),
+    ("create", "", "serviceaccounts", "token"),
+    ("patch", "", "namespaces", ""),
+    ("delete", "", "configmaps", ""),
+    ("delete", "trimtab.dev", "trials", ""),
+    ("create", "trimtab.dev", "experiments", ""),
+    ("patch", "trimtab.dev", "experiments", ""),
+    ("impersonate", "", "users", ""),
+    ("escalate", "rbac.authorization.k8s.io", "roles", ""),
+]
+KINDS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+
+
+class Install:
+    """The chart's ServiceAccount and rights in a namespace, without its policies."""
+
+    def __init__(self, plane: ControlPlane, namespace: str, **values: Any) -> None:
+        self._admin = plane.client
+        self._objects = [o for o in render(namespace, **values) if o["kind"] in KINDS]
+        for document in self._objects:
+            self._admin.create(document)
+        self.operator = plane.client.with_token(plane.service_account_token(namespace, "trimtab"))
+
+    def remove(self) -> None:
+        """What its namespace does not take with it."""
+        for document in self._objects:
+            if document["kind"] in CLUSTER_WIDE:
+                self._admin.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
+
+
+@pytest.fixture(params=["Cluster", "Namespace"])
+def scope(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+@pytest.fixture
+def operator(controlplane: ControlPlane, namespace: str, scope: str) -> Iterator[ApiClient]:
+    """The operator, by its ServiceAccount's token."""
+    install = Install(controlplane, namespace, scope=scope)
+    try:
+        yield install.operator
+    finally:
+        install.remove()
+
+
+def test_are_exactly_these(operator: ApiClient, namespace: str, scope: str) -> None:
+    wait_for(lambda: rights(operator, namespace) == RIGHTS, "exactly the rights of the table")
+    assert rights(operator, "default") == (RIGHTS if scope == "Cluster" else set())
+
+
+def test_it_may_not(operator: ApiClient, namespace: str) -> None:
+    wait_for(lambda: allowed(operator, namespace, "get", "", "configmaps", ""), "the rights to be in force")
+    assert [row for row in FORBIDDEN if allowed(operator, namespace, *row)] == []
+
+
+def allowed(client: ApiClient, namespace: str, verb: str, group: str, resource: str, subresource: str) -> bool:
+    """One SelfSubjectAccessReview."""
+    asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    return bool(_review(client, "SelfSubjectAccessReview", {"resourceAttributes": asked})["allowed"])
+
+
+def rights(client: ApiClient, namespace: str) -> set[str]:
+    """What the API server says that this user may do there."""
+    status = _review(client, "SelfSubjectRulesReview", {"namespace": namespace})
+    assert not status.get("evaluationError")
+    found: dict[str, set[str]] = {}
+    for rule in status["resourceRules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"] if group not in EVERYBODY else ():
+                found.setdefault(f"{resource}.{group}".rstrip("."), set()).update(rule["verbs"])
+    return {f"{what}: {' '.join(sorted(verbs))}" for what, verbs in found.items()}
+
+
+def _review(client: ApiClient, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    status: dict[str, Any] = client.request("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body)["status"]
+    return status
