@@ -38,7 +38,7 @@ def examine(
             *_rollout(target),
             *_cloning(target),
             *capacity_problems(spec, target, surroundings),
-            *_standing(spec, target, surroundings),
+            *_standing(spec, target, surroundings, serving_pods(target, surroundings)),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
             *_notes(target, surroundings),
         )
@@ -46,14 +46,19 @@ def examine(
 
 
 def recheck(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Findings:
-    """The part that may change under a running Experiment and costs nothing: asked again on every pass."""
-    return Findings(tuple(_standing(spec, target, surroundings)))
+    """The part that may change under a running Experiment and costs nothing: asked again on every pass.
+
+    A pod of the target that is not ready for a moment counts as one that serves: its load is spread over all others,
+    arms included, so it makes their share no larger than it was. A target that is scaled down does.
+    """
+    unready = max(0, target.replicas - target.ready_replicas)
+    return Findings(tuple(_standing(spec, target, surroundings, serving_pods(target, surroundings) + unready)))
 
 
-def _standing(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
+def _standing(spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int) -> Iterator[Problem]:
     yield from _vertical_autoscaler(surroundings)
     yield from _selectors(spec, target, surroundings)
-    yield from _share(spec, target, surroundings)
+    yield from _share(spec, target, surroundings, ready)
 
 
 # The target
@@ -164,9 +169,9 @@ def serving_pods(target: Target, surroundings: Surroundings) -> int:
     return surroundings.ready_service_endpoints or target.ready_replicas
 
 
-def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
-    """What the arms take of the load, against what they may."""
-    arms, ready, allowed = arm_count(spec), serving_pods(target, surroundings), spec.canary.max_share
+def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int) -> Iterator[Problem]:
+    """What the arms take of the load beside `ready` pods, against what they may."""
+    arms, allowed = arm_count(spec), spec.canary.max_share
     if target.ready_replicas == 0:
         yield problem("TargetNotReady", f"Deployment {target.name}", "none of its pods is ready", "repair or scale it")
         return

@@ -212,7 +212,7 @@ class TestShare:
         spec = builders.spec(canary=CanarySpec(replicas, "Clone", allowed))
         return recheck(
             spec,
-            builders.target(ready_replicas=ready),
+            builders.target(replicas=ready, ready_replicas=ready),
             builders.surroundings(ready_service_endpoints=ready, **around),
         )
 
@@ -249,7 +249,16 @@ class TestShare:
 
     def test_other_pods_behind_the_service_share_the_load(self) -> None:
         around = builders.surroundings(ready_service_endpoints=40)
-        assert recheck(builders.spec(), builders.target(ready_replicas=4), around).problems == ()
+        assert recheck(builders.spec(), builders.target(replicas=4, ready_replicas=4), around).problems == ()
+
+    def test_a_pod_that_restarts_ends_no_trial_but_scaling_down_does(self) -> None:
+        target = builders.target(replicas=18, ready_replicas=17)
+        around = builders.surroundings(ready_service_endpoints=17)
+        assert recheck(builders.spec(), target, around).problems == ()
+        assert [p.reason for p in found(target=target, around=around).blocking] == ["ShareTooLarge"]
+        assert only(recheck(builders.spec(), replace(target, replicas=17), around)).reason == "ShareTooLarge"
+        none = replace(target, ready_replicas=0)
+        assert only(recheck(builders.spec(), none, around)).reason == "TargetNotReady"
 
     def test_without_endpoints_the_targets_pods_count(self) -> None:
         around = builders.surroundings(ready_service_endpoints=0)
