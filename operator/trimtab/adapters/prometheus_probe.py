@@ -7,10 +7,9 @@ import math
 
 from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
 from trimtab.adapters.prometheus_names import Names
-from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
-from trimtab.slo.promql import check_sli, inject, with_matchers
+from trimtab.slo.promql import inject, with_matchers
 from trimtab.slo.series import Series, duplicated, scrape_interval
 
 PAST_SECONDS = 6 * 3600
@@ -29,7 +28,6 @@ class Prober:
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, timeout: float) -> SliProbe:
         """Everything that preflight asks of one SLI; a failing store is part of the answer."""
         try:
-            check_sli(sli)
             async with asyncio.timeout(timeout):
                 match sli.query:
                     case ValueQuery():
@@ -38,8 +36,6 @@ class Prober:
                         return await self._ratio(sli, sli.query, pods, now, history, timeout)
                     case SlowRatioQuery() | QuantileQuery():
                         return await self._histogram(sli, sli.query, pods, now, history, timeout)
-        except InvalidSpec as error:
-            return SliProbe(sli.name, "BadQuery", f"{error.field}: {error.problem}", error.remedy)
         except TimeoutError:
             problem = f"Prometheus did not answer within {timeout:g} s"
         except QueryFailed as error:

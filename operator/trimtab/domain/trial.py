@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trimtab.domain.measurement import Arm, Measurement, Window
@@ -83,10 +83,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Load:
-    """Requests per second per pod of one arm over the measurement window."""
+    """Requests per second per pod of one arm over the measurement window. The standard error is known only to the pass
+    that measured; it is not stored and not compared."""
 
     arm: Arm
     rps_per_pod: float
+    standard_error: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

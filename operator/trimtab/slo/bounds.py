@@ -62,7 +62,9 @@ def _relative(sli: Sli, rule: RelativeBound, canary: Sample, control: Sample, co
     error = z_of(confidence) * math.hypot(canary.standard_error, factor * control.standard_error)
     difference = canary.value - allowed
     standing = _above(difference - error, difference + error, 0.0)
+    sign = ">" if standing is Standing.BROKEN else "against"
     words = (
-        f"{sli.name} {show(sli, canary.value)} against control {show(sli, control.value)}, allowed {show(sli, allowed)}"
+        f"{sli.name} {show_sample(sli, canary, confidence)} {sign} {show(sli, allowed)}, "
+        f"which the control's {show(sli, control.value)} allows"
     )
     return BoundCheck(standing, words)

@@ -7,15 +7,17 @@ short and the long window must exceed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from trimtab.domain.measurement import Reading, Sample
+from trimtab.domain.measurement import NoData, Reading, Sample, TelemetryError
+from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ErrorBudget
 from trimtab.domain.state import BudgetState
 
 CLEAR_SECONDS = 900.0
 CLEAR_FRACTION = 0.8
+HISTORY_ENOUGH = 0.9
 
 
 @dataclass(frozen=True)
@@ -38,89 +40,135 @@ def needed_windows(budget: ErrorBudget) -> tuple[float, ...]:
 
 
 def burn_rate(budget: ErrorBudget, reading: Reading | None) -> float | None:
-    """How many times faster than sustainable; None when it was not measured."""
+    """How many times faster than sustainable; 0 without traffic, None when it was not measured."""
+    if isinstance(reading, NoData):
+        return 0.0
     if not isinstance(reading, Sample) or reading.bad is None or reading.total <= 0:
         return None
     return reading.bad / reading.total / (1 - budget.objective)
 
 
-def firing_pair(budget: ErrorBudget, readings: Mapping[float, Reading], scale: float = 1.0) -> str:
-    """The first burn-rate pair of which both windows exceed `scale` x factor, in words with numbers, "" when none."""
+@dataclass(frozen=True)
+class _Alarm:
+    """One rule that closes the gate. `label` names it in the stored state; the levels are burn rates, or for
+    pauseOnBurn fractions of the budget, None where they could not be read."""
+
+    label: str
+    limit: float
+    short: float | None
+    long: float | None
+    words: str
+
+    @property
+    def fires(self) -> bool:
+        return all(level is not None and level > self.limit for level in (self.short, self.long))
+
+    @property
+    def low(self) -> bool:
+        """Clearly below: the short window is known to be under 0.8 x the limit."""
+        return self.short is not None and self.short < CLEAR_FRACTION * self.limit
+
+
+def _alarms(budget: ErrorBudget, readings: Mapping[float, Reading], allowed: float) -> Iterator[_Alarm]:
     for pair in budget.rollback_on_burn:
         short, long = (burn_rate(budget, readings.get(w)) for w in (pair.short, pair.long))
-        limit = scale * pair.factor
-        if short is not None and long is not None and short > limit and long > limit:
-            return f"burn rate {short:.1f} over {pair.short:.0f} s and {long:.1f} over {pair.long:.0f} s > {limit:.1f}"
-    return ""
-
-
-def burned_within(budget: ErrorBudget, readings: Mapping[float, Reading], scale: float = 1.0) -> str:
-    """pauseOnBurn: in words when at least `scale` x fraction of the whole budget went within its window."""
+        names = f"{format_duration(pair.short)} and {format_duration(pair.long)}"
+        words = f"burn rate {_shown(short)} over {format_duration(pair.short)} and {_shown(long)} over "
+        words += f"{format_duration(pair.long)} > {pair.factor:g}"
+        yield _Alarm(f"burn rate over {names}", pair.factor, short, long, words)
     rule = budget.pause_on_burn
-    if rule is None:
-        return ""
-    recent = readings.get(rule.window)
-    if not isinstance(recent, Sample) or recent.bad is None:
-        return ""
-    total = total_events(budget, readings)
-    if total <= 0:
-        return ""
-    fraction = recent.bad / ((1 - budget.objective) * total)
-    if fraction < scale * rule.fraction:
-        return ""
-    gone, limit = 100 * fraction, 100 * rule.fraction
-    return f"{gone:.0f} % of the budget went within {rule.window:.0f} s, the limit is {limit:.0f} %"
+    if rule is not None:
+        recent = readings.get(rule.window)
+        known = isinstance(recent, Sample | NoData) and allowed > 0
+        bad = recent.bad or 0.0 if isinstance(recent, Sample) else 0.0
+        gone = bad / allowed if known else None
+        name = f"{format_duration(rule.window)}"
+        words = f"{_shown(None if gone is None else 100 * gone)} % of the budget went within {name}, the limit is "
+        words += f"{100 * rule.fraction:g} %"
+        yield _Alarm(f"budget burned within {name}", rule.fraction, gone, gone, words)
 
 
-def total_events(budget: ErrorBudget, readings: Mapping[float, Reading]) -> float:
-    """Events of the whole window, 0 when it was not measured. With a short history Prometheus' increase is the
-    observed events, which makes the budget smaller, never larger."""
+def _shown(level: float | None) -> str:
+    return "unknown" if level is None else f"{level:.1f}"
+
+
+def total_events(budget: ErrorBudget, readings: Mapping[float, Reading], history: float | None = None) -> float:
+    """Events of the whole window, 0 when it was not measured. With a `history` (seconds) shorter than the window they
+    are the observed rate times the window."""
     whole = readings.get(budget.window)
-    return whole.total if isinstance(whole, Sample) else 0.0
+    if not isinstance(whole, Sample):
+        return 0.0
+    return whole.total * budget.window / history if history_short(budget, history) and history else whole.total
+
+
+def history_short(budget: ErrorBudget, history: float | None) -> bool:
+    """The store reaches back less than nine tenths of the window."""
+    return history is not None and history < HISTORY_ENOUGH * budget.window
 
 
 def evaluate(
-    budget: ErrorBudget, readings: Mapping[float, Reading], spent_bad: float, old: BudgetState | None, now: float
+    budget: ErrorBudget,
+    readings: Mapping[float, Reading],
+    spent_bad: float,
+    old: BudgetState | None,
+    now: float,
+    history: float | None = None,
 ) -> GateVerdict:
-    """Judge one budget before a trial starts, with hysteresis: a rule that fired clears only after its windows stayed
-    below 0.8 x its limit for 15 minutes.
+    """Judge one budget, with hysteresis: a rule that fired clears only after its short window stayed below 0.8 x its
+    limit for 15 minutes. What cannot be read neither fires a rule nor clears it, and lets no trial start.
 
     Args:
         readings: window (seconds) to event sums of the target.
-        spent_bad: bad events that experiments on this target caused within the window.
+        spent_bad: bad events that experiments on this target caused within the window; the arms are not the target's
+            pods, so they come on top.
         old: the last stored state.
         now: unix seconds.
+        history: how far back the store answers (seconds), None when that is not known.
     """
     whole = readings.get(budget.window)
-    total = total_events(budget, readings)
-    allowed = (1 - budget.objective) * total
-    remaining = 1 - whole.bad / allowed if isinstance(whole, Sample) and whole.bad is not None and allowed > 0 else None
+    allowed = (1 - budget.objective) * total_events(budget, readings, history)
+    remaining = None
+    if isinstance(whole, Sample) and whole.bad is not None and allowed > 0:
+        remaining = 1 - (whole.bad + spent_bad) / allowed
     share = spent_bad / allowed if allowed > 0 else 0.0
     hour = next((readings[w] for w in sorted(readings) if w >= 3600 and w < budget.window), whole)
-    firing, clear_since = _hysteresis(budget, readings, old, now)
-    state = BudgetState(budget.name, remaining, burn_rate(budget, hour), spent_bad, share, False, firing, clear_since)
+    firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed)), old, now)
+    short = history_short(budget, history)
+    state = BudgetState(budget.name, remaining, burn_rate(budget, hour), spent_bad, share, short, firing, since)
     if firing:
-        return GateVerdict(state, "BudgetBurning", f"{budget.name}: {firing}")
-    if remaining is None:
-        return GateVerdict(state, "BudgetUnknown", f"{budget.name}: the budget could not be read from telemetry")
+        return GateVerdict(state, "BudgetBurning", f"{budget.name}: {words}")
+    unread = next((r for r in readings.values() if isinstance(r, TelemetryError)), None)
+    if remaining is None or unread is not None:
+        why = f": {unread.detail}" if unread is not None else ""
+        return GateVerdict(state, "BudgetUnknown", f"{budget.name}: the budget could not be read from telemetry{why}")
     if remaining < budget.start_above:
         words = f"{budget.name}: {100 * remaining:.0f} % left, trials start above {100 * budget.start_above:.0f} %"
         return GateVerdict(state, "BudgetLow", words)
     return GateVerdict(state, "", "")
 
 
-def _hysteresis(
-    budget: ErrorBudget, readings: Mapping[float, Reading], old: BudgetState | None, now: float
-) -> tuple[str, float | None]:
-    fires = firing_pair(budget, readings) or burned_within(budget, readings)
-    if fires:
-        return fires, None
-    if old is None or not old.firing:
-        return "", None
-    if firing_pair(budget, readings, CLEAR_FRACTION) or burned_within(budget, readings, CLEAR_FRACTION):
-        return old.firing, None
+def _hysteresis(alarms: tuple[_Alarm, ...], old: BudgetState | None, now: float) -> tuple[str, str, float | None]:
+    """(label of the rule that holds the gate, in words, since when it has been clearing)."""
+    fired = next((a for a in alarms if a.fires), None)
+    if fired is not None:
+        return fired.label, fired.words, None
+    held = next((a for a in alarms if old is not None and a.label == old.firing), None)
+    if held is None or old is None:
+        return "", "", None
+    if not held.low:
+        return held.label, f"{held.label} is not clearly below its limit yet ({held.words})", None
     since = old.clear_since if old.clear_since is not None else now
-    return ("", None) if now - since >= CLEAR_SECONDS else (old.firing, since)
+    if now - since >= CLEAR_SECONDS:
+        return "", "", None
+    left = format_duration(CLEAR_SECONDS - (now - since))
+    return held.label, f"{held.label} is over; trials may start in {left} if it stays so", since
+
+
+def time_to_exhaustion(budget: ErrorBudget, state: BudgetState) -> float | None:
+    """Seconds until nothing is left at the present burn rate; None when it never is, or that is not known."""
+    if state.remaining is None or not state.burn_rate:
+        return None
+    return max(state.remaining, 0.0) * budget.window / state.burn_rate
 
 
 @dataclass(frozen=True)
@@ -128,7 +176,8 @@ class Cap:
     """What experiments may spend of one budget, in bad events.
 
     `limit` = experiment share x (1 - objective) x events of the window; `spent` what is on record without the live
-    trial; `rate` requests per second of the canary; `blind` seconds for which requests may go unseen.
+    trial; `rate` requests per second of the canary; `blind` seconds for which requests may go unseen; `requests` what
+    the canary will get in a whole trial.
     """
 
     limit: float
@@ -137,6 +186,7 @@ class Cap:
     blind: float
     replicas: int
     objective: float
+    requests: float = 0.0
 
     @property
     def left(self) -> float:
@@ -144,8 +194,9 @@ class Cap:
 
     @property
     def reserve(self) -> float:
-        """R = r L + max(10 (1 - o) n, 10): the canary's requests while blind, all bad, and a little to learn from."""
-        return self.rate * self.blind + max(10 * (1 - self.objective) * self.replicas, 10.0)
+        """R = r L + max(10 (1 - o) n, 10): the canary's requests while blind, all bad, and ten times what its n
+        requests may cost at the objective."""
+        return self.rate * self.blind + max(10 * (1 - self.objective) * self.requests, 10.0)
 
     def start_refused(self) -> str:
         """Why a trial may not start, "" when its reserve fits."""

@@ -14,7 +14,6 @@ import promql_parser
 
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import pod_pattern
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 
 PLACEHOLDER = "$selector"
@@ -67,28 +66,6 @@ def le_pattern(threshold: float) -> str:
     if "e-" in plain and threshold >= 1e-9:
         spellings.add(f"{threshold:.12f}".rstrip("0"))
     return "|".join(sorted(s.replace(".", "[.]").replace("+", "[+]") for s in spellings))
-
-
-def check_sli(sli: Sli) -> None:
-    """Refuse an SLI whose PromQL cannot be bounded to the pods of an arm and to a window.
-
-    Raises:
-        InvalidSpec: names the field below the SLI, what is wrong and where.
-    """
-    match sli.query:
-        case RatioQuery(bad, total):
-            for name, queries in (("ratio.bad", bad), ("ratio.total", total)):
-                for query in queries:
-                    check_query(name, query, plain_selector=True)
-        case ValueQuery(query, _, samples):
-            check_query("value.query", query)
-            if samples is not None:
-                check_query("value.samplesQuery", samples)
-        case SlowRatioQuery() | QuantileQuery():
-            matchers = sli.query.matchers
-            for name in sli.query.histogram:
-                query = f"{name}{{{PLACEHOLDER}{',' if matchers else ''}{matchers}}}"
-                check_query("latency.matchers", query, plain_selector=True)
 
 
 def check_query(field: str, query: str, *, plain_selector: bool = False) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from trimtab.domain.kube import ArmView, PodView
-from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
-from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
-from trimtab.slo.sequential import ALPHA, EProcess
+from trimtab.slo.sequential import ALPHA, DEFAULT_RATIO, EProcess
 from trimtab.slo.words import show
 
 KEEP_WINDOWS = 24
@@ -40,7 +40,8 @@ class SafetyWindow:
 class WatchState:
     """What the loop remembers of a live trial between ticks; after a restart it is rebuilt from absolute windows.
 
-    `last_good` is the end of the newest window (unix seconds) in which the canary could be read.
+    `last_good` is when the store last saw the canary's pods (unix seconds), for the constraint for which that was
+    longest ago.
     """
 
     windows: tuple[SafetyWindow, ...] = ()
@@ -48,31 +49,53 @@ class WatchState:
     tests: tuple[tuple[str, EProcess], ...] = ()
     judged_until: float | None = None
 
-    def with_window(self, new: SafetyWindow, spec: ExperimentSpec) -> WatchState:
-        """Take one more window into account."""
-        good = all(isinstance(new.reading(c.sli, Arm.CANARY), Sample) for c in spec.constraints)
+    def with_window(self, new: SafetyWindow, spec: ExperimentSpec, since: float | None = None) -> WatchState:
+        """Take one more window into account. Windows that begin before `since`, the end of the warm-up, are kept, but
+        not tested: a cold start says nothing about the assignment."""
+        seen = [_seen(new.reading(c.sli, Arm.CANARY), new.window) for c in spec.constraints]
+        known = [s for s in seen if s is not None]
+        last_good = min(known, default=new.window.end) if len(known) == len(seen) else self.last_good
+        if self.last_good is not None and last_good is not None:
+            last_good = max(last_good, self.last_good)
         return replace(
             self,
             windows=(*self.windows, new)[-KEEP_WINDOWS:],
-            last_good=new.window.end if good else self.last_good,
-            tests=_tested(self.tests, new, spec),
+            last_good=last_good,
+            tests=self.tests if since is not None and new.window.start < since else _tested(self.tests, new, spec),
             judged_until=new.window.end,
         )
+
+
+def _seen(reading: Reading | None, window: Window) -> float | None:
+    """When the pods behind a reading were last scraped, None when they were not. No traffic is not blindness."""
+    match reading:
+        case Sample(newest=newest):
+            return window.end if newest is None else min(newest, window.end)
+        case NoData(newest=newest):
+            return newest
+        case _:
+            return None
 
 
 def _tested(
     tests: tuple[tuple[str, EProcess], ...], new: SafetyWindow, spec: ExperimentSpec
 ) -> tuple[tuple[str, EProcess], ...]:
     known = dict(tests)
-    for sli in {b.sli for b in spec.budgets}:
+    for sli, delta in tested_slis(spec).items():
         canary, control = new.reading(sli, Arm.CANARY), new.reading(sli, Arm.CONTROL)
         if not (isinstance(canary, Sample) and isinstance(control, Sample)):
             continue
         if canary.bad is None or control.bad is None:
             continue
-        process = known.get(sli, EProcess())
+        process = known.get(sli, EProcess(delta=delta))
         known[sli] = process.add(canary.bad, canary.total, control.bad, control.total)
     return tuple(sorted(known.items(), key=lambda item: item[0]))
+
+
+def tested_slis(spec: ExperimentSpec) -> dict[str, float]:
+    """SLI to the tolerated ratio of its sequential test: of constraints that name one, and of every error budget."""
+    ratios = {b.sli: DEFAULT_RATIO for b in spec.budgets}
+    return ratios | {c.sli: c.max_error_ratio for c in spec.constraints if c.max_error_ratio is not None}
 
 
 @dataclass(frozen=True)
@@ -166,6 +189,10 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
                 if container.waiting_reason in IMAGE_REASONS:
                     message = f"pod {pod.name}: {container.waiting_reason} {container.message}".strip()
                     return Outcome(TrialPhase.INFRA_FAILED, container.waiting_reason, message[:300])
+        leaving = next((p for p in _pods(arm) if p.deleting), None)
+        if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
+            message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
+            return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", message)
     return None
 
 
@@ -176,8 +203,8 @@ def _hard_signals(view: SafetyView) -> Outcome | None:
         return _control_signal(view)
     reason, message = found
     same = _hard_signal(view, view.control)
-    if same is not None and same[0] == reason:
-        return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}; the control did the same: {same[1]}")
+    if same is not None:
+        return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}; the control failed too: {same[1]}")
     return Outcome(TrialPhase.INFEASIBLE, reason, message)
 
 
@@ -229,7 +256,7 @@ def _sequential(view: SafetyView) -> Outcome | None:
         return None
     alpha = ALPHA / len(view.watch.tests)
     for name, test in view.watch.tests:
-        if test.rejects(alpha):
+        if test.rejects(alpha) and _matters(view.spec, name, test):
             sli = view.spec.sli(name)
             canary = test.canary_bad / test.canary_total
             control = test.control_bad / test.control_total
@@ -241,23 +268,48 @@ def _sequential(view: SafetyView) -> Outcome | None:
     return None
 
 
+def _matters(spec: ExperimentSpec, sli: str, test: EProcess) -> bool:
+    """Where nobody named a tolerated ratio, being worse than the control is no harm while the objective is kept: the
+    cheapest settings that keep it are what the search is for."""
+    if any(c.sli == sli and c.max_error_ratio is not None for c in spec.constraints):
+        return True
+    allowed = min((1 - b.objective for b in spec.budgets if b.sli == sli), default=0.0)
+    return test.canary_bad > allowed * test.canary_total
+
+
 def _abort_rules(view: SafetyView) -> Outcome | None:
     """Bounds broken in several of the last windows, each judged by its lower confidence bound."""
     for constraint in view.spec.constraints:
         rule = constraint.abort
         if rule is None:
             continue
-        judged = [c for c in (_window_check(view, constraint, w) for w in view.watch.windows) if c is not None]
+        judged = [(w, c) for w in _after_warm_up(view) if (c := _window_check(view, constraint, w)) is not None]
         recent = judged[-rule.out_of :]
-        broken = [words for standing, words in recent if standing is Standing.BROKEN]
+        broken = [(window, words) for window, (standing, words) in recent if standing is Standing.BROKEN]
         if len(broken) < rule.breaches:
             continue
-        if _control_breaks_too(view, constraint, rule.out_of, rule.breaches):
-            message = f"{constraint.name}: {broken[-1]}; the control broke it too"
-            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", message)
-        message = f"{constraint.name}: {broken[-1]} in {len(broken)} of {len(recent)} windows"
+        window, words = broken[-1]
+        message = f"{constraint.name}: {words} in {len(broken)} of {len(recent)} windows"
+        message += _control_words(view.spec.sli(constraint.sli), window)
+        if _control_breaks_too(view, constraint, tuple(w for w, _ in recent), rule.breaches):
+            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}: it broke the bound too")
         return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message)
     return None
+
+
+def _after_warm_up(view: SafetyView) -> tuple[SafetyWindow, ...]:
+    """Windows that lie at least half in the measurement; all while its begin is unknown, as in tests of a rule."""
+    begun = view.trial.times.measuring
+    if view.trial.phase is TrialPhase.WARMING_UP:
+        return ()
+    if begun is None:
+        return view.watch.windows
+    return tuple(w for w in view.watch.windows if w.window.start + w.window.end >= 2 * begun)
+
+
+def _control_words(sli: Sli, window: SafetyWindow) -> str:
+    control = window.reading(sli.name, Arm.CONTROL)
+    return f", control {show(sli, control.value)}" if isinstance(control, Sample) else ""
 
 
 def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow) -> tuple[Standing, str] | None:
@@ -268,12 +320,14 @@ def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: Safet
     return found.standing, found.words
 
 
-def _control_breaks_too(view: SafetyView, constraint: OutcomeConstraint, out_of: int, breaches: int) -> bool:
+def _control_breaks_too(
+    view: SafetyView, constraint: OutcomeConstraint, windows: tuple[SafetyWindow, ...], breaches: int
+) -> bool:
     absolute = replace(constraint, relative=None)
     if absolute.maximum is None and absolute.minimum is None:
         return False
-    readings = [w.reading(constraint.sli, Arm.CONTROL) for w in view.watch.windows]
-    samples = [r for r in readings if isinstance(r, Sample)][-out_of:]
+    readings = [w.reading(constraint.sli, Arm.CONTROL) for w in windows]
+    samples = [r for r in readings if isinstance(r, Sample)]
     sli = view.spec.sli(constraint.sli)
     return sum(check(sli, absolute, s, None).standing is Standing.BROKEN for s in samples) >= breaches
 

@@ -6,15 +6,18 @@ assignment. The order of the questions is the table `QUESTIONS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, Sample, Stale, TelemetryError
-from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint
-from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
+from trimtab.domain.trial import Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
-LOAD_TOLERANCE = 0.5
+SHARE_LEAST = 0.5  # of what an arm should get
+LOAD_DIFFERENCE = 0.2
+LOAD_STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,24 @@ def judge_trial(spec: ExperimentSpec, trial: Trial) -> Verdict:
     return _judged(spec, trial)
 
 
+def needed_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
+    """The SLIs that a constraint bounds or an objective counts: a trial is worth nothing without them."""
+    names = {c.sli for c in spec.constraints} | {t.sli for o in spec.objectives for t in o.terms}
+    return tuple(s for s in spec.slis if s.name in names)
+
+
 def _absent(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
-    """Every constraint needs a sample of both arms."""
-    for sli in spec.slis:
+    """Every constraint needs a sample of both arms. `onMissing: Fail` blames the canary only while the control's can be
+    read: what both lack is missing in the store."""
+    for sli in needed_slis(spec):
         for arm in (Arm.CANARY, Arm.CONTROL):
             found = trial.measurement(sli.name, arm)
             if found is None:
                 return Outcome(TrialPhase.INCONCLUSIVE, "NoData", f"{sli.name}: the {arm} was not measured")
             if isinstance(found.reading, Sample):
                 continue
-            if arm is Arm.CANARY and sli.on_missing is OnMissing.FAIL and isinstance(found.reading, NoData):
+            there = _sample(trial, sli.name, Arm.CONTROL) is not None
+            if arm is Arm.CANARY and there and sli.on_missing is OnMissing.FAIL and isinstance(found.reading, NoData):
                 message = f"{sli.name}: {found.reading.detail}; onMissing is Fail"
                 return Outcome(TrialPhase.INFEASIBLE, "MissingFails", message)
             message = f"{sli.name} of the {arm}: {found.reading.detail}"
@@ -67,7 +78,7 @@ def absence_reason(reading: Absence) -> str:
 
 
 def _too_few(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
-    for sli in spec.slis:
+    for sli in needed_slis(spec):
         for arm in (Arm.CANARY, Arm.CONTROL):
             sample = _sample(trial, sli.name, arm)
             if sample is None or sample.total >= sli.min_samples:
@@ -80,15 +91,31 @@ def _too_few(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
 
 
 def _share(_spec: ExperimentSpec, trial: Trial) -> Verdict | None:
-    """Arms that did not get the same traffic cannot be compared."""
-    loads = {load.arm: load.rps_per_pod for load in trial.load}
-    canary, control = loads.get(Arm.CANARY), loads.get(Arm.CONTROL)
-    if canary is None or control is None or control <= 0:
+    """Arms that did not get their traffic, or not the same, cannot be compared."""
+    loads = {load.arm: load for load in trial.load}
+    canary, control, target = (loads.get(arm) for arm in (Arm.CANARY, Arm.CONTROL, Arm.TARGET))
+    if canary is None or control is None:
         return None
-    if canary < LOAD_TOLERANCE * control or control < LOAD_TOLERANCE * canary:
-        message = f"canary {canary:.3g} and control {control:.3g} requests/s a pod: the share was not achieved"
-        return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", message)
+    words = f"canary {canary.rps_per_pod:.3g} and control {control.rps_per_pod:.3g} requests/s a pod"
+    expected = max(canary.rps_per_pod, control.rps_per_pod)
+    if target is not None:
+        words += f", the target's pods {target.rps_per_pod:.3g}"
+        expected = max(expected, target.rps_per_pod)
+    if min(canary.rps_per_pod, control.rps_per_pod) < SHARE_LEAST * expected:
+        return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: the share was not achieved")
+    if _differ(canary, control):
+        return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: too different to compare")
     return None
+
+
+def _differ(one: Load, other: Load) -> bool:
+    """By more than a fifth, and by more than chance: arrivals come in bursts, and windows may be short."""
+    if one.standard_error is None or other.standard_error is None:
+        return False
+    difference = abs(one.rps_per_pod - other.rps_per_pod)
+    noise = math.hypot(one.standard_error, other.standard_error)
+    larger = max(one.rps_per_pod, other.rps_per_pod)
+    return difference > LOAD_DIFFERENCE * larger and difference > LOAD_STANDARD_ERRORS * noise
 
 
 def _control_broken(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
@@ -104,8 +131,6 @@ def _control_broken(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
 
 
 def _absolute(constraint: OutcomeConstraint) -> OutcomeConstraint:
-    from dataclasses import replace
-
     return replace(constraint, relative=None)
 
 

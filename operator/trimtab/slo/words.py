@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from trimtab.domain.measurement import Sample
-from trimtab.domain.spec import QuantileQuery, Sli, SliKind
+from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.slo.estimate import interval
 
 
 def show(sli: Sli, value: float) -> str:
     """A value of this SLI for people."""
-    if sli.kind is SliKind.ERRORS:
-        return f"{100 * value:.3g} %"
-    if isinstance(sli.query, QuantileQuery):
-        return f"{1000 * value:.0f} ms" if sli.query.unit == "s" else f"{value:.4g} {sli.query.unit}"
-    return f"{value:.4g}"
+    match sli.query:
+        case RatioQuery() | SlowRatioQuery():
+            return f"{100 * value:.3g} %"
+        case QuantileQuery(unit="s"):
+            return f"{1000 * value:.0f} ms"
+        case QuantileQuery(unit=unit) | ValueQuery(unit=unit):
+            return f"{value:.4g}" if unit in {"", "1"} else f"{value:.4g} {unit}"
 
 
 def show_sample(sli: Sli, sample: Sample, confidence: float = 0.95) -> str:
