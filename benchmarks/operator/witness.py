@@ -1,0 +1,148 @@
+"""An eyewitness of a namespace: every change of what Trimtab touches, in the API server's order.
+
+Looking now and then would miss a second canary that lived for a moment. A watch misses nothing, and resource versions
+order the changes of all kinds.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.operator.live import API, ARM
+from controlplane import ControlPlane, wait_for
+
+WATCHED = (
+    ("/apis/apps/v1", "deployments", ARM),
+    ("/apis/apps/v1", "replicasets", ARM),
+    ("/api/v1", "pods", ARM),
+    ("/apis/discovery.k8s.io/v1", "endpointslices", ""),
+    (f"/apis/{API}", "experiments", ""),
+    (f"/apis/{API}", "trials", ""),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: when it was seen (unix seconds), its place in the API server's order, what happened to what."""
+
+    at: float
+    version: int
+    type: str  # ADDED | MODIFIED | DELETED
+    kind: str  # plural
+    object: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.object["metadata"]["name"])
+
+
+class Witness:
+    """Watches a namespace from `start` to `stop`; use it as a context manager."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        config = json.loads(Path(plane.kubeconfig()).read_text())
+        cluster = config["clusters"][0]["cluster"]
+        ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        self._server, self._tls = cluster["server"], ssl.create_default_context(cadata=ca)
+        self._token, self._namespace = config["users"][0]["user"]["token"], namespace
+        self._changes: list[Change] = []
+        self._connections: list[http.client.HTTPSConnection] = []
+        self._threads: list[threading.Thread] = []
+        self._lost: list[str] = []
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        for group, plural, labels in WATCHED:
+            query = {"watch": "1", "allowWatchBookmarks": "false", **({"labelSelector": labels} if labels else {})}
+            path = f"{group}/namespaces/{self._namespace}/{plural}?{urllib.parse.urlencode(query)}"
+            answer = self._open(path)
+            thread = threading.Thread(target=self._follow, args=(plural, answer), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads from it
+        for thread in self._threads:
+            thread.join(5.0)
+        for connection in self._connections:
+            connection.close()
+
+    def changes(self) -> list[Change]:
+        """All changes so far, in the API server's order.
+
+        Raises:
+            AssertionError: a watch ended early, so that something may have been missed.
+        """
+        assert not self._lost, self._lost
+        return sorted(self._changes, key=lambda c: c.version)
+
+    def caught_up(self, version: str) -> None:
+        """Wait until a change that carries this resource version was seen."""
+        wait_for(lambda: any(c.version >= int(version) for c in list(self._changes)), f"version {version} to be seen")
+
+    def _open(self, path: str) -> http.client.HTTPResponse:
+        address = urllib.parse.urlsplit(self._server).netloc
+        connection = http.client.HTTPSConnection(address, context=self._tls, timeout=3600)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})
+        self._connections.append(connection)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        return answer
+
+    def _follow(self, plural: str, answer: http.client.HTTPResponse) -> None:
+        try:
+            for line in answer:
+                event = json.loads(line)
+                version = int(event["object"]["metadata"]["resourceVersion"])
+                self._changes.append(Change(time.time(), version, event["type"], plural, event["object"]))
+            why = "the watch ended"
+        except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+            why = repr(error)
+        finally:
+            answer.close()
+        if not self._stopping:
+            self._lost.append(f"{plural}: {why}")
+
+
+def states(changes: list[Change]) -> Iterator[tuple[Change, dict[str, dict[str, dict[str, Any]]]]]:
+    """After each change: what exists, as plural -> name -> object."""
+    world: dict[str, dict[str, dict[str, Any]]] = {plural: {} for _, plural, _ in WATCHED}
+    for change in changes:
+        if change.type == "DELETED":
+            world[change.kind].pop(change.name, None)
+        else:
+            world[change.kind][change.name] = change.object
+        yield change, world
+
+
+def serving(world: dict[str, dict[str, dict[str, Any]]], suffix: str = "-c-") -> list[str]:
+    """Pods of canaries (or with `-b-` of controls) that some EndpointSlice shows ready: those that get traffic."""
+    return sorted(
+        {
+            endpoint["targetRef"]["name"]
+            for item in world["endpointslices"].values()
+            for endpoint in item.get("endpoints") or ()
+            if (endpoint.get("conditions") or {}).get("ready") is not False
+            and endpoint.get("targetRef", {}).get("name", "").startswith("tt-")
+            and suffix in endpoint["targetRef"]["name"]
+        }
+    )
