@@ -17,7 +17,7 @@ COPY README.md LICENSE ./
 COPY operator operator
 RUN /venv/bin/python -m pip install --no-deps . \
  && /venv/bin/python -m pip check \
- && /venv/bin/python -m pip uninstall --yes pip
+ && /venv/bin/python -m pip uninstall --yes setuptools pip
 
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="trimtab" \
