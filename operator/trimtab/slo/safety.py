@@ -6,96 +6,25 @@ hard signals need no telemetry; a canary that cannot be watched is withdrawn lik
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from trimtab.domain.kube import ArmView, PodView
-from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
+from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
-from trimtab.slo.sequential import ALPHA, DEFAULT_RATIO, EProcess
+from trimtab.slo.estimate import shrunk_overdispersion
+from trimtab.slo.sequential import ALPHA, EProcess
+from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
 from trimtab.slo.words import show
 
-KEEP_WINDOWS = 24
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
 DISRUPTIONS = frozenset({
     "Evicted", "Preempting", "Terminated", "NodeLost", "NodeShutdown", "PreemptionByScheduler",
     "DeletionByTaintManager", "EvictionByEvictionAPI", "DeletionByPodGC", "TerminationByKubelet",
 })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SafetyWindow:
-    """One non-overlapping window after the arms became ready, with what was read of both arms."""
-
-    window: Window
-    measurements: tuple[Measurement, ...]
-
-    def reading(self, sli: str, arm: Arm) -> Reading | None:
-        return next((m.reading for m in self.measurements if m.sli == sli and m.arm is arm), None)
-
-
-@dataclass(frozen=True)
-class WatchState:
-    """What the loop remembers of a live trial between ticks; after a restart it is rebuilt from absolute windows.
-
-    `last_good` is when the store last saw the canary's pods (unix seconds), for the constraint for which that was
-    longest ago.
-    """
-
-    windows: tuple[SafetyWindow, ...] = ()
-    last_good: float | None = None
-    tests: tuple[tuple[str, EProcess], ...] = ()
-    judged_until: float | None = None
-
-    def with_window(self, new: SafetyWindow, spec: ExperimentSpec, since: float | None = None) -> WatchState:
-        """Take one more window into account. Windows that begin before `since`, the end of the warm-up, are kept, but
-        not tested: a cold start says nothing about the assignment."""
-        seen = [_seen(new.reading(c.sli, Arm.CANARY), new.window) for c in spec.constraints]
-        known = [s for s in seen if s is not None]
-        last_good = min(known, default=new.window.end) if len(known) == len(seen) else self.last_good
-        if self.last_good is not None and last_good is not None:
-            last_good = max(last_good, self.last_good)
-        return replace(
-            self,
-            windows=(*self.windows, new)[-KEEP_WINDOWS:],
-            last_good=last_good,
-            tests=self.tests if since is not None and new.window.start < since else _tested(self.tests, new, spec),
-            judged_until=new.window.end,
-        )
-
-
-def _seen(reading: Reading | None, window: Window) -> float | None:
-    """When the pods behind a reading were last scraped, None when they were not. No traffic is not blindness."""
-    match reading:
-        case Sample(newest=newest):
-            return window.end if newest is None else min(newest, window.end)
-        case NoData(newest=newest):
-            return newest
-        case _:
-            return None
-
-
-def _tested(
-    tests: tuple[tuple[str, EProcess], ...], new: SafetyWindow, spec: ExperimentSpec
-) -> tuple[tuple[str, EProcess], ...]:
-    known = dict(tests)
-    for sli, delta in tested_slis(spec).items():
-        canary, control = new.reading(sli, Arm.CANARY), new.reading(sli, Arm.CONTROL)
-        if not (isinstance(canary, Sample) and isinstance(control, Sample)):
-            continue
-        if canary.bad is None or control.bad is None:
-            continue
-        process = known.get(sli, EProcess(delta=delta))
-        known[sli] = process.add(canary.bad, canary.total, control.bad, control.total)
-    return tuple(sorted(known.items(), key=lambda item: item[0]))
-
-
-def tested_slis(spec: ExperimentSpec) -> dict[str, float]:
-    """SLI to the tolerated ratio of its sequential test: of constraints that name one, and of every error budget."""
-    ratios = {b.sli: DEFAULT_RATIO for b in spec.budgets}
-    return ratios | {c.sli: c.max_error_ratio for c in spec.constraints if c.max_error_ratio is not None}
 
 
 @dataclass(frozen=True)
@@ -297,6 +226,20 @@ def _abort_rules(view: SafetyView) -> Outcome | None:
     return None
 
 
+def _widened(view: SafetyView, sli: str, reading: Reading | None) -> Reading | None:
+    """Counts with at least the overdispersion that the control's windows show: a short window cannot tell its own, and
+    the canary's would hide a fault that began in between."""
+    if not isinstance(reading, Sample) or reading.bad is None:
+        return reading
+    readings = [w.reading(sli, Arm.CONTROL) for w in view.watch.windows]
+    counted = [(r.bad, r.total) for r in readings if isinstance(r, Sample) and r.bad is not None]
+    phi = shrunk_overdispersion([bad for bad, _ in counted], [total for _, total in counted])
+    if phi <= reading.overdispersion:
+        return reading
+    error = reading.standard_error * math.sqrt(phi / reading.overdispersion)
+    return replace(reading, overdispersion=phi, standard_error=error)
+
+
 def _after_warm_up(view: SafetyView) -> tuple[SafetyWindow, ...]:
     """Windows that lie at least half in the measurement; all while its begin is unknown, as in tests of a rule."""
     begun = view.trial.times.measuring
@@ -313,10 +256,12 @@ def _control_words(sli: Sli, window: SafetyWindow) -> str:
 
 
 def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow) -> tuple[Standing, str] | None:
-    canary = window.reading(constraint.sli, Arm.CANARY)
+    canary, control = (
+        _widened(view, constraint.sli, window.reading(constraint.sli, arm)) for arm in (Arm.CANARY, Arm.CONTROL)
+    )
     if not isinstance(canary, Sample):
         return None
-    found = check(view.spec.sli(constraint.sli), constraint, canary, window.reading(constraint.sli, Arm.CONTROL))
+    found = check(view.spec.sli(constraint.sli), constraint, canary, control)
     return found.standing, found.words
 
 
@@ -326,7 +271,7 @@ def _control_breaks_too(
     absolute = replace(constraint, relative=None)
     if absolute.maximum is None and absolute.minimum is None:
         return False
-    readings = [w.reading(constraint.sli, Arm.CONTROL) for w in windows]
+    readings = [_widened(view, constraint.sli, w.reading(constraint.sli, Arm.CONTROL)) for w in windows]
     samples = [r for r in readings if isinstance(r, Sample)]
     sli = view.spec.sli(constraint.sli)
     return sum(check(sli, absolute, s, None).standing is Standing.BROKEN for s in samples) >= breaches
@@ -379,3 +324,17 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("blind", _blind),
     ("deadline", _deadline),
 )
+
+
+__all__ = [
+    "RULES",
+    "Continue",
+    "Judgement",
+    "SafetyView",
+    "SafetyWindow",
+    "StopRequest",
+    "WatchState",
+    "Withdraw",
+    "judge_tick",
+    "tested_slis",
+]

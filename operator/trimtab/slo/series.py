@@ -16,7 +16,7 @@ from statistics import median
 from trimtab.domain.measurement import Ambiguous, Stale, Window
 
 REPLICA_LABELS = frozenset({"replica", "prometheus_replica", "__replica__", "prometheus", "instance", "job"})
-SUB_WINDOWS = 8
+SUB_WINDOWS = 16
 FRESH_SCRAPES = 3.0
 FRESH_SLACK = 1.0
 
@@ -156,7 +156,7 @@ def by_sub_window(
 
 
 def edges_of(window: Window, scrape: float | None) -> tuple[float, ...]:
-    """Ends of at most 8 sub-windows, each at least two scrapes long."""
+    """Ends of at most 16 sub-windows, each at least two scrapes long."""
     longest = SUB_WINDOWS if not scrape else int(window.seconds / (2 * scrape))
     count = max(1, min(SUB_WINDOWS, longest))
     return (*(window.start + window.seconds * i / count for i in range(1, count)), window.end)

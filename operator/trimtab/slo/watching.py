@@ -1,0 +1,84 @@
+"""What the safety loop remembers of a live trial: windows read, tests running, when the canary was last seen. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.slo.sequential import DEFAULT_RATIO, EProcess
+
+KEEP_WINDOWS = 24
+
+
+@dataclass(frozen=True)
+class SafetyWindow:
+    """One non-overlapping window after the arms became ready, with what was read of both arms."""
+
+    window: Window
+    measurements: tuple[Measurement, ...]
+
+    def reading(self, sli: str, arm: Arm) -> Reading | None:
+        return next((m.reading for m in self.measurements if m.sli == sli and m.arm is arm), None)
+
+
+@dataclass(frozen=True)
+class WatchState:
+    """What the loop remembers of a live trial between ticks; after a restart it is rebuilt from absolute windows.
+
+    `last_good` is when the store last saw the canary's pods (unix seconds), for the constraint for which that was
+    longest ago.
+    """
+
+    windows: tuple[SafetyWindow, ...] = ()
+    last_good: float | None = None
+    tests: tuple[tuple[str, EProcess], ...] = ()
+    judged_until: float | None = None
+
+    def with_window(self, new: SafetyWindow, spec: ExperimentSpec, since: float | None = None) -> WatchState:
+        """Take one more window into account. Windows that begin before `since`, the end of the warm-up, are kept, but
+        not tested: a cold start says nothing about the assignment."""
+        seen = [_seen(new.reading(c.sli, Arm.CANARY), new.window) for c in spec.constraints]
+        known = [s for s in seen if s is not None]
+        last_good = min(known, default=new.window.end) if len(known) == len(seen) else self.last_good
+        if self.last_good is not None and last_good is not None:
+            last_good = max(last_good, self.last_good)
+        return replace(
+            self,
+            windows=(*self.windows, new)[-KEEP_WINDOWS:],
+            last_good=last_good,
+            tests=self.tests if since is not None and new.window.start < since else _tested(self.tests, new, spec),
+            judged_until=new.window.end,
+        )
+
+
+def _seen(reading: Reading | None, window: Window) -> float | None:
+    """When the pods behind a reading were last scraped, None when they were not. No traffic is not blindness."""
+    match reading:
+        case Sample(newest=newest):
+            return window.end if newest is None else min(newest, window.end)
+        case NoData(newest=newest):
+            return newest
+        case _:
+            return None
+
+
+def _tested(
+    tests: tuple[tuple[str, EProcess], ...], new: SafetyWindow, spec: ExperimentSpec
+) -> tuple[tuple[str, EProcess], ...]:
+    known = dict(tests)
+    for sli, delta in tested_slis(spec).items():
+        canary, control = new.reading(sli, Arm.CANARY), new.reading(sli, Arm.CONTROL)
+        if not (isinstance(canary, Sample) and isinstance(control, Sample)):
+            continue
+        if canary.bad is None or control.bad is None:
+            continue
+        process = known.get(sli, EProcess(delta=delta))
+        known[sli] = process.add(canary.bad, canary.total, control.bad, control.total)
+    return tuple(sorted(known.items(), key=lambda item: item[0]))
+
+
+def tested_slis(spec: ExperimentSpec) -> dict[str, float]:
+    """SLI to the tolerated ratio of its sequential test: of constraints that name one, and of every error budget."""
+    ratios = {b.sli: DEFAULT_RATIO for b in spec.budgets}
+    return ratios | {c.sli: c.max_error_ratio for c in spec.constraints if c.max_error_ratio is not None}
