@@ -118,9 +118,9 @@ class Live:
             for item in self.client.list(version, kind, self.namespace, labels=ARM)
         ]
 
-    def wait_no_arms(self, seconds: float = 20.0) -> None:
-        """Wait until nothing of an arm exists any more; terminating pods are the kubelet's for a moment."""
-        wait_for(lambda: not self.arms(), "the arms to be gone", seconds=seconds)
+    def wait_nothing_left(self, seconds: float = 20.0) -> None:
+        """Wait until nothing of an arm exists (terminating pods are the kubelet's for a moment) and nothing is held."""
+        wait_for(lambda: not self.arms() and not self.held(), "arms and finalizers to be gone", seconds=seconds)
 
     def held(self) -> list[str]:
         """Experiments and Trials that carry our finalizer."""

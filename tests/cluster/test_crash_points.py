@@ -73,8 +73,7 @@ def test_trial_survives_the_death_of_its_operator(live: Live, point: Point, tmp_
         live.expire_lease()
         live.operator()
         ended = live.wait_ended(name)
-        live.wait_no_arms()
-        wait_for(lambda: not live.held(), "the finalizers to be released")
+        live.wait_nothing_left()
         assert ended["status"]["phase"] == "Completed"
         assert live.target() == before
         trials = live.trials(name)

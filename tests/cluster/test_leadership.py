@@ -1,0 +1,95 @@
+"""Two operators: the standby takes over a live trial, after a crash in the middle of a breach and after SIGTERM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from benchmarks.operator.live import CANARY, TERMINAL, Live, live_stack
+from benchmarks.operator.witness import Witness, serving, states
+from tests.simulation.invariants import check_history
+
+from controlplane import ControlPlane, wait_for
+from stack import OperatorProcess
+
+LEASE = 6.0  # what the stack's operators are told
+RETRY = 1.0  # a candidate looks again after a 7.5th of the lease, and a fifth more
+CHECK_INTERVAL = 1.0
+SLOW_RATIO = (
+    '1 - sum(increase(http_request_duration_seconds_bucket{{namespace="{0}",pod=~"tt-.*-c-.*",le="0.1"}}[3s]))'
+    ' / sum(increase(http_request_duration_seconds_bucket{{namespace="{0}",pod=~"tt-.*-c-.*",le="+Inf"}}[3s]))'
+)
+
+
+@pytest.fixture(scope="module")
+def live(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One stack for both tests."""
+    with live_stack(controlplane, tmp_path_factory.mktemp("leadership"), "lead") as found:
+        yield found
+
+
+def pair(live: Live) -> tuple[OperatorProcess, OperatorProcess]:
+    """A leader and a standby that waits for its turn."""
+    leader, standby = live.operator(), live.operator(ready=False)
+    wait_for(lambda: standby.get("/readyz"), "the standby to answer")
+    assert leader.is_leading()
+    assert not standby.is_leading()
+    return leader, standby
+
+
+def test_the_standby_withdraws_when_the_leader_dies_in_a_breach(live: Live) -> None:
+    name = "breach"
+    leader, standby = pair(live)
+    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+        live.create(name, trial={"warmUp": "1s", "duration": "40s", "deadline": "90s"})
+        live.wait_trial(name, frozenset({"Measuring"}))
+        live.stack.playground.fault(name=name, kind="SlowDependency", factor=6.0, selector=CANARY)
+        broken = SLOW_RATIO.format(live.namespace)
+        wait_for(lambda: (live.stack.prometheus.value(broken) or 0.0) > 0.5, "the breach to show in Prometheus")
+        leader.kill()
+        died = time.time()
+        (trial,) = live.trials(name)
+        assert trial["status"]["phase"] == "Measuring", "the leader was faster than its death"
+
+        trial = live.wait_trial(name, frozenset({"Draining", *TERMINAL}))
+        live.stack.playground.clear(name)
+        assert trial["status"]["outcome"]["reason"] == "AbortRule"
+        assert standby.is_leading()
+        live.wait_ended(name)
+        live.wait_nothing_left()
+        witness.caught_up(trial["metadata"]["resourceVersion"])
+        changes = witness.changes()
+        check_history(changes)
+        silent = next(c.at for c, world in states(changes) if c.at > died and not serving(world))
+        print(f"\nno ready canary endpoint {silent - died:.1f} s after the leader's death")
+        assert silent - died <= LEASE + 2 * RETRY + CHECK_INTERVAL + 5.0
+    live.kill_operators()
+    live.remove(name)
+
+
+def test_sigterm_hands_over_and_leaves_the_live_trial_to_the_standby(live: Live) -> None:
+    name = "handover"
+    leader, standby = pair(live)
+    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+        live.create(name, trial={"warmUp": "1s", "duration": "10s", "deadline": "60s"})
+        live.wait_trial(name, frozenset({"Measuring"}))
+        arms = live.arms()
+        asked = time.time()
+        leader.stop()
+        wait_for(standby.is_leading, "the standby to lead")
+        seconds = time.time() - asked
+        print(f"\nthe standby leads {seconds:.1f} s after SIGTERM")
+        assert any(line["event"] == "operator.stopped" for line in leader.log_lines()), "it did not end gracefully"
+        assert seconds < LEASE - RETRY, "the lease ran out instead of being released"
+        assert live.arms() == arms
+
+        ended = live.wait_ended(name)
+        live.wait_nothing_left()
+        (trial,) = live.trials(name)
+        assert trial["status"]["phase"] == "Succeeded"
+        assert ended["status"]["phase"] == "Completed"
+        witness.caught_up(trial["metadata"]["resourceVersion"])
+        check_history(witness.changes())
+    live.kill_operators()
+    live.remove(name)
