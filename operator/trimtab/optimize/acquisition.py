@@ -56,6 +56,7 @@ class Choice:
     safe_points: int
     optimistic_saving: float  # the most that any reachable point may still save, at mu - beta sd
     reason: str = ""
+    exhausted: bool = False  # not one grid point is reachable and admissible
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def choose(belief: Belief, members: list[Assignment], banned: Collection[Assignm
     best_cost = belief.study.cost.hourly(members[0])
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):
-        return Choice(None, "", None, 0, 0.0, "no grid point is within the step limits")
+        return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)
     safe = pool.safe(belief)
     hopeful = np.all(pool.mean - belief.beta * pool.sd <= 0, axis=0)
     optimistic = float(np.max(pool.saving[hopeful], initial=0.0))

@@ -86,14 +86,20 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     study, incumbent = belief.study, members[0]
     forbidden = banned(study, belief.evidence)
     purpose = next_purpose(study, incumbent)
-    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent)) and incumbent not in forbidden:
-        return Choice(incumbent, "Replicate", None, 0, 1.0, "measures the incumbent again"), Purpose.REPLICATE
     choice = choose(belief, members, forbidden, suggestion_seed(study))
+    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent)) and incumbent not in forbidden:
+        again = replace(
+            choice, assignment=incumbent, rule="Replicate", value=None, reason="measures the incumbent again"
+        )
+        return again, Purpose.REPLICATE
+    if choice.exhausted:
+        return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
     if purpose is Purpose.INITIAL:
         place = _initial(belief, members, choice)
         if place is not None:
             return place, Purpose.INITIAL
-    purpose = Purpose.INITIAL if purpose is Purpose.INITIAL else Purpose.SEARCH
+    else:
+        purpose = Purpose.SEARCH
     stop = out_of_patience(study, incumbent)
     if stop is None and choice.rule != "Improve":
         stop = nothing_left(study, choice.optimistic_saving)
@@ -199,10 +205,7 @@ def _diagnose(belief: Belief, members: int, safe_points: int) -> Diagnostics:
 
 def digest(belief: Belief) -> str:
     """Identifies code version, data and scales."""
-    study = belief.study
-    parts: list[object] = [MODEL_VERSION, study.search, study.index, study.now, study.probability, study.peak_load]
-    parts += [study.space.format(study.baseline), study.constraints, study.outcomes, study.pending, study.floors]
-    parts += [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]
+    parts = [MODEL_VERSION, belief.study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -20,7 +20,8 @@ from trimtab.optimize.steps import axis, below_floor, nearest, no_more, reach
 
 BITS = 30
 ATTEMPTS = 64
-FULL_SLACK = math.log(3.0)
+FULL_SLACK = math.log(5.0)
+FULL_SHARE = 0.75
 # (degree s, coefficients a, initial m) per dimension from the second: Joe and Kuo, SIAM J. Sci. Comput. 30 (2008) 2635.
 _DIRECTIONS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
     (1, 0, (1,)),
@@ -75,11 +76,15 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
     if purpose is Purpose.REPLICATE:
         return Proposal(_suggestion(study, members[0], purpose, "measures the incumbent again"), diagnostics)
     tried = {trial.canary.assignment for trial in study.outcomes}
-    for assignment in spread(study, members[0], evidence):
-        if assignment not in tried and assignment not in banned(study, evidence):
-            reason = f"space-filling within the step limits of {study.space.describe(members[0])}"
-            return Proposal(_suggestion(study, assignment, purpose, reason), diagnostics)
-    hold = Hold(HoldReason.SPACE_EXHAUSTED, f"no new point within the step limits of {len(members)} verified ones")
+    forbidden = tried | banned(study, evidence)
+    for start in members:
+        for assignment in spread(study, start, evidence):
+            if assignment not in forbidden and study.cost.hourly(assignment) < study.cost.hourly(members[0]):
+                reason = f"space-filling within the step limits of {study.space.describe(start)}"
+                return Proposal(_suggestion(study, assignment, purpose, reason), diagnostics)
+    hold = Hold(
+        HoldReason.SPACE_EXHAUSTED, f"no new, cheaper point within the step limits of {len(members)} verified ones"
+    )
     return Proposal(hold, diagnostics)
 
 
@@ -102,11 +107,14 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
     bad = [] if evidence is None else [x for x, own in evidence.items() if own.contradicts(study.constraints)]
     for attempt in range(ATTEMPTS):
         point = sobol(study.index + attempt + 1, len(ranges), seed)
-        values = []
-        for parameter, (one, other), u in zip(study.space.parameters, ranges, point, strict=True):
-            low, high = min(one, other), max(one, other)
-            values.append((parameter.name, axis(parameter.domain)[low + min(int(u * (high - low + 1)), high - low)]))
-        assignment = Assignment(tuple(values))
+        # First in the cheaper half: what is close to the start costs a trial and teaches little.
+        half = attempt < ATTEMPTS // 2
+        assignment = Assignment(
+            tuple(
+                (p.name, axis(p.domain)[_pick(near, far, (1 + u) / 2 if half and priced else u)])
+                for p, (near, far, priced), u in zip(study.space.parameters, ranges, point, strict=True)
+            )
+        )
         if study.space.violated(assignment) is not None or below_floor(study, assignment):
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):
@@ -116,20 +124,28 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
         yield assignment
 
 
-def _range(study: Study, parameter: Parameter, start: Assignment, share: float) -> tuple[int, int]:
-    """Indices of the cheaper half between the start and its step limit (both sides where price does not tell)."""
+def _pick(near: int, far: int, u: float) -> int:
+    """The index at share u in [0, 1) of the way from `near` to `far`, both included."""
+    steps = min(int(u * (abs(far - near) + 1)), abs(far - near))
+    return near + steps if far >= near else near - steps
+
+
+def _range(study: Study, parameter: Parameter, start: Assignment, share: float) -> tuple[int, int, bool]:
+    """Indices of the start and its cheaper step limit, True; or of both limits, False, where price does not tell."""
     first, last = reach(parameter, start[parameter.name])
     here = min(max(nearest(parameter, start[parameter.name]), first), last)
     if isinstance(start[parameter.name], str):
-        return first, last
+        return first, last, False
     values = axis(parameter.domain)
+    floor = max((v for name, v in study.floors if name == parameter.name), default=0.0)
+    while first < here and float(values[first]) < floor * (1 - 1e-9):
+        first += 1
     low = study.cost.hourly(start.replace(parameter.name, values[first]))
     high = study.cost.hourly(start.replace(parameter.name, values[last]))
     down, up = _shrunk(here - first, share), _shrunk(last - here, share)
     if low == high:
-        return here - down, here + up
-    # The cheaper half: what is close to the start costs a trial and teaches little.
-    return (here - (down + 1) // 2, here - down) if low < high else (here + (up + 1) // 2, here + up)
+        return here - down, here + up, False
+    return here, here - down if low < high else here + up, True
 
 
 def _shrunk(steps: int, share: float) -> int:
@@ -137,11 +153,11 @@ def _shrunk(steps: int, share: float) -> int:
 
 
 def _share(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]) -> float:
-    """Slack of the start's worst bound over ln 3, in [0, 1]; 1 where nothing was measured."""
+    """How much of a step to take: three quarters with a slack of ln 5 (or nothing measured), none without slack."""
     own = evidence.get(start)
     intervals = [] if own is None else [own.interval(t.name) for t in study.constraints if not t.guard_only]
     slack = min((-i[2] for i in intervals if i is not None), default=FULL_SLACK)
-    return min(max(slack / FULL_SLACK, 0.0), 1.0)
+    return FULL_SHARE * min(max(slack / FULL_SLACK, 0.0), 1.0)
 
 
 def _suggestion(study: Study, assignment: Assignment, purpose: Purpose, reason: str) -> Suggestion:

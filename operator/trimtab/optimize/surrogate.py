@@ -151,14 +151,22 @@ class Posterior:
         two = _half(self.chol, cross(other, self.rows.at, self.groups, self.scales, trend).T)
         return np.asarray(cross(at, other, self.groups, self.scales, trend) - one.T @ two)
 
+    def kernel_matrix(self) -> Floats:
+        """C: covariance of the rows' latent g and trial effects, without noise. Shape: (n, n)."""
+        at = self.rows.at
+        same = self.rows.trial[:, None] == self.rows.trial[None, :]
+        latent = cross(at, at, self.groups, self.scales, self.prior.trend)
+        return np.asarray(latent + self.scales.tau**2 * same)
+
     def residuals(self) -> Floats:
         """Standardized one-step-ahead residuals of each row given the rows before it, noise included. Shape: (n,)."""
         return _half(self.chol, self.y - self.prior.trend.mean(self.rows.at))
 
     def leave_one_out(self) -> Floats:
         """Standardized leave-one-out residuals, noise included (Rasmussen and Williams 2006, eq. 5.12). Shape: (n,)."""
-        inverse = _inverse(self.chol)
-        return np.asarray(self.alpha / np.sqrt(np.diag(inverse)))
+        if not len(self.chol):
+            return np.zeros(0)
+        return np.asarray(self.alpha / np.sqrt(np.diag(_inverse(self.chol))))
 
 
 def fit(rows: Rows, groups: Ints, prior: Prior, evaluations: int) -> Posterior:

@@ -70,8 +70,9 @@ def main() -> None:
     """Serve until the parent closes the pipe."""
     calls: SimpleQueue[tuple[str, Any]] = SimpleQueue()
     threading.Thread(target=_receive, args=(calls,), daemon=True).start()
-    out = sys.stdout.buffer
-    sys.stdout = sys.stderr  # a stray print must not corrupt the frames
+    # Frames get a descriptor of their own: whatever prints (native code writes to descriptor 1) goes to stderr.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     warm_up()
     out.write(pack(READY))
     out.flush()

@@ -1,0 +1,143 @@
+"""Scores and the expander: tails, limits, Monte Carlo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from tests.unit.optimize.toy import Service, play, search, web, web_space, web_study
+
+from trimtab.domain.space import Assignment
+from trimtab.optimize import acquisition
+from trimtab.optimize.acquisition import choose, entry_chance, log_feasibility, score
+from trimtab.optimize.designer import recommend, suggest
+from trimtab.optimize.readings import gather
+from trimtab.optimize.safe import Belief, believe, boxes, inside, is_safe, verified
+from trimtab.optimize.steps import within_steps
+
+
+def test_log_feasibility_is_finite_in_both_tails() -> None:
+    mean = np.asarray([[-1e3, 0.0, 30.0, 1e3, -5.0]])
+    sd = np.asarray([[1e-3, 1.0, 0.5, 1.0, 0.0]])
+    found = log_feasibility(mean, sd)
+    assert np.all(np.isfinite(found))
+    assert found[0] == 0.0
+    assert found[1] == pytest.approx(math.log(0.5))
+    # Mills' ratio: log Phi(-60) is about -60^2 / 2 - log(60 sqrt(2 pi))
+    assert found[2] == pytest.approx(-1800 - math.log(60 * math.sqrt(2 * math.pi)), abs=1e-3)
+
+
+def test_log_feasibility_has_finite_differences_in_the_far_tail() -> None:
+    at = np.linspace(20, 60, 9)[None, :]
+    slope = np.diff(log_feasibility(at, np.ones_like(at)))
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope < 0)
+
+
+def test_score_prefers_saving_and_refuses_none() -> None:
+    saving = np.asarray([0.1, 0.2, 0.0, -0.5])
+    values = score(saving, np.full((1, 4), -1.0), np.full((1, 4), 0.3))
+    assert values[1] - values[0] == pytest.approx(10 * math.log(2))
+    assert np.all(values[2:] == -np.inf)
+    assert score(saving, np.zeros((0, 4)), np.zeros((0, 4)))[0] == pytest.approx(10 * math.log(0.1))
+
+
+def test_entry_chance_against_simulation() -> None:
+    mean, sd, gain, widths = -0.2, 0.3, 0.6, 2.0
+    rng = np.random.default_rng(0)
+    new_mean = mean + sd * math.sqrt(gain) * rng.standard_normal(200_000)
+    share = float(np.mean(new_mean + widths * sd * math.sqrt(1 - gain) <= 0))
+    one = np.asarray([mean]), np.asarray([sd]), np.asarray([gain])
+    assert entry_chance(*one, widths)[0] == pytest.approx(share, abs=0.005)
+
+
+def test_entry_chance_at_its_limits() -> None:
+    mean, sd = np.asarray([-0.5, -0.5]), np.asarray([0.2, 0.3])
+    assert entry_chance(mean, sd, np.zeros(2), 2.0).tolist() == [1.0, 0.0]
+    whole = entry_chance(mean, sd, np.ones(2), 2.0)
+    assert whole == pytest.approx(norm.cdf(0.5 / sd), abs=1e-3)
+
+
+def history(trials: int = 9, seed: int = 1):  # type: ignore[no-untyped-def]
+    run = play(web_study(search=search(seed=seed)), Service(), suggest, recommend, trials)
+    return replace(run.study, index=trials, now=1.8e9 + 3600.0 * trials)
+
+
+def moment(rule: str) -> tuple[Belief, list[Assignment]]:
+    """The first moment of a run at which the choice follows this rule."""
+    for trials in range(5, 14):
+        study = history(trials)
+        belief = believe(study, gather(study))
+        members = verified(belief)
+        if choose(belief, members, (), 0).rule == rule:
+            return belief, members
+    raise AssertionError(f"no {rule} in the run")
+
+
+def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
+    """The pool and its refinement find what an exhaustive look at C finds."""
+    belief, members = moment("Improve")
+    study = belief.study
+    choice = choose(belief, members, (), 0)
+    assert choice.assignment is not None
+    grid = belief.grid
+    points = grid.all_points()
+    points = points[inside(points, boxes(study, members)) & grid.admissible(points)]
+    mean, sd = belief.predict(grid.encode(points))
+    saving = (study.cost.hourly(members[0]) - grid.hourly(points)) / study.cost.hourly(study.baseline)
+    values = np.where(is_safe(belief, mean, sd) & (saving > 0.004), score(saving, mean, sd), -np.inf)
+    assert choice.assignment == grid.assignment(points[int(np.argmax(values))])
+    assert choice.value == pytest.approx(values.max())
+
+
+def test_large_grids_are_searched_by_samples_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    belief, members = moment("Improve")
+    study = belief.study
+    whole = choose(belief, members, (), 0)
+    monkeypatch.setattr("trimtab.optimize.safe.ENUMERATE", 0)
+    monkeypatch.setattr("trimtab.optimize.safe.SAMPLES", 64)
+    sampled = choose(belief, members, (), 0)
+    assert sampled.value is not None
+    assert whole.value is not None
+    assert sampled.value >= whole.value - 3.0  # a few per cent of one step's saving
+    assert sampled == choose(belief, members, (), 0)
+    assert sampled.assignment is not None
+    assert within_steps(study.space, sampled.assignment, members)
+
+
+def test_banned_points_are_not_chosen() -> None:
+    belief, members = moment("Improve")
+    first = choose(belief, members, (), 0)
+    assert first.assignment is not None
+    second = choose(belief, members, (first.assignment, web("9", 100)), 0)
+    assert second.assignment != first.assignment
+
+
+def test_the_expander_measures_a_safe_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    belief, members = moment("Expand")
+    choice = choose(belief, members, (), 0)
+    assert choice.assignment is not None
+    mean, sd = belief.predict(belief.encoder.encode([choice.assignment]))
+    assert is_safe(belief, mean, sd)[0]
+    assert choice.reason.startswith("may show that ")
+    monkeypatch.setattr(acquisition, "MIN_UNLOCKED", 1.0)
+    nothing = choose(belief, members, (), 0)
+    assert nothing.assignment is None
+    assert "unlock" in nothing.reason
+
+
+def test_without_an_admissible_point_the_space_is_exhausted() -> None:
+    study = history(7)
+    study = replace(study, floors=(("cpu", 9.0),))
+    belief = believe(study, gather(study))
+    assert choose(belief, verified(belief), (), 0).exhausted
+
+
+def test_without_bounds_only_cost_counts() -> None:
+    study = replace(history(2), constraints=(), space=web_space(0.5))
+    belief = believe(study, {})
+    choice = choose(belief, verified(belief), (), 0)
+    assert choice.assignment == web("0.75", 768)

@@ -1,0 +1,95 @@
+"""What each outcome becomes as training rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.unit.optimize.test_readings import arm, outcome
+from tests.unit.optimize.toy import ERRORS, SLOW, web, web_study
+
+from trimtab.domain.space import Resource
+from trimtab.domain.study import FailureKind, HardFailure, Study
+from trimtab.optimize.data import build_rows, has_counts, load_scale
+from trimtab.optimize.encoding import Encoder
+from trimtab.optimize.surrogate import Rows
+
+
+def rows(study: Study, target=SLOW, held=()) -> Rows:  # type: ignore[no-untyped-def]
+    return build_rows(study, target, Encoder(study.space), load_scale(study), held)
+
+
+def test_a_trial_gives_its_canary_and_its_control() -> None:
+    study = web_study(outcomes=(outcome(0, arm("1", 20)), outcome(1, arm("0.7", 30))))
+    found = rows(study)
+    assert found.canary.tolist() == [True, False, True, False]
+    assert found.trial.tolist() == [0, 0, 1, 1]
+    assert found.bad.tolist() == [20, 10, 30, 10]
+    assert found.expected.tolist() == [200.0] * 4
+    assert np.array_equal(found.at.u[1], Encoder(study.space).encode([study.baseline])[0])
+
+
+def test_a_relative_bound_has_canary_rows_only_and_no_counts() -> None:
+    study = web_study(outcomes=(outcome(0, arm("1", 20)),))
+    found = rows(study, replace(SLOW, relative_margin=0.5))
+    assert found.canary.tolist() == [True]
+    assert math.isnan(found.bad[0])
+
+
+def test_load_is_measured_from_the_peak() -> None:
+    study = web_study(outcomes=(outcome(0, arm("1", 20)),), peak_load=60.0)
+    scale = load_scale(study)
+    assert (scale.peak, scale.usual) == (0.0, pytest.approx(-1.0))
+    assert rows(study).at.z.tolist() == [pytest.approx(-1.0)] * 2
+    assert scale.z(None) == scale.z(math.nan) == scale.z(0.0) == pytest.approx(-1.0)
+    assert scale.z(1e-30) == -6.0
+
+
+def test_without_a_peak_the_highest_load_seen_stands_in() -> None:
+    trial = outcome(0, replace(arm("1", 20), load=45.0))
+    scale = load_scale(web_study(outcomes=(trial,), peak_load=None))
+    assert scale.reference == 45.0
+    assert load_scale(web_study(peak_load=None)).z(10.0) == 0.0
+    assert load_scale(web_study(peak_load=math.nan)).reference is None
+
+
+def test_a_withdrawn_trial_is_a_wide_row_where_it_was_bad_and_none_where_it_was_not() -> None:
+    bad = outcome(0, arm("0.5", 3000), truncated=True)  # 75 % slow, no errors
+    found = rows(web_study(outcomes=(bad,)))
+    assert found.y.tolist() == [pytest.approx(math.log(3))]
+    assert found.v.tolist() == [pytest.approx(0.25)]
+    assert math.isnan(found.bad[0])
+    assert len(rows(web_study(outcomes=(bad,)), ERRORS)) == 0
+
+
+def test_a_withdrawal_that_resources_do_not_explain_weighs_little() -> None:
+    bad = outcome(0, arm("0.7", 3000), truncated=True)
+    study = web_study(outcomes=(bad,))
+    assert rows(study, held=(web("0.5", 1024),)).v[0] == pytest.approx(4.0)
+    assert rows(study, held=(web("0.5", 1088),)).v[0] == pytest.approx(0.25)
+
+
+def test_an_oom_is_learned_on_its_resource() -> None:
+    failed = outcome(0, arm("0.5", 20), failure=HardFailure(FailureKind.OOM, Resource.MEMORY))
+    study = web_study(outcomes=(failed,))
+    found = rows(study)
+    assert (found.y[0], found.v[0]) == (pytest.approx(math.log(3)), pytest.approx(0.25))
+    assert np.array_equal(found.at.u, Encoder(study.space).encode([web("1.5", 1024)]))
+    crashed = outcome(0, arm("0.5", 20), failure=HardFailure(FailureKind.CRASH, None))
+    found = rows(web_study(outcomes=(crashed,)))
+    assert np.array_equal(found.at.u, Encoder(study.space).encode([web("0.5", 1024)]))
+
+
+def test_what_teaches_nothing_has_no_rows() -> None:
+    silent = outcome(0, arm("1", 20), learnable=False)
+    undated = outcome(1, arm("1", 20), finished=math.nan)
+    unread = outcome(2, replace(arm("1", 20), readings=()), control=None)
+    assert len(rows(web_study(outcomes=(silent, undated, unread)))) == 0
+
+
+def test_counts_are_recognized() -> None:
+    study = web_study(outcomes=(outcome(0, arm("1", 20)),))
+    assert has_counts(study, SLOW)
+    assert not has_counts(study, replace(SLOW, name="other"))

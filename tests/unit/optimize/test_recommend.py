@@ -1,0 +1,113 @@
+"""What is recommended, and what never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.unit.optimize.test_acquisition import history
+from tests.unit.optimize.test_readings import arm, outcome
+from tests.unit.optimize.toy import Service, web, web_study
+
+from trimtab.domain.study import Study
+from trimtab.optimize import crosscheck
+from trimtab.optimize.crosscheck import disagreement
+from trimtab.optimize.designer import recommend
+from trimtab.optimize.readings import gather
+from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable, saving
+from trimtab.optimize.safe import believe, upper_limits
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return history(12)
+
+
+def test_the_cheapest_evaluated_assignment_with_a_margin(study: Study) -> None:
+    answer = recommend(study)
+    belief = believe(study, gather(study))
+    assert not answer.keep_baseline
+    assert answer.assignment in {t.canary.assignment for t in study.outcomes}
+    assert upper_limits(belief, [answer.assignment], WIDTHS)[0] <= -MARGIN
+    assert answer.assignment == recommendable(belief)[0]
+    assert answer.saving == pytest.approx(saving(study, answer.assignment))
+    assert [p.constraint for p in answer.predictions] == ["slow", "errors"]
+    assert f"saves {answer.saving:.1%}" in answer.message
+    assert Service().worst(answer.assignment, study.peak_load or 0) <= 0
+
+
+def test_its_own_evidence_has_a_veto(study: Study) -> None:
+    first = recommend(study).assignment
+    withdrawn = replace(outcome(50, arm("1", 10), truncated=True), finished=study.now)
+    withdrawn = replace(withdrawn, canary=replace(withdrawn.canary, assignment=first))
+    second = recommend(replace(study, outcomes=(*study.outcomes, withdrawn)))
+    assert second.assignment != first
+    # Slow in one of two trials by so much that the two together are above the bound.
+    slow = replace(withdrawn, truncated=False, canary=replace(arm("1", 1200), assignment=first))
+    assert recommend(replace(study, outcomes=(*study.outcomes, slow))).assignment != first
+
+
+def test_a_failed_verification_has_a_veto(study: Study) -> None:
+    first = recommend(study).assignment
+    second = recommend(replace(study, excluded=(first,)))
+    assert second.assignment != first
+
+
+def test_a_rule_that_was_added_later_has_a_veto(study: Study) -> None:
+    first = recommend(study).assignment
+    with_floor = replace(study, floors=(("cpu", 0.1),))
+    assert recommend(with_floor).assignment == first
+
+
+def test_too_little_to_gain_keeps_the_baseline(study: Study) -> None:
+    answer = recommend(replace(study, min_improvement=0.99))
+    assert answer.keep_baseline
+    assert answer.assignment == study.baseline
+    assert answer.saving == 0.0
+    assert "99%" in answer.message
+
+
+@pytest.mark.parametrize("trials", [0, 1, 2])
+def test_nothing_evaluated_keeps_the_baseline(trials: int) -> None:
+    answer = recommend(history(trials))
+    assert answer.keep_baseline
+    assert answer.message.startswith("keep the baseline")
+
+
+def test_bad_input_keeps_the_baseline(study: Study) -> None:
+    assert recommend(replace(study, now=float("nan"))).keep_baseline
+    elsewhere = outcome(0, replace(arm("1", 10), assignment=web("1", 1024).of({"other": "thing"})))
+    broken = recommend(web_study(outcomes=(elsewhere,)))
+    assert broken.keep_baseline
+    assert "KeyError" in broken.message
+
+
+def test_scikit_learn_confirms_what_is_recommended(study: Study) -> None:
+    belief = believe(study, gather(study))
+    assert disagreement(belief, recommend(study).assignment) == ""
+
+
+def test_a_disagreement_keeps_the_baseline(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = crosscheck.oracle
+
+    class Shifted:
+        def __init__(self, model: object) -> None:
+            self.regressor = honest(model)  # type: ignore[arg-type]
+
+        def predict(self, points: np.ndarray, return_std: bool) -> tuple[np.ndarray, np.ndarray]:
+            mean, sd = self.regressor.predict(points, return_std=return_std)
+            return mean + 0.01, sd
+
+    monkeypatch.setattr(crosscheck, "oracle", Shifted)
+    answer = recommend(study)
+    assert answer.keep_baseline
+    assert "two implementations disagree on slow" in answer.message
+
+
+def test_the_cross_checks_kernel_has_fixed_scales() -> None:
+    belief = believe(history(3), gather(history(3)))
+    regressor = crosscheck.oracle(belief.models[0])
+    assert not regressor.kernel_.is_stationary()
+    with pytest.raises(ValueError, match="fixed scales"):
+        regressor.kernel_(regressor.X_train_, eval_gradient=True)
