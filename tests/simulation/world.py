@@ -192,10 +192,11 @@ def operator(world: World, fail_point: Callable[[str], Awaitable[None]], identit
     cluster, clock, metrics = EffectfulCluster(world.cluster, fail_point), world.clock, Metrics()
     ledger, locks, spending = KubernetesLedger(cluster, clock), TargetLocks(cluster, clock), SpendingAccount(cluster)
     events = EventRecorder(cluster, clock, instance=identity)
-    observer = Observer(cluster, ledger, clock, locks, identity, KillSwitches(cluster, None))
+    latch = Latch()
+    observer = Observer(cluster, ledger, clock, locks, identity, KillSwitches(cluster, None), latch)
     answerer = Answerer(SteadyTelemetry(), InlineDesigner(), spending, clock)
     withdrawer = Withdrawer(cluster, clock)
-    actor = Actor(cluster, ledger, clock, locks, withdrawer, Latch(), spending, events, metrics, lambda: None)
+    actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, lambda: None)
     return Reconciler(ledger, observer, answerer, actor, clock, metrics)
 
 

@@ -22,6 +22,8 @@ DEFAULT_SCRAPE = 15.0
 def advance(context: Context) -> Decision | None:
     """Move the first live trial one step; None when there is none."""
     for trial in context.seen.live:
+        if trial.uid in context.seen.withdrawing:
+            return context.say(f"trial {trial.index}: being withdrawn by the safety monitor").wait(POLL)
         return STEPS[trial.phase](context, trial)
     return None
 

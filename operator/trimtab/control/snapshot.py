@@ -104,7 +104,7 @@ class Snapshot:
     leader: str
     namespace_paused: str = ""  # the value of the kill switch on the Namespace, "" when absent
     operator_paused: str = ""  # ... on the operator's own Deployment
-    orphan_trial_uids: frozenset[str] = frozenset()
+    withdrawing: frozenset[str] = frozenset()  # Trials whose arms the safety loop is taking away right now
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def probes(self) -> tuple[SliProbe, ...] | None:

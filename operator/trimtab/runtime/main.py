@@ -129,7 +129,7 @@ async def _wire(
     events = EventRecorder(reconcile_cluster, clock, instance=identity)
     designer = ProcessDesigner()
     own = _own_deployment(environment, settings)
-    observer = Observer(reconcile_cluster, ledger, clock, locks, identity, KillSwitches(reconcile_cluster, own))
+    observer = Observer(reconcile_cluster, ledger, clock, locks, identity, KillSwitches(reconcile_cluster, own), latch)
     answerer = Answerer(telemetries[0], designer, spending, clock)
     actor = Actor(reconcile_cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     safety = SafetyLoop(

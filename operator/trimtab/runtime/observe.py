@@ -19,16 +19,24 @@ from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.targetlock import Claim, TargetLocks
+from trimtab.runtime.withdraw import Latch
 
 
 class Observer:
     """Reads snapshots through the ports."""
 
     def __init__(
-        self, cluster: Cluster, ledger: Ledger, clock: Clock, locks: TargetLocks, leader: str, switches: KillSwitches
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        clock: Clock,
+        locks: TargetLocks,
+        leader: str,
+        switches: KillSwitches,
+        latch: Latch,
     ) -> None:
         self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
-        self._leader, self._switches = leader, switches
+        self._leader, self._switches, self._latch = leader, switches, latch
         self._version = ""
 
     async def observe(
@@ -63,6 +71,7 @@ class Observer:
             leader=self._leader,
             namespace_paused=paused,
             operator_paused=own_paused,
+            withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
             answers=answers,
         )
 

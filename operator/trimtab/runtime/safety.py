@@ -46,6 +46,16 @@ class _Live:
     arms: tuple[ArmView, ...]
 
 
+@dataclass(frozen=True)
+class _Withdrawal:
+    """One that was decided; `begun` in monotonic seconds."""
+
+    experiment: ExperimentRecord
+    trial: Trial
+    judgement: Withdraw
+    begun: float
+
+
 class SafetyLoop:
     """Judges every live trial at its checkInterval."""
 
@@ -72,6 +82,7 @@ class SafetyLoop:
         self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self.on_withdrawn = on_withdrawn
         self.judged_once = asyncio.Event()
+        self._withdrawals: dict[str, _Withdrawal] = {}
         self._interval = IDLE_SECONDS
         self._beat = clock.monotonic()
 
@@ -106,6 +117,7 @@ class SafetyLoop:
 
     async def tick(self) -> float:
         """Judge everything once; returns seconds until the next tick."""
+        await self._finish_withdrawals()
         found = [live for scope in self._scopes for live in await self._live(scope)]
         self._watchman.keep_only({live.trial_uid for live in found})
         answers = await asyncio.gather(*(self._one(live) for live in found), return_exceptions=True)
@@ -175,24 +187,43 @@ class SafetyLoop:
         await self._withdrawer.send(live.namespace, live.experiment_uid, live.trial_uid)
 
     async def _withdraw(self, experiment: ExperimentRecord, trial: Trial, judgement: Withdraw) -> None:
-        """Latch, delete, wait until nothing serves, record. The record comes last: an undo's effect goes first."""
+        """From here on the withdrawal happens, whatever fails: it is carried on at each tick until it is recorded."""
         self._check()
         self._latch.set(trial.uid)
-        begun = self._clock.monotonic()
-        log.warning(
-            "safety.withdraw", rule=judgement.rule, reason=judgement.outcome.reason, why=judgement.outcome.message
-        )
+        self._latch.begin(trial.uid)
+        self._withdrawals[trial.uid] = _Withdrawal(experiment, trial, judgement, self._clock.monotonic())
+        why, reason = judgement.outcome.message, judgement.outcome.reason
+        log.warning("safety.withdraw", rule=judgement.rule, reason=reason, why=why)
+        await self._carry_on(trial.uid)
+
+    async def _carry_on(self, trial_uid: str) -> None:
+        """Delete, wait until nothing serves, record. The record comes last: an undo's effect goes first."""
+        self._check()
+        found = self._withdrawals[trial_uid]
+        trial, outcome = found.trial, found.judgement.outcome
         await self._withdrawer.silenced(trial.namespace, trial.experiment_uid, trial.uid)
-        seconds = self._clock.monotonic() - begun
+        seconds = self._clock.monotonic() - found.begun
         done = replace(
-            machine.withdrawn(trial, self._clock.now(), judgement.outcome),
+            machine.withdrawn(trial, self._clock.now(), outcome),
             withdraw_seconds=seconds,
-            evidence=judgement.evidence,
+            evidence=found.judgement.evidence,
         )
         await self._record(done)
-        words = f"{judgement.outcome.reason}: {judgement.outcome.message}; no endpoint after {seconds:.1f} s"
-        await self._events.emit(experiment, "Warning", "TrialWithdrawn", words, done)
-        self.on_withdrawn(experiment.namespace, experiment.name)
+        del self._withdrawals[trial_uid]
+        self._latch.end(trial_uid)
+        words = f"{outcome.reason}: {outcome.message}; no endpoint after {seconds:.1f} s"
+        await self._events.emit(found.experiment, "Warning", "TrialWithdrawn", words, done)
+        self.on_withdrawn(found.experiment.namespace, found.experiment.name)
+
+    async def _finish_withdrawals(self) -> None:
+        """What an earlier tick could not complete; its arms may be gone, so no list shows it."""
+        for trial_uid in tuple(self._withdrawals):
+            try:
+                await self._carry_on(trial_uid)
+            except LeadershipLost:
+                raise
+            except TrimtabError as error:
+                log.warning("safety.withdrawal_not_finished", trial_uid=trial_uid, error=str(error))
 
     async def _record(self, done: Trial) -> None:
         """Write the outcome; when somebody wrote meanwhile, on top of that, unless the trial has ended."""
@@ -201,9 +232,11 @@ class SafetyLoop:
                 await self._ledger.write_trial(done)
                 self._metrics.observe_trial(done)
                 return
+            except NotFound:
+                return
             except Conflict:
                 current = await self._ledger.trial(done.namespace, done.name)
-                if current.phase.terminal or current.phase is TrialPhase.DRAINING:
+                if current.uid != done.uid or current.phase.terminal or current.phase is TrialPhase.DRAINING:
                     return
                 done = replace(done, resource_version=current.resource_version)
         raise RetryLater(0.5, f"the outcome of trial {done.index} could not be written yet")

@@ -34,6 +34,18 @@ class Latch:
 
     def __init__(self) -> None:
         self._uids: set[str] = set()
+        self._under_way: set[str] = set()
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        """Trials that the safety loop is withdrawing and has not recorded yet: their arms vanish by its hand."""
+        return frozenset(self._under_way)
+
+    def begin(self, trial_uid: str) -> None:
+        self._under_way.add(trial_uid)
+
+    def end(self, trial_uid: str) -> None:
+        self._under_way.discard(trial_uid)
 
     def set(self, trial_uid: str) -> None:
         self._uids.add(trial_uid)

@@ -404,3 +404,10 @@ def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> 
     assert state.target is not None
     study = build_study(spec(), target(), state.target, (done,), NOW)
     assert study.peak_load == pytest.approx(110.0 * 22 / 20)
+
+
+def test_arms_that_the_safety_loop_takes_away_are_nobody_elses_fault() -> None:
+    live = trial(TrialPhase.MEASURING)
+    decision = decided(snapshot(None, (live,), (), withdrawing=frozenset({live.uid})))
+    assert kinds(decision) == []
+    assert "safety monitor" in decision.state.message
