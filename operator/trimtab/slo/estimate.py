@@ -16,6 +16,7 @@ from statistics import NormalDist, fmean
 from trimtab.domain.measurement import NoData, Reading, Sample
 
 MIN_SUB_WINDOWS = 4
+LEAST_BAD = 3.0  # bad events per sub-window, on average
 PRIOR_OVERDISPERSION, PRIOR_WEIGHT = 3.0, 24.0
 BATCHES = 8
 MOST_CORRELATION = 0.95
@@ -40,7 +41,7 @@ def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
     Returns:
         1.0 when fewer than 4 sub-windows hold events, or none is bad.
     """
-    chi2, degrees = _pearson(bad, total)
+    chi2, degrees = _pearson(*_merged(bad, total))
     if degrees < MIN_SUB_WINDOWS - 1:
         return 1.0
     return max(1.0, _widening(degrees) ** 2 * chi2 / degrees)
@@ -59,6 +60,14 @@ def shrunk_overdispersion(bad: Sequence[float], total: Sequence[float]) -> float
     """
     chi2, degrees = _pearson(bad, total)
     return max(1.0, (PRIOR_WEIGHT * PRIOR_OVERDISPERSION + chi2) / (PRIOR_WEIGHT + degrees))
+
+
+def _merged(bad: Sequence[float], total: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Neighbours together, while rare bad events leave X^2 nothing to go by and at least four sub-windows remain."""
+    while len(bad) >= 2 * MIN_SUB_WINDOWS and sum(bad) < LEAST_BAD * len(bad):
+        ends = range(0, len(bad), 2)
+        bad, total = [sum(bad[i : i + 2]) for i in ends], [sum(total[i : i + 2]) for i in ends]
+    return bad, total
 
 
 def _pearson(bad: Sequence[float], total: Sequence[float]) -> tuple[float, int]:
@@ -140,8 +149,8 @@ def _widening(degrees: int) -> float:
 def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) -> Reading:
     """The q-quantile from a classic histogram, interpolated within its bucket as Prometheus does.
 
-    The standard error has two parts: the binomial error of the rank, mapped through the bucket's density, and
-    (hi - lo) / sqrt(12) for not knowing where in the bucket the quantile lies.
+    The standard error has two parts: half of Q(q + d) - Q(q - d) with d = sqrt(q (1 - q) / n), the binomial error of
+    the rank (Woodruff 1952), and (hi - lo) / sqrt(12) for not knowing where in its bucket the quantile lies.
 
     Args:
         bounds: upper bounds, ascending, the last one infinite, shape (B,).
@@ -151,19 +160,26 @@ def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) 
     n = sum(counts)
     if not n > 0:
         return NoData("no traffic in the window")
-    rank, below = q * n, 0.0
-    i = 0
-    while counts[i] <= 0 or below + counts[i] < rank:
-        below += counts[i]
-        i += 1
-    low = bounds[i - 1] if i > 0 else 0.0
-    high = bounds[i]
+    value, low, high = _quantile(bounds, counts, q)
     if math.isinf(high):
-        return Sample(low, low, n)
-    value = low + (high - low) * (rank - below) / counts[i]
-    density = counts[i] / n / (high - low)
-    rank_error = math.sqrt(q * (1 - q) / n) / density
-    return Sample(value, math.hypot(rank_error, (high - low) / math.sqrt(12)), n)
+        return Sample(value, value, n)
+    off = math.sqrt(q * (1 - q) / n)
+    above, below = (_quantile(bounds, counts, min(max(q + d, 0.0), 1.0))[0] for d in (off, -off))
+    return Sample(value, math.hypot((above - below) / 2, (high - low) / math.sqrt(12)), n)
+
+
+def _quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> tuple[float, float, float]:
+    """(value, lower and upper bound of its bucket); the last finite bound when it lies beyond."""
+    rank, below = q * sum(counts), 0.0
+    filled = [i for i, count in enumerate(counts) if count > 0]
+    for i in filled:
+        if below + counts[i] >= rank or i == filled[-1]:
+            break
+        below += counts[i]
+    low, high = bounds[i - 1] if i > 0 else min(0.0, bounds[0]), bounds[i]
+    if math.isinf(high):
+        return low, low, high
+    return low + (high - low) * min(max(rank - below, 0.0) / counts[i], 1.0), low, high
 
 
 def interval(sample: Sample, confidence: float) -> tuple[float, float]:
