@@ -8,7 +8,6 @@ was ready for two seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 import structlog
 
@@ -25,6 +24,7 @@ log = structlog.get_logger(__name__)
 QUIET_SECONDS = 2.0
 POLL_SECONDS = 0.25
 STUCK_SECONDS = 30.0
+REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
 LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
 
 
@@ -33,7 +33,7 @@ class Latch:
     says. In memory only; the Trial's status is the lasting record."""
 
     def __init__(self) -> None:
-        self._uids: set[str] = set()
+        self._uids: dict[str, None] = {}
         self._under_way: set[str] = set()
 
     @property
@@ -48,14 +48,12 @@ class Latch:
         self._under_way.discard(trial_uid)
 
     def set(self, trial_uid: str) -> None:
-        self._uids.add(trial_uid)
+        self._uids[trial_uid] = None
+        if len(self._uids) > REMEMBERED:
+            del self._uids[next(iter(self._uids))]
 
     def is_set(self, trial_uid: str) -> bool:
         return trial_uid in self._uids
-
-    def keep_only(self, trial_uids: Iterable[str]) -> None:
-        """Forget trials that are gone, so that the set stays small."""
-        self._uids &= set(trial_uids)
 
 
 class Withdrawer:

@@ -11,7 +11,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import RetryLater
 from trimtab.domain.kinds import Kind
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
-from trimtab.runtime.withdraw import QUIET_SECONDS, Latch, Withdrawer
+from trimtab.runtime.withdraw import QUIET_SECONDS, REMEMBERED, Latch, Withdrawer
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -119,9 +119,12 @@ async def test_what_cannot_be_deleted_is_said_and_retried() -> None:
         await Withdrawer(cluster, clock).silenced("shop", EXPERIMENT, TRIAL)
 
 
-async def test_the_latch_forgets_only_what_is_gone() -> None:
+async def test_the_latch_remembers_the_newest_and_stays_small() -> None:
     latch = Latch()
-    latch.set("a")
-    latch.set("b")
-    latch.keep_only(["a"])
-    assert (latch.is_set("a"), latch.is_set("b")) == (True, False)
+    for number in range(REMEMBERED + 1):
+        latch.set(f"trial-{number}")
+    assert (latch.is_set("trial-0"), latch.is_set("trial-1"), latch.is_set(f"trial-{REMEMBERED}")) == (
+        False,
+        True,
+        True,
+    )
