@@ -160,11 +160,15 @@ class Place:
         """Wait until no arm is left."""
         wait_for(lambda: not self.arms() or None, "all arms to be gone", seconds=seconds)
 
-    def wait_clean(self, *, seconds: float = 20.0) -> None:
+    def wait_clean_but_locked(self, *, seconds: float = 20.0) -> None:
+        """Wait until no arm and no finalizer is left; an Experiment that stands still keeps its target's lock."""
+        self.wait_clean(seconds=seconds, but="lock ")
+
+    def wait_clean(self, *, seconds: float = 20.0, but: str = "\0") -> None:
         """Wait until nothing is left: no arms, no finalizers, no lock."""
 
         def look() -> bool:
-            seen[:] = self.leftovers()
+            seen[:] = [one for one in self.leftovers() if not one.startswith(but)]
             return not seen
 
         seen: list[str] = []

@@ -26,6 +26,16 @@ FAILING = {
     "errors": "GuardOnly",
     "abort": {"breaches": 2, "outOf": 3},
 }
+# A service that is half a minute old: its whole budget, so that a trial's risk fits into what so few requests allow.
+BUDGET = {
+    "name": "availability",
+    "sli": "errors",
+    "objectivePercent": "90",
+    "window": "24h",
+    "experimentSharePercent": "100",
+    "pauseOnBurn": {"percent": "50", "window": "6h"},
+    "rollbackOnBurnRate": [],
+}
 
 BASE: dict[str, Any] = {
     "apiVersion": "trimtab.dev/v1alpha1",

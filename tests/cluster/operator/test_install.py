@@ -1,0 +1,69 @@
+"""An operator installed in one namespace: a right that is missing, and a standby that takes over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.cluster.operator.support import NAME, experiment
+
+from controlplane import ApiClient, wait_for
+from stack import Place, Stack
+
+RBAC = "rbac.authorization.k8s.io/v1"
+
+
+def without(rules: list[dict[str, Any]], resource: str, verb: str) -> list[dict[str, Any]]:
+    """The rules of a Role without one verb of one resource."""
+    found = []
+    for rule in rules:
+        if resource in rule["resources"] and verb in rule["verbs"]:
+            found.append({**rule, "resources": [resource], "verbs": [v for v in rule["verbs"] if v != verb]})
+            rule = {**rule, "resources": [r for r in rule["resources"] if r != resource]}
+        found.append(rule)
+    return [rule for rule in found if rule["resources"] and rule["verbs"]]
+
+
+def role_with(client: ApiClient, namespace: str, resource: str, verb: str) -> dict[str, Any]:
+    """The operator's Role that grants this."""
+    roles = client.list(RBAC, "Role", namespace)
+    granting = (r for r in roles for one in r["rules"] if resource in one["resources"] and verb in one["verbs"])
+    return next(granting)
+
+
+def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack: Stack, own_place: Place) -> None:
+    place, client = own_place, own_stack.plane.client
+    role = role_with(client, place.namespace, "services", "list")
+    rules = {"rules": without(role["rules"], "services", "list")}
+    client.patch(RBAC, "Role", role["metadata"]["name"], rules, place.namespace)
+    place.create(experiment())
+    message = place.wait_condition(NAME, "Stalled", reason="RBACDenied")
+    assert "services" in message
+    assert "list" in message
+    assert "grant the right in the chart's Role" in message
+    assert place.trials(NAME) == []
+    assert place.arms() == []
+    client.patch(RBAC, "Role", role["metadata"]["name"], {"rules": role["rules"]}, place.namespace)
+    place.wait_condition(NAME, "Stalled", "False", seconds=45)
+    place.wait_live(NAME)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+
+
+def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: Place) -> None:
+    place = own_place
+    standby = own_stack.new_operator("standby")
+    standby.start(ready=False)
+    wait_for(lambda: standby.get("/healthz"), "the standby to answer", seconds=30)
+    assert not standby.is_leading()
+    place.create(experiment(trial={"duration": "20s"}))
+    trial = place.wait_live(NAME, {"Measuring"})
+    own_stack.operator.kill()
+    wait_for(standby.is_leading, "the standby to lead", seconds=20)
+    outcome = place.wait_outcome(trial, seconds=60)
+    assert outcome["phase"] == "Succeeded", outcome
+    assert place.trials(NAME)[0]["metadata"]["uid"] == trial["metadata"]["uid"]
+    own_stack.operator.start(ready=False)
+    wait_for(lambda: own_stack.operator.get("/healthz"), "the first operator to be back as a standby", seconds=30)
+    assert not own_stack.operator.is_leading()
+    place.delete(NAME)
+    place.wait_deleted(NAME)

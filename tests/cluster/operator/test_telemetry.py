@@ -1,0 +1,60 @@
+"""Prometheus is lost in the middle of a trial: the canary goes, nobody is blamed, and trials go on afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.cluster.operator.support import BUDGET, NAME, experiment
+
+from controlplane import wait_for
+from stack import Place, Stack
+
+STALE_AFTER = 6.0
+
+
+@pytest.fixture(params=["stopped", "hanging"])
+def lost(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
+    """How it is lost; it is back after the test."""
+    yield request.param
+    stack.prometheus.resume()
+    stack.prometheus.restart()
+
+
+def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place, lost: str) -> None:
+    place.create(experiment(errorBudgets=[BUDGET]))
+    trial = place.wait_live(NAME, {"Measuring"})
+    if lost == "stopped":
+        stack.prometheus.kill()
+    else:
+        stack.prometheus.pause()
+    outcome = place.wait_outcome(trial, seconds=STALE_AFTER + 20)
+    assert (outcome["phase"], outcome["reason"]) == ("Inconclusive", "TelemetryBlind"), outcome
+    assert "staleAfter is 6 s" in outcome["message"]
+    place.wait_no_arms()
+    place.wait_condition(NAME, "TelemetryHealthy", "False", seconds=40)
+    assert [t["spec"]["index"] for t in place.trials(NAME)] == [0]
+    stack.prometheus.resume()
+    if lost == "stopped":
+        stack.prometheus.restart()
+    place.wait_condition(NAME, "TelemetryHealthy", "True", seconds=40)
+    place.wait_live(NAME, after=0, seconds=60)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+
+
+def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, place: Place) -> None:
+    stack.prometheus.kill()
+    try:
+        place.create(experiment(errorBudgets=[BUDGET]))
+        wait_for(lambda: place.condition(NAME, "Preflight").get("status") == "False", "preflight to be decided")
+        found = place.condition(NAME, "Preflight")
+        assert "Prometheus" in found["message"], found
+        assert place.trials(NAME) == []
+        assert place.arms() == []
+    finally:
+        stack.prometheus.restart()
+    place.wait_condition(NAME, "Preflight", "True", seconds=40)
+    place.wait_live(NAME)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
