@@ -21,10 +21,14 @@ Obj = dict[str, Any]
 
 
 class Place:
-    """A namespace with a workload; `target` is the name of the Deployment under tuning."""
+    """A namespace with a workload; `target` is the name of the Deployment under tuning.
+
+    Whoever changes the workload for good, or its past in Prometheus, sets `spoiled`: nobody should use it afterwards.
+    """
 
     def __init__(self, client: ApiClient, namespace: str, target: str = "web") -> None:
         self.client, self.namespace, self.target_name = client, namespace, target
+        self.spoiled = False
 
     # Experiments
 

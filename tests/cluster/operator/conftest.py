@@ -1,8 +1,9 @@
 """A running operator for these tests: real control plane, real Prometheus, the chart's ServiceAccount.
 
-`stack` belongs to a module: one operator for every namespace, one Prometheus, one workload program, and for each test
-of the module a namespace (`place`) in which the workload is up before the first test starts. `own_stack` is a test's
-own, installed in one namespace with the narrower rights, for tests that break or restart it; a module uses one of them.
+`stack` belongs to a module: one operator for every namespace, one Prometheus, one workload program, and a few
+namespaces in which the workload is up before the first test starts. A test gets one of them as its `place`, and the
+next test gets it again unless it was spoiled. `own_stack` is a test's own, installed in one namespace with the narrower
+rights; a module uses one of the two.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from controlplane import ApiClient, ApiError, ControlPlane, wait_for
 from stack import Place, Stack, StackOptions
 
 LOG_LINES = 60
+MOST_PLACES = 5
 REPORTED: pytest.StashKey[list[tuple[str, Callable[[], str]]]] = pytest.StashKey()
 
 
@@ -30,7 +32,7 @@ def stack(
     """One operator for the whole cluster, and the workload in as many namespaces as the module has tests."""
     tests = [i for i in request.session.items if i.path == request.path and "place" in getattr(i, "fixturenames", ())]
     run = secrets.token_hex(3)
-    places = tuple(f"place-{run}-{number}" for number in range(max(len(tests), 1)))
+    places = tuple(f"place-{run}-{number}" for number in range(min(max(len(tests), 1), MOST_PLACES)))
     namespace = f"trimtab-{run}"
     _make(controlplane.client, (namespace, *places))
     directory = tmp_path_factory.mktemp("stack")
@@ -46,19 +48,23 @@ def stack(
 
 @pytest.fixture(scope="module")
 def free_places(stack: Stack) -> list[str]:
-    """Namespaces of the module that no test has used."""
+    """Namespaces of the module that a test may use."""
     return list(stack.options.places)
 
 
 @pytest.fixture
 def place(stack: Stack, free_places: list[str], request: pytest.FixtureRequest) -> Iterator[Place]:
     """A namespace of this test alone, where four replicas of the workload run; Experiments in it are deleted after."""
-    found = Place(stack.plane.client, free_places.pop())
+    assert free_places, "earlier tests of this module failed and left no namespace that can be used"
+    found = Place(stack.plane.client, free_places.pop(0))
     request.node.stash[REPORTED] = _report(stack, found)
     yield found
     with contextlib.suppress(ApiError):
-        for experiment in found.client.list("trimtab.dev/v1alpha1", "Experiment", found.namespace):
+        left = found.client.list("trimtab.dev/v1alpha1", "Experiment", found.namespace)
+        for experiment in left:
             found.delete(experiment["metadata"]["name"])
+        if not left and not found.spoiled and not found.leftovers():
+            free_places.append(found.namespace)
 
 
 @pytest.fixture

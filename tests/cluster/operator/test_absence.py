@@ -21,6 +21,7 @@ def absent(stack: Stack) -> Iterator[None]:
 
 def namespace_gone(place: Place, seconds: float = 40.0) -> None:
     """Wait until the namespace itself is gone: no finalizer held it."""
+    place.spoiled = True
     wait_for(
         lambda: place.client.find("v1", "Namespace", place.namespace) is None,
         f"namespace {place.namespace} to be gone",

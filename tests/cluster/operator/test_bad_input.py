@@ -148,6 +148,7 @@ def test_a_mistake_can_be_repaired_without_a_new_experiment(place: Place) -> Non
 
 
 def _let_no_traffic_through(place: Place) -> None:
+    place.spoiled = True
     service = {"spec": {"selector": {"app.kubernetes.io/part-of": "nothing"}}}
     place.client.patch("v1", "Service", "web", service, place.namespace)
     wait_for(lambda: not _endpoints(place, "web"), "the Service to have no endpoint")

@@ -93,6 +93,7 @@ def test_an_arm_deleted_by_hand(place: Place) -> None:
 
 def test_the_targets_template_edited_in_the_middle_of_a_trial(place: Place) -> None:
     """A rollout of the target: the trial is Stale, and trials go on once it is complete."""
+    place.spoiled = True
     trial = live(place)
     newer = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:1.4.3"}]}}}}
     place.client.patch("apps/v1", "Deployment", "web", newer, place.namespace, strategy="strategic")
@@ -108,6 +109,7 @@ def test_the_targets_template_edited_in_the_middle_of_a_trial(place: Place) -> N
 
 
 def test_the_target_deleted_in_the_middle_of_a_trial(place: Place) -> None:
+    place.spoiled = True
     trial = live(place)
     place.client.delete("apps/v1", "Deployment", "web", place.namespace)
     message = place.wait_condition(NAME, "Stalled", reason="TargetNotFound")

@@ -85,6 +85,7 @@ FAULTS = (
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
 def test_a_fault_of_the_arms(stack: Stack, place: Place, fault: Fault) -> None:
     before = untouchable(place.target())
+    place.spoiled = fault.fault["selector"] is BOTH  # the target's own past is bad afterwards
     wanted = {"name": place.namespace, "namespace": place.namespace, **fault.fault}
     if fault.early:
         stack.playground.fault(**wanted)
