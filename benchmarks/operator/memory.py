@@ -1,0 +1,112 @@
+"""Resident memory of the operator and its fitting worker while an Experiment runs, as in the demo.
+
+`python -m benchmarks.operator.memory [--quick] [--json FILE]` (with PYTHONPATH=operator:hack) starts a control plane, a
+workload with a day of past, Prometheus and the operator, lets it tune with the model, and reads /proc five times a
+second. The sum of both processes counts shared libraries twice, so it is an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from benchmarks.operator.live import Live, live_stack
+from controlplane import ControlPlane
+
+NAME = "memory"
+PERIOD = 0.2
+MIB = 1024.0
+
+
+class Meter:
+    """Samples a process and its children until it is stopped."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._stop = pid, threading.Event()
+        self.operator: list[float] = []
+        self.worker: list[float] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No more samples."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD):
+            own = _resident(self._pid)
+            if own:
+                self.operator.append(own)
+                self.worker.append(sum(_resident(child) for child in _children(self._pid)))
+
+    @property
+    def together(self) -> list[float]:
+        """Operator and worker, MiB, shape (samples,)."""
+        return [a + b for a, b in zip(self.operator, self.worker, strict=True)]
+
+
+def measure(live: Live, trials: int) -> dict[str, Any]:
+    """One Experiment of this many search trials, most of them suggested by the model, then a verification."""
+    operator = live.operator()
+    assert operator.component.pid is not None
+    meter = Meter(operator.component.pid)
+    search = {"designer": "GaussianProcess", "initialTrials": 2}
+    live.create(NAME, search=search, stopping={"maxTrials": trials}, verification={"replicates": 1})
+    ended = live.wait_ended(NAME, 60.0 + 30.0 * trials)
+    live.wait_nothing_left()
+    meter.stop()
+    done = live.trials(NAME)
+    return {
+        "trials": len(done),
+        "byModel": sum(bool((t["spec"].get("suggestion") or {}).get("byModel")) for t in done),
+        "phase": ended["status"]["phase"],
+        "operatorMedianMiB": round(statistics.median(meter.operator), 1),
+        "workerMedianMiB": round(statistics.median(meter.worker), 1),
+        "togetherMedianMiB": round(statistics.median(meter.together), 1),
+        "togetherMaxMiB": round(max(meter.together), 1),
+        "samples": len(meter.together),
+    }
+
+
+def _resident(pid: int) -> float:
+    """MiB, 0 when the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / MIB for line in lines if line.startswith("VmRSS")), 0.0)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="four trials instead of ten")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="trimtab-bench-") as folder,
+        ControlPlane() as plane,
+        live_stack(plane, Path(folder), "bench") as live,
+        live.explained(NAME),
+    ):
+        found = measure(live, 4 if options.quick else 10)
+    print(json.dumps(found, indent=2))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
