@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from trimtab.domain.kube import ArmView, PodView
 from trimtab.domain.measurement import Arm, Reading, Sample
@@ -212,29 +213,32 @@ def _abort_rules(view: SafetyView) -> Outcome | None:
         rule = constraint.abort
         if rule is None:
             continue
-        judged = [(w, c) for w in _after_warm_up(view) if (c := _window_check(view, constraint, w)) is not None]
-        recent = judged[-rule.out_of :]
+        phi = _overdispersion(view, constraint.sli)
+        newest_first = ((w, _window_check(view, constraint, w, phi)) for w in reversed(_after_warm_up(view)))
+        recent = [*islice(((w, c) for w, c in newest_first if c is not None), rule.out_of)][::-1]
         broken = [(window, words) for window, (standing, words) in recent if standing is Standing.BROKEN]
         if len(broken) < rule.breaches:
             continue
         window, words = broken[-1]
         message = f"{constraint.name}: {words} in {len(broken)} of {len(recent)} windows"
         message += _control_words(view.spec.sli(constraint.sli), window)
-        if _control_breaks_too(view, constraint, tuple(w for w, _ in recent), rule.breaches):
+        if _control_breaks_too(view, constraint, tuple(w for w, _ in recent), rule.breaches, phi):
             return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}: it broke the bound too")
         return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message)
     return None
 
 
-def _widened(view: SafetyView, sli: str, reading: Reading | None) -> Reading | None:
-    """Counts with at least the overdispersion that the control's windows show: a short window cannot tell its own, and
-    the canary's would hide a fault that began in between."""
-    if not isinstance(reading, Sample) or reading.bad is None:
-        return reading
+def _overdispersion(view: SafetyView, sli: str) -> float:
+    """What the control's windows show: a short window cannot tell its own, and the canary's would hide a fault that
+    began in between."""
     readings = [w.reading(sli, Arm.CONTROL) for w in view.watch.windows]
     counted = [(r.bad, r.total) for r in readings if isinstance(r, Sample) and r.bad is not None]
-    phi = shrunk_overdispersion([bad for bad, _ in counted], [total for _, total in counted])
-    if phi <= reading.overdispersion:
+    return shrunk_overdispersion([bad for bad, _ in counted], [total for _, total in counted])
+
+
+def _widened(reading: Reading | None, phi: float) -> Reading | None:
+    """Counts with at least this overdispersion."""
+    if not isinstance(reading, Sample) or reading.bad is None or phi <= reading.overdispersion:
         return reading
     error = reading.standard_error * math.sqrt(phi / reading.overdispersion)
     return replace(reading, overdispersion=phi, standard_error=error)
@@ -255,10 +259,10 @@ def _control_words(sli: Sli, window: SafetyWindow) -> str:
     return f", control {show(sli, control.value)}" if isinstance(control, Sample) else ""
 
 
-def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow) -> tuple[Standing, str] | None:
-    canary, control = (
-        _widened(view, constraint.sli, window.reading(constraint.sli, arm)) for arm in (Arm.CANARY, Arm.CONTROL)
-    )
+def _window_check(
+    view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow, phi: float
+) -> tuple[Standing, str] | None:
+    canary, control = (_widened(window.reading(constraint.sli, arm), phi) for arm in (Arm.CANARY, Arm.CONTROL))
     if not isinstance(canary, Sample):
         return None
     found = check(view.spec.sli(constraint.sli), constraint, canary, control)
@@ -266,12 +270,12 @@ def _window_check(view: SafetyView, constraint: OutcomeConstraint, window: Safet
 
 
 def _control_breaks_too(
-    view: SafetyView, constraint: OutcomeConstraint, windows: tuple[SafetyWindow, ...], breaches: int
+    view: SafetyView, constraint: OutcomeConstraint, windows: tuple[SafetyWindow, ...], breaches: int, phi: float
 ) -> bool:
     absolute = replace(constraint, relative=None)
     if absolute.maximum is None and absolute.minimum is None:
         return False
-    readings = [_widened(view, constraint.sli, w.reading(constraint.sli, Arm.CONTROL)) for w in windows]
+    readings = [_widened(w.reading(constraint.sli, Arm.CONTROL), phi) for w in windows]
     samples = [r for r in readings if isinstance(r, Sample)]
     sli = view.spec.sli(constraint.sli)
     return sum(check(sli, absolute, s, None).standing is Standing.BROKEN for s in samples) >= breaches
@@ -299,7 +303,7 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
     lines: list[str] = []
     for window in view.watch.windows[-4:]:
         for constraint in view.spec.constraints:
-            checked = _window_check(view, constraint, window)
+            checked = _window_check(view, constraint, window, _overdispersion(view, constraint.sli))
             if checked is not None:
                 lines.append(f"{window.window.start:.0f}..{window.window.end:.0f} {checked[1]} ({checked[0]})")
     lines += [f"{name}: e-value {test.value:.3g}" for name, test in view.watch.tests]

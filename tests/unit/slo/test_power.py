@@ -1,0 +1,50 @@
+"""How many requests a verdict needs: against the exact test, and in words."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy.stats import binom
+from tests.unit.control.builders import spec
+
+from trimtab.domain.spec import OutcomeConstraint, QuantileQuery, Sli, SliKind
+from trimtab.ports import SliProbe
+from trimtab.slo.power import requests_needed, undecidable
+
+
+def exact_power(n: int, bound: float, ratio: float, alpha: float = 0.05) -> float:
+    """Of the exact one-sided test that n requests with k bad ones lie below the bound."""
+    most = int(binom.ppf(alpha, n, bound))
+    most = most if binom.cdf(most, n, bound) <= alpha else most - 1
+    return float(binom.cdf(most, n, ratio)) if most >= 0 else 0.0
+
+
+@pytest.mark.parametrize(("bound", "ratio"), [(0.001, 0.0005), (0.001, 0.0003), (0.05, 0.03), (0.01, 0.002)])
+def test_as_many_requests_as_the_exact_test_wants(bound: float, ratio: float) -> None:
+    n = requests_needed(bound, ratio, 0.95)
+    assert exact_power(int(1.12 * n), bound, ratio) >= 0.8
+    assert exact_power(int(0.85 * n), bound, ratio) < 0.8
+
+
+def test_the_figures_of_a_three_nines_objective() -> None:
+    assert requests_needed(0.001, 0.0005, 0.95) == pytest.approx(21_308, rel=0.08)
+    assert requests_needed(0.001, 0.0003, 0.95) == pytest.approx(9_263, rel=0.08)
+
+
+def test_never_fewer_than_no_error_at_all_would_need() -> None:
+    assert requests_needed(0.001, 0.0, 0.95) == pytest.approx(math.log(20) / 0.001)
+    assert math.isinf(requests_needed(0.001, 0.001, 0.95))
+
+
+def test_a_quantile_needs_requests_in_its_tail() -> None:
+    sli = Sli("p95", SliKind.LATENCY, QuantileQuery(("h",), 0.95), 100)
+    bound = OutcomeConstraint("p95", "p95", 0.1, None, None, 0.95, None)
+    slow = spec(slis=(sli,), constraints=(bound,))
+    assert undecidable(slow, bound, SliProbe("p95", requests_per_second=1000.0), 20) is None
+    found = undecidable(slow, bound, SliProbe("p95", requests_per_second=10.0), 20)
+    assert found is not None
+    assert "27 requests an arm, 200 are needed" in found.problem
+    assert "7m20s" in found.remedy
+    assert undecidable(slow, bound, SliProbe("p95", requests_per_second=0.0), 20) is not None
+    assert undecidable(slow, bound, SliProbe("p95"), 20) is None

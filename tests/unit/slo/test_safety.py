@@ -1,0 +1,325 @@
+"""The safety tick: every rule, their order, what each blames, and false alarms of the abort rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.unit.control.builders import NOW, arm, pod, spec, trial
+
+from trimtab.domain.kube import ArmView, ContainerStatus
+from trimtab.domain.measurement import (
+    Arm,
+    Measurement,
+    NoData,
+    Reading,
+    Sample,
+    Stale,
+    TelemetryError,
+    Window,
+)
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, RelativeBound
+from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.slo.estimate import ratio_sample
+from trimtab.slo.safety import (
+    RULES,
+    Continue,
+    SafetyView,
+    SafetyWindow,
+    StopRequest,
+    WatchState,
+    Withdraw,
+    judge_tick,
+)
+from trimtab.slo.watching import tested_slis as slis_under_test
+
+LIVE = trial(TrialPhase.MEASURING)
+BEGUN = LIVE.times.measuring or 0.0
+SECONDS = 5.0
+
+
+def view(of: Trial = LIVE, watch: WatchState | None = None, **changes: Any) -> SafetyView:
+    made = SafetyView(NOW, spec(), of, arm(of, Arm.CANARY), arm(of, Arm.CONTROL), watch or WatchState())
+    return replace(made, **changes)
+
+
+def window(number: int, canary: Reading, control: Reading, begin: float = BEGUN) -> SafetyWindow:
+    span = Window(begin + SECONDS * number, begin + SECONDS * (number + 1))
+    readings = ((Arm.CANARY, canary), (Arm.CONTROL, control))
+    return SafetyWindow(span, tuple(Measurement("errors", a, span, r) for a, r in readings))
+
+
+def counts(bad: float, total: float = 1000.0, newest: float | None = None) -> Sample:
+    found = ratio_sample([bad], [total])
+    assert isinstance(found, Sample)
+    return replace(found, newest=newest)
+
+
+def watched(*pairs: tuple[Reading, Reading], about: ExperimentSpec | None = None) -> WatchState:
+    state = WatchState()
+    for number, (canary, control) in enumerate(pairs):
+        state = state.with_window(window(number, canary, control), about or spec())
+    return state
+
+
+def withdrawal(of: SafetyView) -> Withdraw:
+    found = judge_tick(of)
+    assert isinstance(found, Withdraw)
+    assert "\n" not in found.outcome.message
+    assert len(found.evidence) <= 24
+    return found
+
+
+def status(**changes: Any) -> tuple[ContainerStatus, ...]:
+    return (replace(ContainerStatus("web", True, 0), **changes),)
+
+
+def arm_with(which: Arm, **changes: Any) -> ArmView:
+    return arm(LIVE, which, pods=(pod(f"{which.value}-1", **changes),))
+
+
+OOM = {"containers": status(last_terminated_reason="OOMKilled", restarts=1)}
+LOOP = {"containers": status(waiting_reason="CrashLoopBackOff", restarts=3)}
+RESTART = {"containers": status(last_terminated_reason="Error", restarts=1)}
+UNREADY: dict[str, Any] = {"ready": False}
+GOOD, BAD = counts(2), counts(100)
+
+
+def test_nothing_wrong() -> None:
+    assert judge_tick(view()) == Continue()
+    assert judge_tick(view(watch=watched(*[(GOOD, GOOD)] * 20))) == Continue()
+
+
+def test_the_order_of_the_rules() -> None:
+    assert [name for name, _ in RULES] == [
+        "request", "infrastructure", "hardSignal", "abortRule", "sequentialTest", "budgetCap", "budgetGate", "blind",
+        "deadline",
+    ]  # fmt: skip
+
+
+def test_people_come_first() -> None:
+    asked = StopRequest("RolledBack", "rollback on call")
+    found = withdrawal(view(request=asked, canary=arm_with(Arm.CANARY, **OOM)))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == ("request", TrialPhase.ABORTED, "RolledBack")
+
+
+@pytest.mark.parametrize(
+    ("signal", "reason"),
+    [(OOM, "OOMKilled"), (LOOP, "CrashLoop"), (RESTART, "CrashLoop"), (UNREADY, "ReadinessLost")],
+)
+def test_hard_signals_blame_the_canary_alone(signal: dict[str, Any], reason: str) -> None:
+    alone = withdrawal(view(canary=arm_with(Arm.CANARY, **signal)))
+    assert (alone.rule, alone.outcome.phase, alone.outcome.reason) == ("hardSignal", TrialPhase.INFEASIBLE, reason)
+    both = withdrawal(view(canary=arm_with(Arm.CANARY, **signal), control=arm_with(Arm.CONTROL, **LOOP)))
+    assert (both.outcome.phase, both.outcome.reason) == (TrialPhase.ABORTED, "ControlFailedToo")
+    other = withdrawal(view(control=arm_with(Arm.CONTROL, **signal)))
+    assert (other.outcome.phase, other.outcome.reason) == (TrialPhase.ABORTED, "ControlFailed")
+
+
+def test_a_pod_that_was_never_ready_has_lost_nothing() -> None:
+    deploying = trial(TrialPhase.DEPLOYING)
+    assert judge_tick(view(deploying, canary=arm_with(Arm.CANARY, **UNREADY))) == Continue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"reason": "Evicted", **OOM}, "Disrupted"),
+        ({"reason": "NodeLost", "ready": False}, "Disrupted"),
+        ({"deleting": True}, "Disrupted"),
+        (
+            {"containers": status(waiting_reason="ImagePullBackOff", message="not found"), "ready": False},
+            "ImagePullBackOff",
+        ),
+    ],
+)
+@pytest.mark.parametrize("which", [Arm.CANARY, Arm.CONTROL])
+def test_what_the_cluster_did_teaches_nothing(which: Arm, changes: dict[str, Any], reason: str) -> None:
+    found = withdrawal(view(**{which.value: arm_with(which, **changes)}))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == (
+        "infrastructure", TrialPhase.INFRA_FAILED, reason,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", [{"deleting": True}, {"uid": None}])
+def test_pods_that_leave_with_their_arm_are_no_disruption(gone: dict[str, Any]) -> None:
+    leaving = replace(arm_with(Arm.CANARY, deleting=True), **gone)
+    assert judge_tick(view(canary=leaving)) == Continue()
+
+
+# The abort rule
+
+ABORT_ONLY = spec(budgets=())  # without a budget no sequential test runs
+
+
+def test_three_of_four_windows_withdraw_with_numbers() -> None:
+    two = watched((BAD, GOOD), (BAD, GOOD), (GOOD, GOOD), about=ABORT_ONLY)
+    assert judge_tick(view(watch=two, spec=ABORT_ONLY)) == Continue()
+    third = two.with_window(window(3, BAD, GOOD), ABORT_ONLY)
+    found = withdrawal(view(watch=third, spec=ABORT_ONLY))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == ("abortRule", TrialPhase.INFEASIBLE, "AbortRule")
+    assert "> 1 % in 3 of 4 windows, control 0.2 %" in found.outcome.message
+    assert any("(broken)" in line for line in found.evidence)
+
+
+def test_old_breaches_are_forgotten() -> None:
+    calm = [(GOOD, GOOD)] * 2
+    state = watched((BAD, GOOD), (BAD, GOOD), *calm, (BAD, GOOD), *calm, (BAD, GOOD), about=ABORT_ONLY)
+    assert judge_tick(view(watch=state, spec=ABORT_ONLY)) == Continue()
+
+
+def test_a_bound_must_clearly_be_broken() -> None:
+    near = counts(12)  # 1.2 % of 1,000 against 1 %
+    assert judge_tick(view(watch=watched(*[(near, GOOD)] * 12, about=ABORT_ONLY), spec=ABORT_ONLY)) == Continue()
+
+
+def test_a_control_that_breaks_it_too_blames_nobody() -> None:
+    found = withdrawal(view(watch=watched(*[(BAD, BAD)] * 4)))
+    assert (found.outcome.phase, found.outcome.reason) == (TrialPhase.ABORTED, "ControlFailedToo")
+
+
+def test_windows_without_a_reading_are_not_counted_as_kept() -> None:
+    lost = NoData("no traffic", newest=NOW)
+    state = watched((BAD, GOOD), (lost, GOOD), (BAD, GOOD), (lost, GOOD), (BAD, GOOD))
+    assert withdrawal(view(watch=state)).rule == "abortRule"
+
+
+def test_the_warm_up_is_not_judged_by_bounds() -> None:
+    state, cold = WatchState(), BEGUN - 6 * SECONDS
+    for number in range(6):
+        state = state.with_window(window(number, BAD, GOOD, cold), spec(), since=BEGUN)
+    assert state.tests == ()
+    assert judge_tick(view(watch=state)) == Continue()
+    warming = replace(LIVE, phase=TrialPhase.WARMING_UP, times=replace(LIVE.times, measuring=None))
+    assert judge_tick(view(warming, watch=state)) == Continue()
+
+
+def test_minimum_and_relative_bounds_abort_too() -> None:
+    relative = OutcomeConstraint(
+        "errors", "errors", None, None, RelativeBound(max_increase_ratio=0.5), 0.95, spec().constraints[0].abort
+    )
+    about = spec(constraints=(relative,), budgets=())
+    state = watched(*[(counts(90), counts(20))] * 4, about=about)
+    assert withdrawal(view(watch=state, spec=about)).rule == "abortRule"
+    worse_together = watched(*[(counts(90), counts(85))] * 4, about=about)
+    assert judge_tick(view(watch=worse_together, spec=about)) == Continue()
+
+
+@pytest.mark.parametrize("variance", [1, 3])
+@pytest.mark.parametrize(("bound", "requests"), [(0.05, 600), (0.01, 600), (0.001, 800)])
+def test_canaries_at_95_percent_of_the_bound_are_left_alone(bound: float, requests: int, variance: int) -> None:
+    """20 windows of one trial each time; errors may come in clusters (variance 3 x mean). At most 2 % of trials."""
+    rng = np.random.default_rng(31)
+    constraint = replace(spec().constraints[0], maximum=bound)
+    about, runs = spec(constraints=(constraint,), budgets=()), 300
+    withdrawn = 0
+    for _ in range(runs):
+        state = WatchState()
+        for number in range(20):
+            arms = [_draw(rng, factor * bound, requests, variance) for factor in (0.95, 0.5)]
+            state = state.with_window(window(number, arms[0], arms[1]), about)
+            if isinstance(judge_tick(view(watch=state, spec=about)), Withdraw):
+                withdrawn += 1
+                break
+    assert withdrawn / runs <= 0.02
+
+
+def _draw(rng: np.random.Generator, ratio: float, requests: int, variance: int) -> Sample:
+    mean = ratio * requests
+    bad = rng.poisson(mean) if variance == 1 else rng.negative_binomial(mean / (variance - 1), 1 / variance)
+    return counts(float(min(bad, requests)), float(requests))
+
+
+# The sequential test
+
+
+def test_evidence_against_the_control_withdraws() -> None:
+    about = spec(constraints=(replace(spec().constraints[0], abort=None),))
+    state = watched(*[(counts(30), counts(5))] * 12, about=about)
+    found = withdrawal(view(watch=state, spec=about))
+    assert (found.rule, found.outcome.reason) == ("sequentialTest", "WorseThanControl")
+    assert "3 % of 12,000 against 0.5 % of 12,000 in the control" in found.outcome.message
+
+
+def test_worse_than_the_control_but_within_the_objective_is_no_harm() -> None:
+    about = spec(constraints=(replace(spec().constraints[0], abort=None),))
+    pairs = [(counts(8), counts(0))] * 20
+    assert judge_tick(view(watch=watched(*pairs, about=about), spec=about)) == Continue()
+    named = spec(constraints=(replace(spec().constraints[0], abort=None, max_error_ratio=1.2),))
+    assert slis_under_test(named) == {"errors": 1.2}
+    assert withdrawal(view(watch=watched(*pairs, about=named), spec=named)).rule == "sequentialTest"
+
+
+def test_nothing_is_tested_that_nobody_asked_for() -> None:
+    assert watched(*[(BAD, GOOD)] * 8, about=spec(budgets=())).tests == ()
+
+
+# Budgets, blindness, deadline
+
+
+def test_budget_rules_abort_and_blame_nobody() -> None:
+    assert withdrawal(view(gate="availability: burn rate")).outcome.reason == "BudgetBurning"
+    found = withdrawal(view(cap="10 left", gate="x"))
+    assert (found.rule, found.outcome.phase) == ("budgetCap", TrialPhase.ABORTED)
+
+
+def test_blind_for_longer_than_stale_after() -> None:
+    assert judge_tick(view(blind_since=NOW - 60.0)) == Continue()
+    state = watched((TelemetryError("no answer within 2 s"), TelemetryError("no answer within 2 s")))
+    found = withdrawal(view(watch=state, blind_since=NOW - 60.5))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == (
+        "blind",
+        TrialPhase.INCONCLUSIVE,
+        "TelemetryBlind",
+    )
+    assert "no answer within 2 s" in found.outcome.message
+
+
+def test_a_bad_canary_is_blamed_before_blindness_is() -> None:
+    state = watched(*[(BAD, GOOD)] * 4)
+    assert withdrawal(view(watch=state, blind_since=NOW - 600)).outcome.phase is TrialPhase.INFEASIBLE
+
+
+@pytest.mark.parametrize(
+    ("reading", "seen"),
+    [
+        (counts(1), BEGUN + SECONDS),
+        (counts(1, newest=BEGUN + 2.0), BEGUN + 2.0),
+        (counts(1, newest=BEGUN + 99.0), BEGUN + SECONDS),
+        (NoData("no traffic", newest=BEGUN + 4.0), BEGUN + 4.0),  # scraped, and nothing to count
+        (NoData("no series of these pods"), None),
+        (Stale("pod x", 20.0), None),
+        (TelemetryError("503"), None),
+    ],
+)
+def test_when_the_canary_was_last_seen(reading: Reading, seen: float | None) -> None:
+    assert watched((reading, GOOD)).last_good == seen
+
+
+def test_last_seen_never_goes_back_and_every_constraint_counts() -> None:
+    state = watched(
+        (counts(1, newest=BEGUN + 4.5), GOOD), (TelemetryError("503"), GOOD), (counts(1, newest=BEGUN + 1), GOOD)
+    )
+    assert state.last_good == BEGUN + 4.5
+    second = replace(spec().constraints[0], name="other", sli="unread")
+    assert watched((GOOD, GOOD), about=spec(constraints=(*spec().constraints, second))).last_good is None
+
+
+def test_the_deadline_ends_every_trial() -> None:
+    late = replace(LIVE, deadline=NOW)
+    assert withdrawal(view(late)).outcome.reason == "DeadlinePassed"
+    deploying = replace(trial(TrialPhase.DEPLOYING), deadline=NOW)
+    stuck = arm(deploying, Arm.CANARY, pods=(pod("x", ready=False, unschedulable="0/3 nodes: insufficient cpu"),))
+    found = withdrawal(view(deploying, canary=stuck))
+    assert (found.outcome.phase, found.outcome.reason) == (TrialPhase.INFRA_FAILED, "DeployTimeout")
+    assert "insufficient cpu" in found.outcome.message
+
+
+def test_a_watch_state_is_bounded_and_the_same_after_a_restart() -> None:
+    pairs = [(counts(i % 5), counts(i % 3)) for i in range(60)]
+    state = watched(*pairs)
+    assert len(state.windows) == 24
+    assert state == watched(*pairs)
+    assert state.judged_until == BEGUN + 60 * SECONDS

@@ -1,0 +1,154 @@
+"""The end of a window: every row of the table of outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.control.builders import measured, spec, trial
+
+from trimtab.domain.measurement import (
+    Ambiguous,
+    Arm,
+    Measurement,
+    NoData,
+    Reading,
+    Sample,
+    Stale,
+    TelemetryError,
+)
+from trimtab.domain.spec import (
+    ExperimentSpec,
+    ObjectiveTerm,
+    OnMissing,
+    OutcomeConstraint,
+    RelativeBound,
+    Sli,
+    SliKind,
+    ValueQuery,
+)
+from trimtab.domain.trial import Load, Outcome, Trial, TrialPhase
+from trimtab.slo.verdict import NeedsExtension, judge_trial, needed_slis
+
+
+def sample(bad: float, total: float = 5000.0) -> Sample:
+    p = bad / total
+    return Sample(p, max((p * (1 - p) / total) ** 0.5, 1e-6), total, bad)
+
+
+def after(canary: Reading | None, control: Reading | None, **changes: object) -> Trial:
+    """A trial whose window is complete."""
+    made = trial(TrialPhase.MEASURING)
+    assert made.window is not None
+    arms = ((Arm.CANARY, canary), (Arm.CONTROL, control))
+    found = tuple(Measurement("errors", a, made.window, r) for a, r in arms if r is not None)
+    return replace(made, measurements=found, **changes)  # type: ignore[arg-type]
+
+
+def outcome(of: Trial, about: ExperimentSpec | None = None) -> Outcome:
+    found = judge_trial(about or spec(), of)
+    assert isinstance(found, Outcome)
+    assert "\n" not in found.message
+    return found
+
+
+def test_a_pass_and_an_open_question_are_both_data() -> None:
+    kept = outcome(after(sample(10), sample(12)))
+    assert (kept.phase, kept.reason) == (TrialPhase.SUCCEEDED, "Measured")
+    assert "(kept)" in kept.message
+    straddling = outcome(after(sample(52), sample(20)))
+    assert straddling.phase is TrialPhase.SUCCEEDED
+    assert "(open)" in straddling.message
+
+
+def test_clearly_over_the_bound_is_infeasible_with_numbers() -> None:
+    found = outcome(after(sample(150), sample(12)))
+    assert (found.phase, found.reason) == (TrialPhase.INFEASIBLE, "BoundBroken")
+    assert "errors 3 % [2.63 %, 3.42 %] > 1 %" in found.message
+
+
+def test_a_control_in_breach_blames_nobody() -> None:
+    found = outcome(after(sample(150), sample(150)))
+    assert (found.phase, found.reason) == (TrialPhase.INCONCLUSIVE, "ControlInBreach")
+
+
+@pytest.mark.parametrize(
+    ("reading", "reason"),
+    [
+        (NoData("no traffic"), "NoData"),
+        (Ambiguous("two series"), "Ambiguous"),
+        (Stale("pod x", 99.0), "StaleTelemetry"),
+        (TelemetryError("503"), "TelemetryError"),
+        (None, "NoData"),
+    ],
+)
+@pytest.mark.parametrize("arm", [Arm.CANARY, Arm.CONTROL])
+def test_absence_is_neither_pass_nor_violation(arm: Arm, reading: Reading | None, reason: str) -> None:
+    readings = {Arm.CANARY: sample(150), Arm.CONTROL: sample(1)} | {arm: reading}
+    found = outcome(after(readings[Arm.CANARY], readings[Arm.CONTROL]))
+    assert (found.phase, found.reason) == (TrialPhase.INCONCLUSIVE, reason)
+    assert arm.value in found.message
+
+
+def test_on_missing_fail_is_the_users_wish_unless_the_store_lacks_both() -> None:
+    strict = spec(slis=(replace(spec().slis[0], on_missing=OnMissing.FAIL),))
+    assert outcome(after(NoData("none"), sample(1)), strict).reason == "MissingFails"
+    assert outcome(after(NoData("none"), NoData("none")), strict).phase is TrialPhase.INCONCLUSIVE
+    assert outcome(after(TelemetryError("503"), sample(1)), strict).phase is TrialPhase.INCONCLUSIVE
+
+
+def test_too_few_samples_extend_once() -> None:
+    few = after(sample(0, 60), sample(0, 5000))
+    found = judge_trial(spec(), few)
+    assert isinstance(found, NeedsExtension)
+    assert "60 samples, 100 are needed" in found.message
+    again = outcome(replace(few, extended=True))
+    assert (again.phase, again.reason) == (TrialPhase.INCONCLUSIVE, "TooFewSamples")
+
+
+def loads(canary: float, control: float, error: float | None, target: float | None = None) -> tuple[Load, ...]:
+    found = (Load(Arm.CANARY, canary, error), Load(Arm.CONTROL, control, error))
+    return found if target is None else (*found, Load(Arm.TARGET, target))
+
+
+@pytest.mark.parametrize(
+    ("load", "compared"),
+    [
+        (loads(100, 100, 1.0), True),
+        (loads(100, 85, 1.0), True),  # within a fifth
+        (loads(100, 75, 1.0), False),
+        (loads(75, 100, 1.0), False),
+        (loads(100, 75, 10.0), True),  # within chance
+        (loads(100, 75, None), True),  # nothing is known of chance
+        (loads(100, 45, None), False),
+        (loads(45, 100, None), False),
+        (loads(0, 0, None), True),
+        (loads(40, 42, 1.0, target=100), False),
+        (loads(80, 82, 1.0, target=100), True),
+        ((), True),
+    ],
+)
+def test_arms_with_other_traffic_are_not_compared(load: tuple[Load, ...], compared: bool) -> None:
+    found = outcome(after(sample(10), sample(10), load=load))
+    assert found.reason == ("Measured" if compared else "ShareNotAchieved")
+
+
+def test_an_sli_that_nothing_uses_may_be_missing() -> None:
+    watched = Sli("memory", SliKind.VALUE, ValueQuery("max(m{$selector})", "B"), 8)
+    about = spec(slis=(*spec().slis, watched))
+    assert needed_slis(about) == spec().slis
+    assert outcome(after(sample(10), sample(10)), about).phase is TrialPhase.SUCCEEDED
+    objective = replace(spec().objectives[0], terms=(ObjectiveTerm(1.0, "memory"),))
+    assert needed_slis(replace(about, objectives=(objective,))) == about.slis
+
+
+def test_a_relative_bound_needs_no_absolute_one() -> None:
+    relative = OutcomeConstraint("errors", "errors", None, None, RelativeBound(max_increase_ratio=0.5), 0.95, None)
+    about = spec(constraints=(relative,))
+    assert outcome(after(sample(300), sample(100)), about).reason == "BoundBroken"
+    assert outcome(after(sample(100), sample(100)), about).phase is TrialPhase.SUCCEEDED
+
+
+def test_the_builders_trial_passes() -> None:
+    of = trial(TrialPhase.MEASURING)
+    assert outcome(replace(of, measurements=measured(of, 10))).phase is TrialPhase.SUCCEEDED
