@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from benchmarks.operator.live import Live, live_stack, phase_of
+from benchmarks.operator.live import CANARY, TERMINAL, Live, live_stack, phase_of
 from benchmarks.operator.witness import Witness
 from tests.simulation.invariants import check_history
 
@@ -54,6 +54,13 @@ def live(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _controllers_run(controlplane: ControlPlane) -> Iterator[None]:
+    """Whatever fails, the next test finds them at work."""
+    yield
+    controlplane.component(CONTROLLERS).resume()
+
+
 @pytest.mark.parametrize("point", POINTS, ids=lambda p: p.name)
 def test_trial_survives_the_death_of_its_operator(live: Live, point: Point, tmp_path: Path) -> None:
     name = f"crash-{POINTS.index(point)}"
@@ -88,3 +95,32 @@ def test_trial_survives_the_death_of_its_operator(live: Live, point: Point, tmp_
 def _stop_controllers_at_draining(live: Live, name: str) -> None:
     live.wait_trial(name, frozenset({"Measuring"}))
     live.stack.plane.component(CONTROLLERS).pause()
+
+
+def test_a_withdrawal_survives_the_death_of_its_operator(live: Live, tmp_path: Path) -> None:
+    """The safety loop has deleted one arm of a slow canary's trial and recorded nothing yet."""
+    name, point, effects = "crash-withdrawal", "after:delete:Deployment", tmp_path / "effects.log"
+    before = live.target()
+    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+        doomed = live.operator({"TRIMTAB_FAIL_POINT": f"{point}:1", "TRIMTAB_EFFECT_LOG": str(effects)})
+        live.create(name, trial={"warmUp": "1s", "duration": "30s", "deadline": "60s"})
+        live.wait_trial(name, frozenset({"Measuring"}))
+        live.stack.playground.fault(name=name, kind="SlowDependency", factor=6.0, selector=CANARY)
+        doomed.wait_dead(30.0)
+        live.stack.playground.clear(name)
+        assert effects.read_text().splitlines()[-1] == point
+        assert phase_of(live.trials(name)[0]) == "Measuring"
+
+        live.expire_lease()
+        live.operator()
+        wait_for(lambda: phase_of(live.trials(name)[0]) in TERMINAL, "the trial to end")
+        first = live.trials(name)[0]
+        outcome = first["status"]["outcome"]
+        print(f"\n{outcome['phase']}: {outcome['reason']}: {outcome['message']}")
+        assert outcome["phase"] in {"Infeasible", "Aborted"}
+        live.remove(name)
+        live.wait_nothing_left()
+        assert live.target() == before
+        witness.caught_up(first["metadata"]["resourceVersion"])
+        check_history(witness.changes())
+    live.kill_operators()
