@@ -12,6 +12,7 @@ import yaml
 from stack.paths import EXAMPLES
 
 REPLICAS = 4
+REQUESTS_PER_POD = 800
 NAME = "tune"
 CANARY = {"trimtab.dev/arm": "canary"}
 CONTROL = {"trimtab.dev/arm": "control"}
@@ -87,10 +88,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def workload(directory: Path) -> Path:
-    """The example's workload with the load of four replicas."""
+def workload(directory: Path, replicas: int = REPLICAS) -> Path:
+    """The example's workload with the load of so many replicas."""
     document = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
-    document["load"]["requestsPerSecond"] = 2400
+    document["load"]["requestsPerSecond"] = REQUESTS_PER_POD * replicas
     path = directory / "workload.yaml"
     path.write_text(yaml.safe_dump(document))
     return path

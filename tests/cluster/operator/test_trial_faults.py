@@ -68,7 +68,7 @@ FAULTS = (
         {"kind": "SlowDependency", "selector": BOTH, "factor": 6},
         "Aborted",
         "ControlFailedToo",
-        ("p95-under-100ms", "the control broke it too"),
+        ("p95-under-100ms", "control", "too"),
     ),
     Fault(
         "image-pull",
