@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
 from trimtab.adapters.prometheus_names import Counters, Names
@@ -124,27 +125,25 @@ class PrometheusTelemetry:
     async def _values(self, query: ValueQuery, union: PodSet, group: list[SliRequest], timeout: float) -> list[Reading]:
         """Each arm's value by itself; when its pods were last scraped is asked once for all."""
         try:
-            selectors = vector_selectors(query.query)
+            selectors = [inject(s, union) for s in vector_selectors(query.query)]
         except ValueError as error:
             raise QueryFailed(f"not PromQL: {error}") from None
-        asked = [f"max by (pod) (timestamp({inject(s, union)}))" for s in selectors]
-        times, values = await asyncio.gather(
-            asyncio.gather(*(self._client.vector(a, group[0].window.end, timeout) for a in asked)),
+        scrapes, values = await asyncio.gather(
+            asyncio.gather(*(self._scrapes(s, group[0].window, timeout) for s in selectors)),
             asyncio.gather(*(self._value(query, r, timeout) for r in group)),
         )
-        newest = [{s.label("pod"): s.points[0][1] for s in rows} for rows in times]
-        return [self._fresh(r, v, newest) for r, v in zip(group, values, strict=True)]
+        return [_fresh(r, v, scrapes) for r, v in zip(group, values, strict=True)]
 
-    def _fresh(self, request: SliRequest, value: Reading, newest: list[dict[str, float]]) -> Reading:
-        """An instant query answers from up to five minutes ago: a pod that is gone must not go on having a value."""
-        if request.fresh and isinstance(value, Sample | NoData):
-            for pods in newest:
-                stale = stale_since(pods, request.pods.live, request.window.end, self._scrape)
-                if stale is not None:
-                    return stale
-            seen = [min((p[n] for n in request.pods.live if n in p), default=None) for p in newest]
-            return replace(value, newest=min((s for s in seen if s is not None), default=None))
-        return value
+    async def _scrapes(self, selector: str, window: Window, timeout: float) -> tuple[dict[str, float], float]:
+        """(newest sample by pod, seconds between scrapes), without fetching what may be many series.
+
+        The time of the newest sample is asked at even steps; it jumps by one scrape, or by a step where that is longer.
+        """
+        step = min(window.seconds / BATCHES, DEFAULT_SCRAPE)
+        start = window.end - step * math.floor(_with_lookback(window) / step)
+        rows = await self._client.range(f"max by (pod) (timestamp({selector}))", start, window.end, step, timeout)
+        jumps = (b[1] - a[1] for row in rows for a, b in pairwise(row.points) if b[1] > a[1])
+        return {row.label("pod"): row.points[-1][1] for row in rows if row.points}, min(jumps, default=self._scrape)
 
     async def _value(self, query: ValueQuery, request: SliRequest, timeout: float) -> Reading:
         window = request.window
@@ -163,8 +162,7 @@ class PrometheusTelemetry:
 
     async def _samples(self, selector: str, window: Window, timeout: float) -> tuple[Series, ...]:
         """Raw samples of the window and before it: as long as the window, so that a baseline is among them."""
-        seconds = math.ceil(window.seconds + min(max(window.seconds, LOOKBACK_LEAST), LOOKBACK_MOST))
-        found = await self._client.matrix(f"{selector}[{seconds}s]", window.end, timeout)
+        found = await self._client.matrix(f"{selector}[{_with_lookback(window)}s]", window.end, timeout)
         self._scrape = scrape_interval(found) or self._scrape
         return found
 
@@ -187,6 +185,23 @@ class PrometheusTelemetry:
                 return NoData("the threshold is no bucket bound of the histogram")
             return ratio_sample([max(total - part, 0.0)], [total])
         return ratio_sample([max(part or 0.0, 0.0)], [total])
+
+
+def _with_lookback(window: Window) -> int:
+    """Seconds to look back from a window's end: its length, and as much again before it."""
+    return math.ceil(window.seconds + min(max(window.seconds, LOOKBACK_LEAST), LOOKBACK_MOST))
+
+
+def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, float], float]]) -> Reading:
+    """An instant query answers from up to five minutes ago: a pod that is gone must not go on having a value."""
+    if not request.fresh or not isinstance(value, Sample | NoData):
+        return value
+    for newest, scrape in scrapes:
+        stale = stale_since(newest, request.pods.live, request.window.end, scrape) if newest else None
+        if stale is not None:
+            return stale
+    seen = [newest[pod] for newest, _ in scrapes for pod in request.pods.live if pod in newest]
+    return replace(value, newest=min(seen, default=None))
 
 
 def _single(rows: tuple[Series, ...]) -> float | None:

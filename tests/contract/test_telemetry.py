@@ -1,0 +1,372 @@
+"""What every Telemetry must do with what a store holds. Here the Prometheus adapter over a small server on loopback;
+`tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
+
+Each scenario is a namespace of one store, so that a real server is filled and started once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from tests.unit.slo.loopback import Loopback, Stored
+
+from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
+from trimtab.ports import PodSet, SliRequest, Telemetry
+
+T = 1_790_000_000.0
+WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
+LATER = T - 11  # what comes afterwards must not matter
+CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
+POD, OTHER = f"{CANARY}-7d9f6c-x2k4z", f"{CANARY}-7d9f6c-q8w7e"
+TIMEOUT = 10.0
+ERRORS = Sli("errors", SliKind.ERRORS, RatioQuery(('bad_total{$selector,code=~"5.."}',), ("all_total{$selector}",)), 1)
+SLOW = Sli("slow", SliKind.LATENCY, SlowRatioQuery(("d_seconds",), 0.1), 1)
+P95 = Sli("p95", SliKind.LATENCY, QuantileQuery(("d_seconds",), 0.95), 1)
+VALUE = Sli("depth", SliKind.VALUE, ValueQuery("avg(depth{$selector})", "1"), 1)
+RATE = Sli("rate", SliKind.VALUE, ValueQuery("sum(rate(all_total{$selector}[10s]))", "1"), 1)
+EACH = Sli("each", SliKind.VALUE, ValueQuery("depth{$selector}", "1"), 1)
+PRESET = Sli(
+    "preset",
+    SliKind.ERRORS,
+    RatioQuery(
+        tuple(f'req_total{{$selector,{label}=~"5.."}}' for label in ("code", "status", "status_code")),
+        tuple(f'req_total{{$selector,{label}!=""}}' for label in ("code", "status", "status_code")),
+    ),
+    1,
+)
+
+
+def counter(
+    namespace: str,
+    name: str,
+    value: Callable[[float], float],
+    *,
+    pod: str = POD,
+    since: float = T - 60,
+    until: float = T,
+    scrape: float = 1.0,
+    phase: float = 0.25,
+    **labels: str,
+) -> Stored:
+    """`value` by seconds since T - 60, scraped from `since` to `until`."""
+    count = int((until - since) / scrape)
+    times = [round(since + phase + i * scrape, 3) for i in range(count)]
+    pairs = {"namespace": namespace, "pod": pod, **labels}
+    return Stored(name, tuple(sorted(pairs.items())), tuple((t, value(t - T + 60)) for t in times))
+
+
+def steady(per_second: float, start: float = 1000.0) -> Callable[[float], float]:
+    return lambda t: start + math.floor(per_second * t)
+
+
+def request_series(namespace: str, *, pod: str = POD, total: float = 100.0, bad: float | None = 2.0) -> list[Stored]:
+    found = [counter(namespace, "all_total", steady(total), pod=pod)]
+    if bad is not None:
+        found.append(counter(namespace, "bad_total", steady(bad), pod=pod, code="500"))
+    return found
+
+
+def histogram(namespace: str, pod: str = POD, bounds: Sequence[str] = ("0.05", "0.1", "1.0")) -> list[Stored]:
+    """100 requests/s: 60 up to the first bound, 30 up to the second, 9 up to the third, 1 beyond."""
+    cumulative = dict(zip(bounds, (60.0, 90.0, 99.0), strict=True)) | {"+Inf": 100.0}
+    return [counter(namespace, "d_seconds_bucket", steady(n), pod=pod, le=le) for le, n in cumulative.items()]
+
+
+def reset_at(seconds: float, per_second: float) -> Callable[[float], float]:
+    """A process that starts anew."""
+    return lambda t: math.floor(per_second * t) + 5000.0 if t < seconds else math.floor(per_second * (t - seconds))
+
+
+SCENARIOS: dict[str, list[Stored]] = {
+    "plain": [*request_series("plain"), *request_series("plain", pod=f"{CONTROL}-5b8c-abcde", bad=1.0)],
+    "no-errors": request_series("no-errors", bad=None),
+    "no-traffic": [counter("no-traffic", "all_total", lambda _: 777.0)],
+    "nan": [counter("nan", "all_total", lambda _: math.nan), counter("nan", "depth", lambda _: math.nan)],
+    "reset": [
+        counter("reset", "all_total", reset_at(44.0, 100.0)),
+        counter("reset", "bad_total", reset_at(44.0, 10.0), code="500"),
+    ],
+    "ha": [
+        counter("ha", name, steady(rate), replica=replica, **({"code": "500"} if name == "bad_total" else {}))
+        for replica in ("a", "b")
+        for name, rate in (("all_total", 100.0), ("bad_total", 2.0))
+    ],
+    "stale": [
+        counter("stale", "all_total", steady(100), until=T - 25),
+        counter("stale", "depth", steady(0), until=T - 25),
+    ],
+    "half": [*request_series("half")],  # of two live pods only one is scraped
+    "first-error": [
+        *request_series("first-error", bad=None),
+        counter("first-error", "bad_total", lambda t: 3.0 + math.floor(t - 45), since=T - 15, code="503"),
+    ],
+    "buckets": [*histogram("buckets"), counter("buckets", "depth", steady(0, 5.0))],
+    "bounds-1": histogram("bounds-1", bounds=("0.5", "1", "2")),
+    "bounds-1.0": histogram("bounds-1.0", bounds=("0.5", "1.0", "2.0")),
+    "slow-scrapes": [
+        counter("slow-scrapes", "all_total", steady(100), since=T - 600, scrape=15.0, phase=7.0),
+        counter("slow-scrapes", "bad_total", steady(2), since=T - 600, scrape=15.0, phase=7.0, code="500"),
+    ],
+    "gauge": [counter("gauge", "depth", lambda t: 10.0 + (-1.0) ** int(t))],
+    "gauges": [counter("gauges", "depth", steady(0, 1.0)), counter("gauges", "depth", steady(0, 2.0), pod=OTHER)],
+    "status": [
+        counter("status", "req_total", steady(98), status="200"),
+        counter("status", "req_total", steady(2), status="500"),
+    ],
+    "neighbours": [
+        *request_series("neighbours"),
+        *request_series("neighbours", pod="tt-0f0e0d0c-33-c-7d9f6c-x2k4z", total=1000.0, bad=900.0),
+        *request_series("neighbours", pod="web-7d9f6c-x2k4z", total=1000.0, bad=900.0),
+    ],
+    "born": [
+        counter("born", "all_total", lambda t: 100.0 * (t - 40), since=T - 20),
+        counter("born", "bad_total", lambda t: 10.0 * (t - 40), since=T - 20, code="500"),
+    ],
+}  # fmt: skip
+EVERYTHING = tuple(each for listed in SCENARIOS.values() for each in listed)
+
+
+def pods(namespace: str, *workloads: str, live: tuple[str, ...] = ()) -> PodSet:
+    return PodSet(namespace, workloads or (CANARY,), live)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    with Loopback(EVERYTHING) as made:
+        yield made
+
+
+@pytest.fixture
+def telemetry(server: Loopback) -> Iterator[Telemetry]:
+    made = PrometheusTelemetry(server.url)
+    yield made
+    made.close()
+
+
+async def read(telemetry: Telemetry, sli: Sli, of: PodSet, window: Window = WINDOW, fresh: bool = True) -> Reading:
+    (found,) = await telemetry.read([SliRequest(sli, of, window, fresh)], timeout=TIMEOUT)
+    return found
+
+
+async def counted(telemetry: Telemetry, sli: Sli, of: PodSet, window: Window = WINDOW) -> Sample:
+    found = await read(telemetry, sli, of, window)
+    assert isinstance(found, Sample), found
+    return found
+
+
+class TestCounts:
+    async def test_events_of_the_window_and_no_others(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, ERRORS, pods("plain", live=(POD,)))
+        assert (found.bad, found.total) == (16.0, 800.0)
+        assert found.value == 0.02
+        assert found.standard_error > 0
+
+    async def test_both_arms_in_one_call_in_order(self, telemetry: Telemetry) -> None:
+        requests = [SliRequest(sli, pods("plain", arm), WINDOW) for sli in (ERRORS, RATE) for arm in (CONTROL, CANARY)]
+        found = await telemetry.read(requests, timeout=TIMEOUT)
+        assert [r.bad for r in found[:2] if isinstance(r, Sample)] == [8.0, 16.0]
+        assert [round(r.value) for r in found[2:] if isinstance(r, Sample)] == [100, 100]
+
+    async def test_two_namespaces_in_one_call_are_kept_apart(self, telemetry: Telemetry) -> None:
+        requests = [SliRequest(ERRORS, pods(n), WINDOW) for n in ("no-errors", "plain", "reset")]
+        found = await telemetry.read(requests, timeout=TIMEOUT)
+        assert [r.bad for r in found if isinstance(r, Sample)] == [0.0, 16.0, 72.0]
+
+    async def test_adjacent_windows_add_up(self, telemetry: Telemetry) -> None:
+        parts = [
+            await counted(telemetry, ERRORS, pods("plain"), Window(T - 20 + 2 * i, T - 18 + 2 * i)) for i in range(4)
+        ]
+        assert sum(p.total for p in parts) == 800.0
+        assert sum(p.bad or 0 for p in parts) == 16.0
+
+    async def test_the_same_window_again_is_the_same(self, telemetry: Telemetry) -> None:
+        first, again = [await read(telemetry, ERRORS, pods("plain")) for _ in range(2)]
+        assert first == again
+
+    async def test_absent_errors_with_traffic_are_none(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, ERRORS, pods("no-errors"))
+        assert (found.value, found.bad, found.total) == (0.0, 0.0, 800.0)
+
+    async def test_the_first_errors_of_a_pod_are_counted(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, ERRORS, pods("first-error"))
+        assert found.bad == 3.0 + 2.0  # appeared with 3, then 4, then 5 at the window's end
+
+    async def test_a_counter_reset_within_the_window(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, ERRORS, pods("reset"))
+        assert (found.bad, found.total) == (72.0, 725.0)  # lost: what happened after the last scrape before the restart
+
+    async def test_arms_with_similar_names_do_not_mix(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, ERRORS, pods("neighbours"))
+        assert (found.bad, found.total) == (16.0, 800.0)
+
+    async def test_scrapes_of_15_seconds_lose_nothing(self, telemetry: Telemetry) -> None:
+        parts = [
+            await counted(telemetry, ERRORS, pods("slow-scrapes"), Window(T - 300 + 30 * i, T - 270 + 30 * i))
+            for i in range(8)
+        ]
+        assert [p.total for p in parts] == [3000.0] * 8
+
+    async def test_the_spelling_that_exists_is_found_without_preflight(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, PRESET, pods("status"))
+        assert (found.bad, found.total) == (16.0, 800.0)
+
+
+class TestHistograms:
+    async def test_slower_than_a_bound(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, SLOW, pods("buckets", live=(POD,)))
+        assert (found.bad, found.total) == (80.0, 800.0)
+
+    @pytest.mark.parametrize("namespace", ["bounds-1", "bounds-1.0"])
+    async def test_a_bound_of_1_is_1_0(self, telemetry: Telemetry, namespace: str) -> None:
+        sli = Sli("slow", SliKind.LATENCY, SlowRatioQuery(("d_seconds",), 1.0), 1)
+        assert (await counted(telemetry, sli, pods(namespace))).bad == 80.0
+
+    async def test_a_threshold_between_bounds_is_never_a_number(self, telemetry: Telemetry) -> None:
+        sli = Sli("slow", SliKind.LATENCY, SlowRatioQuery(("d_seconds",), 0.3), 1)
+        assert isinstance(await read(telemetry, sli, pods("buckets")), NoData)
+        assert not isinstance(await telemetry.totals(sli, pods("buckets"), WINDOW, timeout=TIMEOUT), Sample)
+
+    async def test_a_quantile_and_how_little_it_says(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, P95, pods("buckets"))
+        assert 0.1 <= found.value <= 1.0
+        assert found.standard_error >= 0.9 / math.sqrt(12)
+        assert found.total == 800.0
+
+
+class TestValues:
+    async def test_a_mean_with_its_error(self, telemetry: Telemetry) -> None:
+        found = await counted(telemetry, VALUE, pods("gauge", live=(POD,)))
+        assert found.value == pytest.approx(10.0, abs=0.5)
+        assert 0.1 < found.standard_error < 3
+
+    async def test_several_series_are_ambiguous(self, telemetry: Telemetry) -> None:
+        assert isinstance(await read(telemetry, EACH, pods("gauges")), Ambiguous)
+        assert (await counted(telemetry, VALUE, pods("gauges"))).value == pytest.approx(1.5)
+
+
+class TestAbsence:
+    async def test_no_series(self, telemetry: Telemetry) -> None:
+        for sli in (ERRORS, SLOW, P95, VALUE, PRESET):
+            found = await read(telemetry, sli, pods("nowhere"))
+            assert isinstance(found, NoData)
+            assert found.newest is None
+
+    async def test_no_traffic_was_seen_to_be_none(self, telemetry: Telemetry) -> None:
+        found = await read(telemetry, ERRORS, pods("no-traffic", live=(POD,)))
+        assert isinstance(found, NoData)
+        assert found.newest == pytest.approx(WINDOW.end - 0.75)
+
+    @pytest.mark.parametrize("sli", [ERRORS, VALUE])
+    async def test_nan_is_no_data(self, telemetry: Telemetry, sli: Sli) -> None:
+        assert isinstance(await read(telemetry, sli, pods("nan")), NoData)
+
+    async def test_an_ha_pair_is_ambiguous(self, telemetry: Telemetry) -> None:
+        assert isinstance(await read(telemetry, ERRORS, pods("ha")), Ambiguous)
+
+    @pytest.mark.parametrize("sli", [ERRORS, VALUE])
+    async def test_a_pod_that_is_not_scraped_any_more_is_stale(self, telemetry: Telemetry, sli: Sli) -> None:
+        found = await read(telemetry, sli, pods("stale", live=(POD,)))
+        assert isinstance(found, Stale)
+
+    @pytest.mark.parametrize("sli", [ERRORS, RATE])
+    async def test_one_pod_of_two_is_stale(self, telemetry: Telemetry, sli: Sli) -> None:
+        found = await read(telemetry, sli, pods("half", live=(POD, OTHER)))
+        assert isinstance(found, Stale)
+        assert OTHER in found.detail
+        assert isinstance(await read(telemetry, sli, pods("half", live=(POD,))), Sample)
+        assert isinstance(await read(telemetry, sli, pods("half", live=(POD, OTHER)), fresh=False), Sample)
+
+    async def test_a_reading_says_how_fresh_it_was(self, telemetry: Telemetry) -> None:
+        for sli, namespace in ((ERRORS, "plain"), (SLOW, "buckets"), (VALUE, "gauge")):
+            found = await counted(telemetry, sli, pods(namespace, live=(POD,)))
+            assert found.newest == pytest.approx(WINDOW.end - 0.75)
+
+    async def test_nothing_asked_nothing_answered(self, telemetry: Telemetry) -> None:
+        assert await telemetry.read([], timeout=TIMEOUT) == ()
+
+
+class TestSums:
+    async def test_an_arm_is_counted_from_its_first_request(self, telemetry: Telemetry) -> None:
+        found = await telemetry.totals(ERRORS, pods("born"), Window(T - 40, T - 12), timeout=TIMEOUT)
+        assert isinstance(found, Sample)
+        assert found.total == pytest.approx(725.0)
+        assert found.bad == pytest.approx(72.5)
+
+    async def test_long_windows_are_about_right(self, telemetry: Telemetry) -> None:
+        found = await telemetry.totals(ERRORS, pods("plain"), Window(T - 9000, T - 1), timeout=TIMEOUT)
+        assert isinstance(found, Sample)
+        assert found.total == pytest.approx(5900, rel=0.02)
+        assert found.value == pytest.approx(0.02, rel=0.05)
+
+    async def test_sums_without_series_or_traffic_are_absent(self, telemetry: Telemetry) -> None:
+        for namespace in ("nowhere", "no-traffic"):
+            for window in (WINDOW, Window(T - 9000, T - 1)):
+                found = await telemetry.totals(ERRORS, pods(namespace), window, timeout=TIMEOUT)
+                assert isinstance(found, NoData)
+
+    async def test_values_have_no_sums(self, telemetry: Telemetry) -> None:
+        assert isinstance(await telemetry.totals(VALUE, pods("gauge"), WINDOW, timeout=TIMEOUT), TelemetryError)
+        assert isinstance(await telemetry.load(VALUE, pods("gauge"), WINDOW, timeout=TIMEOUT), TelemetryError)
+
+    @pytest.mark.parametrize(("sli", "namespace"), [(ERRORS, "plain"), (SLOW, "buckets"), (P95, "buckets")])
+    async def test_load_is_requests_per_second(self, telemetry: Telemetry, sli: Sli, namespace: str) -> None:
+        found = await telemetry.load(sli, pods(namespace), WINDOW, timeout=TIMEOUT)
+        assert isinstance(found, Sample)
+        assert found.value == 100.0
+        assert found.standard_error >= math.sqrt(800) / 8
+
+    async def test_no_load_is_absent(self, telemetry: Telemetry) -> None:
+        assert isinstance(await telemetry.load(ERRORS, pods("no-traffic"), WINDOW, timeout=TIMEOUT), NoData)
+
+
+class TestPreflight:
+    @pytest.mark.parametrize(
+        ("sli", "namespace", "ratio"),
+        [(ERRORS, "plain", 0.02), (ERRORS, "no-errors", 0.0), (SLOW, "buckets", 0.1), (PRESET, "status", 0.02)],
+    )
+    async def test_what_can_be_measured(self, telemetry: Telemetry, sli: Sli, namespace: str, ratio: float) -> None:
+        found = await telemetry.probe(sli, pods(namespace), T - 1, 3600.0, timeout=TIMEOUT)
+        assert (found.sli, found.reason) == (sli.name, "")
+        assert found.scrape_interval == pytest.approx(1.0)
+        assert found.requests_per_second == pytest.approx(100.0, rel=0.03)
+        assert found.bad_ratio == pytest.approx(ratio, rel=0.05)
+
+    @pytest.mark.parametrize(
+        ("sli", "namespace", "reason"),
+        [
+            (ERRORS, "nowhere", "NoData"),
+            (SLOW, "nowhere", "NoData"),
+            (VALUE, "nowhere", "NoData"),
+            (VALUE, "nan", "NoData"),
+            (ERRORS, "ha", "Ambiguous"),
+            (EACH, "gauges", "Ambiguous"),
+            (ERRORS, "no-traffic", "NoTraffic"),
+        ],
+    )
+    async def test_what_cannot(self, telemetry: Telemetry, sli: Sli, namespace: str, reason: str) -> None:
+        found = await telemetry.probe(sli, pods(namespace), T - 1, 3600.0, timeout=TIMEOUT)
+        assert found.reason == reason
+        assert found.problem
+        assert found.remedy
+
+    async def test_a_threshold_that_is_no_bound_names_the_nearest(self, telemetry: Telemetry) -> None:
+        sli = Sli("slow", SliKind.LATENCY, SlowRatioQuery(("d_seconds",), 0.3), 1)
+        found = await telemetry.probe(sli, pods("buckets"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert found.reason == "NoBucketBound"
+        assert "0.1 or 1," in found.remedy
+
+    async def test_values_and_quantiles_need_no_ratio(self, telemetry: Telemetry) -> None:
+        assert (await telemetry.probe(VALUE, pods("gauge"), T - 1, 3600.0, timeout=TIMEOUT)).reason == ""
+        found = await telemetry.probe(P95, pods("buckets"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert (found.reason, found.bad_ratio) == ("", None)
+
+    async def test_how_far_the_past_reaches(self, telemetry: Telemetry) -> None:
+        found = await telemetry.probe(ERRORS, pods("slow-scrapes"), T - 1, 600.0, timeout=TIMEOUT)
+        assert found.history == 600.0
+        month = await telemetry.probe(ERRORS, pods("slow-scrapes"), T - 1, 720 * 3600.0, timeout=TIMEOUT)
+        assert month.history is not None
+        assert 300 <= month.history <= 1200
