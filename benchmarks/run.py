@@ -49,7 +49,8 @@ def suggestion(quick: bool) -> list[Figure]:
         promised = row["rows"] <= 100  # an Experiment of 40 trials has 80 rows
         figures.append(Figure(f"suggestion p50, {size}", row["p50"], "ms"))
         figures.append(Figure(f"suggestion p99, {size}", row["p99"], "ms", 100.0 if promised else None))
-    return figures
+    largest = max(found["worker_mib"].values())
+    return [*figures, Figure("fitting worker after 100 rows, 8 parameters", largest, "MiB")]
 
 
 def memory(quick: bool) -> list[Figure]:

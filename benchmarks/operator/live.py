@@ -176,15 +176,17 @@ def phase_of(trial: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def live_stack(plane: ControlPlane, directory: Path, name: str, days: float = 1.0) -> Iterator[Live]:
-    """A stack with the small service in a namespace of its own, and no operator running."""
+def live_stack(
+    plane: ControlPlane, directory: Path, name: str, *, replicas: int = REPLICAS, load: int = LOAD
+) -> Iterator[Live]:
+    """A stack with a day of the service's past in a namespace of its own, and no operator running."""
     directory.mkdir(parents=True, exist_ok=True)
     workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
-    workload["load"]["requestsPerSecond"] = LOAD
+    workload["load"]["requestsPerSecond"] = load
     path = directory / "workload.yaml"
     path.write_text(yaml.safe_dump(workload))
     namespace = f"{name}-{secrets.token_hex(3)}"
-    options = StackOptions(namespace=namespace, days=days, replicas=REPLICAS, workload=path)
+    options = StackOptions(namespace=namespace, days=1.0, replicas=replicas, workload=path)
     try:
         with Stack(plane, directory / "stack", options) as stack:
             live = Live(stack)

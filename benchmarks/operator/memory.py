@@ -19,6 +19,7 @@ from benchmarks.operator.live import Live, live_stack
 from controlplane import ControlPlane
 
 NAME = "memory"
+REPLICAS, LOAD = 20, 16_000  # the example's own: a small share of the load leaves the model something to explore
 PERIOD = 0.2
 MIB = 1024.0
 
@@ -56,8 +57,9 @@ def measure(live: Live, trials: int) -> dict[str, Any]:
     operator = live.operator()
     assert operator.component.pid is not None
     meter = Meter(operator.component.pid)
-    search = {"designer": "GaussianProcess", "initialTrials": 2}
-    live.create(NAME, search=search, stopping={"maxTrials": trials}, verification={"replicates": 1})
+    search = {"designer": "GaussianProcess", "initialTrials": 5}
+    trial = {"warmUp": "2s", "duration": "8s", "deadline": "90s"}
+    live.create(NAME, search=search, trial=trial, stopping={"maxTrials": trials}, verification={"replicates": 1})
     ended = live.wait_ended(NAME, 60.0 + 30.0 * trials)
     live.wait_nothing_left()
     meter.stop()
@@ -65,7 +67,7 @@ def measure(live: Live, trials: int) -> dict[str, Any]:
     return {
         "trials": len(done),
         "byModel": sum(bool((t["spec"].get("suggestion") or {}).get("byModel")) for t in done),
-        "phase": ended["status"]["phase"],
+        "message": ended["status"]["message"],
         "operatorMedianMiB": round(statistics.median(meter.operator), 1),
         "workerMedianMiB": round(statistics.median(meter.worker), 1),
         "togetherMedianMiB": round(statistics.median(meter.together), 1),
@@ -92,16 +94,16 @@ def _children(pid: int) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="four trials instead of ten")
+    parser.add_argument("--quick", action="store_true", help="seven trials instead of twelve")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="trimtab-bench-") as folder,
         ControlPlane() as plane,
-        live_stack(plane, Path(folder), "bench") as live,
+        live_stack(plane, Path(folder), "bench", replicas=REPLICAS, load=LOAD) as live,
         live.explained(NAME),
     ):
-        found = measure(live, 4 if options.quick else 10)
+        found = measure(live, 7 if options.quick else 12)
     print(json.dumps(found, indent=2))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
