@@ -62,7 +62,7 @@ class OperatorProcess:
         variables = [f"{key}={value}" for key, value in settings.items()]
         return ["env", *variables, sys.executable, "-m", "trimtab.runtime.main"]
 
-    def start(self, *, ready: bool = True, seconds: float = 30.0) -> None:
+    def start(self, *, ready: bool = True, seconds: float = 60.0) -> None:
         """Start it and wait until it leads and answers."""
         self.component.start()
         if ready:

@@ -1,6 +1,6 @@
 """One namespace in which Experiments are tried, seen through an administrator's eyes: what a test waits for and checks.
 
-Every wait has a deadline and says what it last saw.
+Every wait has a deadline, long enough for a machine that is busy with something else, and says what it last saw.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Place:
         return next((c for c in conditions if c["type"] == kind), {})
 
     def wait_condition(
-        self, name: str, kind: str, status: str = "True", reason: str | None = None, *, seconds: float = 30.0
+        self, name: str, kind: str, status: str = "True", reason: str | None = None, *, seconds: float = 60.0
     ) -> str:
         """Wait until a condition has this status (and reason); returns its message."""
 
@@ -61,7 +61,7 @@ class Place:
         wanted = f"{kind}={status}" + (f" ({reason})" if reason else "")
         return str(wait_for(look, f"{wanted} on {name}", seconds=seconds)["message"])
 
-    def wait_phase(self, name: str, *phases: str, seconds: float = 30.0) -> Obj:
+    def wait_phase(self, name: str, *phases: str, seconds: float = 60.0) -> Obj:
         """Wait for a phase of the Experiment; returns its status."""
 
         def look() -> Obj | None:
@@ -78,7 +78,7 @@ class Place:
         """Set an on-call annotation by the part of its key after the slash, or remove it."""
         self.patch(name, {"metadata": {"annotations": {f"trimtab.dev/{key}": value}}})
 
-    def wait_handled(self, name: str, key: str, value: str | None = None, *, seconds: float = 10.0) -> str:
+    def wait_handled(self, name: str, key: str, value: str | None = None, *, seconds: float = 30.0) -> str:
         """Wait until an annotation is acknowledged; returns the answer."""
 
         def look() -> Obj | None:
@@ -92,7 +92,7 @@ class Place:
         """Ask for the Experiment's deletion."""
         self.client.delete(API, "Experiment", name, self.namespace)
 
-    def wait_deleted(self, name: str, *, seconds: float = 30.0) -> None:
+    def wait_deleted(self, name: str, *, seconds: float = 60.0) -> None:
         """Wait until the Experiment is gone and nothing of it is left."""
         gone = lambda: self.client.find(API, "Experiment", name, self.namespace) is None  # noqa: E731
         wait_for(gone, f"Experiment {name} to be gone", seconds=seconds)
@@ -105,7 +105,7 @@ class Place:
         found = [t for t in self.client.list(API, "Trial", self.namespace) if t["spec"]["experiment"]["name"] == name]
         return sorted(found, key=lambda t: int(t["spec"]["index"]))
 
-    def wait_live(self, name: str, phases: Iterable[str] = MEASURING, *, seconds: float = 45.0, after: int = -1) -> Obj:
+    def wait_live(self, name: str, phases: Iterable[str] = MEASURING, *, seconds: float = 90.0, after: int = -1) -> Obj:
         """Wait for a live Trial in one of these phases, with an index above `after`."""
         wanted = frozenset(phases)
 
@@ -115,7 +115,7 @@ class Place:
 
         return wait_for(look, f"a trial of {name} in {', '.join(sorted(wanted))}", seconds=seconds)
 
-    def wait_outcome(self, trial: Mapping[str, Any], *, seconds: float = 30.0) -> Obj:
+    def wait_outcome(self, trial: Mapping[str, Any], *, seconds: float = 60.0) -> Obj:
         """Wait for a Trial's end; returns its outcome: phase, reason, message."""
         name = trial["metadata"]["name"]
 
@@ -155,20 +155,21 @@ class Place:
         return found + [f"lock {lease['metadata']['name']}" for lease in self.locks()]
 
     def locks(self) -> list[Obj]:
-        """Target locks that somebody holds."""
+        """Target locks that an Experiment holds; one whose holder is gone is free, and the garbage collector's."""
+        present = {e["metadata"]["uid"] for e in self.client.list(API, "Experiment", self.namespace)}
         leases = self.client.list("coordination.k8s.io/v1", "Lease", self.namespace)
         ours = (lease for lease in leases if lease["metadata"]["name"].startswith("trimtab-target-"))
-        return [lease for lease in ours if lease["spec"].get("holderIdentity")]
+        return [lease for lease in ours if lease["spec"].get("holderIdentity") in present]
 
-    def wait_no_arms(self, *, seconds: float = 20.0) -> None:
+    def wait_no_arms(self, *, seconds: float = 60.0) -> None:
         """Wait until no arm is left."""
         wait_for(lambda: not self.arms() or None, "all arms to be gone", seconds=seconds)
 
-    def wait_clean_but_locked(self, *, seconds: float = 20.0) -> None:
+    def wait_clean_but_locked(self, *, seconds: float = 60.0) -> None:
         """Wait until no arm and no finalizer is left; an Experiment that stands still keeps its target's lock."""
         self.wait_clean(seconds=seconds, but="lock ")
 
-    def wait_clean(self, *, seconds: float = 20.0, but: str = "\0") -> None:
+    def wait_clean(self, *, seconds: float = 60.0, but: str = "\0") -> None:
         """Wait until nothing is left: no arms, no finalizers, no lock."""
 
         def look() -> bool:
@@ -186,7 +187,7 @@ class Place:
         found = self.client.list("events.k8s.io/v1", "Event", self.namespace)
         return [e for e in found if e["regarding"]["kind"] == "Experiment" and reason in {None, e["reason"]}]
 
-    def wait_event(self, reason: str, text: str = "", *, seconds: float = 10.0) -> Obj:
+    def wait_event(self, reason: str, text: str = "", *, seconds: float = 30.0) -> Obj:
         """Wait for an Event whose note contains the text."""
 
         def look() -> Obj | None:

@@ -47,7 +47,7 @@ class Playground:
     def _command(self) -> list[str]:
         return ["env", f"PYTHONPATH={PYTHONPATH}", sys.executable, "-m", "playground", *self._arguments]
 
-    def start(self, seconds: float = 30.0) -> None:
+    def start(self, seconds: float = 60.0) -> None:
         """Start it and wait until its page answers."""
         self._address_file.unlink(missing_ok=True)
         self.component.start()

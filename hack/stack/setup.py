@@ -117,7 +117,16 @@ class Stack:
         self._say("starting the operator with the chart's ServiceAccount")
         self._operator = self.new_operator("operator", self.options.operator_environment)
         self._operator.start()
+        self._wait_ready()
         return self
+
+    def _wait_ready(self) -> None:
+        """The target's pods are ready, and each has been scraped often enough for rates."""
+        for namespace in self.options.workload_namespaces:
+            ready = functools.partial(self._target_ready, namespace)
+            wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=120)
+        enough = "min(count_over_time(up[1m])) >= 5"
+        wait_for(lambda: self.prometheus.query(enough), "the first scrapes", seconds=60)
 
     def install(self) -> None:
         """CRDs, namespace, and the chart's rights."""
@@ -130,14 +139,11 @@ class Stack:
         self.account = install_rights(self.plane, self._paths["helm"], namespace, values)
 
     def start_workload(self) -> None:
-        """The Deployment and Service, and the program that plays their pods."""
+        """The Deployment and Service, and the program that plays their pods; they get ready by themselves."""
         self._say("starting the workload")
         self.playground.start()
         for namespace in self.options.workload_namespaces:
             self._deploy(namespace)
-        for namespace in self.options.workload_namespaces:
-            ready = functools.partial(self._target_ready, namespace)
-            wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=60)
 
     def _deploy(self, namespace: str) -> None:
         for document in yaml.safe_load_all(self.options.manifest.read_text()):
@@ -169,8 +175,6 @@ class Stack:
         directory = self.directory / "prometheus"
         self._prometheus = PrometheusServer(config, directory, tsdb=tsdb, path=self._paths["prometheus"])
         self._prometheus.start()
-        enough = "min(count_over_time(up[1m])) >= 5"
-        wait_for(lambda: self.prometheus.query(enough), "the first scrapes", seconds=30)
 
     def _backfill(self) -> Path:
         past, tsdb = self.directory / "past.om", self.directory / "tsdb"

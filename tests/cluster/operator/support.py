@@ -63,9 +63,9 @@ BASE: dict[str, Any] = {
         "objectives": [{"name": "cost", "goal": "Minimize", "builtin": "ResourceCost"}],
         "constraints": [P95, FAILING],
         # A trial measures for long, so that what a test does to it happens in its middle.
-        "trial": {"warmUp": "1s", "duration": "60s", "deadline": "120s"},
+        "trial": {"warmUp": "1s", "duration": "120s", "deadline": "240s"},
         "canary": {"replicas": 1, "maxSharePercent": "50"},
-        "safety": {"checkInterval": "1s", "staleAfter": "6s"},
+        "safety": {"checkInterval": "1s", "staleAfter": "30s"},
         "search": {"seed": 1, "initialTrials": 2},
         "verification": {"duration": "60s", "replicates": 1},
     },

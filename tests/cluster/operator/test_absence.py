@@ -38,7 +38,7 @@ def test_an_experiment_deleted_while_the_operator_is_absent(stack: Stack, place:
     assert place.experiment(NAME)["metadata"]["deletionTimestamp"]
     assert place.arms()
     stack.operator.start()
-    place.wait_deleted(NAME, seconds=20)
+    place.wait_deleted(NAME, seconds=45)
 
 
 def test_the_namespace_deleted_in_the_middle_of_a_trial(place: Place) -> None:
@@ -53,7 +53,7 @@ def test_the_namespace_deleted_while_the_operator_is_absent(stack: Stack, place:
     place.wait_live(NAME, {"Measuring"})
     stack.operator.kill()
     place.client.delete("v1", "Namespace", place.namespace)
-    wait_for(lambda: not place.arms(), "the garbage collector to have taken the arms", seconds=30)
+    wait_for(lambda: not place.arms(), "the garbage collector to have taken the arms", seconds=60)
     assert place.client.list(API, "Experiment", place.namespace), "the finalizer waits for the operator"
     stack.operator.start()
     namespace_gone(place)

@@ -141,7 +141,7 @@ def test_a_mistake_can_be_repaired_without_a_new_experiment(place: Place) -> Non
     place.create(experiment(**bad))
     place.wait_condition(NAME, "Stalled", reason="NoData")
     place.patch(NAME, {"spec": {"slis": [SLOW, ERRORS], "constraints": [P95]}})
-    place.wait_condition(NAME, "Stalled", "False", seconds=20)
+    place.wait_condition(NAME, "Stalled", "False", seconds=45)
     place.wait_live(NAME)
     place.delete(NAME)
     place.wait_deleted(NAME)

@@ -43,7 +43,7 @@ def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack:
     assert place.trials(NAME) == []
     assert place.arms() == []
     client.patch(RBAC, "Role", role["metadata"]["name"], {"rules": role["rules"]}, place.namespace)
-    place.wait_condition(NAME, "Stalled", "False", seconds=45)
+    place.wait_condition(NAME, "Stalled", "False", seconds=90)
     place.wait_live(NAME)
     place.delete(NAME)
     place.wait_deleted(NAME)
@@ -53,17 +53,17 @@ def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: 
     place = own_place
     standby = own_stack.new_operator("standby")
     standby.start(ready=False)
-    wait_for(lambda: standby.get("/healthz"), "the standby to answer", seconds=30)
+    wait_for(lambda: standby.get("/healthz"), "the standby to answer", seconds=60)
     assert not standby.is_leading()
     place.create(experiment(trial={"duration": "20s"}))
     trial = place.wait_live(NAME, {"Measuring"})
     own_stack.operator.kill()
     wait_for(standby.is_leading, "the standby to lead", seconds=20)
-    outcome = place.wait_outcome(trial, seconds=60)
+    outcome = place.wait_outcome(trial, seconds=90)
     assert outcome["phase"] == "Succeeded", outcome
     assert place.trials(NAME)[0]["metadata"]["uid"] == trial["metadata"]["uid"]
     own_stack.operator.start(ready=False)
-    wait_for(lambda: own_stack.operator.get("/healthz"), "the first operator to be back as a standby", seconds=30)
+    wait_for(lambda: own_stack.operator.get("/healthz"), "the first operator to be back as a standby", seconds=60)
     assert not own_stack.operator.is_leading()
     place.delete(NAME)
     place.wait_deleted(NAME)

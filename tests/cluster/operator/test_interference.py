@@ -30,7 +30,7 @@ def test_a_second_experiment_on_one_target_waits_for_the_first(place: Place) -> 
     assert place.condition("second", "Stalled")["reason"] == "Blocked"
     assert place.trials("second") == []
     place.delete("first")
-    place.wait_condition("second", "TargetLocked", seconds=30)
+    place.wait_condition("second", "TargetLocked", seconds=60)
     place.wait_condition("second", "Stalled", "False")
     place.wait_live("second")
     finish(place, "second")
@@ -40,7 +40,7 @@ def test_an_experiment_deleted_in_the_middle_of_a_trial(place: Place) -> None:
     before = untouchable(place.target())
     live(place)
     place.delete(NAME)
-    place.wait_deleted(NAME, seconds=10)
+    place.wait_deleted(NAME, seconds=30)
     assert untouchable(place.target()) == before
 
 
@@ -99,7 +99,7 @@ def test_the_targets_template_edited_in_the_middle_of_a_trial(place: Place) -> N
     place.client.patch("apps/v1", "Deployment", "web", newer, place.namespace, strategy="strategic")
     outcome = place.wait_outcome(trial)
     assert (outcome["phase"], outcome["reason"]) == ("Stale", "TargetChanged")
-    later = place.wait_live(NAME, after=int(trial["spec"]["index"]), seconds=60)
+    later = place.wait_live(NAME, after=int(trial["spec"]["index"]), seconds=90)
     old, new = (t["spec"]["environment"]["templateHash"] for t in (trial, later))
     assert old != new
     arm = place.arm(later, "control")

@@ -102,7 +102,7 @@ def test_its_patch_is_applied_by_kustomize_and_seen(stack: Stack, finished: Fini
     assert container["resources"]["requests"] == wanted
     (tmp_path / "built.yaml").write_text(yaml.safe_dump(built))
     kubectl(stack, place, "apply", "-f", str(tmp_path / "built.yaml"), check=True)
-    message = place.wait_condition(NAME, "Promoted", reason="SeenOnTarget", seconds=60)
+    message = place.wait_condition(NAME, "Promoted", reason="SeenOnTarget", seconds=90)
     assert "the target runs the recommended values" in message
     place.delete(NAME)
     place.wait_deleted(NAME)

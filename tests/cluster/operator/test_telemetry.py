@@ -22,23 +22,23 @@ def lost(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
 
 
 def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place, lost: str) -> None:
-    place.create(experiment(errorBudgets=[BUDGET]))
+    place.create(experiment(safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
     trial = place.wait_live(NAME, {"Measuring"})
     if lost == "stopped":
         stack.prometheus.kill()
     else:
         stack.prometheus.pause()
-    outcome = place.wait_outcome(trial, seconds=STALE_AFTER + 20)
+    outcome = place.wait_outcome(trial, seconds=STALE_AFTER + 40)
     assert (outcome["phase"], outcome["reason"]) == ("Inconclusive", "TelemetryBlind"), outcome
     assert "staleAfter is 6 s" in outcome["message"]
     place.wait_no_arms()
-    place.wait_condition(NAME, "TelemetryHealthy", "False", seconds=40)
+    place.wait_condition(NAME, "TelemetryHealthy", "False", seconds=90)
     assert [t["spec"]["index"] for t in place.trials(NAME)] == [0]
     stack.prometheus.resume()
     if lost == "stopped":
         stack.prometheus.restart()
-    place.wait_condition(NAME, "TelemetryHealthy", "True", seconds=40)
-    place.wait_live(NAME, after=0, seconds=60)
+    place.wait_condition(NAME, "TelemetryHealthy", "True", seconds=90)
+    place.wait_live(NAME, after=0, seconds=90)
     place.delete(NAME)
     place.wait_deleted(NAME)
 
@@ -46,7 +46,7 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
 def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, place: Place) -> None:
     stack.prometheus.kill()
     try:
-        place.create(experiment(errorBudgets=[BUDGET]))
+        place.create(experiment(safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
         wait_for(lambda: place.condition(NAME, "Preflight").get("status") == "False", "preflight to be decided")
         found = place.condition(NAME, "Preflight")
         assert "Prometheus" in found["message"], found
@@ -54,7 +54,7 @@ def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, 
         assert place.arms() == []
     finally:
         stack.prometheus.restart()
-    place.wait_condition(NAME, "Preflight", "True", seconds=40)
+    place.wait_condition(NAME, "Preflight", "True", seconds=90)
     place.wait_live(NAME)
     place.delete(NAME)
     place.wait_deleted(NAME)
