@@ -122,7 +122,7 @@ def sentences(message: str) -> tuple[str, frozenset[str]]:
 def begun(client: ApiClient, record: ExperimentRecord, trials: int = 1) -> Manifest:
     """The Experiment with that many trials on record."""
     manifest = read(client, record)
-    manifest["status"] = experiment_status(record, ExperimentState(trials_created=trials))
+    manifest["status"] = experiment_status(record, ExperimentState(trials_created=trials, trials_counted=trials))
     return client.replace(manifest, subresource="status")
 
 
