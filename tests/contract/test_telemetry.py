@@ -86,6 +86,7 @@ SCENARIOS: dict[str, list[Stored]] = {
     "no-errors": request_series("no-errors", bad=None),
     "no-traffic": [counter("no-traffic", "all_total", lambda _: 777.0)],
     "nan": [counter("nan", "all_total", lambda _: math.nan), counter("nan", "depth", lambda _: math.nan)],
+    "inf": [counter("inf", "all_total", lambda _: math.inf), counter("inf", "depth", lambda _: math.inf)],
     "reset": [
         counter("reset", "all_total", reset_at(44.0, 100.0)),
         counter("reset", "bad_total", reset_at(44.0, 10.0), code="500"),
@@ -261,8 +262,13 @@ class TestAbsence:
         assert found.newest == pytest.approx(WINDOW.end - 0.75)
 
     @pytest.mark.parametrize("sli", [ERRORS, VALUE])
-    async def test_nan_is_no_data(self, telemetry: Telemetry, sli: Sli) -> None:
-        assert isinstance(await read(telemetry, sli, pods("nan")), NoData)
+    @pytest.mark.parametrize("namespace", ["nan", "inf"])
+    async def test_what_is_no_number_is_no_data(self, telemetry: Telemetry, namespace: str, sli: Sli) -> None:
+        assert isinstance(await read(telemetry, sli, pods(namespace)), NoData)
+        if sli is ERRORS:
+            for window in (WINDOW, Window(T - 9000, T - 1)):
+                assert isinstance(await telemetry.totals(sli, pods(namespace), window, timeout=TIMEOUT), NoData)
+            assert isinstance(await telemetry.load(sli, pods(namespace), WINDOW, timeout=TIMEOUT), NoData)
 
     async def test_an_ha_pair_is_ambiguous(self, telemetry: Telemetry) -> None:
         assert isinstance(await read(telemetry, ERRORS, pods("ha")), Ambiguous)
@@ -277,6 +283,7 @@ class TestAbsence:
         found = await read(telemetry, sli, pods("half", live=(POD, OTHER)))
         assert isinstance(found, Stale)
         assert OTHER in found.detail
+        assert 0 < found.age < 100  # a number that a Trial can store
         assert isinstance(await read(telemetry, sli, pods("half", live=(POD,))), Sample)
         assert isinstance(await read(telemetry, sli, pods("half", live=(POD, OTHER)), fresh=False), Sample)
 

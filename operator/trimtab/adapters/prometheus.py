@@ -157,7 +157,7 @@ class PrometheusTelemetry:
         samples = None
         if query.samples_query is not None:
             counted = await self._client.vector(inject(query.samples_query, request.pods), window.end, timeout)
-            samples = sum(p[1] for each in counted for p in each.points if not math.isnan(p[1]))
+            samples = sum(p[1] for each in counted for p in each.points if math.isfinite(p[1]))
         return value_sample([v for _, v in rows[0].points], samples)
 
     async def _samples(self, selector: str, window: Window, timeout: float) -> tuple[Series, ...]:
@@ -197,7 +197,8 @@ def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, fl
     if not request.fresh or not isinstance(value, Sample | NoData):
         return value
     for newest, scrape in scrapes:
-        stale = stale_since(newest, request.pods.live, request.window.end, scrape) if newest else None
+        looked = float(_with_lookback(request.window))
+        stale = stale_since(newest, request.pods.live, request.window.end, scrape, looked) if newest else None
         if stale is not None:
             return stale
     seen = [newest[pod] for newest, _ in scrapes for pod in request.pods.live if pod in newest]
@@ -205,6 +206,5 @@ def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, fl
 
 
 def _single(rows: tuple[Series, ...]) -> float | None:
-    if not rows or not rows[0].points or math.isnan(rows[0].points[0][1]):
-        return None
-    return rows[0].points[0][1]
+    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
+    return value if math.isfinite(value) else None

@@ -44,7 +44,7 @@ class Prober:
 
     async def _value(self, sli: Sli, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> SliProbe:
         rows = await self._client.vector(inject(query.query, pods), now, timeout)
-        if not rows or math.isnan(rows[0].points[0][1]):
+        if _number(rows) is None:
             return SliProbe(sli.name, "NoData", "the query returns nothing for the target's pods", EMPTY)
         if len(rows) > 1:
             problem = f"the query returns {len(rows)} series for the target's pods, one is needed"
@@ -128,9 +128,8 @@ def _bounds(rows: tuple[Series, ...]) -> list[float]:
 
 
 def _number(rows: tuple[Series, ...]) -> float | None:
-    if not rows or not rows[0].points or math.isnan(rows[0].points[0][1]):
-        return None
-    return rows[0].points[0][1]
+    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _no_bound(sli: Sli, query: SlowRatioQuery, name: str, bounds: list[float]) -> SliProbe:

@@ -82,7 +82,7 @@ def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Readi
         return twice
     edges = edges_of(window, scrape_interval(mine))
     counts = by_sub_window(mine, window, Births.of(mine), edges)
-    if not mine or not sum(counts) > 0:
+    if not (sum(counts) > 0 and math.isfinite(sum(counts))):
         return NoData("no traffic in the window", last_seen(mine, pods.live))
     rate, length = sum(counts) / window.seconds, window.seconds / len(counts)
     poisson = math.sqrt(sum(counts)) / window.seconds

@@ -90,7 +90,9 @@ def ratio_sample(bad: Sequence[float], total: Sequence[float]) -> Reading:
         total: n_i per sub-window, shape (H,).
     """
     k, n = sum(bad), sum(total)
-    if not n > 0 or math.isnan(n) or math.isnan(k):
+    if not (math.isfinite(n) and math.isfinite(k)):
+        return NoData("the counters are no numbers")
+    if n <= 0:
         return NoData("no traffic in the window")
     k = min(k, n)
     phi = overdispersion(bad, total)
@@ -158,7 +160,7 @@ def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) 
         q: in (0, 1).
     """
     n = sum(counts)
-    if not n > 0:
+    if not (n > 0 and math.isfinite(n)):
         return NoData("no traffic in the window")
     value, low, high = _quantile(bounds, counts, q)
     if math.isinf(high):

@@ -61,15 +61,19 @@ def scrape_interval(series: Iterable[Series]) -> float | None:
 def stale_pod(series: Sequence[Series], live: Iterable[str], end: float) -> Stale | None:
     """A live pod without a sample within three scrapes of the window's end. A failed scrape (`up` 0) leaves no sample
     either, so this covers it."""
-    return stale_since(newest_by_pod(series), live, end, scrape_interval(series) or 0.0)
+    begun = min((s.points[0][0] for s in series if s.points), default=end)
+    return stale_since(newest_by_pod(series), live, end, scrape_interval(series) or 0.0, looked=end - begun)
 
 
-def stale_since(newest: Mapping[str, float], live: Iterable[str], end: float, scrape: float) -> Stale | None:
-    """The same from each pod's newest sample (unix seconds)."""
+def stale_since(
+    newest: Mapping[str, float], live: Iterable[str], end: float, scrape: float, looked: float
+) -> Stale | None:
+    """The same from each pod's newest sample (unix seconds). A pod that was not seen at all within the `looked` seconds
+    is at least that old."""
     limit = FRESH_SCRAPES * scrape + FRESH_SLACK
     for pod in live:
         if pod not in newest:
-            return Stale(f"pod {pod} is Ready but not scraped", math.inf)
+            return Stale(f"pod {pod} is Ready but not scraped", looked)
         age = end - newest[pod]
         if age > limit:
             return Stale(f"newest sample of pod {pod} is {age:.0f} s old", age)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,30 @@ import pytest
 from tests.contract.test_telemetry import (
     CANARY,
     CONTROL,
+    EACH,
     ERRORS,
     EVERYTHING,
+    OTHER,
+    P95,
+    POD,
     PRESET,
+    SCENARIOS,
     SLOW,
     VALUE,
     WINDOW,
     T,
     pods,
 )
+from tests.unit.control.builders import trial
 from tests.unit.slo.loopback import Behaviour, Loopback
 
 from trimtab.adapters import prometheus_client
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
-from trimtab.domain.measurement import Reading, Sample, TelemetryError
+from trimtab.api.convert_trial import trial_status
+from trimtab.domain.measurement import Ambiguous, Arm, Measurement, NoData, Reading, Sample, Stale, TelemetryError
 from trimtab.domain.spec import Sli, SliKind, ValueQuery
+from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe, SliRequest
 
 TIMEOUT = 5.0
@@ -276,3 +285,19 @@ async def test_text_that_is_no_promql_is_a_failed_query(telemetry: PrometheusTel
     (found,) = await telemetry.read([SliRequest(broken, pods("gauge"), WINDOW)], timeout=TIMEOUT)
     assert isinstance(found, TelemetryError)
     assert "not PromQL" in found.detail
+
+
+async def test_every_reading_can_be_stored_in_a_trial(telemetry: PrometheusTelemetry) -> None:
+    """The wire model refuses what is no finite number; then a Trial could not be written, and would be judged again."""
+    live = pods("x", live=(POD, OTHER)).live
+    slis = (ERRORS, SLOW, P95, VALUE, EACH, PRESET)
+    requests = [
+        SliRequest(s, pods(n, live=live), WINDOW, fresh) for s in slis for n in SCENARIOS for fresh in (True, False)
+    ]
+    readings = await telemetry.read(requests, timeout=30.0)
+    assert {type(r) for r in readings} >= {Sample, NoData, Stale, Ambiguous}
+    measured = trial(TrialPhase.MEASURING)
+    for reading in readings:
+        found = Measurement("errors", Arm.CANARY, WINDOW, reading)
+        stored = trial_status(replace(measured, measurements=(found,)))
+        json.dumps(stored if isinstance(stored, dict) else stored.model_dump(mode="json"), allow_nan=False)

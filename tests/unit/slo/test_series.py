@@ -121,6 +121,7 @@ def test_a_live_pod_must_be_fresh() -> None:
     missing = stale_pod([fresh], ["a", "c"], 108.0)
     assert isinstance(missing, Stale)
     assert "c is Ready but not scraped" in missing.detail
+    assert missing.age == 13.0
 
 
 def test_when_pods_were_last_seen() -> None:
