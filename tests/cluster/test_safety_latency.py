@@ -1,8 +1,8 @@
 """From the moment when the data first satisfy a rule to no ready canary endpoint: one checkInterval and five seconds.
 
 That moment is found after the fact, by replaying the rules over the same counters in Prometheus. The operator's windows
-begin when its arms were ready; the replay lets them end at every scrape and takes the earliest moment at which any rule
-holds, so what is measured is never less than what the operator took.
+begin when its arms were ready; the replay lets them end at every scrape, allows nothing for errors that come in
+clusters, and takes the earliest moment at which any rule holds: what is measured is never less than what it took.
 """
 
 from __future__ import annotations
