@@ -16,8 +16,8 @@ from stack import Playground
 FAULT = "slow-dependency"
 PAUSE = "trimtab.dev/pause"
 TERMINAL = {"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"}
-FAULT_AFTER = 5  # terminal trials
-PAUSE_AFTER = 8
+PAUSE_AFTER = 5  # terminal trials
+FAULT_AFTER = 8
 
 
 @dataclass
@@ -39,12 +39,12 @@ class Script:
         """Look at the world, and act."""
         ended = sum(1 for t in trials if _phase(t) in TERMINAL)
         live = next((t for t in trials if _phase(t) not in TERMINAL), None)
-        self._slow_dependency(ended, live, trials)
         self._pause(ended, live, experiment)
+        self._slow_dependency(ended, live, trials)
 
     def _slow_dependency(self, ended: int, live: dict[str, Any] | None, trials: list[dict[str, Any]]) -> None:
         if self.fault_trial is None:
-            if ended >= FAULT_AFTER and live is not None and _phase(live) == "Measuring":
+            if self.resumed and ended >= FAULT_AFTER and live is not None and _phase(live) == "Measuring":
                 self.fault_trial = live["metadata"]["name"]
                 self.fault_set = time.time()
                 self.playground.fault(
@@ -60,7 +60,7 @@ class Script:
             self.note = "the safety monitor withdrew the canary; the dependency is fast again"
 
     def _pause(self, ended: int, live: dict[str, Any] | None, experiment: dict[str, Any]) -> None:
-        if "fault-cleared" not in self._done or self.resumed:
+        if self.resumed:
             return
         if self.paused_at is None:
             if ended >= PAUSE_AFTER and live is not None and _phase(live) in {"WarmingUp", "Measuring"}:
