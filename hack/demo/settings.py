@@ -36,4 +36,6 @@ def experiment(seed: int) -> dict[str, Any]:
     for section, values in SHORT_WINDOWS.items():
         spec[section] = {**spec.get(section, {}), **values}
     spec["search"]["seed"] = seed
+    for constraint in spec["constraints"]:  # a window of six seconds has room for three safety windows at most
+        constraint["abort"] = {"breaches": 2, "outOf": 3}
     return manifest

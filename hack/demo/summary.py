@@ -16,6 +16,7 @@ from trimtab.workload.model import Resources, evaluate
 from trimtab.workload.truth import Optimum, Prices, TruthConstraints, cheapest_feasible, resource_grid, steps
 
 SEARCH = {"Search", "Replicate"}
+MONITOR_REASONS = {"AbortRule", "WorseThanControl"}  # decided from Prometheus data while the canary was live
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Summary:
         checks = (
             (self.targetUnchanged, "the target Deployment changed"),
             (self.armsLeft == 0, f"{self.armsLeft} arm objects are left"),
-            (self.rollbacks > 0 and self.withdrawnFor != "", "the slow canary was not withdrawn"),
+            (self.withdrawnFor in MONITOR_REASONS, "the safety monitor did not withdraw the slow canary"),
             (self.recommendation is not None, "no recommendation came"),
             (self.recommendation is None or self.sloHeld, "the recommendation breaks the SLO in the noise-free model"),
         )
