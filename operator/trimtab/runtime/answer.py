@@ -86,7 +86,8 @@ class Answerer:
         if counting is not None:
             load = await self._loads(counting, pods, seen, trial, ask.window)
             target_load = await self._telemetry.load(counting, _target_pods(seen), ask.window, timeout=TIMEOUT)
-        spent = await read_spending(self._telemetry, spec, trial, pods[Arm.CANARY], ask.window.end)
+        canary, until = pods[Arm.CANARY], ask.window.end
+        spent = await read_spending(self._telemetry, spec, trial, canary, until, timeout=TIMEOUT)
         return TrialReadings(measurements, load, spent, target_load)
 
     async def _loads(
@@ -116,7 +117,7 @@ async def read_budgets(
 
 
 async def read_spending(
-    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, now: float
+    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, now: float, *, timeout: float
 ) -> tuple[Spent, ...]:
     """What the canary has cost each budget since its first request; never less than what is on record."""
     since = trial.times.deploying
@@ -124,7 +125,7 @@ async def read_spending(
         return trial.spent
     found: list[Spent] = []
     for name in sorted({b.sli for b in spec.budgets}):
-        reading = await telemetry.totals(spec.sli(name), canary, Window(since, now), timeout=TIMEOUT)
+        reading = await telemetry.totals(spec.sli(name), canary, Window(since, now), timeout=timeout)
         old = next((s for s in trial.spent if s.sli == name), Spent(name, 0.0, 0.0))
         if isinstance(reading, Sample) and reading.bad is not None:
             old = Spent(name, max(old.bad, reading.bad), max(old.total, reading.total))

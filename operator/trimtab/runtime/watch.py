@@ -117,10 +117,11 @@ class Watchman:
         self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView
     ) -> tuple[SafetyView, Trial]:
         trial = view.trial
+        canary = trial_pods(trial, Arm.CANARY, view.canary)
         watch, readings, spent = await asyncio.gather(
             self._windows(experiment, spec, view),
             self._budget_readings(experiment, spec, trial),
-            read_spending(self._telemetry, spec, trial, trial_pods(trial, Arm.CANARY, view.canary), view.now),
+            read_spending(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
         )
         self._states[trial.uid] = watch
         trial = await self._persist(replace(trial, spent=spent), trial)
