@@ -7,13 +7,14 @@ import math
 
 from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
 from trimtab.adapters.prometheus_names import Names
+from trimtab.domain.measurement import Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
 from trimtab.slo.promql import inject, with_matchers
-from trimtab.slo.series import Series, duplicated, scrape_interval
+from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
 
 PAST_SECONDS = 6 * 3600
-RECENT_SECONDS = 120
+RECENT_SECONDS = 300  # the longest that Prometheus lets pass between two scrapes
 LEAST_HISTORY = 60.0
 LEAST_RATE_WINDOW, RATE_SCRAPES = 10.0, 10
 EMPTY = "check the metric's name and that its pods are scraped with labels namespace and pod"
@@ -83,8 +84,8 @@ class Prober:
             return SliProbe(sli.name, "Ambiguous", twice.detail, "scrape each pod once, or query one replica")
         interval = scrape_interval(recent)
         window = math.ceil(max(LEAST_RATE_WINDOW, RATE_SCRAPES * (interval or RECENT_SECONDS)))
-        value = _number(await self._client.vector(f"sum(rate({total}[{window}s]))", now, timeout))
-        if value is None or not value > 0:
+        value = _rate(recent, now - window)
+        if not value > 0:
             problem = f"the target's pods got no request in the last {window} s"
             return SliProbe(sli.name, "NoTraffic", problem, "send traffic to it; Trimtab never makes any")
         bad_ratio = await self._past_ratio(sli, pods, now, timeout)
@@ -125,6 +126,17 @@ def _bounds(rows: tuple[Series, ...]) -> list[float]:
         except ValueError:
             continue
     return sorted(found)
+
+
+def _rate(recent: tuple[Series, ...], since: float) -> float:
+    """Requests per second over the time that was observed: `rate` takes a service that is younger than its range for
+    a slow one, and what a trial may cost is reckoned from this."""
+    times = [t for each in recent for t, _ in each.points if t > since]
+    if not times or min(times) == max(times):
+        return 0.0
+    observed = Window(min(times), max(times))
+    counted = sum(by_sub_window(recent, observed, Births.of(recent), (observed.end,)))
+    return counted / observed.seconds if math.isfinite(counted) else 0.0
 
 
 def _number(rows: tuple[Series, ...]) -> float | None:

@@ -26,7 +26,9 @@ from tests.contract.test_telemetry import (
     VALUE,
     WINDOW,
     T,
+    counter,
     pods,
+    steady,
 )
 from tests.unit.control.builders import trial
 from tests.unit.slo.loopback import Behaviour, Loopback
@@ -285,6 +287,16 @@ async def test_text_that_is_no_promql_is_a_failed_query(telemetry: PrometheusTel
     (found,) = await telemetry.read([SliRequest(broken, pods("gauge"), WINDOW)], timeout=TIMEOUT)
     assert isinstance(found, TelemetryError)
     assert "not PromQL" in found.detail
+
+
+@pytest.mark.parametrize("age", [3, 6, 30])
+async def test_a_young_service_is_not_taken_for_a_slow_one(age: float) -> None:
+    """What a trial may cost is reckoned from this rate before it starts, and from the true one afterwards."""
+    with Loopback((counter("young", "all_total", steady(100.0), since=T - age),)) as young:
+        telemetry = PrometheusTelemetry(young.url)
+        found = await telemetry.probe(ERRORS, pods("young"), T - 0.5, 86400.0, timeout=TIMEOUT)
+        assert found.requests_per_second == pytest.approx(100.0)
+        telemetry.close()
 
 
 async def test_every_reading_can_be_stored_in_a_trial(telemetry: PrometheusTelemetry) -> None:
