@@ -88,6 +88,13 @@ def namespace(admin: ApiClient) -> Iterator[str]:
         admin.delete_all("v1", "Pod", name, grace=0)
 
 
+@pytest.fixture
+def no_nodes(admin: ApiClient) -> None:
+    """A cluster without Nodes: those of a stopped playground would take pods that nobody plays and nobody removes."""
+    admin.delete_all("v1", "Node")
+    wait_for(lambda: not admin.list("v1", "Node"), "the nodes of earlier tests to go")
+
+
 class PrometheusFactory(Protocol):
     """Starts a Prometheus; the arguments are those of `PrometheusServer` without the directory."""
 

@@ -184,12 +184,12 @@ class World:
 
 
 @pytest.fixture
-def world(admin: ApiClient, namespace: str) -> World:
+def world(admin: ApiClient, namespace: str, no_nodes: None) -> World:
     return World(admin, namespace)
 
 
 @pytest.fixture
-def node(admin: ApiClient, namespace: str) -> Iterator[str]:
+def node(admin: ApiClient, namespace: str, no_nodes: None) -> Iterator[str]:
     """A registered Node, so that pods can be bound and get an address."""
     name = f"node-{namespace}"
     labels = {"kubernetes.io/hostname": name}

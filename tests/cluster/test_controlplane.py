@@ -41,7 +41,7 @@ def config_map(namespace: str, name: str, **data: str) -> Obj:
 
 
 @pytest.fixture
-def node(admin: ApiClient, namespace: str) -> Iterator[str]:
+def node(admin: ApiClient, namespace: str, no_nodes: None) -> Iterator[str]:
     """A registered Node that says it is ready, as a kubelet would."""
     name = f"node-{namespace}"
     admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
