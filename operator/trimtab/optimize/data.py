@@ -1,9 +1,10 @@
 """From a study to the training rows of each constraint: what each outcome teaches, as numbers.
 
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
-and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 0.5; an
-OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered. When an assignment with less of everything
-has held, resources do not explain a withdrawal (a slow dependency, a bad node): it stays in the data with se 2.
+and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 1: its
+window was cut short, and the cause may lie elsewhere. When an assignment with less of everything has held, resources do
+not explain the withdrawal (a slow dependency, a bad node), and se is 2. An OOM adds g = ln 3, se 0.5 at the baseline with
+only that resource lowered.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from trimtab.domain.study import ArmOutcome, ConstraintTarget, FailureKind, Stud
 from trimtab.optimize.steps import resource_parameters
 
 SE_FLOOR = 0.01
-TRUNCATED_SE = 0.5
+TRUNCATED_SE = 1.0
 UNEXPLAINED_SE = 2.0
 FAILURE_G = math.log(3.0)
 FAILURE_SE = 0.5

@@ -59,7 +59,7 @@ def test_a_withdrawn_trial_is_a_wide_row_where_it_was_bad_and_none_where_it_was_
     bad = outcome(0, arm("0.5", 3000), truncated=True)  # 75 % slow, no errors
     found = rows(web_study(outcomes=(bad,)))
     assert found.y.tolist() == [pytest.approx(math.log(3))]
-    assert found.v.tolist() == [pytest.approx(0.25)]
+    assert found.v.tolist() == [pytest.approx(1.0)]
     assert math.isnan(found.bad[0])
     assert len(rows(web_study(outcomes=(bad,)), ERRORS)) == 0
 
@@ -68,7 +68,7 @@ def test_a_withdrawal_that_resources_do_not_explain_weighs_little() -> None:
     bad = outcome(0, arm("0.7", 3000), truncated=True)
     study = web_study(outcomes=(bad,))
     assert rows(study, held=(web("0.5", 1024),)).v[0] == pytest.approx(4.0)
-    assert rows(study, held=(web("0.5", 1088),)).v[0] == pytest.approx(0.25)
+    assert rows(study, held=(web("0.5", 1088),)).v[0] == pytest.approx(1.0)
 
 
 def test_an_oom_is_learned_on_its_resource() -> None:

@@ -177,7 +177,8 @@ def play(
             run.unsafe += g > 0 or outcome.failure is not None
             run.gross += g > math.log(1.5)
         run.study = replace(run.study, outcomes=(*run.study.outcomes, outcome))
-    run.recommended = recommend(replace(run.study, index=trials, now=study.now + HOUR * trials))
+    done = len(run.study.outcomes)
+    run.recommended = recommend(replace(run.study, index=done, now=study.now + HOUR * done))
     return run
 
 
