@@ -262,7 +262,7 @@ def _cap(spec: ExperimentSpec, readings: BudgetReadings, trial: Trial, view: Saf
         mine = spent.get(budget.sli)
         if mine is None or not any(w.budget == budget.name and isinstance(w.reading, Sample) for w in readings.windows):
             continue
-        since = trial.times.warming_up
+        since = trial.times.deploying  # the counts began there, too
         rate = mine.total / max(view.now - since, 1.0) if since is not None else 0.0
         words = cap_of(spec, budget, readings, view.scrape_interval, rate).exceeded(mine.bad)
         if words:
