@@ -3,8 +3,8 @@
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
 and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 1: its
 window was cut short, and the cause may lie elsewhere. When an assignment with less of everything has held, resources do
-not explain the withdrawal (a slow dependency, a bad node), and se is 2. An OOM adds g = ln 3, se 0.5 at the baseline with
-only that resource lowered.
+not explain the withdrawal (a slow dependency, a bad node), and se is 2. An OOM adds g = ln 3, se 0.5 at the baseline
+with only that resource lowered.
 """
 
 from __future__ import annotations
