@@ -11,6 +11,9 @@ SEED ?= 1
 KEEP ?=
 ARGS ?=
 export PYTHONPATH := operator:hack
+# Two busy cores make threaded linear algebra on small matrices ten times slower, not faster.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster demo bench build-controlplane clean
 
