@@ -15,6 +15,7 @@ SOON = 0.0
 POLL = 1.0
 RETRY = 10.0
 BLOCKED = 30.0
+DEFAULT_SCRAPE = 15.0  # seconds between scrapes, until preflight has measured them
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from trimtab.control.context import Context
+from trimtab.control.context import DEFAULT_SCRAPE, Context
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.measurement import Reading, TelemetryError
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.state import BudgetState, ConditionType
 from trimtab.slo.budget import Cap, GateVerdict, evaluate, total_events
 
-DEFAULT_SCRAPE = 15.0
 MARGIN = 5.0
 
 

@@ -15,7 +15,9 @@ from trimtab.control.actions import (
     Severity,
     WriteTrial,
 )
+from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import RETRY, Context, withdraw, withdraw_all
+from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
@@ -126,9 +128,6 @@ def _seen_promoted(context: Context) -> Context:
         return context
     if context.state.is_true(ConditionType.PROMOTED):
         return context
-    from trimtab.control.arms import baseline_assignment
-    from trimtab.domain.errors import InvalidSpec
-
     try:
         current = baseline_assignment(spec, target)
     except InvalidSpec:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from trimtab.control import machine
 from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
 from trimtab.control.arms import admitted_mismatch, plan_arms
-from trimtab.control.context import POLL, SOON, Context, withdraw
+from trimtab.control.context import DEFAULT_SCRAPE, POLL, SOON, Context, withdraw
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
@@ -15,8 +15,6 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import NeedsExtension, judge_trial
 from trimtab.slo.words import show
-
-DEFAULT_SCRAPE = 15.0
 
 
 def advance(context: Context) -> Decision | None:

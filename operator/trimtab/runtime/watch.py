@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import structlog
 
+from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.gates import cap_of, evaluate_all
 from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import BudgetReadings, BudgetWindow
@@ -39,7 +40,6 @@ from trimtab.slo.verdict import absence_reason
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_SCRAPE = 15.0
 LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
