@@ -66,6 +66,12 @@ def controlplane_fixture(built: dict[str, Path], tmp_path_factory: pytest.TempPa
         plane.stop(keep_logs=True)
 
 
+@pytest.fixture(scope="session")
+def crds(controlplane: ControlPlane) -> None:
+    """The CRDs of the repository are served."""
+    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
+
+
 @pytest.fixture
 def admin(controlplane: ControlPlane) -> ApiClient:
     """A client of the cluster administrator."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import Environment, Purpose, Suggestion, TrialPhase
 from trimtab.ports import ExperimentRecord, NewTrial
 
-CRDS = Path(__file__).resolve().parents[2] / "crds"
 GROUP_VERSION = "trimtab.dev/v1alpha1"
 GOOD, BAD = table.good(), table.bad()
 UNSUPPORTED = {  # valid manifests that this version refuses by a condition, with the first field it names
@@ -42,9 +40,8 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def served(controlplane: ControlPlane) -> ApiClient:
+def served(controlplane: ControlPlane, crds: None) -> ApiClient:
     """A client of a control plane that serves our definitions."""
-    controlplane.apply_crds(CRDS)
     return controlplane.client
 
 

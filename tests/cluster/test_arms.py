@@ -6,20 +6,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import yaml
+from tests.contract.test_ledger import NEW, SPEC
 from tests.unit.control import builders
 
 from controlplane import ApiClient, wait_for
 from controlplane.client import Forbidden, Obj
 from trimtab.api.arms import arm_manifest, live_digest
+from trimtab.api.convert import experiment_record, trial_manifest, trial_record
 from trimtab.api.kube import arm_views, ready_endpoint_names, surroundings_from, target_from
 from trimtab.control.arms import admitted_mismatch, baseline_assignment, plan_arms, target_settings
 from trimtab.control.preflight import examine
+from trimtab.domain.kinds import EXPERIMENTS
 from trimtab.domain.kube import ArmPlan, ArmView, Surroundings, Target
 from trimtab.domain.space import (
     Apply,
@@ -133,19 +137,25 @@ def experiment(replicas: int = 1) -> ExperimentSpec:
 CANARY = Assignment.of({"cpu": Decimal("0.33"), "memory": GIB / 2})
 
 
-def trial_of(namespace: str) -> Trial:
-    made = builders.trial(TrialPhase.DEPLOYING, 3, namespace=namespace)
-    return dataclasses.replace(made, suggestion=dataclasses.replace(made.suggestion, assignment=CANARY))
+def owned_trial(admin: ApiClient, namespace: str) -> Trial:
+    """A Trial that exists, and so does its Experiment: arms whose owner is absent are garbage."""
+    metadata = {"name": "web", "namespace": namespace}
+    owner = {"apiVersion": EXPERIMENTS.api_version, "kind": EXPERIMENTS.name, "metadata": metadata, "spec": SPEC}
+    record = experiment_record(admin.create(owner))
+    new = dataclasses.replace(NEW, index=3, suggestion=dataclasses.replace(NEW.suggestion, assignment=CANARY))
+    stored = trial_record(admin.create(trial_manifest(record, new)))
+    return dataclasses.replace(stored, phase=TrialPhase.DEPLOYING, deadline=time.time() + 600)
 
 
 class World:
-    """A namespace with the target and its Service."""
+    """A namespace with the target, its Service and a Trial."""
 
     def __init__(self, admin: ApiClient, namespace: str) -> None:
         self.admin, self.namespace = admin, namespace
         for manifest in (yaml.safe_load(TARGET), copy.deepcopy(SERVICE)):
             manifest["metadata"]["namespace"] = namespace
             admin.create(manifest)
+        self.trial = owned_trial(admin, namespace)
 
     def raw_target(self) -> Obj:
         return self.admin.get("apps/v1", "Deployment", "web", self.namespace)
@@ -158,7 +168,7 @@ class World:
         return surroundings_from(self.target(), **lists, vpas=(), version="")
 
     def plans(self, spec: ExperimentSpec | None = None) -> tuple[ArmPlan, ArmPlan]:
-        return plan_arms(spec or experiment(), self.target(), self.surroundings(), trial_of(self.namespace))
+        return plan_arms(spec or experiment(), self.target(), self.surroundings(), self.trial)
 
     def create_arms(self, spec: ExperimentSpec | None = None) -> tuple[Obj, ...]:
         raw = self.raw_target()
@@ -184,7 +194,7 @@ class World:
 
 
 @pytest.fixture
-def world(admin: ApiClient, namespace: str, no_nodes: None) -> World:
+def world(admin: ApiClient, namespace: str, no_nodes: None, crds: None) -> World:
     return World(admin, namespace)
 
 

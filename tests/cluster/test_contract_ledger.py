@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from tests.contract.test_ledger import Books, TestExperiments, TestTrials
@@ -15,12 +14,6 @@ from trimtab.adapters.connection import connect
 from trimtab.adapters.ledger import KubernetesLedger
 
 __all__ = ["TestExperiments", "TestTrials"]
-
-
-@pytest.fixture(scope="session")
-def crds(controlplane: ControlPlane) -> None:
-    """The CRDs of the repository are served."""
-    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,12 +64,6 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"timed out waiting: {what}"
         await asyncio.sleep(0.02)
-
-
-@pytest.fixture(scope="session")
-def crds(controlplane: ControlPlane) -> None:
-    """The CRDs of the repository are served."""
-    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
 
 
 @pytest.fixture(params=["namespaced", "cluster-wide"])
