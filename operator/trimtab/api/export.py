@@ -7,31 +7,32 @@ from typing import Any
 
 import yaml
 
+from trimtab.api import assignment
 from trimtab.domain.kube import ResourceSetting
 from trimtab.domain.quantity import format_cpu, format_memory
-from trimtab.domain.space import LimitsRule, Resource, SearchSpace
+from trimtab.domain.space import LimitsRule, Resource
 from trimtab.domain.state import RecommendationState
+from trimtab.ports import ExperimentRecord
 
 
 def recommendation_data(
-    experiment: str,
-    target: str,
-    namespace: str,
+    experiment: ExperimentRecord,
     recommendation: RecommendationState,
-    space: SearchSpace,
+    target: str,
     settings: tuple[ResourceSetting, ...],
 ) -> tuple[tuple[str, str], ...]:
     """The ConfigMap's data: `patch.yaml` (strategic merge), `kustomization.yaml`, `recommendation.json`."""
-    patch = kustomize_patch(target, namespace, settings)
+    space = experiment.spec.space if experiment.spec is not None else None
+    patch = kustomize_patch(target, experiment.namespace, settings)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "patches": [{"path": "patch.yaml", "target": {"kind": "Deployment", "name": target}}],
     }
     document = {
-        "experiment": experiment,
+        "experiment": experiment.name,
         "digest": recommendation.digest,
-        "assignment": dict(space.format(recommendation.assignment)),
+        "assignment": {v.name: v.value for v in assignment.write(recommendation.assignment, space)},
         "keepBaseline": recommendation.keep_baseline,
         "verified": recommendation.verified,
         "costPerHourBefore": round(recommendation.cost_before, 6),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trimtab.control.snapshot import Inquiry
-from trimtab.domain.kube import ArmPlan
-from trimtab.domain.state import ExperimentState
+from trimtab.domain.kube import ArmPlan, ResourceSetting
+from trimtab.domain.state import ExperimentState, RecommendationState
 from trimtab.domain.trial import Spent, Trial
 from trimtab.ports import NewTrial
 
@@ -95,10 +95,11 @@ class RecordSpending:
 
 @dataclass(frozen=True)
 class PublishRecommendation:
-    """Write the ConfigMap that carries the recommendation for a pipeline."""
+    """Write the ConfigMap that carries the recommendation for a pipeline: the target's containers with `settings`."""
 
-    name: str
-    data: tuple[tuple[str, str], ...]
+    recommendation: RecommendationState
+    target: str
+    settings: tuple[ResourceSetting, ...]
 
 
 @dataclass(frozen=True)

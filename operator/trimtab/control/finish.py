@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from statistics import NormalDist
 
-from trimtab.api.export import recommendation_data
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import cost_model, target_settings
 from trimtab.control.context import Context
@@ -114,7 +113,6 @@ def _publish(context: Context, target: Target, answer: Recommended, verified: bo
     message = (
         f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
     )
-    name = recommendation_name(identity.name)
     state = RecommendationState(
         digest=digest,
         assignment=answer.assignment,
@@ -125,21 +123,14 @@ def _publish(context: Context, target: Target, answer: Recommended, verified: bo
         cost_before=before,
         cost_after=after,
         verified=verified,
-        config_map=name,
+        config_map=recommendation_name(identity.name),
         template_hash=record.template_hash,
         message=message,
-    )
-    data = recommendation_data(
-        identity.name,
-        target.name,
-        target.namespace,
-        state,
-        spec.space,
-        target_settings(spec, target, answer.assignment),
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
     context = context.update(recommendation=state, candidate=None, finished=context.now, saving=saving)
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
     context = context.enter(ExperimentPhase.COMPLETED, message)
-    return context.do(PublishRecommendation(name, data), EmitEvent(Severity.NORMAL, "RecommendationReady", message))
+    publish = PublishRecommendation(state, target.name, target_settings(spec, target, answer.assignment))
+    return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from trimtab.api.arms import arm_manifest, live_digest
+from trimtab.api.export import recommendation_data
 from trimtab.control import machine
 from trimtab.control.actions import (
     AcquireLock,
@@ -109,8 +110,9 @@ class Actor:
                 await self._locks.release(claim(experiment, target_uid))
             case RecordSpending(target_uid, trial_uid, at, spent, window):
                 await self._spending.record(experiment.namespace, target_uid, trial_uid, at, spent, window)
-            case PublishRecommendation(name, data):
-                await self._publish(experiment, name, dict(data))
+            case PublishRecommendation(recommendation, target, settings):
+                data = recommendation_data(experiment, recommendation, target, settings)
+                await self._publish(experiment, recommendation.config_map, dict(data))
             case EmitEvent(severity, reason, message, about):
                 await self._emit(experiment, severity, reason, message, about)
         return experiment

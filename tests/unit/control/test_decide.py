@@ -9,6 +9,7 @@ import pytest
 from tests.unit.control.builders import (
     BASELINE,
     CHEAPER,
+    GIB,
     NOW,
     arm,
     both_arms,
@@ -303,8 +304,9 @@ class TestSearch:
         assert decision.state.recommendation.verified
         assert decision.state.is_true(ConditionType.RECOMMENDATION_READY)
         assert kinds(decision) == ["PublishRecommendation"]
-        data = dict(decision.actions[0].data)
-        assert "cpu: '1'" in data["patch.yaml"]
+        published = decision.actions[0]
+        assert published.recommendation == decision.state.recommendation
+        assert (published.target, [s.request for s in published.settings]) == ("web", [Decimal(1), GIB])
 
     def test_a_candidate_whose_fresh_evidence_does_not_clear_the_bound_is_excluded(self) -> None:
         trials = self.verified(48)  # 0.96 % against a bound of 1 %: not clear

@@ -1,0 +1,70 @@
+"""What a pipeline takes from the ConfigMap: a patch that kubectl and kustomize apply, and the same answer as data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.control.builders import CHEAPER, GIB, experiment, spec, target
+
+from trimtab.api.export import recommendation_data
+from trimtab.control.arms import target_settings
+from trimtab.domain.kube import ResourceSetting
+from trimtab.domain.space import LimitsRule, Resource
+from trimtab.domain.state import RecommendationState
+
+ANSWER = RecommendationState(
+    digest="0123456789ab",
+    assignment=CHEAPER,
+    keep_baseline=False,
+    saving=0.4,
+    saving_low=0.4,
+    saving_high=0.4,
+    cost_before=2.0,
+    cost_after=1.2,
+    verified=True,
+    config_map="web-recommendation",
+    template_hash="hash-1",
+    message="cpu=1 memory=1Gi saves 40 %",
+)
+
+
+def exported(settings: tuple[ResourceSetting, ...], answer: RecommendationState = ANSWER) -> dict[str, str]:
+    return dict(recommendation_data(experiment(), answer, "web", settings))
+
+
+def containers(text: str) -> list[dict[str, Any]]:
+    patch = yaml.safe_load(text)
+    assert (patch["kind"], patch["metadata"]) == ("Deployment", {"name": "web", "namespace": "shop"})
+    found: list[dict[str, Any]] = patch["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def test_the_patch_sets_requests_and_limits_of_the_tuned_container_alone() -> None:
+    data = exported(target_settings(spec(), target(), CHEAPER))
+    resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    assert containers(data["patch.yaml"]) == [{"name": "web", "resources": resources}]
+
+
+def test_a_limit_that_shall_go_is_removed_by_the_merge() -> None:
+    setting = ResourceSetting("web", Resource.MEMORY, GIB, None, LimitsRule.NONE)
+    assert containers(exported((setting,))["patch.yaml"])[0]["resources"]["limits"] == {"memory": None}
+
+
+def test_the_kustomization_applies_the_patch_to_the_target() -> None:
+    patches = yaml.safe_load(exported(())["kustomization.yaml"])["patches"]
+    assert patches == [{"path": "patch.yaml", "target": {"kind": "Deployment", "name": "web"}}]
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_the_document_says_the_same_as_the_status(verified: bool) -> None:
+    document = json.loads(exported((), replace(ANSWER, verified=verified))["recommendation.json"])
+    assert document["experiment"] == "web"
+    assert document["digest"] == ANSWER.digest
+    assert document["assignment"] == {"cpu": "1", "memory": "1Gi"}
+    assert document["verified"] is verified
+    assert (document["costPerHourBefore"], document["costPerHourAfter"]) == (2.0, 1.2)
+    assert document["savingPercent"] == 40.0
