@@ -35,7 +35,7 @@ Floats = np.ndarray
 EVALUATIONS = 400
 
 
-class MapKernel(Kernel):
+class MapKernel(Kernel):  # type: ignore[misc]  # scikit-learn has no types
     """Our covariance behind scikit-learn's Kernel: `theta` are the whitened logs of the scales."""
 
     def __init__(self, whitened: Floats, groups: Floats, prior: Prior, means: Floats, sds: Floats) -> None:
@@ -94,11 +94,13 @@ def _inputs(X: Floats) -> Inputs:
     return Inputs(X[:, :-3], X[:, -3], X[:, -2])
 
 
-def map_optimizer(objective: Callable[..., object], start: Floats, bounds: Floats) -> tuple[Floats, float]:
+def map_optimizer(
+    objective: Callable[..., tuple[float, Floats]], start: Floats, bounds: Floats
+) -> tuple[Floats, float]:
     """scikit-learn's hook: minus log evidence plus the priors, by L-BFGS-B."""
 
     def penalized(theta: Floats) -> tuple[float, Floats]:
-        value, gradient = objective(theta, eval_gradient=True)  # type: ignore[misc]
+        value, gradient = objective(theta, eval_gradient=True)
         return value + 0.5 * float(theta @ theta), gradient + theta
 
     options = {"maxfun": EVALUATIONS, "ftol": 1e-6, "gtol": 1e-3}
