@@ -11,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import kopf
 
 from trimtab.adapters.connection import Connection
-from trimtab.domain.kinds import DEPLOYMENTS, EXPERIMENTS, PODS, TRIALS, Kind
-from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT
+from trimtab.domain.kinds import EXPERIMENTS, PODS, Kind
+from trimtab.domain.names import LABEL_ARM
 from trimtab.runtime.logging import get_logger
-from trimtab.runtime.resync import Feed, WatchState
-from trimtab.runtime.workqueue import Key
+from trimtab.runtime.resync import WATCHED, Feed, WatchState, key_of, keys_of
 
-WATCHED = (EXPERIMENTS, TRIALS, DEPLOYMENTS, PODS)
 STOP_SECONDS = 10.0
 STABLE_SECONDS = 300.0
 
@@ -48,7 +46,7 @@ def make_registry(feed: Feed, state: WatchState, connection: Connection) -> kopf
         # A copy of the little that is needed: the event belongs to kopf, and to another thread.
         spec = {"targetRef": dict((body.get("spec") or {}).get("targetRef") or {})}
         call(state.delivered, {"metadata": dict(body["metadata"]), "spec": spec}, event["type"] == "DELETED")
-        call(feed, Key(body["metadata"]["namespace"], body["metadata"]["name"]))
+        call(feed, key_of(body["metadata"]))
 
     async def on_other(event: Mapping[str, Any], **_: Any) -> None:
         for key in keys_of(event["object"], state):
@@ -65,19 +63,6 @@ def make_registry(feed: Feed, state: WatchState, connection: Connection) -> kopf
             function
         )
     return registry
-
-
-def keys_of(manifest: Mapping[str, Any], state: WatchState) -> Iterable[Key]:
-    """The Experiments that this Trial, arm, arm's pod or target concerns."""
-    metadata = manifest["metadata"]
-    namespace = metadata["namespace"]
-    for owner in metadata.get("ownerReferences") or ():
-        if owner.get("kind") == EXPERIMENTS.name and owner.get("apiVersion") == EXPERIMENTS.api_version:
-            return (Key(namespace, owner["name"]),)
-    name = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT)
-    if name:
-        return (Key(namespace, name),)
-    return state.tuning(namespace, metadata["name"])
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -224,4 +209,4 @@ async def _first(*waits: Any) -> None:
                 task.cancel()
 
 
-__all__ = ["WATCHED", "Watcher", "keys_of", "kopf_settings", "make_registry"]
+__all__ = ["Watcher", "kopf_settings", "make_registry"]

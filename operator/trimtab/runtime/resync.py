@@ -1,4 +1,4 @@
-"""The relist: every Experiment is looked at each period, and the watch is checked against what the list says.
+"""What is watched, and the relist that checks the watch against what a list of every Experiment says.
 
 A watch stream can die without an error. A list that shows a version which the watch still has not delivered a whole
 period later proves it: then the watch is started anew, and the age behind liveness keeps growing until it misses
@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from trimtab.domain.errors import ApiError
-from trimtab.domain.kinds import EXPERIMENTS
+from trimtab.domain.kinds import DEPLOYMENTS, EXPERIMENTS, PODS, TRIALS
 from trimtab.domain.kube import Manifest
+from trimtab.domain.names import LABEL_EXPERIMENT
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.workqueue import Key
 
+WATCHED = (EXPERIMENTS, TRIALS, DEPLOYMENTS, PODS)  # of pods only those of arms
 Feed = Callable[[Key], None]
 
 
@@ -51,7 +53,7 @@ class WatchState:
         self._fine_at = self._clock.monotonic()
         if deleted:
             self._delivered.pop(metadata["uid"], None)
-            self._forget_target(_key(metadata))
+            self._forget_target(key_of(metadata))
         else:
             self._delivered[metadata["uid"]] = metadata["resourceVersion"]
             self._note_target(experiment)
@@ -65,14 +67,14 @@ class WatchState:
         self._delivered = {uid: version for uid, version in self._delivered.items() if uid in versions}
         if not self._missed:
             self._fine_at = self._clock.monotonic()
-        present = {_key(each["metadata"]) for each in experiments}
+        present = {key_of(each["metadata"]) for each in experiments}
         for key in set(self._target_of) - present:
             self._forget_target(key)
         for each in experiments:
             self._note_target(each)
 
     def _note_target(self, experiment: Manifest) -> None:
-        key = _key(experiment["metadata"])
+        key = key_of(experiment["metadata"])
         reference = (experiment.get("spec") or {}).get("targetRef") or {}
         target = (key.namespace, str(reference.get("name", "")))
         if self._target_of.get(key) != target:
@@ -127,15 +129,29 @@ class Resync:
         lists = await asyncio.gather(*(self._cluster.list(EXPERIMENTS, where) for where in self._namespaces))
         found = [each for part in lists for each in part]
         self._state.listed(found)
-        keys = tuple(_key(each["metadata"]) for each in found)
+        keys = tuple(key_of(each["metadata"]) for each in found)
         for key in keys:
             self._feed(key)
         if self._on_listed is not None:
             self._on_listed(keys)
 
 
-def _key(metadata: Mapping[str, Any]) -> Key:
+def key_of(metadata: Mapping[str, Any]) -> Key:
+    """The key of an Experiment."""
     return Key(str(metadata["namespace"]), str(metadata["name"]))
 
 
-__all__ = ["Feed", "Resync", "WatchState"]
+def keys_of(manifest: Mapping[str, Any], state: WatchState) -> Iterable[Key]:
+    """The Experiments that this Trial, arm, arm's pod or target concerns."""
+    metadata = manifest["metadata"]
+    namespace = metadata["namespace"]
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("kind") == EXPERIMENTS.name and owner.get("apiVersion") == EXPERIMENTS.api_version:
+            return (Key(namespace, owner["name"]),)
+    name = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT)
+    if name:
+        return (Key(namespace, name),)
+    return state.tuning(namespace, metadata["name"])
+
+
+__all__ = ["WATCHED", "Feed", "Resync", "WatchState", "key_of", "keys_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trimtab.domain.errors import Rejected
 
@@ -28,6 +29,7 @@ class Selector:
         return all(term(labels) for term in self.terms)
 
 
+@lru_cache(maxsize=4096)
 def parse_selector(text: str) -> Selector:
     """Read a selector.
 

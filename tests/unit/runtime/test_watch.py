@@ -11,8 +11,8 @@ from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Unavailable
 from trimtab.domain.kube import Manifest
-from trimtab.runtime.handlers import WATCHED, keys_of, kopf_selector, kopf_settings
-from trimtab.runtime.resync import Resync, WatchState
+from trimtab.runtime.handlers import kopf_selector, kopf_settings
+from trimtab.runtime.resync import WATCHED, Resync, WatchState, keys_of
 from trimtab.runtime.workqueue import Key
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 

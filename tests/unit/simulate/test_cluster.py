@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
+
 import pytest
 
 from trimtab.adapters.clock import LoopClock
@@ -95,15 +99,51 @@ async def test_watchers_see_each_change_once_and_in_order(cluster: InMemoryClust
     assert len(events) == 5
 
 
-async def test_what_is_handed_out_is_a_copy(cluster: InMemoryCluster) -> None:
-    body = {"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}}
+async def test_what_is_handed_out_cannot_be_changed(cluster: InMemoryCluster) -> None:
+    body = {"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}, "list": [{"n": 1}]}
     made = await cluster.create(kinds.CONFIG_MAPS, "default", body)
-    body["data"]["k"] = "changed"
-    made["data"]["k"] = "changed"
-    (await cluster.get(kinds.CONFIG_MAPS, "default", "a"))["data"]["k"] = "changed"
-    for each in await cluster.list(kinds.CONFIG_MAPS, "default"):
-        each["data"]["k"] = "changed"
-    assert (await cluster.get(kinds.CONFIG_MAPS, "default", "a"))["data"] == {"k": "v"}
+    body["data"]["k"] = "changed"  # type: ignore[index]
+    for each in (made, *await cluster.list(kinds.CONFIG_MAPS, "default")):
+        with pytest.raises(TypeError, match="build a changed one"):
+            each["data"]["k"] = "changed"
+        with pytest.raises(TypeError, match="build a changed one"):
+            each["list"].append("more")
+        with pytest.raises(TypeError, match="build a changed one"):
+            each["list"][0].update(n=2)
+    mine = copy.deepcopy(made)
+    mine["data"]["k"] = "mine"
+    mine["list"].append("more")
+    stored = await cluster.get(kinds.CONFIG_MAPS, "default", "a")
+    assert (stored["data"], stored["list"]) == ({"k": "v"}, [{"n": 1}])
+    assert pickle.loads(pickle.dumps(stored)) == json.loads(json.dumps(stored)) == stored
+
+
+async def test_a_past_version_can_be_read_again(cluster: InMemoryCluster) -> None:
+    made = await cluster.create(kinds.CONFIG_MAPS, "default", named("a", labels={"n": "1"}))
+    then = cluster.objects.version
+    changed = await cluster.replace(kinds.CONFIG_MAPS, "default", "a", {**made, "data": {"k": "v"}})
+    await cluster.create(kinds.CONFIG_MAPS, "default", named("b"))
+    await cluster.delete(kinds.CONFIG_MAPS, "default", "a")
+    old = cluster.objects.as_of(then)[kinds.CONFIG_MAPS]
+    assert old["default"] == {"a": made}
+    assert cluster.objects.as_of(then + 1)[kinds.CONFIG_MAPS]["default"] == {"a": changed}
+    events = cluster.objects.since(then)
+    assert events is not None
+    assert [(e.type, e.object["metadata"]["name"]) for e in events] == [
+        ("MODIFIED", "a"),
+        ("ADDED", "b"),
+        ("DELETED", "a"),
+    ]
+    assert cluster.objects.since(cluster.objects.version) == ()
+
+
+async def test_the_past_is_short(cluster: InMemoryCluster) -> None:
+    short = InMemoryCluster(LoopClock(), history=2)
+    first = short.objects.version
+    for name in "abc":
+        await short.create(kinds.CONFIG_MAPS, "default", named(name))
+    assert short.objects.since(first) is None
+    assert len(short.objects.since(first + 1) or ()) == 2
 
 
 async def test_the_same_seed_gives_the_same_uids() -> None:
@@ -123,6 +163,6 @@ async def test_nothing_is_kept_of_what_is_gone(cluster: InMemoryCluster) -> None
         await cluster.delete(kinds.TRIALS, "default", f"t{number}")
     with pytest.raises(NotFound):
         await cluster.get(kinds.DEPLOYMENTS, "default", "d199")
-    assert cluster._labelled == {}
-    assert cluster._dependents == {}
-    assert len(cluster._uids) == 1  # the namespace
+    assert cluster.objects._labelled == {}
+    assert cluster.objects._dependents == {}
+    assert len(cluster.objects._uids) == 1  # the namespace
