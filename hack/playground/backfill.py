@@ -8,7 +8,6 @@ samples of an even step, so that writing and importing it takes seconds.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,14 @@ from typing import Final, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.workload import OfferedLoad, Resources, WorkloadSpec, evaluate, noise
+from trimtab.workload import Resources, WorkloadSpec, noise
 from trimtab.workload.latency import FloatArray
+from trimtab.workload.past import Gains, expected_gains, pod_names, sample_times
 from trimtab.workload.units import parse_bytes, parse_cores
-
-from .traffic import rounded
 
 IntArray = NDArray[np.int64]
 
-_HOUR: Final = 3600.0
 _DAY: Final = 86400.0
-_NAME_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-"""Characters that Kubernetes uses in generated names."""
-_STEPS: Final = ((6.0 * _HOUR, 1.0), (2.0 * _DAY, 5.0), (math.inf, 30.0))
-"""Until this age, samples lie so many steps apart."""
 
 
 @dataclass(frozen=True)
@@ -81,28 +74,6 @@ class Past:
         )
 
 
-def sample_times(end: float, length_s: float, step_s: float) -> FloatArray:
-    """Sample times up to `end`, dense in the last hours and sparse before; shape (n,), increasing."""
-    parts, age = [], 0.0
-    for until, factor in _STEPS:
-        limit = min(until, length_s)
-        if limit > age:
-            parts.append(np.arange(age, limit, step_s * factor))
-        age = max(age, limit)
-    return np.asarray(np.round(end - np.concatenate(parts), 3)[::-1])
-
-
-def pod_names(deployment: str, count: int, seed: int) -> tuple[str, ...]:
-    """Names such as a ReplicaSet gives: <deployment>-<hash>-<5 characters>."""
-
-    def word(key: str, length: int) -> str:
-        picks = noise.uniform(seed, key, np.arange(length)) * len(_NAME_ALPHABET)
-        return "".join(_NAME_ALPHABET[int(pick)] for pick in picks)
-
-    template = word("past template", 10)
-    return tuple(f"{deployment}-{template}-{word(f'past pod {i}', 5)}" for i in range(count))
-
-
 def write_past(past: Past, out: Path) -> int:
     """Write the file; returns the number of samples."""
     with out.open("w", encoding="ascii") as file:
@@ -111,37 +82,10 @@ def write_past(past: Past, out: Path) -> int:
     return count
 
 
-@dataclass(frozen=True)
-class _Gains:
-    """Expected gains of one pod between samples; shapes (n, ...)."""
-
-    buckets: FloatArray
-    errors: FloatArray
-    latency_sum: FloatArray
-    cpu_seconds: FloatArray
-    working_set: FloatArray
-
-
-def _expected(past: Past) -> _Gains:
-    """What a pod gains in each interval on average: the model at the load in its middle, on a 2 % grid."""
-    gaps = np.diff(past.times, prepend=past.times[0])
-    load = OfferedLoad.of(past.workload, past.seed).series(past.load_times - 0.5 * gaps) / len(past.pods)
-    grid = np.array([rounded(value) for value in load])
-    known = {value: evaluate(past.workload, past.resources, float(value)) for value in np.unique(grid)}
-    requests = load * gaps
-    at = [known[value] for value in grid]
-    return _Gains(
-        buckets=np.array([b.latency.bucket_probabilities(past.workload.buckets) for b in at]) * requests[:, None],
-        errors=np.array([b.error_ratio for b in at]) * requests,
-        latency_sum=np.array([b.latency.mean_s for b in at]) * requests,
-        cpu_seconds=np.array([b.cpu_usage_cores for b in at]) * gaps,
-        working_set=np.array([b.working_set_bytes for b in at]),
-    )
-
-
 def _write(past: Past, file: TextIO) -> int:
     rng = np.random.default_rng(int(noise.uniform(past.seed, "past", 0)[0] * 2**53))
-    gains, bounds = _expected(past), past.workload.buckets
+    gains = expected_gains(past.workload, past.resources, past.times, past.load_times, len(past.pods), past.seed)
+    bounds = past.workload.buckets
     stamps = [f" {t:.3f}\n" for t in past.times]
     shared = f'namespace="{past.namespace}",container="{past.workload.target.container}"'
     families: dict[str, list[str]] = {name: [f"# TYPE {name} {kind}\n"] for name, kind in _FAMILIES}
@@ -190,7 +134,7 @@ _FAMILIES: Final = (
 )
 
 
-def _draw(rng: np.random.Generator, gains: _Gains, dispersion: float) -> tuple[IntArray, IntArray]:
+def _draw(rng: np.random.Generator, gains: Gains, dispersion: float) -> tuple[IntArray, IntArray]:
     """Counts of one pod per interval: requests by bucket (n, buckets) and errors (n,), clustered."""
     buckets = rng.poisson(gains.buckets)
     mean = gains.errors

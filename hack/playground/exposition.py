@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from trimtab.workload.lifecycle import Phase
+
 from .kube import Obj
-from .lifecycle import Phase
 from .podrun import PodRun
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,13 +14,13 @@ from typing import Any, Final
 import aiohttp
 
 from trimtab.workload import WorkloadSpec, startup_seconds
+from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.faults import FaultKind
+from trimtab.workload.lifecycle import Acting, Phase, advance, evicted, killed
+from trimtab.workload.podstatus import pod_ip, status_patch
 
-from .faultboard import FaultBoard
 from .kube import MERGE, Kube, KubeError, Obj, key_of
-from .lifecycle import Acting, Phase, advance, evicted, killed
 from .podrun import PodRun, adopt
-from .podstatus import pod_ip, status_patch
 
 log = logging.getLogger("playground")
 

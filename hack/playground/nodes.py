@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import zlib
 from typing import Final
 
 import aiohttp
+
+from trimtab.workload.podstatus import host_ip, stamp
 
 from .kube import STRATEGIC, Kube, KubeError, Obj
 
@@ -24,11 +25,6 @@ _STATUS_EVERY: Final = 5
 """Renewals of the Lease between two reports of the status, which bring back a node that was lost meanwhile."""
 
 
-def stamp(t: float) -> str:
-    """A Kubernetes Time, whole seconds, UTC."""
-    return dt.datetime.fromtimestamp(t, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def micro_stamp(t: float) -> str:
     """A Kubernetes MicroTime, UTC."""
     return dt.datetime.fromtimestamp(t, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -37,11 +33,6 @@ def micro_stamp(t: float) -> str:
 def node_names(count: int) -> tuple[str, ...]:
     """Names of the nodes that all programs share."""
     return tuple(f"playground-{i}" for i in range(count))
-
-
-def host_ip(name: str) -> str:
-    """Internal address of a node."""
-    return f"192.0.2.{zlib.crc32(name.encode()) % 250 + 1}"
 
 
 def node_object(name: str) -> Obj:

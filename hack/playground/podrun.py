@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from trimtab.workload import UNLIMITED, Conditions, PodBehaviour, Resources, WorkloadSpec, noise
-from trimtab.workload.units import GIB, parse_kubernetes_bytes, parse_kubernetes_cores
+from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, noise
+from trimtab.workload.counters import PodCounters
+from trimtab.workload.lifecycle import ContainerLife, Phase, Termination, born
+from trimtab.workload.podspec import resources_of, speed_of, workload_of
 
-from .counters import PodCounters
 from .kube import Key, Obj, key_of
-from .lifecycle import ContainerLife, Phase, Termination, born
-
-NODE_MEMORY = 64 * GIB
-_LEAST_CORES = 0.01
 
 
 @dataclass(slots=True)
@@ -67,40 +63,12 @@ class PodRun:
         self.resources = resources_of(pod, self.main)
 
 
-def resources_of(pod: Obj, container: str) -> Resources:
-    """REAL resources of a container; a missing limit means none, a missing request what the API server assumes."""
-    spec = next(c for c in pod["spec"]["containers"] if c["name"] == container)
-    requests = spec.get("resources", {}).get("requests") or {}
-    limits = spec.get("resources", {}).get("limits") or {}
-    cpu_limit = parse_kubernetes_cores(limits["cpu"]) if "cpu" in limits else UNLIMITED
-    memory_limit = parse_kubernetes_bytes(limits["memory"]) if "memory" in limits else NODE_MEMORY
-    cpu_request = parse_kubernetes_cores(requests["cpu"]) if "cpu" in requests else 0.0
-    if "cpu" not in requests and math.isfinite(cpu_limit):
-        cpu_request = cpu_limit
-    memory_request = parse_kubernetes_bytes(requests["memory"]) if "memory" in requests else 0.0
-    return Resources(max(cpu_request, _LEAST_CORES), cpu_limit, memory_request, memory_limit)
-
-
-def workload_of(pod: Obj, workloads: tuple[WorkloadSpec, ...]) -> WorkloadSpec | None:
-    """The workload whose selector matches the pod's labels and whose container the pod has."""
-    labels = pod["metadata"].get("labels") or {}
-    names = {c["name"] for c in pod["spec"]["containers"]}
-    for workload in workloads:
-        target = workload.target
-        if target.container in names and all(labels.get(k) == v for k, v in target.selector.items()):
-            return workload
-    return None
-
-
 def adopt(pod: Obj, workloads: tuple[WorkloadSpec, ...], ip: str, now: float, create_s: float, seed: int) -> PodRun:
     """Start to play a pod: from its beginning, or from where its status says that it is."""
     workload = workload_of(pod, workloads)
     main = workload.target.container if workload is not None else str(pod["spec"]["containers"][0]["name"])
     uid, node = str(pod["metadata"]["uid"]), str(pod["spec"]["nodeName"])
-    speed = 1.0
-    if workload is not None:
-        speed = noise.factor(seed, f"node {node}", workload.noise.node_percent)
-        speed *= noise.factor(seed, f"pod {pod['metadata']['name']}", workload.noise.pod_percent)
+    speed = speed_of(workload, node, pod["metadata"]["name"], seed) if workload is not None else 1.0
     bits = int(noise.uniform(seed, f"draws {uid}", 0)[0] * 2**53)
     return PodRun(
         pod=pod,

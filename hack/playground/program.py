@@ -14,10 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from trimtab.workload import WorkloadSpec
+from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.faults import Fault, FaultKind
 
 from .exposition import render
-from .faultboard import FaultBoard
 from .kube import Access, Cache, Kube
 from .kubelet import Kubelet
 from .nodes import Nodes

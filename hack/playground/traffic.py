@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from trimtab.workload import Conditions, OfferedLoad, WorkloadSpec, cold_slowdown, evaluate, noise, sample_tick
+from trimtab.workload import (
+    Conditions,
+    OfferedLoad,
+    WorkloadSpec,
+    cold_slowdown,
+    evaluate,
+    noise,
+    rounded,
+    sample_tick,
+)
+from trimtab.workload.faultboard import FaultBoard
 
-from .faultboard import FaultBoard
 from .kube import Key, Obj
 from .podrun import PodRun
 
-_GRID: Final = 0.02
-"""Load and slowdowns are rounded to steps of 2 %, so that a behaviour is computed once for many ticks."""
 _HEAP_SECONDS: Final = 3.0
 """Time in which a new container's memory grows to its working set."""
 
@@ -57,13 +64,6 @@ def ready_endpoints(slices: Iterable[Obj], namespace: str, service: str) -> set[
             if ready is not False and target.get("kind") == "Pod":
                 names.add(target["name"])
     return names
-
-
-def rounded(value: float) -> float:
-    """The value on a logarithmic grid of 2 %; 0 stays 0."""
-    if value <= 0.0:
-        return 0.0
-    return math.exp(round(math.log(value) / _GRID) * _GRID)
 
 
 class Traffic:

@@ -25,6 +25,7 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
+from trimtab.adapters.series_store import QueryFailed
 from trimtab.slo.series import Series
 
 T = TypeVar("T")
@@ -33,10 +34,6 @@ MAX_SERIES = 20_000
 MAX_BYTES = 64 * 2**20
 MAX_PENDING = 128
 CHUNK = 2**16
-
-
-class QueryFailed(Exception):
-    """Prometheus did not answer, or not completely; the message is one line."""
 
 
 class PrometheusClient:

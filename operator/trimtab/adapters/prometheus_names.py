@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
+from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 from trimtab.slo.promql import PLACEHOLDER, inject, label_names, le_matcher, with_matchers
@@ -31,7 +31,7 @@ class Counters:
 class Names:
     """Finds and remembers choices; keeps no connections of its own."""
 
-    def __init__(self, client: PrometheusClient) -> None:
+    def __init__(self, client: SeriesStore) -> None:
         self._client = client
         self._choices: dict[Key, int] = {}
 

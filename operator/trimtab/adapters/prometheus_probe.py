@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 
-from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
 from trimtab.adapters.prometheus_names import Names
+from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.measurement import Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
@@ -23,7 +23,7 @@ EMPTY = "check the metric's name and that its pods are scraped with labels names
 class Prober:
     """Asks what preflight needs of one SLI."""
 
-    def __init__(self, client: PrometheusClient, names: Names) -> None:
+    def __init__(self, client: SeriesStore, names: Names) -> None:
         self._client, self._names = client, names
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, timeout: float) -> SliProbe:

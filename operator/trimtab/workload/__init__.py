@@ -15,6 +15,7 @@ from .model import (
     cold_slowdown,
     effective_cores,
     evaluate,
+    rounded,
     startup_seconds,
 )
 from .sampling import TickCounts, sample_tick
@@ -45,6 +46,7 @@ __all__ = [
     "noise",
     "parse_workload",
     "resource_grid",
+    "rounded",
     "sample_tick",
     "startup_seconds",
     "steps",

@@ -23,6 +23,7 @@ from .spec import WorkloadSpec
 
 _CPU_NODES: Final = 5
 _PAUSE_NODES: Final = 4
+_GRID: Final = 0.02
 UNLIMITED: Final = math.inf
 
 
@@ -102,6 +103,13 @@ class PodBehaviour:
     def slow_fraction(self, threshold_s: float) -> float:
         """Fraction of requests slower than the threshold."""
         return self.latency.fraction_over(threshold_s)
+
+
+def rounded(value: float) -> float:
+    """The value on a logarithmic grid of 2 %, so that a behaviour is computed once for many ticks; 0 stays 0."""
+    if value <= 0.0:
+        return 0.0
+    return math.exp(round(math.log(value) / _GRID) * _GRID)
 
 
 def effective_cores(workload: WorkloadSpec, resources: Resources) -> float:

@@ -35,7 +35,8 @@ from tests.unit.slo.loopback import Behaviour, Loopback
 
 from trimtab.adapters import prometheus_client
 from trimtab.adapters.prometheus import PrometheusTelemetry
-from trimtab.adapters.prometheus_client import PrometheusClient, QueryFailed
+from trimtab.adapters.prometheus_client import PrometheusClient
+from trimtab.adapters.series_store import QueryFailed
 from trimtab.api.convert_trial import trial_status
 from trimtab.domain.measurement import Ambiguous, Arm, Measurement, NoData, Reading, Sample, Stale, TelemetryError
 from trimtab.domain.spec import Sli, SliKind, ValueQuery

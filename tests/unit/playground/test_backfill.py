@@ -12,8 +12,9 @@ import pytest
 from tests.unit.playground.conftest import EXAMPLE
 
 from playground.__main__ import main, parse_time
-from playground.backfill import Past, pod_names, sample_times, write_past
+from playground.backfill import Past, write_past
 from trimtab.workload import Resources, WorkloadSpec, evaluate
+from trimtab.workload.past import pod_names, sample_times
 from trimtab.workload.units import GIB
 
 END = 1_760_000_000.0

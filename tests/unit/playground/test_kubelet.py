@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 from tests.unit.playground.conftest import Clock, FakeKube, MakePod
 
-from playground.faultboard import FaultBoard
 from playground.kube import Kube
 from playground.kubelet import Kubelet
-from playground.lifecycle import Phase
 from trimtab.workload import Fault, WorkloadSpec
+from trimtab.workload.faultboard import FaultBoard
+from trimtab.workload.lifecycle import Phase
 
 
 class World:

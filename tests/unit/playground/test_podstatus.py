@@ -8,8 +8,8 @@ from typing import Any
 from tests.unit.playground.conftest import MakePod
 
 from playground.kube import Obj
-from playground.lifecycle import Acting, ContainerLife, advance, born, evicted, killed
-from playground.podstatus import pod_ip, status_patch
+from trimtab.workload.lifecycle import Acting, ContainerLife, advance, born, evicted, killed
+from trimtab.workload.podstatus import pod_ip, status_patch
 
 
 def ready_life() -> ContainerLife:

@@ -14,11 +14,11 @@ from tests.unit.playground.conftest import MakePod
 
 from playground.exposition import render
 from playground.kube import Access
-from playground.lifecycle import Acting, advance
 from playground.podrun import PodRun, adopt
 from playground.program import Options, Program
 from playground.server import application
 from trimtab.workload import WorkloadSpec
+from trimtab.workload.lifecycle import Acting, advance
 
 Client = TestClient[Any, Any]
 

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from tests.unit.playground.conftest import MakePod
 
-from playground.faultboard import FaultBoard
 from playground.kube import Obj
-from playground.lifecycle import Acting, advance
-from playground.podrun import NODE_MEMORY, PodRun, adopt, resources_of, workload_of
-from playground.traffic import LoadClock, Traffic, ready_endpoints, rounded
-from trimtab.workload import UNLIMITED, Fault, WorkloadSpec
+from playground.podrun import PodRun, adopt
+from playground.traffic import LoadClock, Traffic, ready_endpoints
+from trimtab.workload import UNLIMITED, Fault, WorkloadSpec, rounded
+from trimtab.workload.faultboard import FaultBoard
+from trimtab.workload.lifecycle import Acting, advance
+from trimtab.workload.podspec import NODE_MEMORY, resources_of, workload_of
 
 NOW = 1_760_000_000.0
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-from typing import Final
+import zlib
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
-from .kube import Obj
 from .lifecycle import ContainerLife, Phase, Termination
-from .nodes import host_ip, stamp
+
+Obj = dict[str, Any]
 
 POD_NETWORK: Final = "10.244"
 
 
-def pod_ip(uid: str, taken: set[str]) -> str:
+def stamp(t: float) -> str:
+    """A Kubernetes Time, whole seconds, UTC."""
+    return dt.datetime.fromtimestamp(t, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def host_ip(name: str) -> str:
+    """Internal address of a node."""
+    return f"192.0.2.{zlib.crc32(name.encode()) % 250 + 1}"
+
+
+def pod_ip(uid: str, taken: Collection[str]) -> str:
     """An address in 10.244.0.0/16 that belongs to the uid; the next free one if it is taken."""
     start = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4], "big")
     for step in range(65536):
@@ -23,7 +36,7 @@ def pod_ip(uid: str, taken: set[str]) -> str:
     raise RuntimeError("the pod network is full")
 
 
-def status_patch(pod: Obj, life: ContainerLife, main: str) -> Obj:
+def status_patch(pod: Mapping[str, Any], life: ContainerLife, main: str) -> Obj:
     """A merge patch of the pod's status subresource; `main` names the container that can fail."""
     host = host_ip(pod["spec"]["nodeName"])
     status: Obj = {
@@ -52,7 +65,7 @@ _POD_PHASE: Final = {
 _KEPT_CONDITIONS: Final = ("PodScheduled", "DisruptionTarget")
 
 
-def _conditions(pod: Obj, life: ContainerLife) -> list[Obj]:
+def _conditions(pod: Mapping[str, Any], life: ContainerLife) -> list[Obj]:
     """PodScheduled stays as the scheduler wrote it; the others follow the container."""
     kept = [c for c in pod.get("status", {}).get("conditions", []) if c["type"] in _KEPT_CONDITIONS]
     begun, changed = stamp(life.adopted), stamp(life.ready_since or life.adopted)
@@ -73,7 +86,7 @@ def _condition(kind: str, holds: bool, at: str, reason: str = "") -> Obj:
     return result | ({"reason": reason} if reason and not holds else {})
 
 
-def _container(spec: Obj, life: ContainerLife, main: bool) -> Obj:
+def _container(spec: Mapping[str, Any], life: ContainerLife, main: bool) -> Obj:
     """Status of one container; only the main one fails, the others just run."""
     ended = life.last if main else None
     running = life.phase is Phase.RUNNING or (life.has_network and not main)

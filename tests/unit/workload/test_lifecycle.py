@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from playground.lifecycle import Acting, ContainerLife, Phase, advance, born, evicted, killed
+from trimtab.workload.lifecycle import Acting, ContainerLife, Phase, advance, born, evicted, killed
 
 FAIR = Acting()
 STARTUP = 2.0

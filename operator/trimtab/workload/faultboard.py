@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from trimtab.workload.faults import Fault, FaultKind, acting, conditions_under
-from trimtab.workload.model import Conditions
+from .faults import Fault, FaultKind, acting, conditions_under
+from .model import Conditions
 
 
 class FaultBoard:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trimtab.workload import TickCounts
-from trimtab.workload.latency import FloatArray
+from .latency import FloatArray
+from .sampling import TickCounts
 
 
 @dataclass(slots=True)

@@ -1,0 +1,35 @@
+"""What the Telemetry port needs of a metrics store: three forms of PromQL query, and one way to fail.
+
+A real Prometheus answers them (`prometheus_client.py`), and a simulated one, so that everything above them, which is
+where readings go right or wrong, is the same code.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from trimtab.slo.series import Series
+
+
+class QueryFailed(Exception):
+    """The store did not answer, or not completely; the message is one line."""
+
+
+class SeriesStore(Protocol):
+    """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds."""
+
+    async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        """An instant query that yields a range vector (`metric[10s]`): raw samples."""
+        ...
+
+    async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        """An instant query that yields an instant vector: one sample per series. A scalar is one series without
+        labels."""
+        ...
+
+    async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
+        """A range query, evaluated at start, start + step, ... up to end."""
+        ...
+
+
+__all__ = ["QueryFailed", "SeriesStore"]

@@ -1,0 +1,206 @@
+"""The Telemetry port over any store that answers PromQL.
+
+Counts come from raw samples (`metric[10s]`), not from extrapolated rates: see `slo.series`. One query serves both arms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from trimtab.adapters.prometheus_names import Counters, Names
+from trimtab.adapters.prometheus_probe import Prober
+from trimtab.adapters.prometheus_readings import load_reading, quantile_reading, ratio_reading, slow_ratio_reading
+from trimtab.adapters.series_store import QueryFailed, SeriesStore
+from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, TelemetryError, Window
+from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.ports import PodSet, SliProbe, SliRequest
+from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
+from trimtab.slo.promql import inject, le_matcher, vector_selectors, with_matchers
+from trimtab.slo.series import Series, scrape_interval, stale_since
+
+ARM_PREFIX = "tt-"
+LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the baseline of differences
+RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
+POINTS = 8 * BATCHES  # evaluations of a value query over a window
+DEFAULT_SCRAPE = 15.0
+
+
+class StoreTelemetry:
+    """Implements `trimtab.ports.Telemetry`."""
+
+    def __init__(self, store: SeriesStore) -> None:
+        self._store = store
+        self._names = Names(store)
+        self._prober = Prober(store, self._names)
+        self._scrape = DEFAULT_SCRAPE
+
+    async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
+        """One reading per request. Requests for the same SLI, namespace and window share their queries."""
+        groups: dict[tuple[Sli, str, Window], list[int]] = {}
+        for number, request in enumerate(requests):
+            groups.setdefault((request.sli, request.pods.namespace, request.window), []).append(number)
+        answers = await asyncio.gather(
+            *(self._group([requests[n] for n in numbers], timeout) for numbers in groups.values())
+        )
+        found: dict[int, Reading] = {}
+        for numbers, batch in zip(groups.values(), answers, strict=True):
+            found.update(zip(numbers, batch, strict=True))
+        return tuple(found[n] for n in range(len(requests)))
+
+    async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth."""
+        try:
+            found = await self._names.counters(sli, pods, window.end, timeout)
+            if found is None:
+                return NoData("no series of these pods")
+            if window.seconds <= RAW_SECONDS and all(w.startswith(ARM_PREFIX) for w in pods.workloads):
+                request = SliRequest(sli, pods, window, fresh=False)
+                return (await self._counted([request], found, timeout, from_birth=True))[0]
+            return await self._increased(found, window, timeout)
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+
+    async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        """Requests per second of all pods of the set together."""
+        try:
+            selector = await self._names.total(sli, pods, window.end, timeout)
+            if selector is None:
+                return NoData("no series of these pods")
+            return load_reading(pods, window, await self._samples(selector, window, timeout))
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+
+    async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
+        """Preflight of one SLI on the target's pods."""
+        return await self._prober.probe(sli, pods, now, history, timeout)
+
+    async def _group(self, group: list[SliRequest], timeout: float) -> list[Reading]:
+        sli, window = group[0].sli, group[0].window
+        union = PodSet(group[0].pods.namespace, tuple(dict.fromkeys(w for r in group for w in r.pods.workloads)))
+        try:
+            match sli.query:
+                case RatioQuery() | SlowRatioQuery():
+                    found = await self._names.counters(sli, union, window.end, timeout)
+                    if found is None:
+                        return [NoData("no series of these pods") for _ in group]
+                    return await self._counted(group, found, timeout)
+                case QuantileQuery():
+                    return await self._quantiles(sli, sli.query, union, group, timeout)
+                case ValueQuery():
+                    return await self._values(sli.query, union, group, timeout)
+        except QueryFailed as error:
+            return [TelemetryError(str(error)) for _ in group]
+
+    async def _counted(
+        self, group: list[SliRequest], names: Counters, timeout: float, *, from_birth: bool = False
+    ) -> list[Reading]:
+        window, query = group[0].window, group[0].sli.query
+        if isinstance(query, SlowRatioQuery):
+            both = names.total.replace('le="+Inf"', le_matcher(query.threshold, total=True))
+            buckets = await self._samples(both, window, timeout)
+            return [slow_ratio_reading(r, query, buckets, from_birth) for r in group]
+        bad, total = await asyncio.gather(
+            self._samples(names.part, window, timeout), self._samples(names.total, window, timeout)
+        )
+        return [ratio_reading(r, bad, total, from_birth) for r in group]
+
+    async def _quantiles(
+        self, sli: Sli, query: QuantileQuery, union: PodSet, group: list[SliRequest], timeout: float
+    ) -> list[Reading]:
+        window = group[0].window
+        name = await self._names.histogram(sli, union, window.end, timeout)
+        if name is None:
+            return [NoData("no series of these pods") for _ in group]
+        buckets = await self._samples(with_matchers(f"{name}_bucket", union, query.matchers), window, timeout)
+        return [quantile_reading(r, query, buckets) for r in group]
+
+    async def _values(self, query: ValueQuery, union: PodSet, group: list[SliRequest], timeout: float) -> list[Reading]:
+        """Each arm's value by itself; when its pods were last scraped is asked once for all."""
+        try:
+            selectors = [inject(s, union) for s in vector_selectors(query.query)]
+        except ValueError as error:
+            raise QueryFailed(f"not PromQL: {error}") from None
+        scrapes, values = await asyncio.gather(
+            asyncio.gather(*(self._scrapes(s, group[0].window, timeout) for s in selectors)),
+            asyncio.gather(*(self._value(query, r, timeout) for r in group)),
+        )
+        return [_fresh(r, v, scrapes) for r, v in zip(group, values, strict=True)]
+
+    async def _scrapes(self, selector: str, window: Window, timeout: float) -> tuple[dict[str, float], float]:
+        """(newest sample by pod, seconds between scrapes), without fetching what may be many series.
+
+        The time of the newest sample is asked at even steps; it jumps by one scrape, or by a step where that is longer.
+        """
+        step = min(window.seconds / BATCHES, DEFAULT_SCRAPE)
+        start = window.end - step * math.floor(_with_lookback(window) / step)
+        rows = await self._store.range(f"max by (pod) (timestamp({selector}))", start, window.end, step, timeout)
+        jumps = (b[1] - a[1] for row in rows for a, b in pairwise(row.points) if b[1] > a[1])
+        return {row.label("pod"): row.points[-1][1] for row in rows if row.points}, min(jumps, default=self._scrape)
+
+    async def _value(self, query: ValueQuery, request: SliRequest, timeout: float) -> Reading:
+        window = request.window
+        step = min(max(window.seconds / POINTS, self._scrape), window.seconds / BATCHES)
+        expression = inject(query.query, request.pods)
+        rows = await self._store.range(expression, window.start + step, window.end, step, timeout)
+        if not rows:
+            return NoData("the query returns nothing")
+        if len(rows) > 1:
+            return Ambiguous(f"the query returns {len(rows)} series; aggregate it to one")
+        samples = None
+        if query.samples_query is not None:
+            counted = await self._store.vector(inject(query.samples_query, request.pods), window.end, timeout)
+            samples = sum(p[1] for each in counted for p in each.points if math.isfinite(p[1]))
+        return value_sample([v for _, v in rows[0].points], samples)
+
+    async def _samples(self, selector: str, window: Window, timeout: float) -> tuple[Series, ...]:
+        """Raw samples of the window and before it: as long as the window, so that a baseline is among them."""
+        found = await self._store.matrix(f"{selector}[{_with_lookback(window)}s]", window.end, timeout)
+        self._scrape = scrape_interval(found) or self._scrape
+        return found
+
+    async def _increased(self, names: Counters, window: Window, timeout: float) -> Reading:
+        """By Prometheus' own increase(): extrapolated, but cheap over days and many pods."""
+        seconds = math.ceil(window.seconds)
+        part, total = [
+            _single(rows)
+            for rows in await asyncio.gather(
+                *(
+                    self._store.vector(f"sum(increase({q}[{seconds}s]))", window.end, timeout)
+                    for q in (names.part, names.total)
+                )
+            )
+        ]
+        if total is None or not total > 0:
+            return NoData("no traffic in the window")
+        if names.good:
+            if part is None:
+                return NoData("the threshold is no bucket bound of the histogram")
+            return ratio_sample([max(total - part, 0.0)], [total])
+        return ratio_sample([max(part or 0.0, 0.0)], [total])
+
+
+def _with_lookback(window: Window) -> int:
+    """Seconds to look back from a window's end: its length, and as much again before it."""
+    return math.ceil(window.seconds + min(max(window.seconds, LOOKBACK_LEAST), LOOKBACK_MOST))
+
+
+def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, float], float]]) -> Reading:
+    """An instant query answers from up to five minutes ago: a pod that is gone must not go on having a value."""
+    if not request.fresh or not isinstance(value, Sample | NoData):
+        return value
+    for newest, scrape in scrapes:
+        looked = float(_with_lookback(request.window))
+        stale = stale_since(newest, request.pods.live, request.window.end, scrape, looked) if newest else None
+        if stale is not None:
+            return stale
+    seen = [newest[pod] for newest, _ in scrapes for pod in request.pods.live if pod in newest]
+    return replace(value, newest=min(seen, default=None))
+
+
+def _single(rows: tuple[Series, ...]) -> float | None:
+    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
+    return value if math.isfinite(value) else None

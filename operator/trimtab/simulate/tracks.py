@@ -1,0 +1,108 @@
+"""Series of a simulated metrics store: samples of one counter or gauge, cheap to append, to cut and to sum up."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Labels = tuple[tuple[str, str], ...]
+Point = tuple[float, float]
+
+LOOKBACK = 300.0  # an instant value is at most this old, in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What `increase()` needs of a counter over one range: its ends, how many samples, and what resets took away."""
+
+    count: int
+    first: Point
+    last: Point
+    lost: float
+
+
+class Track:
+    """One series. `times` may be shared by all series of one target: they are scraped together.
+
+    `past` are samples before the first of `times`, shared and never changed; the live ones go on from their last
+    value. `ended` (unix seconds) is when the target vanished: no instant value is answered from then on.
+    """
+
+    __slots__ = ("_drops", "ended", "labels", "past", "times", "values")
+
+    def __init__(self, labels: Labels, times: list[float], values: list[float], past: Past | None = None) -> None:
+        self.labels, self.times, self.values, self.past = labels, times, values, past
+        self.ended: float | None = None
+        self._drops: list[Point] = []  # (time, value that was lost) of each reset, ascending
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        return dict(self.labels).get("__name__", "")
+
+    def dropped(self, time: float, value: float) -> None:
+        """The counter starts again from zero with the sample at `time`; it stood at `value`."""
+        self._drops.append((time, value))
+
+    def between(self, start: float, end: float) -> list[Point]:
+        """Samples in (start, end]."""
+        low, high = bisect_right(self.times, start), bisect_right(self.times, end)
+        found = list(zip(self.times[low:high], self.values[low:high], strict=True))
+        if self.past is None or (self.times and start >= self.past.times[-1]):
+            return found
+        return self.past.between(start, end) + found
+
+    def at(self, moment: float, lookback: float = LOOKBACK) -> Point | None:
+        """The newest sample that an instant query sees."""
+        if self.ended is not None and moment >= self.ended:
+            return None
+        index = bisect_right(self.times, moment) - 1
+        found = (self.times[index], self.values[index]) if index >= 0 else None
+        if found is None and self.past is not None:
+            found = self.past.at(moment)
+        return found if found is not None and found[0] > moment - lookback else None
+
+    def growth(self, start: float, end: float) -> Growth | None:
+        """Over (start, end]; None with fewer than two samples."""
+        low, high = bisect_right(self.times, start), bisect_right(self.times, end)
+        count = high - low
+        ends = [(self.times[low], self.values[low]), (self.times[high - 1], self.values[high - 1])] if count else []
+        if self.past is not None and start < self.past.times[-1]:
+            a, b = bisect_right(self.past.times, start), bisect_right(self.past.times, end)
+            if b > a:
+                count += b - a
+                ends = [self.past.point(a), ends[-1] if ends else self.past.point(b - 1)]
+        if count < 2:
+            return None
+        lost = sum(value for time, value in self._drops if ends[0][0] < time <= ends[1][0])
+        return Growth(count, ends[0], ends[1], lost)
+
+    def forget(self, resets_before: float) -> None:
+        """Resets before this time are not asked for any more."""
+        self._drops = [d for d in self._drops if d[0] >= resets_before]
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """Samples that nobody adds to any more; shared by all who have the same past."""
+
+    times: Sequence[float]
+    values: Sequence[float]
+
+    def between(self, start: float, end: float) -> list[Point]:
+        """Samples in (start, end]."""
+        low, high = bisect_right(self.times, start), bisect_right(self.times, end)
+        return list(zip(self.times[low:high], self.values[low:high], strict=True))
+
+    def at(self, moment: float) -> Point | None:
+        """The newest sample at or before this moment."""
+        index = bisect_right(self.times, moment) - 1
+        return self.point(index) if index >= 0 else None
+
+    def point(self, index: int) -> Point:
+        """One sample."""
+        return self.times[index], self.values[index]
+
+
+__all__ = ["LOOKBACK", "Growth", "Labels", "Past", "Point", "Track"]
