@@ -19,6 +19,7 @@ from trimtab.ports import Clock
 from trimtab.simulate.frozen import frozen
 from trimtab.simulate.objects import (
     SERVED,
+    Obj,
     check_finalizers,
     check_preconditions,
     has_generation,
@@ -48,8 +49,8 @@ class Effect:
 
 
 Hook = Callable[[Effect], Awaitable[None]]
-Admit = Callable[[Kind, str, Manifest, Manifest | None], None]
-"""Called with kind, verb, new and old object before a write is stored; raises Rejected to refuse it."""
+Admit = Callable[[Kind, str, Obj, Manifest | None], None]
+"""Called with kind, verb, new and old object before a write is stored; may change the new one, or raise Rejected."""
 
 
 class InMemoryCluster:

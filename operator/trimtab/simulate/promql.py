@@ -29,8 +29,8 @@ class NotSimulated(Exception):
 class Source(Protocol):
     """Where series come from."""
 
-    def matching(self, selector: Selector, until: float) -> Iterable[Track]:
-        """Series that match, complete up to `until` (unix seconds)."""
+    def matching(self, selector: Selector) -> Iterable[Track]:
+        """Series that match, complete up to now."""
         ...
 
 
@@ -136,7 +136,7 @@ def matrix(source: Source, expression: str, at: float) -> list[tuple[Labels, lis
     node = parsed(expression)
     if node.kind != "MatrixSelector":
         return None
-    found = ((t.labels, t.between(at - node.seconds, at)) for t in source.matching(node.selector, at))
+    found = ((t.labels, t.between(at - node.seconds, at)) for t in source.matching(node.selector))
     return [(labels, points) for labels, points in found if points]
 
 
@@ -144,7 +144,7 @@ def _value(node: _Node, source: Source, at: float) -> Value:
     match node.kind:
         case "VectorSelector":
             assert node.selector is not None
-            found = ((t.labels, t.at(at)) for t in source.matching(node.selector, at))
+            found = ((t.labels, t.at(at)) for t in source.matching(node.selector))
             return [(labels, point[1]) for labels, point in found if point is not None]
         case "NumberLiteral":
             return float(node.words)
@@ -170,7 +170,7 @@ def _call(node: _Node, source: Source, at: float) -> Value:
     if name in RANGED:
         return _ranged(name, args[-1], source, at)
     if name == "timestamp" and args[0].selector is not None:
-        found = ((t.labels, t.at(at)) for t in source.matching(args[0].selector, at))
+        found = ((t.labels, t.at(at)) for t in source.matching(args[0].selector))
         return [(_nameless(labels), point[0]) for labels, point in found if point is not None]
     values = [_value(a, source, at) for a in args]
     if name == "scalar" and isinstance(values[0], list):
@@ -212,7 +212,7 @@ def _ranged(name: str, node: _Node, source: Source, at: float) -> list[Row]:
     if node.kind != "MatrixSelector" or node.selector is None:
         raise NotSimulated(f"{name}() of anything but a range of samples")
     start, rows = at - node.seconds, []
-    for track in source.matching(node.selector, at):
+    for track in source.matching(node.selector):
         if name in ("rate", "increase"):
             value = _increase(track, start, at)
             value = None if value is None else value / node.seconds if name == "rate" else value

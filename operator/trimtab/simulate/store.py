@@ -114,6 +114,11 @@ class ObjectStore:
             return found
         return (each for each in found if selector.matches(each["metadata"].get("labels") or {}))
 
+    def dependents(self, kind: Kind, owner_uid: str) -> list[Manifest]:
+        """Objects of a kind that name this owner, by namespace and name."""
+        keys = sorted((where, name) for k, where, name in self._dependents.get(owner_uid, ()) if k == kind)
+        return [self._tables[kind][where][name] for where, name in keys]
+
     def table(self, kind: Kind) -> dict[str, Names]:
         """namespace -> name -> object.
 

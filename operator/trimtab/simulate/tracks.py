@@ -34,16 +34,19 @@ class Track:
     def __init__(self, labels: Labels, times: list[float], values: list[float], past: Past | None = None) -> None:
         self.labels, self.times, self.values, self.past = labels, times, values, past
         self.ended: float | None = None
-        self._drops: list[Point] = []  # (time, value that was lost) of each reset, ascending
+        self._drops: list[Point] = []  # (time, value before) of each reset, ascending
 
     @property
     def name(self) -> str:
         """The metric's name."""
         return dict(self.labels).get("__name__", "")
 
-    def dropped(self, time: float, value: float) -> None:
-        """The counter starts again from zero with the sample at `time`; it stood at `value`."""
-        self._drops.append((time, value))
+    def extend(self, values: list[float], times: list[float]) -> None:
+        """Add samples, of `times` (which the caller adds). Only the first may be of a counter that started again."""
+        before = self.values[-1] if self.values else self.past.values[-1] if self.past is not None else 0.0
+        if values and values[0] < before:
+            self._drops.append((times[-len(values)], before))
+        self.values += values
 
     def between(self, start: float, end: float) -> list[Point]:
         """Samples in (start, end]."""

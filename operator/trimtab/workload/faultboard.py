@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .faults import Fault, FaultKind, acting, conditions_under
 from .model import Conditions
 
 
 class FaultBoard:
-    """Faults by name; a fault of the same name replaces the earlier one."""
+    """Faults by name; a fault of the same name replaces the earlier one. `before_change` is told of each change, before
+    it counts."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults: dict[str, Fault] = {fault.name: fault for fault in faults}
         self._struck: set[tuple[str, float | None, str]] = set()
         self._change = asyncio.Event()
+        self.before_change: Callable[[], None] | None = None
 
     @property
     def all(self) -> tuple[Fault, ...]:
         """Every fault, also those that are over or not yet begun."""
         return tuple(self._faults.values())
 
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """When faults begin and end, as far as that is known."""
+        return tuple(t for f in self._faults.values() for t in f.edges)
+
     def set(self, fault: Fault, now: float) -> Fault:
         """Put a fault into force; without a start it begins now."""
+        self._announce()
         begun = fault.starting_at(now)
         self._faults[begun.name] = begun
         self._tell()
@@ -31,18 +39,24 @@ class FaultBoard:
 
     def remove(self, name: str) -> bool:
         """End a fault; whether there was one."""
+        self._announce()
         known = self._faults.pop(name, None) is not None
         self._tell()
         return known
 
     def clear(self) -> None:
         """End all faults."""
+        self._announce()
         self._faults.clear()
         self._tell()
 
     async def changed(self) -> None:
         """Wait until a fault is set or ended."""
         await self._change.wait()
+
+    def _announce(self) -> None:
+        if self.before_change is not None:
+            self.before_change()
 
     def _tell(self) -> None:
         """Wake whoever waits for a change."""

@@ -79,6 +79,13 @@ class Fault(BaseModel):
             raise ValueError('bytes: Memory needs a size such as "256Mi"')
         return self
 
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """When it begins and ends, where that is fixed."""
+        if self.start is None:
+            return ()
+        return (self.start,) if self.duration is None else (self.start, self.start + self.duration)
+
     def active(self, t: float) -> bool:
         """Whether the fault acts at t."""
         start = self.start if self.start is not None else float("-inf")

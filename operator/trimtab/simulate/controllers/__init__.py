@@ -1,0 +1,1 @@
+"""What runs a cluster: controllers in virtual time over the objects in memory."""

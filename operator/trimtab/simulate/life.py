@@ -1,0 +1,189 @@
+"""One life of an operator in a simulation: its real parts over simulated ports, and how it dies.
+
+A killed process does nothing more: no `finally` writes, no release of its Lease, no flush of its Events. So a kill
+makes every client of this life refuse everything, and then takes its tasks away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from trimtab.adapters.telemetry import StoreTelemetry
+from trimtab.ports import Clock, Designer
+from trimtab.runtime.effects import EffectfulCluster
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.operate import operate
+from trimtab.runtime.parts import Parts, Ports, compose
+from trimtab.runtime.settings import Settings
+from trimtab.simulate.client import Client, Right
+from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.simulate.prometheus import SimulatedPrometheus
+from trimtab.simulate.store import Tables
+from trimtab.simulate.watch import Deliver, SimulatedWatch
+
+_LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", default=None)
+
+FailPoint = Callable[[str], Awaitable[None]]
+"""Called with `before:<effect>` and `after:<effect>`; see `runtime.effects`."""
+
+
+@dataclass(frozen=True)
+class LifeOptions:
+    """How this operator differs from the next one. `latency` gives the seconds of each request."""
+
+    identity: str
+    seed: int = 0
+    fail_point: FailPoint | None = None
+    latency: Callable[[], float] | None = None
+    missing: frozenset[Right] = frozenset()
+    stale: Tables | None = None
+    stale_for: float = 0.0
+    deliver: Deliver | None = None
+    namespaces: tuple[str, ...] = ()
+    workers: int = 4
+
+
+@dataclass
+class Life:
+    """A running operator. `ended` is why it gave up its leadership, None while it lives or after it was killed."""
+
+    options: LifeOptions
+    parts: Parts
+    settings: Settings
+    watch: SimulatedWatch
+    clients: tuple[Client, ...]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    main: asyncio.Task[str] | None = None
+    killed: bool = False
+    ended: str | None = None
+    defect: BaseException | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Does its process run?"""
+        return self.main is not None and not self.main.done() and not self.killed
+
+    def start(self) -> None:
+        """Begin; every task that this operator ever makes belongs to its life."""
+        context = contextvars.copy_context()
+        context.run(_LIFE.set, self)
+        self.main = asyncio.get_running_loop().create_task(self._run(), name=self.options.identity, context=context)
+
+    async def _run(self) -> str:
+        try:
+            self.ended = await operate(
+                self.parts, self.settings, self.stop, watch=self.watch.run, prepare=_nothing_to_prepare
+            )
+        except Exception as error:
+            self.defect = error
+            raise
+        return self.ended
+
+    def kill(self) -> None:
+        """SIGKILL: from here on nothing of this operator has any effect."""
+        if self.killed:
+            return
+        self.killed = True
+        for client in self.clients:
+            client.dead = True
+        asyncio.get_running_loop().call_soon(self._reap)
+
+    async def die(self) -> None:
+        """Kill, from within: never returns."""
+        self.kill()
+        await asyncio.get_running_loop().create_future()
+
+    async def gone(self) -> None:
+        """Wait until nothing of it runs any more."""
+        while self.tasks:
+            await asyncio.wait(set(self.tasks))
+
+    def finished(self, task: asyncio.Task[Any]) -> None:
+        """A task of this life has ended. What ended a part of a killed operator is nobody's business."""
+        self.tasks.discard(task)
+        if self.killed and not task.cancelled():
+            task.exception()
+
+    def _reap(self) -> None:
+        for task in tuple(self.tasks):
+            task.cancel()
+        if self.tasks:
+            asyncio.get_running_loop().call_soon(self._reap)
+
+    async def shut_down(self) -> None:
+        """SIGTERM: drain, release the Lease, end."""
+        self.stop.set()
+        if self.main is not None:
+            await asyncio.wait({self.main})
+
+
+async def _nothing_to_prepare() -> None:
+    """The optimizer runs inline."""
+
+
+def begin_life(
+    cluster: InMemoryCluster,
+    prometheus: SimulatedPrometheus,
+    designer: Designer,
+    clock: Clock,
+    options: LifeOptions,
+) -> Life:
+    """Wire an operator as `runtime.main` does and start it."""
+    settings = Settings(
+        prometheus_url="", lease_namespace=LEASE_NAMESPACE, namespaces=options.namespaces, workers=options.workers
+    )
+    clients = tuple(Client(cluster, latency=options.latency) for _ in range(3))
+    for client in clients:
+        client.missing, client.stale = options.missing, options.stale
+    if options.stale is not None:
+        asyncio.get_running_loop().call_later(options.stale_for, _refresh, clients)
+    fail_point = options.fail_point or _pass
+    reconcile, safety, lease = (EffectfulCluster(c, fail_point) for c in clients)
+    telemetries = (StoreTelemetry(prometheus), StoreTelemetry(prometheus))
+    ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
+    rng = random.Random(f"{options.seed} {options.identity}")
+    parts = compose(ports, settings, metrics=Metrics(), identity=options.identity, rng=rng)
+    watch = SimulatedWatch(
+        cluster, clients[0], clock, parts.queue.add, parts.watch,
+        namespaces=options.namespaces, deliver=options.deliver,
+    )  # fmt: skip
+    life = Life(options, parts, settings, watch, clients)
+    life.start()
+    return life
+
+
+LEASE_NAMESPACE = "trimtab-system"
+
+
+async def _pass(_: str) -> None:
+    """No fail point."""
+
+
+def _refresh(clients: tuple[Client, ...]) -> None:
+    for client in clients:
+        client.stale = None
+
+
+def task_factory(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    context: contextvars.Context | None = None,
+) -> asyncio.Task[Any]:
+    """Makes tasks that know to which life they belong; set it on the loop before anything lives."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context)
+    life = context.get(_LIFE) if context is not None else _LIFE.get()
+    if life is not None:
+        life.tasks.add(task)
+        task.add_done_callback(life.finished)
+        if life.killed:
+            task.cancel()
+    return task
+
+
+__all__ = ["LEASE_NAMESPACE", "FailPoint", "Life", "LifeOptions", "begin_life", "task_factory"]

@@ -1,0 +1,327 @@
+"""The counters of one simulated pod: drawn only when somebody looks, for all scrapes since the last look at once.
+
+Whatever changes how the pod behaves (its readiness, its Service's endpoints, a restart, a fault) is noted when it
+happens, so that looking late sees the same as looking all the time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from trimtab.simulate.columns import WORKING_SET, Columns, Key, columns_of
+from trimtab.simulate.shares import ServiceShare
+from trimtab.simulate.tracks import Labels, Past, Track
+from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, cold_slowdown, evaluate, noise, rounded
+from trimtab.workload.faultboard import FaultBoard
+from trimtab.workload.faults import FaultKind
+from trimtab.workload.latency import FloatArray
+from trimtab.workload.sampling import Chances, Gains, draw
+
+RAW_SECONDS = 7200.0  # scrapes of the last two hours are kept, of older ones one in five minutes
+COARSE_SECONDS = 300.0
+HEAP_SECONDS = 3.0  # time in which a new container's memory grows to its working set
+COLD = 6.0  # time constants after which a container counts as warm
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """What does not change about a pod. It is scraped `offset` seconds after each multiple of `interval`."""
+
+    namespace: str
+    name: str
+    uid: str
+    labels: dict[str, str]
+    container: str
+    workload: WorkloadSpec
+    resources: Resources
+    speed: float
+    interval: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class PodState:
+    """What the cluster's own metrics say of a pod, from `since` (unix seconds) on."""
+
+    since: float
+    up: bool = False
+    ready: bool = False
+    restarts: int = 0
+    oom_kills: int = 0
+
+
+@dataclass(frozen=True)
+class PodPast:
+    """Counts from before the world began: the row of counts at its end, and samples by series."""
+
+    counts: FloatArray
+    samples: dict[Key, Past]
+
+
+class PodMeter:
+    """Samples of one pod, as `tracks` by series. `with_sum`: latencies are summed up, too, which takes time."""
+
+    def __init__(
+        self,
+        facts: PodFacts,
+        share: ServiceShare,
+        faults: FaultBoard,
+        *,
+        seed: int,
+        now: float,
+        with_sum: bool = False,
+        past: PodPast | None = None,
+    ) -> None:
+        self.facts, self._share, self._faults, self._seed = facts, share, faults, share.load.seed
+        self._rng = np.random.default_rng(int(noise.uniform(seed, f"draws {facts.uid}", 0)[0] * 2**53))
+        self._columns: Columns = columns_of(facts.workload, math.isfinite(facts.resources.cpu_limit), with_sum)
+        self._with_sum = with_sum
+        self._past = past
+        self._counts = past.counts if past is not None else np.zeros(len(self._columns.transform))
+        self._at = now
+        self._running: float | None = None
+        self._ready: float | None = None
+        self._serving: float | None = None
+        self._times: list[float] = []
+        self.tracks: list[Track] = []
+        self._by_column: list[Track | None] = [None] * len(self._columns.keys)
+        self._memory: Track | None = None
+        self.ended: float | None = None
+        self.states = [PodState(now)]
+        self.changed = False  # a series was added since the last look
+        self._known: dict[tuple[float, Conditions], tuple[PodBehaviour, Chances]] = {}
+
+    # What happens to the pod
+
+    def started(self, now: float) -> None:
+        """A container starts."""
+        self.advance(now)
+        self._running = now
+        self._note(now, up=True)
+
+    def stopped(self, now: float, *, oom: bool = False) -> None:
+        """The container ends; the next one counts from zero."""
+        self.advance(now)
+        self._running = self._ready = None
+        self._counts = np.zeros_like(self._counts)
+        self._note(now, oom_kills=self.states[-1].oom_kills + oom, restarts=self.states[-1].restarts + 1)
+
+    def ready(self, now: float, is_ready: bool) -> None:
+        """The readiness probe's answer changed."""
+        self.advance(now)
+        self._ready = now if is_ready else None
+        self._note(now, ready=is_ready)
+
+    def serving(self, now: float, is_serving: bool) -> None:
+        """The pod became, or is no longer, a ready endpoint. Call it before the share's endpoints change."""
+        self.advance(now)
+        self._serving = now if is_serving else None
+
+    def end(self, now: float) -> None:
+        """The pod is gone, and its target with it."""
+        self.advance(now)
+        self._running, self.ended = None, now
+        for track in self.tracks:
+            track.ended = now
+
+    def _note(self, now: float, **changes: Any) -> None:
+        """Add to the log what kube-state-metrics would tell from now on."""
+        up, ready = self._running is not None, self._ready is not None
+        self.states.append(replace(self.states[-1], since=now, **{"up": up, "ready": ready, **changes}))
+        if len(self.states) > 100:
+            del self.states[0]
+
+    # What it is like now
+
+    @property
+    def running(self) -> bool:
+        """Does the container run?"""
+        return self._running is not None
+
+    @property
+    def has_past(self) -> bool:
+        """Was it there before the world began?"""
+        return self._past is not None
+
+    def behaviour(self, now: float) -> PodBehaviour | None:
+        """The noise-free truth at this moment; None while the container does not run."""
+        if self._running is None:
+            return None
+        load = self._share.per_endpoint(now) if self._serving is not None else 0.0
+        return self._behaviour(load, self._conditions(now))[0]
+
+    # Looking
+
+    def advance(self, to: float) -> None:
+        """Draw everything up to this moment."""
+        start, self._at = self._at, max(self._at, to)
+        if self.ended is not None or self._running is None or to <= start:
+            return
+        scrapes = self.scrapes(start, to)
+        edges = sorted({*scrapes, *self._breaks(start, to), to})
+        if len(edges) == 1:
+            self._one(start, to, bool(scrapes))
+        else:
+            self._many(np.array([start, *edges]), scrapes)
+
+    def scrapes(self, start: float, end: float) -> list[float]:
+        """Times in (start, end] at which this pod is scraped; of a long time ago only a few are kept."""
+        interval, offset = self.facts.interval, self.facts.offset
+        found: list[float] = []
+        if end - start > RAW_SECONDS:
+            step = max(1, round(COARSE_SECONDS / interval)) * interval
+            first = math.floor((start - offset) / step) + 1
+            last = math.floor((end - RAW_SECONDS - offset) / step)
+            found = [offset + n * step for n in range(first, last + 1)]
+            start = max(start, end - RAW_SECONDS)
+        first, last = math.floor((start - offset) / interval) + 1, math.floor((end - offset) / interval)
+        return found + [offset + n * interval for n in range(first, last + 1)]
+
+    def trim(self, now: float) -> None:
+        """Forget what is too old, or too dense for its age."""
+        if len(self._times) > 2.5 * RAW_SECONDS / self.facts.interval:
+            cut = now - RAW_SECONDS
+            keep = [i for i, t in enumerate(self._times) if t > cut or _coarse(t, self._times[i - 1] if i else 0.0)]
+            self._times[:] = [self._times[i] for i in keep]
+            for track in self.tracks:
+                if track.times is self._times:
+                    track.values[:] = [track.values[i] for i in keep]
+
+    def _breaks(self, start: float, end: float) -> list[float]:
+        """Moments within at which a fault begins or ends, or the cold start is over."""
+        found = [t for t in self._faults.edges if start < t < end]
+        if self._ready is not None:
+            warm = self._ready + COLD * self.facts.workload.startup.cold_for
+            found += [t for t in (warm,) if start < t < end]
+        return found
+
+    def _one(self, start: float, end: float, scraped: bool) -> None:
+        """The usual case of a live arm: a single interval, in plain numbers."""
+        load, seconds = float(self._loads(np.array([start, end]))[0]), end - start
+        conditions = self._conditions(0.5 * (start + end))
+        behaviour, chances = self._behaviour(load, conditions)
+        gains = draw(self._rng, self.facts.workload, chances, load, seconds, conditions.error_ratio)
+        total = gains.requests * behaviour.latency.mean_s if self._with_sum else 0.0
+        self._counts = self._counts + _row(gains, total)
+        if scraped and self._scrapable(end):
+            self._record([end], self._counts[None, :], [behaviour])
+
+    def _many(self, edges: FloatArray, scrapes: list[float]) -> None:
+        middles, seconds, loads = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges), self._loads(edges)
+        conditions = [self._conditions(t) for t in middles.tolist()]
+        seen: dict[tuple[float, Conditions], int] = {}
+        pairs = [(rounded(x), c) for x, c in zip(loads.tolist(), conditions, strict=True)]
+        which = np.array([seen.setdefault(pair, len(seen)) for pair in pairs])
+        found = [self._behaviour(*pair) for pair in seen]
+        chances = Chances.each([c for _, c in found], which)
+        injected = np.array([c.error_ratio for c in conditions])
+        gains = draw(self._rng, self.facts.workload, chances, loads, seconds, injected)
+        means = np.array([b.latency.mean_s if self._with_sum else 0.0 for b, _ in found])[which]
+        rows = self._counts + np.cumsum(_rows(gains, gains.requests * means), axis=0)
+        self._counts = rows[-1]
+        places = {t: i for i, t in enumerate(edges[1:].tolist())}
+        kept = [t for t in scrapes if self._scrapable(t)]
+        if kept:
+            at = [places[t] for t in kept]
+            self._record(kept, rows[at], [found[which[i]][0] for i in at])
+
+    def _record(self, times: list[float], rows: FloatArray, behaviours: Sequence[PodBehaviour]) -> None:
+        """Samples of all series at these scrapes; `rows` are the counts then, shape (len(times), counts)."""
+        self._times += times
+        values = (rows @ self._columns.transform).T.tolist()
+        for index, column in enumerate(values):
+            track = self._by_column[index]
+            if track is None:
+                track = self._born(index, column)
+            elif track.times is not self._times:
+                track.times += times
+            if track is not None:
+                track.extend(column, times)
+        self._record_memory(times, behaviours)
+
+    def _born(self, index: int, column: list[float]) -> Track | None:
+        """The first sample of a series, now or once there is something to tell."""
+        key = self._columns.keys[index]
+        past = self._past.samples.get(key) if self._past is not None else None
+        if index in self._columns.late and past is None:
+            first = next((i for i, value in enumerate(column) if value), None)
+            if first is None:
+                return None
+            del column[:first]
+            times = self._times[len(self._times) - len(column) :]
+        else:
+            times = self._times
+        track = Track(self._labels(key), times, [], past)
+        self._by_column[index] = track
+        self.tracks.append(track)
+        self.changed = True
+        return track
+
+    def _record_memory(self, times: list[float], behaviours: Sequence[PodBehaviour]) -> None:
+        if self._memory is None:
+            self._memory = Track(self._labels((WORKING_SET, ())), self._times, [])
+            self.tracks.append(self._memory)
+        begun, limit = self._running or 0.0, self.facts.resources.memory_limit
+        for t, behaviour in zip(times, behaviours, strict=True):
+            grown = 1.0 - math.exp(-(t - begun + 0.5) / HEAP_SECONDS)
+            self._memory.values.append(min(behaviour.working_set_bytes * grown, limit))
+
+    def _labels(self, key: Key) -> Labels:
+        facts = self.facts
+        own = {"namespace": facts.namespace, "pod": facts.name, "container": facts.container, "__name__": key[0]}
+        return tuple(sorted((own | dict(key[1])).items()))
+
+    def _loads(self, edges: FloatArray) -> FloatArray:
+        """Mean requests per second between the edges, shape (len(edges) - 1,)."""
+        if self._serving is None:
+            return np.zeros(len(edges) - 1)
+        part = np.diff(self._share.integral(edges))
+        middles = 0.5 * (edges[1:] + edges[:-1])
+        return np.asarray(self._share.load.series(middles) * part / np.diff(edges))
+
+    def _conditions(self, t: float) -> Conditions:
+        workload = self.facts.workload
+        warmth = 1.0
+        if self._ready is not None and t - self._ready < COLD * workload.startup.cold_for:
+            warmth = cold_slowdown(workload, t - self._ready)
+        spread = workload.noise
+        drift = noise.drift(self._seed, "drift", spread.drift_percent, spread.drift_interval, t)
+        base = Conditions(cpu_slowdown=rounded(self.facts.speed * warmth), dependency_factor=rounded(drift))
+        if not self._faults.all:
+            return base
+        return self._faults.conditions(self.facts.labels, t, base, self.facts.namespace)
+
+    def _behaviour(self, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
+        key = (rounded(load), conditions)
+        found = self._known.get(key)
+        if found is None:
+            behaviour = evaluate(self.facts.workload, self.facts.resources, *key)
+            found = self._known[key] = (behaviour, Chances.of(self.facts.workload, behaviour))
+        return found
+
+    def _scrapable(self, t: float) -> bool:
+        facts = self.facts
+        return not self._faults.acting(FaultKind.SCRAPE_MISSING, facts.labels, t, facts.namespace)
+
+
+def _row(gains: Gains, latency_sum: Any) -> FloatArray:
+    extra = (gains.failed, gains.unavailable, gains.cpu_seconds, gains.periods, gains.throttled, latency_sum)
+    return np.concatenate((gains.buckets, extra))
+
+
+def _rows(gains: Gains, latency_sum: FloatArray) -> FloatArray:
+    extra = (gains.failed, gains.unavailable, gains.cpu_seconds, gains.periods, gains.throttled, latency_sum)
+    return np.column_stack((gains.buckets, *extra))
+
+
+def _coarse(t: float, before: float) -> bool:
+    """Is this the first sample of its five minutes?"""
+    return t // COARSE_SECONDS != before // COARSE_SECONDS
+
+
+__all__ = ["PodFacts", "PodMeter", "PodPast"]

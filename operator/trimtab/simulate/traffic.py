@@ -1,0 +1,205 @@
+"""All pods' meters and the Services that divide the load among them: what a metrics store would scrape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from trimtab.ports import Clock
+from trimtab.simulate.columns import LATENCY_SUM, STATE, columns_of
+from trimtab.simulate.meter import PodFacts, PodMeter, PodPast, PodState
+from trimtab.simulate.promql import Selector
+from trimtab.simulate.shares import ServiceShare
+from trimtab.simulate.tracks import LOOKBACK, Past, Track
+from trimtab.workload import Resources, WorkloadSpec, noise
+from trimtab.workload.faultboard import FaultBoard
+from trimtab.workload.past import expected_gains, sample_times
+
+KEEP_ARMS = 6 * 3600.0  # seconds for which series of a pod that is gone are kept
+STATE_SECONDS = 3600.0 + LOOKBACK  # how far back the cluster's own metrics are known
+MOST_KNOWN = 2048
+
+
+@dataclass(frozen=True)
+class Scraping:
+    """How pods are scraped, and how far back the store's memory goes. `names`: metrics that will be asked for."""
+
+    interval: float = 15.0
+    past_days: float = 30.0
+    names: frozenset[str] = frozenset()
+
+
+class Traffic:
+    """Implements `promql.Source`. `seed` draws counts; the offered load has the workload's own seed."""
+
+    def __init__(
+        self, clock: Clock, services: Iterable[tuple[str, WorkloadSpec]], scraping: Scraping, *, seed: int
+    ) -> None:
+        self._clock, self._scraping, self._seed = clock, scraping, seed
+        now = clock.now()
+        self.faults = FaultBoard()
+        self.faults.before_change = self.catch_up
+        self.shares = {(ns, w.target.service): ServiceShare(ns, w, w.seed, now) for ns, w in services}
+        self.meters: dict[tuple[str, str], PodMeter] = {}
+        self._gone: list[PodMeter] = []
+        self._known: dict[str, tuple[int, list[tuple[PodMeter, list[Track]]]]] = {}
+        self._generation = 0
+        self.begun = now
+        self.founding: dict[tuple[str, str], int] = {}  # Services whose pods, so many, have always been there
+
+    # What happens
+
+    def add(self, pod: PodFacts) -> PodMeter:
+        """A pod is bound to a node."""
+        key = (pod.namespace, pod.workload.target.service)
+        share, replicas = self.shares[key], self.founding.get(key)
+        with_sum = LATENCY_SUM in self._scraping.names
+        past = None
+        if replicas is not None and self._scraping.past_days > 0:
+            past = past_of(pod.workload, pod.resources, replicas, self.begun, self._scraping.past_days, with_sum)
+        meter = PodMeter(pod, share, self.faults, seed=self._seed, now=self._clock.now(), with_sum=with_sum, past=past)
+        self.meters[pod.namespace, pod.name] = meter
+        self._generation += 1
+        return meter
+
+    def remove(self, meter: PodMeter) -> None:
+        """The pod is gone; its series stay for a while."""
+        now = self._clock.now()
+        meter.end(now)
+        self.meters.pop((meter.facts.namespace, meter.facts.name), None)
+        self._gone.append(meter)
+        kept = [m for m in self._gone if m.ended is not None and now - m.ended < self._keep(m)]
+        if len(kept) < len(self._gone):
+            self._gone = kept
+            self._generation += 1
+
+    def _keep(self, meter: PodMeter) -> float:
+        """Budgets count what the target's pods have served for weeks; nobody asks for an arm long after its trial."""
+        return self._scraping.past_days * 86400.0 if meter.has_past else KEEP_ARMS
+
+    def set_endpoints(self, namespace: str, service: str, names: frozenset[str]) -> None:
+        """These pods get the Service's load from now on."""
+        share = self.shares.get((namespace, service))
+        if share is None or share.endpoints == names:
+            return
+        now = self._clock.now()
+        for name in sorted(share.endpoints ^ names):
+            meter = self.meters.get((namespace, name))
+            if meter is not None:
+                meter.serving(now, name in names)
+        share.set_endpoints(names, now)
+
+    def catch_up(self) -> None:
+        """Draw everything up to now: what comes next will be different."""
+        for meter in self.meters.values():
+            meter.advance(self._clock.now())
+
+    def offset(self, namespace: str, name: str) -> float:
+        """When within its interval a pod is scraped; spread evenly, as Prometheus does by a hash."""
+        return float(noise.uniform(self._seed, f"scrape {namespace}/{name}", 0)[0]) * self._scraping.interval
+
+    @property
+    def interval(self) -> float:
+        """Seconds between scrapes."""
+        return self._scraping.interval
+
+    # promql.Source
+
+    def matching(self, selector: Selector) -> Iterator[Track]:
+        """Series that match; everything up to now is drawn first."""
+        now = self._clock.now()
+        if selector.name in STATE:
+            yield from self._states(selector, now)
+            return
+        for meter, tracks in self._matching(selector):
+            meter.advance(now)
+            meter.trim(now)
+            if meter.changed:
+                meter.changed = False
+                self._generation += 1
+                tracks = [t for t in meter.tracks if selector.matches(t.labels)]
+            yield from tracks
+
+    def _matching(self, selector: Selector) -> list[tuple[PodMeter, list[Track]]]:
+        known = self._known.get(selector.key)
+        if known is not None and known[0] == self._generation:
+            return known[1]
+        found = [
+            (meter, [t for t in meter.tracks if selector.matches(t.labels)])
+            for meter in (*self._gone, *self.meters.values())
+            if _might_match(selector, meter)
+        ]
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        self._known[selector.key] = (self._generation, found)
+        return found
+
+    def _states(self, selector: Selector, now: float) -> Iterator[Track]:
+        """Series of the cluster's own metrics, made when somebody asks: hardly anybody does."""
+        for meter in (*self._gone, *self.meters.values()):
+            if _might_match(selector, meter):
+                times = meter.scrapes(
+                    max(meter.states[0].since, now - 2 * LOOKBACK - 3600.0), min(now, meter.ended or now)
+                )
+                for labels, values in _state_series(selector.name, meter, times):
+                    track = Track(tuple(sorted(labels.items())), times, values)
+                    track.ended = meter.ended
+                    if selector.matches(track.labels):
+                        yield track
+
+
+def _might_match(selector: Selector, meter: PodMeter) -> bool:
+    own = {"namespace": meter.facts.namespace, "pod": meter.facts.name}
+    return all(test(own[name]) for name, test in selector.matchers if name in own)
+
+
+def _state_series(name: str, meter: PodMeter, times: list[float]) -> Iterator[tuple[dict[str, str], list[float]]]:
+    facts = meter.facts
+    labels = {"__name__": name, "namespace": facts.namespace, "pod": facts.name}
+    container = labels | {"container": facts.container}
+    states = [_state_at(meter.states, t) for t in times]
+    if name == "up":
+        yield container, [float(s.up) for s in states]
+    elif name == "container_oom_events_total":
+        yield container, [float(s.oom_kills) for s in states]
+    elif name == "kube_pod_container_status_restarts_total":
+        yield container, [float(s.restarts) for s in states]
+    elif name == "kube_pod_status_ready":
+        yield labels | {"condition": "true"}, [float(s.ready) for s in states]
+        yield labels | {"condition": "false"}, [float(not s.ready) for s in states]
+    else:
+        resources = facts.resources
+        requested = name.endswith("requests")
+        cpu = resources.cpu_request if requested else resources.cpu_limit
+        memory = resources.memory_request if requested else resources.memory_limit
+        for resource, unit, value in (("cpu", "core", cpu), ("memory", "byte", memory)):
+            if math.isfinite(value):
+                yield container | {"resource": resource, "unit": unit}, [value] * len(times)
+
+
+def _state_at(states: list[PodState], t: float) -> PodState:
+    return next((s for s in reversed(states) if s.since <= t), states[0])
+
+
+@lru_cache(maxsize=16)
+def past_of(
+    workload: WorkloadSpec, resources: Resources, replicas: int, end: float, days: float, with_sum: bool
+) -> PodPast:
+    """What each of so many equal pods has counted in the days before `end`: what the model expects, without noise."""
+    times = sample_times(end, days * 86400.0, 60.0)
+    gains = expected_gains(workload, resources, times, times, replicas, workload.seed, with_sum=with_sum)
+    columns = columns_of(workload, math.isfinite(resources.cpu_limit), with_sum)
+    nothing = np.zeros(len(times))
+    extra = (gains.errors, nothing, gains.cpu_seconds, nothing, nothing, gains.latency_sum)
+    counts = np.cumsum(np.column_stack((gains.buckets, *extra)), axis=0)
+    values = (counts @ columns.transform).T
+    shared = tuple(times.tolist())
+    wanted = {key: column for key, column in zip(columns.keys, values, strict=True) if column[-1] > 0}
+    return PodPast(counts[-1], {key: Past(shared, tuple(column.tolist())) for key, column in wanted.items()})
+
+
+__all__ = ["Scraping", "Traffic", "past_of"]
