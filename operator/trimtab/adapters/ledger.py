@@ -1,13 +1,16 @@
 """The Ledger over any Cluster: Experiments' status and Trials, each write with the resourceVersion that was read.
 
-Nothing is cached: what was not read in this pass is not known. A status is written as its own subresource with no spec
-in the body, so that a write can never carry an old spec back.
+What was not read in this pass is not known: every answer is the API server's. Only the work of parsing is remembered,
+by uid and resourceVersion, since the same version of an object says the same. A status is written as its own
+subresource with no spec in the body, so that a write can never carry an old spec back.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from trimtab.api import convert
 from trimtab.domain.errors import AlreadyExists, Conflict
@@ -19,6 +22,9 @@ from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import Trial
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
+REMEMBERED = 4096
+T = TypeVar("T")
+
 
 class KubernetesLedger:
     """Implements `trimtab.ports.Ledger`."""
@@ -26,26 +32,28 @@ class KubernetesLedger:
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._experiments: _Read[ExperimentRecord] = _Read()
+        self._trials: _Read[Trial] = _Read()
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
         """Read one Experiment."""
-        return convert.experiment_record(await self._cluster.get(EXPERIMENTS, namespace, name))
+        return self._experiment(await self._cluster.get(EXPERIMENTS, namespace, name))
 
     async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]:
         """Read all Experiments of a namespace, or of the cluster."""
-        return tuple(convert.experiment_record(each) for each in await self._cluster.list(EXPERIMENTS, namespace))
+        return tuple(self._experiment(each) for each in await self._cluster.list(EXPERIMENTS, namespace))
 
     async def trials(self, experiment: ExperimentRecord) -> tuple[Trial, ...]:
         """The Trials of this very Experiment, by index; those of an earlier one of the same name are not its own."""
         labels = f"{LABEL_EXPERIMENT_UID}={experiment.uid}"
         stored = await self._cluster.list(TRIALS, experiment.namespace, labels=labels)
-        found = [convert.trial_record(each, _space(experiment)) for each in stored]
+        found = [self._trial(each, _space(experiment)) for each in stored]
         return tuple(sorted((t for t in found if t.experiment_uid == experiment.uid), key=lambda t: t.index))
 
     async def trial(self, namespace: str, name: str) -> Trial:
         """Read one Trial. Its phase and identity are exact; a category that looks like a number reads as one, since
         only the Experiment's search space tells them apart."""
-        return convert.trial_record(await self._cluster.get(TRIALS, namespace, name))
+        return self._trial(await self._cluster.get(TRIALS, namespace, name))
 
     async def create_trial(self, experiment: ExperimentRecord, new: NewTrial) -> Trial:
         """The write-ahead of everything that a trial does.
@@ -61,19 +69,19 @@ class KubernetesLedger:
             stored = await self._cluster.get(TRIALS, experiment.namespace, name)
             if not convert.same_trial(stored, body):
                 raise AlreadyExists(409, f"Trial {experiment.namespace}/{name} exists with another content") from None
-        return convert.trial_record(stored, _space(experiment))
+        return self._trial(stored, _space(experiment))
 
     async def write_trial(self, trial: Trial) -> Trial:
         """Write a Trial's status."""
         body = _status_body(TRIALS, trial.namespace, trial.name, trial.uid, trial.resource_version)
         body["status"] = convert.trial_status(trial)
         stored = await self._cluster.replace(TRIALS, trial.namespace, trial.name, body, subresource="status")
-        return replace(convert.trial_record(stored), suggestion=trial.suggestion)
+        return replace(self._trial(stored), suggestion=trial.suggestion)
 
     async def finalize_trial(self, trial: Trial, present: bool) -> Trial:
         """Add or remove our finalizer on a Trial."""
         stored = await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, present)
-        return replace(convert.trial_record(stored), suggestion=trial.suggestion)
+        return replace(self._trial(stored), suggestion=trial.suggestion)
 
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
         """Write an Experiment's status."""
@@ -81,13 +89,19 @@ class KubernetesLedger:
         body = _status_body(EXPERIMENTS, namespace, name, experiment.uid, experiment.resource_version)
         body["status"] = convert.experiment_status(experiment, state)
         stored = await self._cluster.replace(EXPERIMENTS, namespace, name, body, subresource="status")
-        return convert.experiment_record(stored)
+        return self._experiment(stored)
 
     async def finalize_experiment(self, experiment: ExperimentRecord, present: bool) -> ExperimentRecord:
         """Add or remove our finalizer on an Experiment."""
         name, namespace = experiment.name, experiment.namespace
         stored = await self._finalize(EXPERIMENTS, namespace, name, experiment.resource_version, present)
-        return convert.experiment_record(stored)
+        return self._experiment(stored)
+
+    def _experiment(self, manifest: Manifest) -> ExperimentRecord:
+        return self._experiments.known(manifest, None, lambda: convert.experiment_record(manifest))
+
+    def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
+        return self._trials.known(manifest, space, lambda: convert.trial_record(manifest, space))
 
     async def _finalize(self, kind: Kind, namespace: str, name: str, version: str, present: bool) -> Manifest:
         """Read the whole object, since a PUT replaces it whole, and write it back with the finalizers changed."""
@@ -100,6 +114,27 @@ class KubernetesLedger:
             return current
         metadata["finalizers"] = [f for f in finalizers if f != FINALIZER] + ([FINALIZER] if present else [])
         return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
+
+
+class _Read(Generic[T]):
+    """What objects said in the version that was read last; a bounded number of them."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[str, SearchSpace | None, T]] = OrderedDict()
+
+    def known(self, manifest: Manifest, space: SearchSpace | None, read: Callable[[], T]) -> T:
+        """The same answer for the same version, read with the same search space."""
+        metadata = manifest["metadata"]
+        uid, version = metadata["uid"], metadata["resourceVersion"]
+        entry = self._entries.get(uid)
+        if entry is not None and entry[0] == version and entry[1] == space:
+            return entry[2]
+        found = read()
+        self._entries[uid] = (version, space, found)
+        self._entries.move_to_end(uid)
+        if len(self._entries) > REMEMBERED:
+            self._entries.popitem(last=False)
+        return found
 
 
 def _space(experiment: ExperimentRecord) -> SearchSpace | None:

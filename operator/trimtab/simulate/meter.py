@@ -77,7 +77,8 @@ class PodMeter:
         with_sum: bool = False,
         past: PodPast | None = None,
     ) -> None:
-        self.facts, self._share, self._faults, self._seed = facts, share, faults, share.load.seed
+        self.facts, self._share, self._faults = facts, share, faults
+        self._steady = rounded(facts.speed)
         self._rng = np.random.default_rng(int(noise.uniform(seed, f"draws {facts.uid}", 0)[0] * 2**53))
         self._columns: Columns = columns_of(facts.workload, math.isfinite(facts.resources.cpu_limit), with_sum)
         self._with_sum = with_sum
@@ -202,7 +203,8 @@ class PodMeter:
 
     def _one(self, start: float, end: float, scraped: bool) -> None:
         """The usual case of a live arm: a single interval, in plain numbers."""
-        load, seconds = float(self._loads(np.array([start, end]))[0]), end - start
+        load = self._share.load_between(start, end) if self._serving is not None else 0.0
+        seconds = end - start
         conditions = self._conditions(0.5 * (start + end))
         behaviour, chances = self._behaviour(load, conditions)
         gains = draw(self._rng, self.facts.workload, chances, load, seconds, conditions.error_ratio)
@@ -212,7 +214,8 @@ class PodMeter:
             self._record([end], self._counts[None, :], [behaviour])
 
     def _many(self, edges: FloatArray, scrapes: list[float]) -> None:
-        middles, seconds, loads = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges), self._loads(edges)
+        middles, seconds = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
+        loads = self._share.loads(edges) if self._serving is not None else np.zeros(len(seconds))
         conditions = [self._conditions(t) for t in middles.tolist()]
         seen: dict[tuple[float, Conditions], int] = {}
         pairs = [(rounded(x), c) for x, c in zip(loads.tolist(), conditions, strict=True)]
@@ -276,22 +279,13 @@ class PodMeter:
         own = {"namespace": facts.namespace, "pod": facts.name, "container": facts.container, "__name__": key[0]}
         return tuple(sorted((own | dict(key[1])).items()))
 
-    def _loads(self, edges: FloatArray) -> FloatArray:
-        """Mean requests per second between the edges, shape (len(edges) - 1,)."""
-        if self._serving is None:
-            return np.zeros(len(edges) - 1)
-        part = np.diff(self._share.integral(edges))
-        middles = 0.5 * (edges[1:] + edges[:-1])
-        return np.asarray(self._share.load.series(middles) * part / np.diff(edges))
-
     def _conditions(self, t: float) -> Conditions:
         workload = self.facts.workload
         warmth = 1.0
         if self._ready is not None and t - self._ready < COLD * workload.startup.cold_for:
             warmth = cold_slowdown(workload, t - self._ready)
-        spread = workload.noise
-        drift = noise.drift(self._seed, "drift", spread.drift_percent, spread.drift_interval, t)
-        base = Conditions(cpu_slowdown=rounded(self.facts.speed * warmth), dependency_factor=rounded(drift))
+        slowdown = self._steady if warmth == 1.0 else rounded(self.facts.speed * warmth)
+        base = Conditions(cpu_slowdown=slowdown, dependency_factor=self._share.drift(t))
         if not self._faults.all:
             return base
         return self._faults.conditions(self.facts.labels, t, base, self.facts.namespace)

@@ -7,13 +7,15 @@ moment of it.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 
 import numpy as np
 
-from trimtab.workload import OfferedLoad, WorkloadSpec
+from trimtab.workload import OfferedLoad, WorkloadSpec, noise, rounded
 from trimtab.workload.latency import FloatArray
 
 KEPT = 2000
+DRIFT_SECONDS = 10.0
 
 
 class ServiceShare:
@@ -24,6 +26,8 @@ class ServiceShare:
         self.load = OfferedLoad.of(workload, seed)
         self.endpoints: frozenset[str] = frozenset()
         self._times, self._inverse, self._integral = [now], [0.0], [0.0]
+        self._offered = lru_cache(maxsize=512)(lambda second: self.load.at(second + 0.5))
+        self._drift = lru_cache(maxsize=512)(self._drift_in)
 
     def set_endpoints(self, names: frozenset[str], now: float) -> None:
         """From now on these pods share the load."""
@@ -35,7 +39,31 @@ class ServiceShare:
 
     def per_endpoint(self, now: float) -> float:
         """Requests per second that each ready endpoint gets now."""
-        return self.load.at(now) / len(self.endpoints) if self.endpoints else 0.0
+        return self.offered(now) / len(self.endpoints) if self.endpoints else 0.0
+
+    def offered(self, t: float) -> float:
+        """Requests per second offered to the whole Service, the same within each second."""
+        return self._offered(int(t))
+
+    def drift(self, t: float) -> float:
+        """Factor on the dependencies' time, on the model's grid, the same within each few seconds."""
+        return self._drift(int(t // DRIFT_SECONDS))
+
+    def _drift_in(self, slot: int) -> float:
+        spread = self.workload.noise
+        middle = (slot + 0.5) * DRIFT_SECONDS
+        return rounded(noise.drift(self.load.seed, "drift", spread.drift_percent, spread.drift_interval, middle))
+
+    def loads(self, edges: FloatArray) -> FloatArray:
+        """Mean requests per second of one endpoint between the edges, shape (len(edges) - 1,)."""
+        middles, part = 0.5 * (edges[1:] + edges[:-1]), np.diff(self.integral(edges)) / np.diff(edges)
+        return np.asarray(self.load.series(middles) * part)
+
+    def load_between(self, start: float, end: float) -> float:
+        """The same between two moments, in plain numbers."""
+        if start >= self._times[-1]:
+            return self.offered(0.5 * (start + end)) * self._inverse[-1]
+        return float(self.loads(np.array([start, end]))[0])
 
     def integral(self, t: FloatArray) -> FloatArray:
         """Integral of 1 / endpoints up to each t, in seconds; shape of `t`."""

@@ -17,11 +17,14 @@ from trimtab.simulate.shares import ServiceShare
 from trimtab.simulate.tracks import LOOKBACK, Past, Track
 from trimtab.workload import Resources, WorkloadSpec, noise
 from trimtab.workload.faultboard import FaultBoard
-from trimtab.workload.past import expected_gains, sample_times
+from trimtab.workload.latency import FloatArray
+from trimtab.workload.past import expected_gains
 
 KEEP_ARMS = 6 * 3600.0  # seconds for which series of a pod that is gone are kept
 STATE_SECONDS = 3600.0 + LOOKBACK  # how far back the cluster's own metrics are known
 MOST_KNOWN = 2048
+DENSE_SECONDS, DENSE_STEP = 6 * 3600.0, 60.0  # of the past, samples lie this far apart in its last hours,
+SPARSE_STEP = 240.0  # and this far before: near enough for an instant query to find one
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,16 @@ def _state_at(states: list[PodState], t: float) -> PodState:
     return next((s for s in reversed(states) if s.since <= t), states[0])
 
 
+def _dense(end: float, days: float) -> FloatArray:
+    return np.arange(end - min(DENSE_SECONDS, days * 86400.0), end, DENSE_STEP)
+
+
 @lru_cache(maxsize=16)
 def past_of(
     workload: WorkloadSpec, resources: Resources, replicas: int, end: float, days: float, with_sum: bool
 ) -> PodPast:
     """What each of so many equal pods has counted in the days before `end`: what the model expects, without noise."""
-    times = sample_times(end, days * 86400.0, 60.0)
+    times = np.concatenate((np.arange(end - days * 86400.0, end - DENSE_SECONDS, SPARSE_STEP), _dense(end, days)))
     gains = expected_gains(workload, resources, times, times, replicas, workload.seed, with_sum=with_sum)
     columns = columns_of(workload, math.isfinite(resources.cpu_limit), with_sum)
     nothing = np.zeros(len(times))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import promql_parser
@@ -54,6 +55,7 @@ def le_matcher(threshold: float, *, total: bool = False) -> str:
     return f"le=~{quoted(le_pattern(threshold) + ('|[+]Inf' if total else ''))}"
 
 
+@lru_cache(maxsize=256)
 def le_pattern(threshold: float) -> str:
     """A regular expression for all spellings of a bucket bound: a program exposes `1`, Prometheus 3 stores `1.0`;
     1048576 may be `1048576`, `1048576.0` or `1.048576e+06` (Go's shortest form)."""
@@ -162,6 +164,7 @@ def _tokens(query: str) -> Iterator[tuple[str, str, int]]:
         yield match.lastgroup or "", match.group(), match.start() + 1
 
 
+@lru_cache(maxsize=2048)
 def _fill(query: str, matchers: str) -> str:
     return "".join(matchers if kind == "here" else text for kind, text, _ in _tokens(query))
 
