@@ -15,14 +15,13 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.operator.live import API, ARM
 from controlplane import ControlPlane, wait_for
+from trimtab.simulate.history import Change, states
 
 WATCHED = (
     ("/apis/apps/v1", "deployments", ARM),
@@ -32,21 +31,6 @@ WATCHED = (
     (f"/apis/{API}", "experiments", ""),
     (f"/apis/{API}", "trials", ""),
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change: when it was seen (unix seconds), its place in the API server's order, what happened to what."""
-
-    at: float
-    version: int
-    type: str  # ADDED | MODIFIED | DELETED
-    kind: str  # plural
-    object: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        return str(self.object["metadata"]["name"])
 
 
 class Witness:
@@ -123,17 +107,6 @@ class Witness:
             self._lost.append(f"{plural}: {why}")
 
 
-def states(changes: list[Change]) -> Iterator[tuple[Change, dict[str, dict[str, dict[str, Any]]]]]:
-    """After each change: what exists, as plural -> name -> object."""
-    world: dict[str, dict[str, dict[str, Any]]] = {plural: {} for _, plural, _ in WATCHED}
-    for change in changes:
-        if change.type == "DELETED":
-            world[change.kind].pop(change.name, None)
-        else:
-            world[change.kind][change.name] = change.object
-        yield change, world
-
-
 def serving(world: dict[str, dict[str, dict[str, Any]]], suffix: str = "-c-") -> list[str]:
     """Pods of canaries (or with `-b-` of controls) that some EndpointSlice shows ready: those that get traffic."""
     return sorted(
@@ -146,3 +119,6 @@ def serving(world: dict[str, dict[str, dict[str, Any]]], suffix: str = "-c-") ->
             and suffix in endpoint["targetRef"]["name"]
         }
     )
+
+
+__all__ = ["WATCHED", "Change", "Witness", "serving", "states"]

@@ -1,5 +1,5 @@
-"""What every Telemetry must do with what a store holds. Here the Prometheus adapter over a small server on loopback;
-`tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
+"""What every Telemetry must do with what a store holds: here the Prometheus adapter over a small server on loopback,
+and the simulated store; `tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
 
 Each scenario is a namespace of one store, so that a real server is filled and started once.
 """
@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from tests.unit.slo.loopback import Loopback, Stored
+from tests.unit.slo.loopback import Loopback, Stored, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
+from trimtab.simulate.prometheus import SimulatedPrometheus
 
 T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
@@ -141,8 +143,11 @@ def server() -> Iterator[Loopback]:
         yield made
 
 
-@pytest.fixture
-def telemetry(server: Loopback) -> Iterator[Telemetry]:
+@pytest.fixture(params=["loopback", "simulated"])
+def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
+    if request.param == "simulated":
+        yield StoreTelemetry(SimulatedPrometheus(StoredSource(EVERYTHING)))
+        return
     made = PrometheusTelemetry(server.url)
     yield made
     made.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,11 +35,20 @@ FailPoint = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class LifeOptions:
-    """How this operator differs from the next one. `latency` gives the seconds of each request."""
+    """How this operator differs from the next one.
+
+    Args:
+        fail_point: told of each effect of the reconciler and of the safety loop; `lease_fail_point` of the elector's.
+        latency: gives the seconds that each request takes.
+        missing: rights that its service account lacks.
+        stale: what its reads are answered from for the first `stale_for` seconds.
+        deliver: what becomes of changes on their way to its watch.
+    """
 
     identity: str
     seed: int = 0
     fail_point: FailPoint | None = None
+    lease_fail_point: FailPoint | None = None
     latency: Callable[[], float] | None = None
     missing: frozenset[Right] = frozenset()
     stale: Tables | None = None
@@ -63,6 +73,7 @@ class Life:
     killed: bool = False
     ended: str | None = None
     defect: BaseException | None = None
+    on_end: Callable[[], None] = lambda: None
 
     @property
     def alive(self) -> bool:
@@ -83,6 +94,8 @@ class Life:
         except Exception as error:
             self.defect = error
             raise
+        finally:
+            self.on_end()
         return self.ended
 
     def kill(self) -> None:
@@ -92,12 +105,18 @@ class Life:
         self.killed = True
         for client in self.clients:
             client.dead = True
+        self.on_end()
         asyncio.get_running_loop().call_soon(self._reap)
 
     async def die(self) -> None:
         """Kill, from within: never returns."""
         self.kill()
         await asyncio.get_running_loop().create_future()
+
+    @staticmethod
+    def current() -> Life | None:
+        """The operator whose code is running now, None in the world's own code."""
+        return _LIFE.get()
 
     async def gone(self) -> None:
         """Wait until nothing of it runs any more."""
@@ -123,6 +142,25 @@ class Life:
             await asyncio.wait({self.main})
 
 
+class CrashAt:
+    """A fail point that notes every point, and kills its operator at the nth occurrence of one."""
+
+    def __init__(self, point: str = "", nth: int = 0) -> None:
+        self._point, self._nth = point, nth
+        self.seen: list[tuple[str, int]] = []
+        self._counts: Counter[str] = Counter()
+
+    async def __call__(self, point: str) -> None:
+        """Note the point; die if it is the one."""
+        life = Life.current()
+        if life is not None and life.killed:  # another task of the same process, in the same moment
+            await life.die()
+        self._counts[point] += 1
+        self.seen.append((point, self._counts[point]))
+        if life is not None and (point, self._counts[point]) == (self._point, self._nth):
+            await life.die()
+
+
 async def _nothing_to_prepare() -> None:
     """The optimizer runs inline."""
 
@@ -143,8 +181,8 @@ def begin_life(
         client.missing, client.stale = options.missing, options.stale
     if options.stale is not None:
         asyncio.get_running_loop().call_later(options.stale_for, _refresh, clients)
-    fail_point = options.fail_point or _pass
-    reconcile, safety, lease = (EffectfulCluster(c, fail_point) for c in clients)
+    points = (options.fail_point, options.fail_point, options.lease_fail_point)
+    reconcile, safety, lease = (EffectfulCluster(c, point or _pass) for c, point in zip(clients, points, strict=True))
     telemetries = (StoreTelemetry(prometheus), StoreTelemetry(prometheus))
     ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
     rng = random.Random(f"{options.seed} {options.identity}")
@@ -158,7 +196,7 @@ def begin_life(
     return life
 
 
-LEASE_NAMESPACE = "trimtab-system"
+LEASE_NAMESPACE, LEASE_NAME = "trimtab-system", Settings.lease_name
 
 
 async def _pass(_: str) -> None:
@@ -186,4 +224,4 @@ def task_factory(
     return task
 
 
-__all__ = ["LEASE_NAMESPACE", "FailPoint", "Life", "LifeOptions", "begin_life", "task_factory"]
+__all__ = ["LEASE_NAME", "LEASE_NAMESPACE", "CrashAt", "FailPoint", "Life", "LifeOptions", "begin_life", "task_factory"]

@@ -202,7 +202,8 @@ def past_of(
     columns = columns_of(workload, math.isfinite(resources.cpu_limit), with_sum)
     nothing = np.zeros(len(times))
     extra = (gains.errors, nothing, gains.cpu_seconds, nothing, nothing, gains.latency_sum)
-    counts = np.cumsum(np.column_stack((gains.buckets, *extra)), axis=0)
+    # Whole numbers, or sums in another order would differ in the last digit, which reads as a counter's restart.
+    counts = np.rint(np.cumsum(np.column_stack((gains.buckets, *extra)), axis=0))
     values = (counts @ columns.transform).T
     shared = tuple(times.tolist())
     wanted = {key: column for key, column in zip(columns.keys, values, strict=True) if column[-1] > 0}

@@ -28,7 +28,7 @@ from trimtab.ports import Designer
 from trimtab.simulate.admin import Admin
 from trimtab.simulate.admission import admit_own, all_of
 from trimtab.simulate.clock import EPOCH, SimulatedClock
-from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
+from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.controllers.autoscaler import Autoscaler
 from trimtab.simulate.controllers.kubelet import Kubelet
 from trimtab.simulate.controllers.limits import Limits
@@ -36,7 +36,7 @@ from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.history import Change, History
-from trimtab.simulate.life import LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
+from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.simulate.traffic import Scraping, Traffic
@@ -100,6 +100,7 @@ class World:
         self.history = History(self.clock, options.history)
         self.lives: list[Life] = []
         self.defects: list[str] = []
+        self._asked: list[Callable[[], None]] = []
         self._controllers()
 
     def _controllers(self) -> None:
@@ -174,13 +175,26 @@ class World:
         """Start an operator; it becomes the leader when the Lease is free."""
         chosen = options or LifeOptions(identity=f"operator-{len(self.lives)}", seed=self.options.seed)
         life = begin_life(self.cluster, self.prometheus, self.designer, self.operator_clock, chosen)
+        life.on_end = self.poke
         self.lives.append(life)
         return life
+
+    def poke(self) -> None:
+        """Ask again whoever waits for something."""
+        for ask in tuple(self._asked):
+            ask()
 
     @property
     def life(self) -> Life:
         """The operator that was started last."""
         return self.lives[-1]
+
+    def expire_lease(self) -> None:
+        """Nobody leads, from now on: saves the wait for a killed leader's Lease where that is not the question."""
+        lease = self.admin.find(kinds.LEASES, LEASE_NAMESPACE, LEASE_NAME)
+        if lease is not None:
+            spec = {**lease["spec"], "holderIdentity": ""}
+            self.cluster.put(kinds.LEASES, LEASE_NAMESPACE, LEASE_NAME, {**lease, "spec": spec})
 
     async def close(self) -> None:
         """End every operator without any effect."""
@@ -192,7 +206,8 @@ class World:
     # Waiting
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 0.0, days: float = 0.0) -> bool:
-        """Let the world run until the condition holds, which is asked after each change; False when time is up.
+        """Let the world run until the condition holds, which is asked after each change of an object and at each end of
+        an operator; False when time is up.
 
         Raises:
             AssertionError: something in the world itself failed.
@@ -206,13 +221,14 @@ class World:
             if not reached.done() and condition():
                 reached.set_result(True)
 
-        def changed(_: WatchEvent) -> None:
+        def soon() -> None:
             nonlocal planned
             if not planned:
                 planned = True
                 self._loop.call_soon(ask)
 
-        unsubscribe = self.cluster.subscribe(changed)
+        unsubscribe = self.cluster.subscribe(lambda _: soon())
+        self._asked.append(soon)
         ask()
         try:
             async with asyncio.timeout(seconds + days * DAY):
@@ -221,6 +237,7 @@ class World:
             return condition()
         finally:
             unsubscribe()
+            self._asked.remove(soon)
             self.check()
         return True
 

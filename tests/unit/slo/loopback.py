@@ -1,24 +1,20 @@
-"""A small Prometheus on loopback for fast tests: the API's shapes, and just as much PromQL as the adapter sends.
+"""A small Prometheus on loopback for fast tests: the API's shapes around the simulator's evaluator of PromQL.
 
-What it evaluates it does as Prometheus 3: ranges are left-open, an instant value is at most five minutes old, and
-`increase` is extrapolated (here simply to the range). The same suite runs against the real one in `tests/cluster`.
+The same suite runs against the real one in `tests/cluster`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import promql_parser as promql
-
-LOOKBACK = 300.0
+from trimtab.simulate.promql import Selector, instant, matrix
+from trimtab.simulate.tracks import Track
 
 
 @dataclass(frozen=True)
@@ -67,96 +63,49 @@ class Loopback:
         self._thread.join()
 
     def answer(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
-        tree = promql.parse(form["query"])
+        source, query = StoredSource(self.series), form["query"]
         if path.endswith("query_range"):
-            rows = self._ranged(tree, *(float(form[k]) for k in ("start", "end", "step")))
+            rows = _ranged(source, query, *(float(form[k]) for k in ("start", "end", "step")))
             return _data("matrix", [{"metric": dict(labels), "values": values} for labels, values in rows.items()])
         at = float(form["time"])
-        if isinstance(tree, promql.MatrixSelector):
-            return _data("matrix", [_row(s, points) for s, points in self._range(tree, at)])
-        rows_now = [{"metric": dict(labels), "value": [at, repr(v)]} for labels, v in self._instant(tree, at)]
-        return _data("vector", rows_now)
-
-    def _ranged(self, tree: Any, start: float, end: float, step: float) -> dict[tuple[Any, ...], list[list[Any]]]:
-        rows: dict[tuple[Any, ...], list[list[Any]]] = {}
-        for number in range(int((end - start) / step + 1e-6) + 1):
-            at = start + number * step
-            for labels, value in self._instant(tree, at):
-                rows.setdefault(labels, []).append([at, repr(value)])
-        return rows
-
-    def _range(self, tree: Any, at: float) -> Iterator[tuple[Stored, list[tuple[float, float]]]]:
-        seconds = tree.range.total_seconds()
-        for each in self._matching(tree.vector_selector):
-            points = [p for p in each.points if at - seconds < p[0] <= at]
-            if points:
-                yield each, points
-
-    def _instant(self, node: Any, at: float) -> list[tuple[tuple[tuple[str, str], ...], float]]:
-        match node:
-            case promql.VectorSelector():
-                found = ((s, [p for p in s.points if at - LOOKBACK < p[0] <= at]) for s in self._matching(node))
-                return [((("__name__", s.name), *s.labels), points[-1][1]) for s, points in found if points]
-            case promql.Call() if node.func.name == "timestamp":
-                found = ((s, [p for p in s.points if at - LOOKBACK < p[0] <= at]) for s in self._matching(node.args[0]))
-                return [(s.labels, points[-1][0]) for s, points in found if points]
-            case promql.Call() if node.func.name in {"rate", "increase"}:
-                return self._increase(node.args[0], at, node.func.name == "rate")
-            case promql.AggregateExpr():
-                return _aggregated(str(node.op), node.modifier, self._instant(node.expr, at))
-            case promql.ParenExpr():
-                return self._instant(node.expr, at)
-        raise NotImplementedByTheLoopback(str(node))
-
-    def _increase(self, tree: Any, at: float, rate: bool) -> list[tuple[tuple[tuple[str, str], ...], float]]:
-        seconds, rows = tree.range.total_seconds(), []
-        for each, points in self._range(tree, at):
-            if len(points) < 2:
-                continue
-            grown = sum(b[1] - a[1] if b[1] >= a[1] else b[1] for a, b in pairwise(points))
-            scrape = (points[-1][0] - points[0][0]) / (len(points) - 1)
-            grown *= min((points[-1][0] - points[0][0] + scrape), seconds) / (points[-1][0] - points[0][0])
-            rows.append((each.labels, grown / seconds if rate else grown))
-        return rows
-
-    def _matching(self, selector: Any) -> Iterator[Stored]:
-        for each in self.series:
-            labels = {"__name__": each.name, **dict(each.labels)}
-            if selector.name in (None, each.name) and all(
-                _matches(m, labels.get(m.name, "")) for m in selector.matchers.matchers
-            ):
-                yield each
+        samples = matrix(source, query, at)
+        if samples is not None:
+            return _data("matrix", [_row(labels, points) for labels, points in samples])
+        found = instant(source, query, at)
+        return _data("vector", [{"metric": dict(labels), "value": [at, repr(v)]} for labels, v in found])
 
 
-class NotImplementedByTheLoopback(Exception):
-    """The adapter sends a form of query that this server does not know yet."""
+class StoredSource:
+    """Prepared series as the simulator's evaluator reads them."""
+
+    def __init__(self, series: Iterable[Stored]) -> None:
+        self._tracks = [_track(each) for each in series]
+
+    def matching(self, selector: Selector) -> Iterator[Track]:
+        return (t for t in self._tracks if selector.matches(t.labels))
 
 
-def _matches(matcher: Any, value: str) -> bool:
-    match matcher.op:
-        case promql.MatchOp.Equal:
-            return bool(value == matcher.value)
-        case promql.MatchOp.NotEqual:
-            return bool(value != matcher.value)
-        case promql.MatchOp.Re:
-            return re.fullmatch(matcher.value, value) is not None
-        case _:
-            return re.fullmatch(matcher.value, value) is None
+def _track(stored: Stored) -> Track:
+    track = Track(tuple(sorted({"__name__": stored.name, **dict(stored.labels)}.items())), [], [])
+    for time, value in stored.points:
+        track.times.append(time)
+        track.extend([value], [time])
+    return track
 
 
-def _aggregated(
-    operation: str, modifier: Any, rows: Sequence[tuple[tuple[tuple[str, str], ...], float]]
-) -> list[tuple[tuple[tuple[str, str], ...], float]]:
-    by = list(modifier.labels) if modifier is not None else []
-    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
-    for labels, value in rows:
-        groups.setdefault(tuple((k, v) for k, v in labels if k in by), []).append(value)
-    functions = {"sum": sum, "count": len, "max": max, "min": min, "avg": lambda v: sum(v) / len(v)}
-    return [(labels, float(functions[operation](values))) for labels, values in groups.items()]  # type: ignore[operator]
+def _ranged(
+    source: StoredSource, query: str, start: float, end: float, step: float
+) -> dict[tuple[tuple[str, str], ...], list[list[Any]]]:
+    rows: dict[tuple[tuple[str, str], ...], list[list[Any]]] = {}
+    for number in range(int((end - start) / step + 1e-6) + 1):
+        at = start + number * step
+        for labels, value in instant(source, query, at):
+            rows.setdefault(labels, []).append([at, repr(value)])
+    return rows
 
 
-def _row(each: Stored, points: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    return {"metric": {"__name__": each.name, **dict(each.labels)}, "values": [[t, repr(v)] for t, v in points]}
+def _row(labels: tuple[tuple[str, str], ...], points: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    return {"metric": dict(labels), "values": [[t, repr(v)] for t, v in points]}
 
 
 def _data(kind: str, result: list[Any]) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""Virtual time: it jumps, it is exact, and it says when nothing would ever happen again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from trimtab.simulate.clock import EPOCH, SimulatedClock
+from trimtab.simulate.loop import Deadlock, run
+
+
+async def _three_days() -> list[tuple[float, str]]:
+    clock, seen = SimulatedClock(), []
+
+    async def every(seconds: float, name: str) -> None:
+        for _ in range(3):
+            await clock.sleep(seconds)
+            seen.append((clock.monotonic(), name))
+
+    await asyncio.gather(every(86_400.0, "day"), every(0.1, "tick"))
+    assert clock.now() == EPOCH + 3 * 86_400.0
+    return seen
+
+
+def test_three_days_pass_at_once_and_in_order() -> None:
+    begun = time.monotonic()
+    seen = run(_three_days())
+    assert time.monotonic() - begun < 5.0
+    assert [name for _, name in seen] == ["tick", "tick", "tick", "day", "day", "day"]
+    assert [t for t, _ in seen[3:]] == pytest.approx([86_400.0, 172_800.0, 259_200.0])
+
+
+def test_waiting_for_nothing_is_an_error() -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock, match="no timer is left"):
+        run(wait())
+
+
+def test_the_wall_clock_can_be_set_and_elapsed_time_does_not_care() -> None:
+    async def story() -> None:
+        mine, other = SimulatedClock(1000.0), SimulatedClock(1000.0)
+        await mine.sleep(5.0)
+        mine.skew = -3600.0
+        assert (mine.now(), mine.monotonic()) == (1005.0 - 3600.0, 5.0)
+        assert other.now() == 1005.0
+
+    run(story())
+
+
+def test_timers_long_after_the_beginning_are_not_late() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(5e7 + 0.1)
+        begun = loop.time()
+        for _ in range(1000):
+            await asyncio.sleep(0.001)
+        assert loop.time() - begun == pytest.approx(1.0, abs=1e-4)
+
+    run(story())
