@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from trimtab.api import assignment
@@ -16,8 +17,11 @@ from trimtab.domain.state import (
     Condition,
     ConditionType,
     ExperimentState,
+    Figures,
     HandledRequest,
+    Interval,
     RecommendationState,
+    SliOutlook,
     TargetRecord,
 )
 from trimtab.domain.study import Diagnostics
@@ -74,6 +78,7 @@ def _state(s: wire.ExperimentStatus, space: SearchSpace | None) -> ExperimentSta
             HandledRequest(h.annotation, h.value, h.manager, parse_time(h.at), h.answer) for h in s.handled_requests
         ),
         diagnostics=_diagnostics(s.diagnostics),
+        figures=Figures(**s.figures.model_dump()) if s.figures is not None else None,
         retry_at=_moment(s.retry_at),
         rollbacks=s.rollbacks,
         scrape_interval=s.scrape_interval_seconds,
@@ -121,7 +126,14 @@ def _recommendation(r: wire.Recommendation | None, space: SearchSpace | None) ->
         template_hash=r.template_hash,
         message=r.message,
         approved=r.approved,
+        slis=tuple(
+            SliOutlook(o.sli, _interval(o.predicted), _interval(o.verified), _interval(o.control)) for o in r.slis
+        ),
     )
+
+
+def _interval(i: wire.Interval | None) -> Interval | None:
+    return Interval(i.value, i.low, i.high) if i is not None else None
 
 
 def _budget(b: wire.BudgetStatus) -> BudgetState:
@@ -141,7 +153,18 @@ def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
     if d is None:
         return None
     scales = tuple((item.constraint, item.parameter, item.value) for item in d.lengthscales)
-    return Diagnostics(d.outcomes, d.verified_points, d.safe_points, d.kappa, d.coverage, scales, d.fallback)
+    return Diagnostics(
+        d.outcomes,
+        d.verified_points,
+        d.safe_points,
+        d.kappa,
+        d.coverage,
+        scales,
+        d.fallback,
+        d.diversity,
+        d.effective_dimension,
+        d.fallbacks,
+    )
 
 
 # domain to wire
@@ -177,6 +200,7 @@ def write_state(state: ExperimentState, spec: ExperimentSpec | None) -> dict[str
             for h in state.handled
         ),
         diagnostics=_write_diagnostics(state.diagnostics),
+        figures=wire.FiguresStatus(**asdict(state.figures)) if state.figures is not None else None,
         retry_at=_write_moment(state.retry_at),
         rollbacks=state.rollbacks,
         scrape_interval_seconds=state.scrape_interval,
@@ -238,7 +262,20 @@ def _write_recommendation(r: RecommendationState | None, space: SearchSpace | No
         template_hash=r.template_hash,
         message=r.message,
         approved=r.approved,
+        slis=tuple(
+            wire.SliOutlook(
+                sli=o.sli,
+                predicted=_write_interval(o.predicted),
+                verified=_write_interval(o.verified),
+                control=_write_interval(o.control),
+            )
+            for o in r.slis
+        ),
     )
+
+
+def _write_interval(i: Interval | None) -> wire.Interval | None:
+    return wire.Interval(value=i.value, low=i.low, high=i.high) if i is not None else None
 
 
 def _write_budget(b: BudgetState) -> wire.BudgetStatus:
@@ -265,6 +302,9 @@ def _write_diagnostics(d: Diagnostics | None) -> wire.DiagnosticsStatus | None:
         coverage=d.coverage,
         lengthscales=tuple(wire.Lengthscale(constraint=c, parameter=p, value=v) for c, p, v in d.lengthscales),
         fallback=d.fallback,
+        diversity=d.diversity,
+        effective_dimension=d.effective_dimension,
+        fallbacks=d.fallbacks,
     )
 
 

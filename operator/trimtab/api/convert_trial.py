@@ -16,7 +16,18 @@ from trimtab.domain.errors import CorruptLedger, InvalidSpec
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS
 from trimtab.domain.measurement import Ambiguous, Measurement, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.space import SearchSpace
-from trimtab.domain.trial import Environment, Load, Outcome, PhaseTimes, Prediction, Spent, Suggestion, Trial
+from trimtab.domain.trial import (
+    Environment,
+    EventDigest,
+    Load,
+    NodeTypes,
+    Outcome,
+    PhaseTimes,
+    Prediction,
+    Spent,
+    Suggestion,
+    Trial,
+)
 from trimtab.ports import ExperimentRecord, NewTrial
 
 _UNTIMED = ("fitSeconds", "searchSeconds")
@@ -127,6 +138,8 @@ def trial_status(trial: Trial) -> dict[str, Any]:
         extended=trial.extended,
         evidence=trial.evidence,
         withdraw_seconds=trial.withdraw_seconds,
+        node_types=tuple(wire.NodeTypesWire(arm=n.arm, types=n.types) for n in trial.node_types),
+        events=tuple(wire.EventDigestWire(reason=e.reason, count=e.count, note=e.note) for e in trial.events),
         leader=trial.leader or None,
     )
     return status.wire()
@@ -223,6 +236,8 @@ def _trial(
         extended=status.extended,
         evidence=status.evidence,
         withdraw_seconds=status.withdraw_seconds,
+        node_types=tuple(NodeTypes(n.arm, n.types) for n in status.node_types),
+        events=tuple(EventDigest(e.reason, e.count, e.note) for e in status.events),
         finalized=names.FINALIZER in metadata.get("finalizers", ()),
         deleting="deletionTimestamp" in metadata,
         leader=status.leader or "",

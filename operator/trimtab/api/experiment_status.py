@@ -66,6 +66,23 @@ class Incumbent(StatusModel):
     assignment: WireAssignment | None = Field(None, description="Its values.")
 
 
+class Interval(StatusModel):
+    """A value with its 95 percent interval."""
+
+    value: FiniteFloat = Field(description="The value.")
+    low: FiniteFloat = Field(description="Lower end of its 95 percent interval.")
+    high: FiniteFloat = Field(description="Upper end of its 95 percent interval.")
+
+
+class SliOutlook(StatusModel):
+    """One SLI at the recommended values."""
+
+    sli: Id = Field(description="Name of the SLI.")
+    predicted: Interval | None = Field(None, description="What the model expects at peak load, in the SLI's unit.")
+    verified: Interval | None = Field(None, description="What canaries of fresh trials measured, pooled.")
+    control: Interval | None = Field(None, description="What the controls beside them measured, pooled.")
+
+
 class Recommendation(StatusModel):
     """The answer of the Experiment."""
 
@@ -73,8 +90,8 @@ class Recommendation(StatusModel):
     assignment: WireAssignment = Field(description="The recommended values.")
     keep_baseline: bool = Field(description="The present settings are the recommendation.")
     saving: FiniteFloat = Field(description="Fraction of the baseline's cost that is saved.")
-    saving_low: FiniteFloat | None = Field(None, description="Lower end of its 95 percent interval.")
-    saving_high: FiniteFloat | None = Field(None, description="Upper end of its 95 percent interval.")
+    saving_low: FiniteFloat | None = Field(None, description="The saving again: while replicas are fixed it is exact.")
+    saving_high: FiniteFloat | None = Field(None, description="The saving again: while replicas are fixed it is exact.")
     cost_before: FiniteFloat = Field(description="$ per hour at the baseline.")
     cost_after: FiniteFloat = Field(description="$ per hour at the recommendation.")
     verified: bool = Field(description="Fresh trials confirmed it.")
@@ -82,6 +99,9 @@ class Recommendation(StatusModel):
     template_hash: Id = Field(description="Pod template that the evidence is about.")
     message: Message = Field(description="One line with numbers.")
     approved: bool = Field(False, description="The on-call approved exactly this digest.")
+    slis: Annotated[tuple[SliOutlook, ...], Keyed("sli")] = Field(
+        (), max_length=16, description="SLIs at these values: predicted and verified."
+    )
 
 
 class BudgetStatus(StatusModel):
@@ -125,6 +145,30 @@ class DiagnosticsStatus(StatusModel):
     coverage: FiniteFloat | None = Field(None, description="Leave-one-out coverage of 95 percent intervals.")
     lengthscales: Annotated[tuple[Lengthscale, ...], Clipped(256)] = Field((), description="Fitted lengthscales.")
     fallback: Message = Field("", description="Why a fallback was used, empty when it was not.")
+    diversity: FiniteFloat | None = Field(
+        None, description="Mean distance between the assignments searched, over the unit cube's diagonal, 0 to 1."
+    )
+    effective_dimension: FiniteFloat | None = Field(
+        None, description="How many parameters the bounds depend on, 1 to the number of parameters."
+    )
+    fallbacks: int = Field(0, ge=0, description="Search trials that the model did not propose.")
+
+
+class FiguresStatus(StatusModel):
+    """How well the search works, from its finished trials."""
+
+    experiment_cost: FiniteFloat = Field(description="$ that the arms of all trials cost so far, by their requests.")
+    best_objective: FiniteFloat | None = Field(None, description="$ per hour of the target at the incumbent.")
+    improvement_per_trial: FiniteFloat | None = Field(None, description="Fraction saved per finished trial.")
+    cost_per_improvement: FiniteFloat | None = Field(None, description="$ of trials per percent saved.")
+    monthly_saving: FiniteFloat | None = Field(None, description="$ that the incumbent saves in 730 hours.")
+    return_ratio: FiniteFloat | None = Field(None, description="A month's saving over what the trials cost.")
+    parallel_efficiency: FiniteFloat | None = Field(
+        None, description="The trials' time over the elapsed time and parallelism, 0 to 1."
+    )
+    traffic_share: FiniteFloat | None = Field(
+        None, description="Fraction of the requests that the last measured canary got."
+    )
 
 
 class ExperimentStatus(StatusModel):
@@ -157,6 +201,7 @@ class ExperimentStatus(StatusModel):
         (), description="On-call annotations that were acknowledged, newest last."
     )
     diagnostics: DiagnosticsStatus | None = Field(None, description="Health of the model at the last suggestion.")
+    figures: FiguresStatus | None = Field(None, description="How well the search works, from its finished trials.")
     retry_at: Time | None = Field(None, description="Nothing is tried before this time.")
     scrape_interval_seconds: FiniteFloat | None = Field(None, description="Scrape interval that preflight found.")
     requests_per_second: FiniteFloat | None = Field(

@@ -146,6 +146,21 @@ class OutcomeWire(StatusModel):
     message: Message = Field(description="Why, in one line with numbers.")
 
 
+class NodeTypesWire(StatusModel):
+    """Where an arm ran."""
+
+    arm: Arm = Field(description="Which arm.")
+    types: Annotated[tuple[Id, ...], Clipped(16)] = Field((), description="Instance types of its nodes.")
+
+
+class EventDigestWire(StatusModel):
+    """Warnings that the cluster reported about the arms for one reason."""
+
+    reason: Id = Field(description="Reason of the Events.")
+    count: int = Field(ge=1, description="How often it was reported.")
+    note: Annotated[str, Clipped(256)] = Field("", description="The words of the newest one.")
+
+
 class TrialStatus(StatusModel):
     """What happened."""
 
@@ -162,6 +177,12 @@ class TrialStatus(StatusModel):
     extended: bool = Field(False, description="The window was extended for want of samples.")
     evidence: Annotated[tuple[Message, ...], Clipped(32)] = Field((), description="What led to a withdrawal.")
     withdraw_seconds: FiniteFloat | None = Field(None, description="Time from the decision to the last endpoint.")
+    node_types: Annotated[tuple[NodeTypesWire, ...], Keyed("arm")] = Field(
+        (), max_length=3, description="Instance types of the arms' nodes; empty where the operator may not read nodes."
+    )
+    events: Annotated[tuple[EventDigestWire, ...], Clipped(8)] = Field(
+        (), description="What the cluster reported about the arms as Warning Events, by reason, most frequent last."
+    )
     leader: Id | None = Field(None, description="Operator that began the effect, and its lease's transitions.")
 
 

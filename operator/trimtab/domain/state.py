@@ -80,8 +80,54 @@ class HandledRequest:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its two-sided 95 % interval, in the unit of what it is about."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SliOutlook:
+    """One SLI at the recommended values.
+
+    `predicted` is what the model expects at peak load, None where no absolute bound is modelled. `verified` is what the
+    canaries of fresh trials measured, pooled; `control` what their controls measured beside them. None: not measured.
+    """
+
+    sli: str
+    predicted: Interval | None = None
+    verified: Interval | None = None
+    control: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well the search works, from finished trials alone, so that it moves only when one ends.
+
+    Costs are in $. `best_objective` is the incumbent's cost per hour; `experiment_cost` what all arms have cost;
+    `cost_per_improvement` that per percent of saving; `monthly_saving` of 730 hours; `return_ratio` a month's saving
+    over `experiment_cost`; `parallel_efficiency` the trials' time over the elapsed time and parallelism, in [0, 1];
+    `traffic_share` the share of requests that the last measured canary got. None: nothing to compute it from yet.
+    """
+
+    experiment_cost: float
+    best_objective: float | None = None
+    improvement_per_trial: float | None = None
+    cost_per_improvement: float | None = None
+    monthly_saving: float | None = None
+    return_ratio: float | None = None
+    parallel_efficiency: float | None = None
+    traffic_share: float | None = None
+
+
+@dataclass(frozen=True)
 class RecommendationState:
-    """The answer of the Experiment. `digest` names exactly this recommendation for approval."""
+    """The answer of the Experiment. `digest` names exactly this recommendation for approval.
+
+    `saving_low` and `saving_high` are the saving itself: what is saved is known exactly (ADR 7).
+    """
 
     digest: str
     assignment: Assignment
@@ -96,6 +142,7 @@ class RecommendationState:
     template_hash: str
     message: str
     approved: bool = False
+    slis: tuple[SliOutlook, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +179,7 @@ class ExperimentState:
     budgets: tuple[BudgetState, ...] = ()
     handled: tuple[HandledRequest, ...] = ()
     diagnostics: Diagnostics | None = None
+    figures: Figures | None = None
     retry_at: float | None = None  # unix seconds: no new trial before (backoff after InfraFailed or Inconclusive)
     rollbacks: int = 0  # live trials withdrawn, whatever the reason
     scrape_interval: float | None = None  # seconds, as preflight found it

@@ -127,7 +127,10 @@ class Diagnostics:
     """Health of the model at one suggestion.
 
     `coverage` is the leave-one-out coverage of 95 % intervals in [0, 1], None below 5 outcomes; `lengthscales` are
-    (constraint, parameter, lengthscale in the unit cube); `safe_points` the size of the safe set.
+    (constraint, parameter, lengthscale in the unit cube); `safe_points` the size of the safe set. `diversity` is the
+    mean distance between the assignments that were searched, over the unit cube's diagonal, in [0, 1], None below two.
+    `effective_dimension` is how many parameters the bounds depend on, in [1, d], None without a model. `fallbacks`
+    counts search trials of the ledger that the model did not propose.
     """
 
     outcomes: int
@@ -137,6 +140,9 @@ class Diagnostics:
     coverage: float | None
     lengthscales: tuple[tuple[str, str, float], ...] = ()
     fallback: str = ""
+    diversity: float | None = None
+    effective_dimension: float | None = None
+    fallbacks: int = 0
 
 
 @dataclass(frozen=True)

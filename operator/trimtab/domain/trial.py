@@ -112,6 +112,23 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class NodeTypes:
+    """Instance types of the nodes that the pods of one arm ran on, sorted."""
+
+    arm: Arm
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EventDigest:
+    """Warnings that the cluster reported about the arms for one reason: how many, and the words of the newest."""
+
+    reason: str
+    count: int
+    note: str
+
+
+@dataclass(frozen=True)
 class PhaseTimes:
     """Unix seconds at which each phase was entered; None while it has not been."""
 
@@ -149,6 +166,8 @@ class Trial:
     extended: bool = False
     evidence: tuple[str, ...] = ()
     withdraw_seconds: float | None = None
+    node_types: tuple[NodeTypes, ...] = ()  # empty where nodes cannot be read
+    events: tuple[EventDigest, ...] = ()  # Events expire after an hour; a Trial does not
     finalized: bool = False  # our finalizer is present
     deleting: bool = False
     leader: str = ""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import Condition, ExperimentState, HandledRequest
-from trimtab.domain.trial import Outcome, PhaseTimes, TrialPhase
+from trimtab.domain.trial import EventDigest, Outcome, PhaseTimes, TrialPhase
 
 EPOCH_2000, EPOCH_2100 = 946_684_800, 4_102_444_800
 TIMES = {
@@ -27,7 +27,7 @@ TIMES = {
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}
 NON_NEGATIVE = {"age", "total"}
-UNIQUE = {"conditions": "type", "budgets": "name", "load": "arm", "spent": "sli"}
+UNIQUE = {"conditions": "type", "budgets": "name", "load": "arm", "spent": "sli", "node_types": "arm", "slis": "sli"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True)
@@ -59,6 +59,7 @@ def _field(cls: type[Any], name: str, hint: Any) -> st.SearchStrategy[Any]:
         (ExperimentState, "active"): st.lists(names, max_size=4).map(tuple),
         (HandledRequest, "annotation"): names,
         (Sample, "overdispersion"): st.floats(1, 100),
+        (EventDigest, "count"): st.integers(1, 2**31),
     }
     if (cls, name) in special:
         return special[cls, name]
