@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -11,7 +12,7 @@ from trimtab.api import assignment
 from trimtab.domain.kube import ResourceSetting
 from trimtab.domain.quantity import format_cpu, format_memory
 from trimtab.domain.space import LimitsRule, Resource
-from trimtab.domain.state import RecommendationState
+from trimtab.domain.state import RecommendationState, SliOutlook
 from trimtab.ports import ExperimentRecord
 
 
@@ -38,6 +39,7 @@ def recommendation_data(
         "costPerHourBefore": round(recommendation.cost_before, 6),
         "costPerHourAfter": round(recommendation.cost_after, 6),
         "savingPercent": round(100 * recommendation.saving, 2),
+        "slis": [_outlook(o) for o in recommendation.slis],
         "templateHash": recommendation.template_hash,
         "message": recommendation.message,
     }
@@ -46,6 +48,11 @@ def recommendation_data(
         ("patch.yaml", patch),
         ("recommendation.json", json.dumps(document, indent=2) + "\n"),
     )
+
+
+def _outlook(sli: SliOutlook) -> dict[str, Any]:
+    known = {"predicted": sli.predicted, "verified": sli.verified, "control": sli.control}
+    return {"sli": sli.sli} | {name: asdict(found) for name, found in known.items() if found is not None}
 
 
 def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting, ...]) -> str:

@@ -6,16 +6,17 @@ import hashlib
 from statistics import NormalDist
 
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
-from trimtab.control.arms import cost_model, target_settings
+from trimtab.control.arms import target_settings
 from trimtab.control.context import Context
+from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.study import build_study
-from trimtab.control.summary import margin, saving_interval
+from trimtab.control.summary import margin, saving_of
 from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import ConditionType, ExperimentPhase, RecommendationState
-from trimtab.domain.study import Recommended
+from trimtab.domain.study import Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_CANDIDATES = 3
@@ -32,19 +33,19 @@ def finish(context: Context, reason: str) -> Decision:
     if len(failed) >= MAX_CANDIDATES:
         message = f"{len(failed)} candidates failed their verification"
         keep = Recommended(record.baseline, True, 0.0, (), message)
-        return _publish(context, target, keep, verified=True)
+        return _publish(context, study, keep, verified=True)
     answer = context.seen.recommended(study)
     if answer is None:
         return context.say(f"search over ({reason}): choosing a recommendation").ask(AskRecommendation(study))
     if answer.keep_baseline or spec.verification.replicates == 0:
-        return _publish(context, target, answer, verified=answer.keep_baseline)
+        return _publish(context, study, answer, verified=answer.keep_baseline)
     fresh = _verifications(context, answer.assignment)
     passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
     if len(passed) >= spec.verification.replicates:
-        return _publish(context, target, answer, verified=True)
+        return _publish(context, study, answer, verified=True)
     undecided = sum(1 for t in fresh if t.phase is TrialPhase.INCONCLUSIVE)
     if undecided > MAX_RETRIES:
-        return _publish(context, target, answer, verified=False)
+        return _publish(context, study, answer, verified=False)
     return _verify(context, answer, len(passed) + 1)
 
 
@@ -103,16 +104,19 @@ def _certified(context: Context, fresh: tuple[Trial, ...]) -> bool:
     return all(margin(c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
 
 
-def _publish(context: Context, target: Target, answer: Recommended, verified: bool) -> Decision:
+def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
     spec, record, identity = context.spec, context.state.target, context.seen.experiment
+    target = context.seen.target
     assert record is not None
-    before, after, saving = saving_interval(cost_model(spec, target), record.baseline, answer.assignment)
+    assert isinstance(target, Target)
+    before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
     words = "keep the baseline" if answer.keep_baseline else f"{text} saves {100 * saving:.0f} %"
     message = (
         f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
     )
+    fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     state = RecommendationState(
         digest=digest,
         assignment=answer.assignment,
@@ -126,6 +130,7 @@ def _publish(context: Context, target: Target, answer: Recommended, verified: bo
         config_map=recommendation_name(identity.name),
         template_hash=record.template_hash,
         message=message,
+        slis=outlook(spec, study.constraints, answer.predictions, fresh),
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
     context = context.update(recommendation=state, candidate=None, finished=context.now, saving=saving)

@@ -120,7 +120,7 @@ def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] |
     return value, math.sqrt(1 / sum(weights))
 
 
-def saving_interval(cost: CostModel, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
-    """($ per hour before, after, saving as a fraction): cost is known, so the interval is a point."""
+def saving_of(cost: CostModel, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
+    """($ per hour before, after, saving as a fraction). Cost is a known function, so there is no interval (ADR 7)."""
     before, after = cost.hourly(baseline), cost.hourly(chosen)
     return before, after, 1 - after / before if before else 0.0

@@ -14,7 +14,7 @@ from trimtab.api.export import recommendation_data
 from trimtab.control.arms import target_settings
 from trimtab.domain.kube import ResourceSetting
 from trimtab.domain.space import LimitsRule, Resource
-from trimtab.domain.state import RecommendationState
+from trimtab.domain.state import Interval, RecommendationState, SliOutlook
 
 ANSWER = RecommendationState(
     digest="0123456789ab",
@@ -29,6 +29,7 @@ ANSWER = RecommendationState(
     config_map="web-recommendation",
     template_hash="hash-1",
     message="cpu=1 memory=1Gi saves 40 %",
+    slis=(SliOutlook("slow", Interval(0.03, 0.02, 0.04), Interval(0.031, 0.028, 0.034)), SliOutlook("errors")),
 )
 
 
@@ -68,3 +69,6 @@ def test_the_document_says_the_same_as_the_status(verified: bool) -> None:
     assert document["verified"] is verified
     assert (document["costPerHourBefore"], document["costPerHourAfter"]) == (2.0, 1.2)
     assert document["savingPercent"] == 40.0
+    predicted = {"value": 0.03, "low": 0.02, "high": 0.04}
+    measured = {"value": 0.031, "low": 0.028, "high": 0.034}
+    assert document["slis"] == [{"sli": "slow", "predicted": predicted, "verified": measured}, {"sli": "errors"}]

@@ -302,6 +302,8 @@ class TestSearch:
         decision = decided(snapshot(experiment(state), trials, answers={AskRecommendation(self.study(trials)): chosen}))
         assert decision.state.phase is ExperimentPhase.COMPLETED
         assert decision.state.recommendation.verified
+        (sli,) = decision.state.recommendation.slis
+        assert (sli.sli, sli.verified.value, sli.predicted) == ("errors", pytest.approx(0.002), None)
         assert decision.state.is_true(ConditionType.RECOMMENDATION_READY)
         assert kinds(decision) == ["PublishRecommendation"]
         published = decision.actions[0]
