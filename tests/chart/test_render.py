@@ -115,7 +115,7 @@ class TestRights:
         (cluster,) = of_kind("ClusterRole", rendered())
         roles = {r["metadata"]["name"]: r for r in of_kind("Role", rendered(scope="Namespace"))}
         namespaced = roles["tuning-trimtab"]
-        assert rights(cluster) - rights(namespaced) == {("/namespaces", "get")}
+        assert rights(cluster) - rights(namespaced) == {("/namespaces", "get"), ("/nodes", "get")}
         assert rights(namespaced) - rights(cluster) == {("/namespaces=tuning", "get")}
 
     def test_nothing_is_patched_and_nothing_secret_is_read(self) -> None:

@@ -56,8 +56,8 @@ create, update and delete to the operator's own objects.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, update]
-# Reading one is for a repeated POST that finds the Event which it made.
+# Reading one is for a repeated POST that finds the Event which it made; listing, for what the cluster reports of arms.
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [get, create, update]
+  verbs: [get, list, create, update]
 {{- end -}}

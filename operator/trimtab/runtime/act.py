@@ -36,6 +36,7 @@ from trimtab.domain.kube import ArmPlan
 from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
+from trimtab.runtime.chronicle import Chronicle
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
@@ -73,6 +74,7 @@ class Actor:
         self._locks, self._withdrawer, self._latch = locks, withdrawer, latch
         self._spending, self._events, self._metrics = spending, events, metrics
         self._check = check
+        self._chronicle = Chronicle(cluster)
 
     async def act(self, experiment: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
         """Carry out the actions in order; returns the Experiment as last written.
@@ -123,9 +125,17 @@ class Actor:
             trial = replace(trial, resource_version=latest.resource_version)
         if trial.withdraw_seconds is None and trial.uid in done.withdrawn:
             trial = replace(trial, withdraw_seconds=done.withdrawn[trial.uid])
-        done.written[trial.uid] = await self._ledger.write_trial(trial)
+        done.written[trial.uid] = await self._ledger.write_trial(await self._annotated(trial))
         log.info("trial.phase", trial=trial.name, phase=trial.phase.value)
         self._metrics.observe_trial(trial)
+
+    async def _annotated(self, trial: Trial) -> Trial:
+        """With what only this moment shows: the arms' nodes once they serve, the cluster's warnings at the end."""
+        if trial.phase is TrialPhase.WARMING_UP and not trial.node_types:
+            return replace(trial, node_types=await self._chronicle.node_types(trial))
+        if trial.phase.terminal and not trial.events:
+            return replace(trial, events=await self._chronicle.events(trial))
+        return trial
 
     async def _release(self, trial: Trial, done: _Done) -> None:
         latest = done.written.get(trial.uid, trial)

@@ -15,7 +15,7 @@ Obj = dict[str, Any]
 SERVED = frozenset(
     value for value in vars(kinds).values() if isinstance(value, Kind) and value is not kinds.VERTICAL_POD_AUTOSCALERS
 )
-CLUSTER_SCOPED = frozenset({kinds.NAMESPACES})
+CLUSTER_SCOPED = frozenset({kinds.NAMESPACES, kinds.NODES})
 _WORKLOADS = {kinds.DEPLOYMENTS, kinds.STATEFUL_SETS, kinds.DAEMON_SETS, kinds.REPLICA_SETS}
 _WITH_STATUS = _WORKLOADS | {
     kinds.PODS, kinds.SERVICES, kinds.NAMESPACES, kinds.RESOURCE_QUOTAS, kinds.POD_DISRUPTION_BUDGETS,
