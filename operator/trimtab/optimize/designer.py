@@ -15,6 +15,7 @@ from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, log_feasibility
+from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.readings import gather
 from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
 from trimtab.optimize.schedule import (
@@ -43,7 +44,8 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
     `timer` (seconds) only feeds `fit_seconds` and `search_seconds`; simulations pass a constant.
     """
     try:
-        return _suggest(study, timer)
+        found = _suggest(study, timer)
+        return replace(found, diagnostics=replace(found.diagnostics, diversity=diversity(study)))
     except Exception as error:  # the port's promise: a defect here must not stop the operator
         message = f"the optimizer failed: {type(error).__name__}: {error}"
         return Proposal(Hold(HoldReason.NUMERICAL, message), replace(_NO_MODEL, outcomes=len(study.outcomes)))
@@ -74,7 +76,7 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     fitted = timer()
     members = verified(belief)
     choice, purpose = _decide(belief, members)
-    diagnostics = _diagnose(belief, len(members), choice.safe_points)
+    diagnostics = diagnose(belief, members, choice.safe_points)
     if isinstance(purpose, Hold):
         return Proposal(purpose, diagnostics)
     suggestion = _suggestion(belief, choice, purpose, fitted - started, timer() - fitted)
@@ -179,28 +181,6 @@ def _improvement(belief: Belief, assignment: Assignment) -> str:
     study = belief.study
     share = recommending.saving(study, assignment)
     return f"saves {share:.1%} of the baseline's cost, cheapest safe point within the step limits"
-
-
-def _diagnose(belief: Belief, members: int, safe_points: int) -> Diagnostics:
-    scores: list[bool] = []
-    lengths: list[tuple[str, str, float]] = []
-    notes: list[str] = []
-    for target, model in zip(belief.targets, belief.models, strict=True):
-        if len(model.rows):
-            z = model.leave_one_out()[model.rows.canary]
-            scores += [bool(abs(v) <= 1.959964) for v in z]
-        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, model.scales.l, strict=True)]
-        if model.fallback:
-            notes.append(f"{target.name}: {model.fallback}")
-    return Diagnostics(
-        outcomes=len(belief.study.outcomes),
-        verified_points=members,
-        safe_points=safe_points,
-        kappa=belief.kappa,
-        coverage=sum(scores) / len(scores) if len(scores) >= 5 else None,
-        lengthscales=tuple(lengths),
-        fallback="; ".join(notes),
-    )
 
 
 def digest(belief: Belief) -> str:
