@@ -7,15 +7,20 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+from trimtab.control.arms import cost_model
 from trimtab.control.context import Context
+from trimtab.control.figures import figures
 from trimtab.control.study import counts
 from trimtab.domain.cost import CostModel
+from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
-from trimtab.domain.state import BudgetState
+from trimtab.domain.state import ExperimentState
+from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
+SEARCHING = frozenset({Purpose.SEARCH, Purpose.REPLICATE})
 Z95 = 1.6448536269514722  # one-sided 95 %
 
 
@@ -30,39 +35,54 @@ def with_summary(context: Context) -> Context:
         trials_counted=sum(counts(t) for t in trials),
         observed_generation=context.generation,
         rollbacks=sum(1 for t in trials if t.withdraw_seconds is not None),
-        slo_held=_slo_held(context.state.budgets),
+        slo_held=_slo_held(context.state),
+        diagnostics=_with_fallbacks(context.state.diagnostics, trials),
     )
-    context = replace(context, state=state)
-    if context.seen.experiment.spec is None or state.target is None:
-        return context
-    best = incumbent(context.spec, trials, state.target.template_hash)
-    base = baseline_cost(trials)
-    if best is None or best.cost is None:
-        return context
-    saving = 1 - best.cost / base if base else None
-    return context.update(incumbent=best.assignment, incumbent_trial=best.name, saving=saving)
+    return _with_incumbent(replace(context, state=state))
 
 
-def _slo_held(budgets: tuple[BudgetState, ...]) -> bool | None:
-    """Every error budget of the service has something left; None while one is unknown."""
-    if not budgets or any(b.remaining is None for b in budgets):
+def _with_incumbent(context: Context) -> Context:
+    """The best assignment so far, and what it is worth at the target's present replicas."""
+    target, record, trials = context.seen.target, context.state.target, context.seen.trials
+    if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
+        return context
+    cost = cost_model(context.spec, target)
+    best = incumbent(context.spec, cost, trials, record.template_hash)
+    assignment = best.assignment if best is not None else None
+    return context.update(
+        incumbent=assignment,
+        incumbent_trial=best.name if best is not None else "",
+        saving=saving_of(cost, record.baseline, assignment)[2] if assignment is not None else None,
+        figures=figures(context.spec, cost, record.baseline, assignment, trials) if trials else None,
+    )
+
+
+def _with_fallbacks(diagnostics: Diagnostics | None, trials: tuple[Trial, ...]) -> Diagnostics | None:
+    """The model's health, with how often it was not the model that proposed a search trial."""
+    if diagnostics is None:
         return None
+    return replace(diagnostics, fallbacks=sum(t.purpose in SEARCHING and not t.suggestion.by_model for t in trials))
+
+
+def _slo_held(state: ExperimentState) -> bool | None:
+    """Has every error budget of the service had something left whenever it was looked at? Once a trial has run, a
+    budget that was used up stays told; None without budgets, and before all of them were read."""
+    budgets, before = state.budgets, state.slo_held
+    if before is False and state.trials_created:
+        return False
+    if not budgets or any(b.remaining is None for b in budgets):
+        return before if budgets else None
     return all(b.remaining is not None and b.remaining > 0 for b in budgets)
 
 
-def baseline_cost(trials: tuple[Trial, ...]) -> float | None:
-    """$ per hour of the target as it was, from the first baseline trial."""
-    return next((t.cost for t in trials if t.purpose is Purpose.BASELINE and t.cost is not None), None)
-
-
-def incumbent(spec: ExperimentSpec, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
+def incumbent(spec: ExperimentSpec, cost: CostModel, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
     """The cheapest successful trial whose measured values keep every bound; later ones win ties."""
     held = [
         t
         for t in trials
         if t.phase is TrialPhase.SUCCEEDED and t.environment.template_hash == template_hash and holds(spec, t)
     ]
-    return min(held, key=lambda t: (t.cost if t.cost is not None else math.inf, -t.index), default=None)
+    return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
 
 
 def holds(spec: ExperimentSpec, trial: Trial) -> bool:
