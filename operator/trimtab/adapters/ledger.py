@@ -98,10 +98,10 @@ class KubernetesLedger:
         return self._experiment(stored)
 
     def _experiment(self, manifest: Manifest) -> ExperimentRecord:
-        return self._experiments.known(manifest, None, lambda: convert.experiment_record(manifest))
+        return self._experiments.known(manifest, None, lambda before: convert.experiment_record(manifest, before))
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
-        return self._trials.known(manifest, space, lambda: convert.trial_record(manifest, space))
+        return self._trials.known(manifest, space, lambda _: convert.trial_record(manifest, space))
 
     async def _finalize(self, kind: Kind, namespace: str, name: str, version: str, present: bool) -> Manifest:
         """Read the whole object, since a PUT replaces it whole, and write it back with the finalizers changed."""
@@ -122,14 +122,14 @@ class _Read(Generic[T]):
     def __init__(self) -> None:
         self._entries: OrderedDict[str, tuple[str, SearchSpace | None, T]] = OrderedDict()
 
-    def known(self, manifest: Manifest, space: SearchSpace | None, read: Callable[[], T]) -> T:
-        """The same answer for the same version, read with the same search space."""
+    def known(self, manifest: Manifest, space: SearchSpace | None, read: Callable[[T | None], T]) -> T:
+        """The same answer for the same version, read with the same search space; `read` is given the answer before."""
         metadata = manifest["metadata"]
         uid, version = metadata["uid"], metadata["resourceVersion"]
         entry = self._entries.get(uid)
         if entry is not None and entry[0] == version and entry[1] == space:
             return entry[2]
-        found = read()
+        found = read(entry[2] if entry is not None else None)
         self._entries[uid] = (version, space, found)
         self._entries.move_to_end(uid)
         if len(self._entries) > REMEMBERED:

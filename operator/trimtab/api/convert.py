@@ -34,10 +34,16 @@ def parse_experiment(manifest: Mapping[str, Any]) -> ExperimentSpec:
     return parse_spec(manifest.get("spec"))
 
 
-def experiment_record(manifest: Mapping[str, Any]) -> ExperimentRecord:
-    """An Experiment as read from the API server; never raises for what a user wrote into it."""
+def experiment_record(manifest: Mapping[str, Any], before: ExperimentRecord | None = None) -> ExperimentRecord:
+    """An Experiment as read from the API server; never raises for what a user wrote into it.
+
+    `before` is an earlier reading of the same object: while the generation is the same, so is the spec.
+    """
     metadata: Mapping[str, Any] = manifest["metadata"]
-    spec, reason, problem = _spec(manifest)
+    if before is not None and before.generation == metadata.get("generation") and before.uid == metadata["uid"]:
+        spec, reason, problem = before.spec, before.problem_reason, before.problem
+    else:
+        spec, reason, problem = _spec(manifest)
     state, state_problem = _state(manifest, spec)
     annotations = _annotations(metadata)
     return ExperimentRecord(

@@ -13,6 +13,7 @@ from trimtab.domain.trial import Outcome, Trial, TrialPhase
 
 SOON = 0.0
 POLL = 1.0
+CALM = (1.0, 5.0)  # bounds of half the safety check's interval
 RETRY = 10.0
 BLOCKED = 30.0
 DEFAULT_SCRAPE = 15.0  # seconds between scrapes, until preflight has measured them
@@ -35,6 +36,12 @@ class Context:
         if spec is None:
             raise ValueError("rules below `standing` run only with a valid spec")
         return spec
+
+    @property
+    def calm(self) -> float:
+        """Seconds until the next look while a trial only has to wait: what a watch shows comes at once anyway."""
+        least, most = CALM
+        return min(max(0.5 * self.spec.safety.check_interval, least), most)
 
     @property
     def generation(self) -> int:

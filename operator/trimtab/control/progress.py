@@ -94,7 +94,7 @@ def _warm_up(context: Context, trial: Trial) -> Decision:
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ends = since + max(context.spec.trial.warm_up, 2 * scrape)
     if context.now < ends:
-        return context.wait(min(POLL, ends - context.now))
+        return context.wait(min(context.calm, ends - context.now))
     window = Window(context.now, context.now + duration_of(context.spec, trial.purpose))
     message = f"trial {trial.index}: measuring {context.spec.space.describe(trial.assignment)}"
     return context.say(message).do(WriteTrial(machine.warmed_up(trial, context.now, window)))
@@ -113,7 +113,7 @@ def _measure(context: Context, trial: Trial) -> Decision:
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ready_at = trial.window.end + 1.5 * scrape
     if context.now < ready_at:
-        return context.wait(min(POLL, ready_at - context.now))
+        return context.wait(min(context.calm, ready_at - context.now))
     ask = AskMeasurements(trial.name, trial.window, trial.extended)
     readings = context.seen.readings(ask)
     if readings is None:

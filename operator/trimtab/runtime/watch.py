@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import structlog
 
@@ -67,11 +68,13 @@ class Watchman:
         self._states: dict[str, WatchState] = {}
         self._budgets: dict[tuple[str, str, float], tuple[float, BudgetWindow]] = {}
         self._persisted: dict[str, float] = {}
+        self._looked: dict[str, float] = {}
 
     def keep_only(self, trial_uids: set[str]) -> None:
         """Forget trials that are gone."""
         self._states = {uid: s for uid, s in self._states.items() if uid in trial_uids}
         self._persisted = {uid: t for uid, t in self._persisted.items() if uid in trial_uids}
+        self._looked = {uid: t for uid, t in self._looked.items() if uid in trial_uids}
         if not trial_uids:
             self._budgets.clear()
 
@@ -95,11 +98,22 @@ class Watchman:
             request=await self._request(experiment, trial),
             scrape_interval=_scrape(experiment),
         )
-        first = judge_tick(view)
-        if isinstance(first, Withdraw) or trial.phase not in SERVING:
-            return first, _with_measurements(trial, view.watch)
+        # Windows that were judged already say nothing new: only evidence needs them.
+        first = judge_tick(replace(view, watch=WatchState()))
+        if isinstance(first, Withdraw):
+            return judge_tick(view), _with_measurements(trial, view.watch)
+        if trial.phase not in SERVING or not self._due(view):
+            return first, trial
+        self._looked[trial.uid] = view.now
         view, trial = await self._with_telemetry(experiment, spec, view)
         return judge_tick(view), _with_measurements(trial, view.watch)
+
+    def _due(self, view: SafetyView) -> bool:
+        """Is there telemetry to look at: a window that is complete now, or a checkInterval since the last look?"""
+        looked = self._looked.get(view.trial.uid)
+        if looked is None or not 0 <= view.now - looked < 0.9 * view.spec.safety.check_interval:
+            return True
+        return _complete_windows(view).complete > 0
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -137,12 +151,8 @@ class Watchman:
 
     async def _windows(self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView) -> WatchState:
         """Read the complete windows that were not judged yet, oldest first."""
-        watch, trial = view.watch, view.trial
-        length = max(spec.safety.check_interval, 2 * view.scrape_interval)
-        begun = trial.times.warming_up if trial.times.warming_up is not None else view.now
-        start = watch.judged_until if watch.judged_until is not None else begun
-        ready_until = view.now - LAG_SCRAPES * view.scrape_interval - LAG_SLACK
-        count = math.floor((ready_until - start) / length)
+        watch = view.watch
+        start, length, count = _complete_windows(view)
         if count > MAX_WINDOWS_A_TICK:
             start += (count - MAX_WINDOWS_A_TICK) * length
             count = MAX_WINDOWS_A_TICK
@@ -227,6 +237,23 @@ class Watchman:
             return trial
         self._persisted[trial.uid] = now
         return await self._ledger.write_trial(trial)
+
+
+class _Windows(NamedTuple):
+    """Windows that can be read and were not judged yet: the first one's start, their length (seconds), how many."""
+
+    start: float
+    length: float
+    complete: int
+
+
+def _complete_windows(view: SafetyView) -> _Windows:
+    watch, times = view.watch, view.trial.times
+    length = max(view.spec.safety.check_interval, 2 * view.scrape_interval)
+    begun = times.warming_up if times.warming_up is not None else view.now
+    start = watch.judged_until if watch.judged_until is not None else begun
+    ready_until = view.now - LAG_SCRAPES * view.scrape_interval - LAG_SLACK
+    return _Windows(start, length, math.floor((ready_until - start) / length))
 
 
 def _bad(spent: tuple[Spent, ...]) -> float:

@@ -7,6 +7,7 @@ happens, so that looking late sees the same as looking all the time.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from trimtab.simulate.columns import WORKING_SET, Columns, Key, columns_of
+from trimtab.simulate.drawing import draw_spans
 from trimtab.simulate.shares import ServiceShare
 from trimtab.simulate.tracks import Labels, Past, Track
-from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, cold_slowdown, evaluate, noise, rounded
+from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, cold_slowdown, noise, rounded
 from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.faults import FaultKind
 from trimtab.workload.latency import FloatArray
-from trimtab.workload.sampling import Chances, Gains, draw
 
 RAW_SECONDS = 7200.0  # scrapes of the last two hours are kept, of older ones one in five minutes
 COARSE_SECONDS = 300.0
@@ -56,6 +57,15 @@ class PodState:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Time that is to be drawn: intervals from `start` to each of `edges`, and which of these are scrapes."""
+
+    start: float
+    edges: list[float]
+    scrapes: list[float]
+
+
+@dataclass(frozen=True)
 class PodPast:
     """Counts from before the world began: the row of counts at its end, and samples by series."""
 
@@ -77,11 +87,11 @@ class PodMeter:
         with_sum: bool = False,
         past: PodPast | None = None,
     ) -> None:
-        self.facts, self._share, self._faults = facts, share, faults
+        self.facts, self.share, self.faults = facts, share, faults
         self._steady = rounded(facts.speed)
         self._rng = np.random.default_rng(int(noise.uniform(seed, f"draws {facts.uid}", 0)[0] * 2**53))
         self._columns: Columns = columns_of(facts.workload, math.isfinite(facts.resources.cpu_limit), with_sum)
-        self._with_sum = with_sum
+        self.with_sum = with_sum
         self._past = past
         self._counts = past.counts if past is not None else np.zeros(len(self._columns.transform))
         self._at = now
@@ -95,7 +105,7 @@ class PodMeter:
         self.ended: float | None = None
         self.states = [PodState(now)]
         self.changed = False  # a series was added since the last look
-        self._known: dict[tuple[float, Conditions], tuple[PodBehaviour, Chances]] = {}
+        self.next_scrape = self._next_after(now)
 
     # What happens to the pod
 
@@ -145,6 +155,11 @@ class PodMeter:
         return self._running is not None
 
     @property
+    def serves(self) -> bool:
+        """Is it a ready endpoint?"""
+        return self._serving is not None
+
+    @property
     def has_past(self) -> bool:
         """Was it there before the world began?"""
         return self._past is not None
@@ -153,22 +168,36 @@ class PodMeter:
         """The noise-free truth at this moment; None while the container does not run."""
         if self._running is None:
             return None
-        load = self._share.per_endpoint(now) if self._serving is not None else 0.0
-        return self._behaviour(load, self._conditions(now))[0]
+        load = self.share.per_endpoint(now) if self.serves else 0.0
+        return self.share.behaviour(self.facts.resources, rounded(load), self.conditions(now))[0]
 
     # Looking
 
-    def advance(self, to: float) -> None:
-        """Draw everything up to this moment."""
-        start, self._at = self._at, max(self._at, to)
-        if self.ended is not None or self._running is None or to <= start:
-            return
+    def due(self, to: float, *, flush: bool) -> Span | None:
+        """What must be drawn: up to the last scrape that is not later than `to`, or with `flush` up to `to` itself."""
+        if self.ended is not None or self._running is None or to <= self._at:
+            return None
+        if not flush and to < self.next_scrape:
+            return None
+        start = self._at
         scrapes = self.scrapes(start, to)
-        edges = sorted({*scrapes, *self._breaks(start, to), to})
-        if len(edges) == 1:
-            self._one(start, to, bool(scrapes))
-        else:
-            self._many(np.array([start, *edges]), scrapes)
+        end = to if flush else scrapes[-1] if scrapes else start
+        if end <= start:
+            return None
+        edges = sorted({*scrapes, *self._breaks(start, end), end})
+        self._at = end
+        self.next_scrape = self._next_after(end)
+        return Span(start, edges, [t for t in scrapes if self._scrapable(t)])
+
+    def advance(self, to: float) -> None:
+        """Something is about to change: draw everything up to this moment."""
+        draw_spans([self], to, self._rng, flush=True)
+        self._at = max(self._at, to)
+        self.next_scrape = self._next_after(self._at)
+
+    def _next_after(self, t: float) -> float:
+        interval, offset = self.facts.interval, self.facts.offset
+        return offset + (math.floor((t - offset) / interval) + 1) * interval
 
     def scrapes(self, start: float, end: float) -> list[float]:
         """Times in (start, end] at which this pod is scraped; of a long time ago only a few are kept."""
@@ -187,51 +216,34 @@ class PodMeter:
         """Forget what is too old, or too dense for its age."""
         if len(self._times) > 2.5 * RAW_SECONDS / self.facts.interval:
             cut = now - RAW_SECONDS
-            keep = [i for i, t in enumerate(self._times) if t > cut or _coarse(t, self._times[i - 1] if i else 0.0)]
-            self._times[:] = [self._times[i] for i in keep]
+            shared = _kept(self._times, cut)
             for track in self.tracks:
-                if track.times is self._times:
-                    track.values[:] = [track.values[i] for i in keep]
+                own = shared if track.times is self._times else _kept(track.times, cut)
+                track.values[:] = [track.values[i] for i in own]
+                if track.times is not self._times:
+                    track.times[:] = [track.times[i] for i in own]
+            self._times[:] = [self._times[i] for i in shared]
 
     def _breaks(self, start: float, end: float) -> list[float]:
         """Moments within at which a fault begins or ends, or the cold start is over."""
-        found = [t for t in self._faults.edges if start < t < end]
+        found = [t for t in self.faults.edges if start < t < end]
         if self._ready is not None:
             warm = self._ready + COLD * self.facts.workload.startup.cold_for
             found += [t for t in (warm,) if start < t < end]
         return found
 
-    def _one(self, start: float, end: float, scraped: bool) -> None:
-        """The usual case of a live arm: a single interval, in plain numbers."""
-        load = self._share.load_between(start, end) if self._serving is not None else 0.0
-        seconds = end - start
-        conditions = self._conditions(0.5 * (start + end))
-        behaviour, chances = self._behaviour(load, conditions)
-        gains = draw(self._rng, self.facts.workload, chances, load, seconds, conditions.error_ratio)
-        total = gains.requests * behaviour.latency.mean_s if self._with_sum else 0.0
-        self._counts = self._counts + _row(gains, total)
-        if scraped and self._scrapable(end):
-            self._record([end], self._counts[None, :], [behaviour])
-
-    def _many(self, edges: FloatArray, scrapes: list[float]) -> None:
-        middles, seconds = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
-        loads = self._share.loads(edges) if self._serving is not None else np.zeros(len(seconds))
-        conditions = [self._conditions(t) for t in middles.tolist()]
-        seen: dict[tuple[float, Conditions], int] = {}
-        pairs = [(rounded(x), c) for x, c in zip(loads.tolist(), conditions, strict=True)]
-        which = np.array([seen.setdefault(pair, len(seen)) for pair in pairs])
-        found = [self._behaviour(*pair) for pair in seen]
-        chances = Chances.each([c for _, c in found], which)
-        injected = np.array([c.error_ratio for c in conditions])
-        gains = draw(self._rng, self.facts.workload, chances, loads, seconds, injected)
-        means = np.array([b.latency.mean_s if self._with_sum else 0.0 for b, _ in found])[which]
-        rows = self._counts + np.cumsum(_rows(gains, gains.requests * means), axis=0)
-        self._counts = rows[-1]
-        places = {t: i for i, t in enumerate(edges[1:].tolist())}
-        kept = [t for t in scrapes if self._scrapable(t)]
-        if kept:
-            at = [places[t] for t in kept]
-            self._record(kept, rows[at], [found[which[i]][0] for i in at])
+    def took(self, span: Span, rows: FloatArray, behaviours: Sequence[PodBehaviour]) -> None:
+        """Gains of each interval of a span, shape (len(span.edges), counts), and how the pod behaved in it."""
+        if len(span.edges) == 1:
+            self._counts = self._counts + rows[0]
+            if span.scrapes:
+                self._record(span.scrapes, self._counts[None, :], behaviours)
+            return
+        counts = self._counts + np.cumsum(rows, axis=0)
+        self._counts = counts[-1]
+        if span.scrapes:
+            at = [bisect_left(span.edges, t) for t in span.scrapes]
+            self._record(span.scrapes, counts[at], [behaviours[i] for i in at])
 
     def _record(self, times: list[float], rows: FloatArray, behaviours: Sequence[PodBehaviour]) -> None:
         """Samples of all series at these scrapes; `rows` are the counts then, shape (len(times), counts)."""
@@ -279,43 +291,27 @@ class PodMeter:
         own = {"namespace": facts.namespace, "pod": facts.name, "container": facts.container, "__name__": key[0]}
         return tuple(sorted((own | dict(key[1])).items()))
 
-    def _conditions(self, t: float) -> Conditions:
+    def slowdown(self, t: float) -> float:
+        """Factor on CPU time: of node and pod, and of the cold start."""
         workload = self.facts.workload
-        warmth = 1.0
         if self._ready is not None and t - self._ready < COLD * workload.startup.cold_for:
-            warmth = cold_slowdown(workload, t - self._ready)
-        slowdown = self._steady if warmth == 1.0 else rounded(self.facts.speed * warmth)
-        base = Conditions(cpu_slowdown=slowdown, dependency_factor=self._share.drift(t))
-        if not self._faults.all:
-            return base
-        return self._faults.conditions(self.facts.labels, t, base, self.facts.namespace)
+            return rounded(self.facts.speed * cold_slowdown(workload, t - self._ready))
+        return self._steady
 
-    def _behaviour(self, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
-        key = (rounded(load), conditions)
-        found = self._known.get(key)
-        if found is None:
-            behaviour = evaluate(self.facts.workload, self.facts.resources, *key)
-            found = self._known[key] = (behaviour, Chances.of(self.facts.workload, behaviour))
-        return found
+    def conditions(self, t: float) -> Conditions:
+        """What the surroundings do to the pod at this moment."""
+        base = Conditions(cpu_slowdown=self.slowdown(t), dependency_factor=self.share.drift(t))
+        return self.faults.conditions(self.facts.labels, t, base, self.facts.namespace) if self.faults.all else base
 
     def _scrapable(self, t: float) -> bool:
         facts = self.facts
-        return not self._faults.acting(FaultKind.SCRAPE_MISSING, facts.labels, t, facts.namespace)
+        return not self.faults.acting(FaultKind.SCRAPE_MISSING, facts.labels, t, facts.namespace)
 
 
-def _row(gains: Gains, latency_sum: Any) -> FloatArray:
-    extra = (gains.failed, gains.unavailable, gains.cpu_seconds, gains.periods, gains.throttled, latency_sum)
-    return np.concatenate((gains.buckets, extra))
+def _kept(times: list[float], cut: float) -> list[int]:
+    """Indices of all samples after `cut`, and of the first of each five minutes before."""
+    slots = [t // COARSE_SECONDS for t in times]
+    return [i for i, t in enumerate(times) if t > cut or i == 0 or slots[i] != slots[i - 1]]
 
 
-def _rows(gains: Gains, latency_sum: FloatArray) -> FloatArray:
-    extra = (gains.failed, gains.unavailable, gains.cpu_seconds, gains.periods, gains.throttled, latency_sum)
-    return np.column_stack((gains.buckets, *extra))
-
-
-def _coarse(t: float, before: float) -> bool:
-    """Is this the first sample of its five minutes?"""
-    return t // COARSE_SECONDS != before // COARSE_SECONDS
-
-
-__all__ = ["PodFacts", "PodMeter", "PodPast"]
+__all__ = ["PodFacts", "PodMeter", "PodPast", "Span"]

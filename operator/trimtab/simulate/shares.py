@@ -11,10 +11,21 @@ from functools import lru_cache
 
 import numpy as np
 
-from trimtab.workload import OfferedLoad, WorkloadSpec, noise, rounded
+from trimtab.workload import (
+    Conditions,
+    OfferedLoad,
+    PodBehaviour,
+    Resources,
+    WorkloadSpec,
+    evaluate,
+    noise,
+    rounded,
+)
 from trimtab.workload.latency import FloatArray
+from trimtab.workload.sampling import Chances
 
 KEPT = 2000
+MOST_BEHAVIOURS = 4096
 DRIFT_SECONDS = 10.0
 
 
@@ -26,6 +37,7 @@ class ServiceShare:
         self.load = OfferedLoad.of(workload, seed)
         self.endpoints: frozenset[str] = frozenset()
         self._times, self._inverse, self._integral = [now], [0.0], [0.0]
+        self._behaviours: dict[tuple[Resources, float, Conditions], tuple[PodBehaviour, Chances]] = {}
         self._offered = lru_cache(maxsize=512)(lambda second: self.load.at(second + 0.5))
         self._drift = lru_cache(maxsize=512)(self._drift_in)
 
@@ -54,20 +66,31 @@ class ServiceShare:
         middle = (slot + 0.5) * DRIFT_SECONDS
         return rounded(noise.drift(self.load.seed, "drift", spread.drift_percent, spread.drift_interval, middle))
 
-    def loads(self, edges: FloatArray) -> FloatArray:
-        """Mean requests per second of one endpoint between the edges, shape (len(edges) - 1,)."""
-        middles, part = 0.5 * (edges[1:] + edges[:-1]), np.diff(self.integral(edges)) / np.diff(edges)
-        return np.asarray(self.load.series(middles) * part)
+    def loads(self, starts: FloatArray, ends: FloatArray) -> FloatArray:
+        """Mean requests per second of one endpoint in each interval, shape (k,)."""
+        part = (self.integral(ends) - self.integral(starts)) / (ends - starts)
+        return np.asarray(self.load.series(0.5 * (starts + ends)) * part)
 
     def load_between(self, start: float, end: float) -> float:
         """The same between two moments, in plain numbers."""
         if start >= self._times[-1]:
             return self.offered(0.5 * (start + end)) * self._inverse[-1]
-        return float(self.loads(np.array([start, end]))[0])
+        return float(self.loads(np.array([start]), np.array([end]))[0])
+
+    def behaviour(self, resources: Resources, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
+        """How a pod with these resources behaves at a load on the model's grid, and what its counts are drawn from."""
+        key = (resources, load, conditions)
+        found = self._behaviours.get(key)
+        if found is None:
+            behaviour = evaluate(self.workload, resources, load, conditions)
+            found = self._behaviours[key] = (behaviour, Chances.of(self.workload, behaviour))
+            if len(self._behaviours) > MOST_BEHAVIOURS:
+                del self._behaviours[next(iter(self._behaviours))]
+        return found
 
     def integral(self, t: FloatArray) -> FloatArray:
         """Integral of 1 / endpoints up to each t, in seconds; shape of `t`."""
-        if len(self._times) == 1 or t[0] >= self._times[-1]:
+        if len(self._times) == 1 or t.min() >= self._times[-1]:
             return np.asarray(self._integral[-1] + (t - self._times[-1]) * self._inverse[-1])
         index = np.searchsorted(self._times, t, side="right") - 1
         index = np.maximum(index, 0)

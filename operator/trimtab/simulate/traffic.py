@@ -11,6 +11,7 @@ import numpy as np
 
 from trimtab.ports import Clock
 from trimtab.simulate.columns import LATENCY_SUM, STATE, columns_of
+from trimtab.simulate.drawing import draw_spans
 from trimtab.simulate.meter import PodFacts, PodMeter, PodPast, PodState
 from trimtab.simulate.promql import Selector
 from trimtab.simulate.shares import ServiceShare
@@ -36,6 +37,16 @@ class Scraping:
     names: frozenset[str] = frozenset()
 
 
+@dataclass
+class _Found:
+    """What a selector matches, while `generation` lasts; nothing new can be there before `due`."""
+
+    generation: int
+    meters: list[PodMeter]
+    tracks: list[Track]
+    due: float = -math.inf
+
+
 class Traffic:
     """Implements `promql.Source`. `seed` draws counts; the offered load has the workload's own seed."""
 
@@ -49,7 +60,8 @@ class Traffic:
         self.shares = {(ns, w.target.service): ServiceShare(ns, w, w.seed, now) for ns, w in services}
         self.meters: dict[tuple[str, str], PodMeter] = {}
         self._gone: list[PodMeter] = []
-        self._known: dict[str, tuple[int, list[tuple[PodMeter, list[Track]]]]] = {}
+        self._known: dict[str, _Found] = {}
+        self._rng = np.random.default_rng(int(noise.uniform(seed, "traffic", 0)[0] * 2**53))
         self._generation = 0
         self.begun = now
         self.founding: dict[tuple[str, str], int] = {}  # Services whose pods, so many, have always been there
@@ -98,8 +110,7 @@ class Traffic:
 
     def catch_up(self) -> None:
         """Draw everything up to now: what comes next will be different."""
-        for meter in self.meters.values():
-            meter.advance(self._clock.now())
+        draw_spans(self.meters.values(), self._clock.now(), self._rng, flush=True)
 
     def offset(self, namespace: str, name: str) -> float:
         """When within its interval a pod is scraped; spread evenly, as Prometheus does by a hash."""
@@ -118,27 +129,28 @@ class Traffic:
         if selector.name in STATE:
             yield from self._states(selector, now)
             return
-        for meter, tracks in self._matching(selector):
-            meter.advance(now)
-            meter.trim(now)
-            if meter.changed:
-                meter.changed = False
+        found = self._matching(selector)
+        if now >= found.due:
+            draw_spans(found.meters, now, self._rng)
+            for meter in found.meters:
+                meter.trim(now)
+            found.due = min((m.next_scrape for m in found.meters if m.ended is None), default=math.inf)
+            if any(m.changed for m in found.meters):
                 self._generation += 1
-                tracks = [t for t in meter.tracks if selector.matches(t.labels)]
-            yield from tracks
+                for meter in found.meters:
+                    meter.changed = False
+                found = self._matching(selector)
+        yield from found.tracks
 
-    def _matching(self, selector: Selector) -> list[tuple[PodMeter, list[Track]]]:
+    def _matching(self, selector: Selector) -> _Found:
         known = self._known.get(selector.key)
-        if known is not None and known[0] == self._generation:
-            return known[1]
-        found = [
-            (meter, [t for t in meter.tracks if selector.matches(t.labels)])
-            for meter in (*self._gone, *self.meters.values())
-            if _might_match(selector, meter)
-        ]
+        if known is not None and known.generation == self._generation:
+            return known
+        meters = [m for m in (*self._gone, *self.meters.values()) if _might_match(selector, m)]
+        tracks = [t for m in meters for t in m.tracks if selector.matches(t.labels)]
         if len(self._known) > MOST_KNOWN:
             self._known.clear()
-        self._known[selector.key] = (self._generation, found)
+        found = self._known[selector.key] = _Found(self._generation, meters, tracks)
         return found
 
     def _states(self, selector: Selector, now: float) -> Iterator[Track]:
