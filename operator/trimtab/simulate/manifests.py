@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from trimtab.domain.quantity import format_cpu, format_memory
 from trimtab.workload import WorkloadSpec
+from trimtab.workload.spec import Amounts
 
 INSTANCE = "app.kubernetes.io/instance"
 
 
+REPLICAS = 20
+AMOUNTS = {"cpu": "2", "memory": "2Gi"}
+
+
 def manifests_for(
-    workload: WorkloadSpec, *, replicas: int = 20, cpu: str = "2", memory: str = "2Gi"
+    workload: WorkloadSpec, *, replicas: int | None = None, cpu: str = "", memory: str = ""
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The target as a careful team would have it: the Deployment selects on a label that the Service does not use."""
+    """The target as a careful team would have it: the Deployment selects on a label that the Service does not use.
+
+    What is not given is as the workload says, and else 20 pods of 2 cores and 2Gi.
+    """
     target = workload.target
     labels = {**target.selector, INSTANCE: f"{target.deployment}-production"}
-    amounts = {"cpu": cpu, "memory": memory}
+    given = {name: text for name, text in (("cpu", cpu), ("memory", memory)) if text}
+    usual = AMOUNTS if target.replicas is None else {}
     container = {
         "name": target.container,
         "image": f"{target.container}:1",
         "ports": [{"name": "http", "containerPort": 8080}],
-        "resources": {"requests": amounts, "limits": dict(amounts)},
+        "resources": {
+            "requests": usual | _amounts(target.requests) | given,
+            "limits": usual | _amounts(target.limits) | given,
+        },
     }
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": target.deployment, "labels": dict(labels)},
         "spec": {
-            "replicas": replicas,
+            "replicas": replicas or target.replicas or REPLICAS,
             "selector": {"matchLabels": dict(labels)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
             "template": {
@@ -46,6 +60,15 @@ def manifests_for(
         },
     }
     return deployment, service
+
+
+def _amounts(amounts: Amounts) -> dict[str, str]:
+    written = {}
+    if amounts.cpu is not None:
+        written["cpu"] = format_cpu(Decimal(repr(amounts.cpu)))
+    if amounts.memory is not None:
+        written["memory"] = format_memory(Decimal(repr(amounts.memory)))
+    return written
 
 
 __all__ = ["manifests_for"]

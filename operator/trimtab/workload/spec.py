@@ -31,6 +31,13 @@ class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
+class Amounts(_Spec):
+    """CPU and memory of a container; what is left out is not set."""
+
+    cpu: Cores | None = None
+    memory: Bytes | None = None
+
+
 class TargetSpec(_Spec):
     """Which pods play this workload: those that the Service selects."""
 
@@ -41,6 +48,11 @@ class TargetSpec(_Spec):
     container: Label
     selector: dict[str, str] = Field(min_length=1)
     """Labels that the Service selects on; arms carry them too."""
+    replicas: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Pods of the Deployment as it is today. With `requests` and `limits` it stands for the Deployment's manifest where
+    none is at hand."""
+    requests: Amounts = Amounts()
+    limits: Amounts = Amounts()
 
 
 class FlashCrowd(_Spec):
