@@ -1,0 +1,75 @@
+"""What a trial's canary did to real requests: how long it served, how many it got, how many of them were bad.
+
+Counted by the model without noise: the load is the one that the world offered (with its noise), and every ratio is
+that of a warm pod with the trial's assignment. An injected fault is not the assignment's doing and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trimtab.domain.measurement import NoData
+from trimtab.domain.spec import RatioQuery, SlowRatioQuery
+from trimtab.domain.trial import Trial
+from trimtab.simulate.truth import Truth
+from trimtab.workload import OfferedLoad
+
+STEP_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class BadEvents:
+    """Requests that were bad by one SLI, and how many of the same requests today's values would have served badly."""
+
+    sli: str
+    bad: float
+    at_baseline: float
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Of one trial. `load_rps` is the mean per pod, None when no canary pod served."""
+
+    seconds: float
+    load_rps: float | None
+    requests: float
+    bad: tuple[BadEvents, ...]
+
+
+NOT_EXPOSED: Final = Exposure(0.0, None, 0.0, ())
+
+
+def exposure_of(truth: Truth, offered: OfferedLoad, trial: Trial) -> Exposure:
+    """From when both arms were ready until the canary was off traffic."""
+    begun, ended = trial.times.warming_up, _off_traffic(trial)
+    if begun is None or ended is None or ended <= begun:
+        return NOT_EXPOSED
+    arms = truth.spec.canary.replicas
+    times = np.arange(begun, ended, STEP_S)
+    load = float(offered.series(times).mean()) / (trial.environment.target_replicas + 2 * arms)
+    requests = load * arms * (ended - begun)
+    ours, todays = truth.judge(trial.assignment, load), truth.judge(truth.baseline, load)
+    bad = []
+    for sli in counted_slis(truth):
+        ratio, usual = ours.value(sli), todays.value(sli)
+        if not isinstance(ratio, NoData) and not isinstance(usual, NoData):
+            bad.append(BadEvents(sli, ratio * requests, usual * requests))
+    return Exposure(ended - begun, load, requests, tuple(bad))
+
+
+def _off_traffic(trial: Trial) -> float | None:
+    """When the canary stopped to serve: draining begins with its deletion."""
+    if trial.times.draining is None:
+        return None
+    return trial.times.draining + (trial.withdraw_seconds or 0.0)
+
+
+def counted_slis(truth: Truth) -> tuple[str, ...]:
+    """SLIs that count events and that a constraint or a budget bounds, in the Experiment's order."""
+    bounded = {c.sli for c in truth.spec.constraints} | {b.sli for b in truth.spec.budgets}
+    return tuple(
+        s.name for s in truth.spec.slis if s.name in bounded and isinstance(s.query, RatioQuery | SlowRatioQuery)
+    )
