@@ -17,6 +17,7 @@ LABEL_EXPERIMENT_UID = f"{GROUP}/experiment-uid"
 LABEL_ARM = f"{GROUP}/arm"
 LABEL_TRIAL = f"{GROUP}/trial"
 LABEL_TARGET = f"{GROUP}/target"
+LABEL_HISTORY_SOURCE = f"{GROUP}/history-source"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "trimtab"
 
