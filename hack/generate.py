@@ -18,6 +18,7 @@ from trimtab.api.reference import conditions_page, experiment_page, trial_page
 from trimtab.api.schema import experiment_crd, trial_crd
 from trimtab.control.decide import render_rules
 from trimtab.control.machine import render_tables
+from trimtab.report.reference import schema_file, simulate_page
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNED = (Path("crds"), Path("charts/trimtab/crds"))
@@ -51,7 +52,13 @@ def phases() -> Generated:
     return {Path("docs/reference/phases.md"): render_tables() + "\n" + render_rules()}
 
 
-GENERATORS: list[Callable[[], Generated]] = [crds, reference, phases]
+def simulation() -> Generated:
+    """The result of `trimtab simulate`: its page and its JSON Schema."""
+    folder = Path("docs/reference")
+    return {folder / "simulate.md": simulate_page(), folder / "simulation.schema.json": schema_file()}
+
+
+GENERATORS: list[Callable[[], Generated]] = [crds, reference, phases, simulation]
 
 
 def generated() -> Generated:

@@ -1,0 +1,97 @@
+"""The result in a dozen lines: (label, words, tone), for terminals and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trimtab.report import words
+from trimtab.simulate.results import Absent, Simulation, Summary
+
+ENDS = ("succeeded", "infeasible", "inconclusive", "aborted", "stale", "infra_failed")
+
+
+class Tone(StrEnum):
+    """Whether it is good news."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line."""
+
+    label: str
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+def facts(simulation: Simulation) -> tuple[Fact, ...]:
+    """Everything of the summary, most important first."""
+    s = simulation.summary
+    return (*_answer(s), *_money(s), *_course(s), *_safety(s))
+
+
+def answer(s: Summary) -> str:
+    """The recommendation in words."""
+    if isinstance(s.recommendation, Absent):
+        return f"none: {s.recommendation.detail or s.recommendation.absent}"
+    if s.recommendation.keep_baseline:
+        return "keep the baseline"
+    verified = "verified" if s.recommendation.verified else "not verified"
+    return f"{words.assignment(s.recommendation.assignment)} ({verified})"
+
+
+def _answer(s: Summary) -> Iterator[Fact]:
+    known = not isinstance(s.recommendation, Absent)
+    yield Fact("recommendation", answer(s), Tone.PLAIN if known else Tone.WARN)
+    if known:
+        held = words.yes(s.truly_feasible, "keeps every bound at peak load", "BREAKS A BOUND AT PEAK LOAD")
+        yield Fact("in the model without noise", held, Tone.GOOD if s.truly_feasible is True else Tone.BAD)
+
+
+def _money(s: Summary) -> Iterator[Fact]:
+    yield Fact("$ per hour", f"{words.money(s.baseline_cost)} -> {words.money(s.best_cost)}")
+    if not isinstance(s.saving_percent, Absent):
+        share = s.saving_of_optimum_percent
+        of = "" if isinstance(share, Absent) else f", {words.percent(share, 0)} of what the true optimum saves"
+        yield Fact("saving", words.percent(s.saving_percent) + of)
+    if isinstance(s.optimum_cost, Absent):
+        yield Fact("true optimum", f"none: {s.optimum_cost.detail}", Tone.WARN)
+    else:
+        peak = f"at the peak of {s.peak_load:,.0f} requests/s a pod"
+        yield Fact("true optimum", f"{words.money(s.optimum_cost)} with {words.assignment(s.optimum)}, {peak}")
+
+
+def _course(s: Summary) -> Iterator[Fact]:
+    yield Fact("ended", f"{s.phase.value} after {words.seconds(s.virtual_seconds)}: {s.message}")
+    counted = ", ".join(f"{getattr(s, end)} {end.replace('_', ' ')}" for end in ENDS if getattr(s, end))
+    model = f"{s.suggested_by_model} of {s.search_trials} search trials by the model (*)"
+    yield Fact("trials", f"{s.trials}: {counted or 'none'}; {model}")
+
+
+def _safety(s: Summary) -> Iterator[Fact]:
+    unsafe = f"{s.unsafe_trials} of {s.trials} trials truly unsafe, {s.gross_trials} gross"
+    if s.unsafe_trials:
+        unsafe += f"; exposed for {words.seconds(s.unsafe_seconds_exposed)}"
+    tone = Tone.BAD if s.gross_trials else Tone.WARN if s.unsafe_trials else Tone.GOOD
+    yield Fact("safety", unsafe, tone)
+    slowest = s.rollback_seconds_max
+    yield Fact(
+        "canaries withdrawn",
+        f"{s.rollbacks}" + ("" if isinstance(slowest, Absent) else f", the slowest in {words.seconds(slowest)}"),
+    )
+    extra = f"{words.count(s.extra_bad_requests)} bad requests more than today's values would have served"
+    yield Fact("exposure", f"{words.seconds(s.seconds_exposed)} of canary traffic, {extra}")
+    for budget in s.budgets:
+        spent = f"{words.percent(budget.spent_percent, 3)} spent of {words.percent(budget.cap_percent, 0)} allowed"
+        left = f"the service has {words.percent(budget.remaining_percent)} left"
+        over = budget.spent_percent > budget.cap_percent
+        yield Fact(f"budget {budget.name}", f"{spent}; {left}", Tone.BAD if over else Tone.PLAIN)
+
+
+__all__ = ["Fact", "Tone", "answer", "facts"]
