@@ -6,16 +6,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from controlplane import ApiClient
-from demo.script import TERMINAL, Script
+from demo.script import Script
 from demo.settings import NAMESPACE
 from stack.paths import EXAMPLES
-from trimtab.domain.quantity import parse_quantity
-from trimtab.workload import load_workload
-from trimtab.workload.load import OfferedLoad
-from trimtab.workload.model import Resources, evaluate
-from trimtab.workload.truth import Optimum, Prices, TruthConstraints, cheapest_feasible, resource_grid, steps
+from trimtab.api.convert import experiment_record, parse_experiment, trial_record
+from trimtab.api.kube import target_from
+from trimtab.simulate import results as simulated
+from trimtab.simulate.collect import Finished
+from trimtab.simulate.collect import summarize as numbers
+from trimtab.simulate.exposure import NOT_EXPOSED
+from trimtab.simulate.results import Absent
+from trimtab.simulate.truth import Truth
+from trimtab.workload import OfferedLoad, load_workload
 
-SEARCH = {"Search", "Replicate"}
+WORKLOAD = EXAMPLES / "web-service" / "workload.yaml"
 MONITOR_REASONS = {"AbortRule", "WorseThanControl"}  # decided from Prometheus data while the canary was live
 
 
@@ -73,42 +77,58 @@ def summarize(
     seed: int,
 ) -> Summary:
     """Everything from the cluster and the noise-free model."""
-    phases = [str((t.get("status") or {}).get("phase", "Pending")) for t in trials]
+    truth = Truth(parse_experiment(experiment), target_from(before), load_workload(WORKLOAD))
+    found = _in_numbers(truth, experiment, trials, time_of_load)
     status = experiment.get("status") or {}
     recommendation = status.get("recommendation")
-    chosen = {a["name"]: str(a["value"]) for a in recommendation["assignment"]} if recommendation else None
-    optimum, baseline_cost, held = _truth(experiment, before, chosen, time_of_load)
-    search = [t for t in trials if t["spec"]["purpose"] in SEARCH]
-    withdrawn = [(t.get("status") or {}).get("withdrawSeconds") for t in trials]
-    times = [float(w) for w in withdrawn if w is not None]
     slow = next((t for t in trials if t["metadata"]["name"] == script.fault_trial), None)
     acknowledged = (
         script.pause_acknowledged - script.paused_at if script.pause_acknowledged and script.paused_at else None
     )
     return Summary(
-        trials=sum(p in TERMINAL for p in phases),
-        suggestedByModel=sum(bool(t["spec"]["suggestion"]["byModel"]) for t in search),
-        searchTrials=len(search),
-        optimumSavingPercent=round(100 * (1 - optimum.cost_per_hour / baseline_cost), 2),
-        succeeded=phases.count("Succeeded"),
-        infeasible=phases.count("Infeasible"),
-        inconclusive=phases.count("Inconclusive"),
-        aborted=phases.count("Aborted"),
-        rollbacks=len(times),
-        rollbackSecondsMax=round(max(times), 3) if times else None,
+        trials=found.trials,
+        suggestedByModel=found.suggested_by_model,
+        searchTrials=found.search_trials,
+        optimumSavingPercent=round(_known(found.optimum_saving_percent), 2),
+        succeeded=found.succeeded,
+        infeasible=found.infeasible,
+        inconclusive=found.inconclusive,
+        aborted=found.aborted,
+        rollbacks=found.rollbacks,
+        rollbackSecondsMax=None if isinstance(slowest := found.rollback_seconds_max, Absent) else round(slowest, 3),
         withdrawnFor=str(((slow or {}).get("status") or {}).get("outcome", {}).get("reason", "")),
-        savingPercent=round(100 * float(recommendation["saving"]), 2) if recommendation else None,
+        savingPercent=round(_known(found.saving_percent), 2) if recommendation else None,
         costPerHourBefore=recommendation["costBefore"] if recommendation else None,
         costPerHourAfter=recommendation["costAfter"] if recommendation else None,
-        sloHeld=held,
+        sloHeld=found.truly_feasible is True,
         targetUnchanged=_shape(before) == _shape(after),
         armsLeft=arms_left(client, NAMESPACE),
-        recommendation=chosen,
+        recommendation={a["name"]: str(a["value"]) for a in recommendation["assignment"]} if recommendation else None,
         verified=bool(recommendation and recommendation["verified"]),
         pauseAcknowledgedSeconds=round(acknowledged, 2) if acknowledged is not None else None,
         seconds=round(seconds, 1),
         seed=seed,
     )
+
+
+def _in_numbers(
+    truth: Truth, experiment: dict[str, Any], trials: list[dict[str, Any]], time_of_load: float
+) -> simulated.Summary:
+    """The same numbers as a simulation's, at the load that each pod of the target has once the arms are gone."""
+    state = experiment_record(experiment).state
+    assert state is not None, "the operator wrote a status that cannot be read"
+    rows = tuple(trial_record(t, truth.spec.space) for t in trials)
+    load = OfferedLoad.of(truth.workload).expected(time_of_load) / truth.target.replicas
+    return numbers(truth, Finished(state, rows, (NOT_EXPOSED,) * len(rows), load, time_of_load), ())
+
+
+def _known(number: simulated.Number) -> float:
+    """An optimum there must be: the example is a problem with an answer."""
+    if isinstance(number, Absent):
+        raise ValueError(
+            f"the example has no feasible assignment: its workload and its Experiment do not fit ({number})"
+        )
+    return number
 
 
 def _shape(deployment: dict[str, Any]) -> tuple[Any, ...]:
@@ -121,32 +141,3 @@ def arms_left(client: ApiClient, namespace: str) -> int:
     """Deployments, ReplicaSets and pods that carry an arm's label."""
     kinds = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
     return sum(len(client.list(version, kind, namespace, labels="trimtab.dev/arm")) for version, kind in kinds)
-
-
-def _truth(
-    experiment: dict[str, Any], target: dict[str, Any], chosen: dict[str, str] | None, time_of_load: float
-) -> tuple[Optimum, float, bool]:
-    """(the true optimum per pod, the baseline's cost per pod, does the recommendation keep every bound?), at the load
-    that each pod of the target has once the arms are gone."""
-    workload = load_workload(EXAMPLES / "web-service" / "workload.yaml")
-    load = OfferedLoad.of(workload).expected(time_of_load) / target["spec"]["replicas"]
-    axes = [_axis(p) for p in experiment["spec"]["parameters"]]
-    prices, bounds = Prices(), TruthConstraints.of(workload)
-    optimum = cheapest_feasible(workload, resource_grid(*axes), load, bounds, prices)
-    if optimum is None:
-        raise ValueError("the example has no feasible assignment: its workload file and its Experiment do not fit")
-    requests = target["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
-    baseline = prices.per_hour(_resources(requests["cpu"], requests["memory"]))
-    if chosen is None:
-        return optimum, baseline, False
-    behaviour = evaluate(workload, _resources(chosen["cpu"], chosen["memory"]), load)
-    return optimum, baseline, bounds.margin(behaviour) <= 1.0
-
-
-def _resources(cpu: str, memory: str) -> Resources:
-    return Resources.equal(float(parse_quantity(cpu)), float(parse_quantity(memory)))
-
-
-def _axis(parameter: dict[str, Any]) -> tuple[float, ...]:
-    quantity = parameter["quantity"]
-    return steps(*(float(parse_quantity(str(quantity[name]))) for name in ("min", "max", "step")))
