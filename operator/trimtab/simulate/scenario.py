@@ -1,0 +1,177 @@
+"""What a simulation needs, from the files of a user: the Experiment, its target's manifests, the workload.
+
+Everything that a person has to change is said here, before anything runs, in one line with field and remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab.api.convert import parse_experiment
+from trimtab.api.kube import target_from
+from trimtab.api.times import format_time
+from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.kinds import DEPLOYMENTS, SERVICES
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.simulate.clock import EPOCH
+from trimtab.simulate.manifests import manifests_for
+from trimtab.simulate.objects import SERVED
+from trimtab.simulate.results import Inputs
+from trimtab.simulate.truth import Truth
+from trimtab.workload import OfferedLoad, WorkloadSpec, parse_workload
+from trimtab.workload.load import DAY_S
+
+Manifest = dict[str, Any]
+
+START: Final = EPOCH + 9 * 3600.0
+"""A Monday at nine, UTC: load follows the hour and the day, so a simulation begins at a fixed one."""
+NAMESPACE: Final = "default"
+SAMPLE_S: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One Experiment to simulate; everything that its result depends on. Times are unix seconds.
+
+    `objects` are the manifests that exist beside the Experiment: the Deployment, its Service and what else was given.
+    `text` is the workload file, `workload` what it says, with this scenario's seed.
+    """
+
+    experiment: Manifest
+    objects: tuple[Manifest, ...]
+    text: str
+    workload: WorkloadSpec
+    seed: int
+    days: float
+    start: float = START
+
+    @property
+    def name(self) -> str:
+        return str(self.experiment["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.experiment["metadata"]["namespace"])
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        return parse_experiment(self.experiment)
+
+    @property
+    def end(self) -> float:
+        return self.start + self.days * DAY_S
+
+    def truth(self) -> Truth:
+        """The noise-free model of it.
+
+        Raises:
+            InvalidSpec: Experiment, Deployment and workload do not fit together.
+        """
+        deployment = next(o for o in self.objects if o["kind"] == DEPLOYMENTS.name and _named(o, self.spec.target.name))
+        deployment = {**deployment, "metadata": {"uid": "", **deployment["metadata"]}}
+        made = Truth(self.spec, target_from(deployment), self.workload)
+        if len(made.questions) and made.baseline:
+            made.resources(made.baseline)
+        return made
+
+    def offered(self) -> OfferedLoad:
+        """The load of the whole service."""
+        return OfferedLoad.of(self.workload)
+
+    def peak_rps(self) -> float:
+        """The highest load of the horizon, per pod of the target, without noise and without arms."""
+        times = np.arange(self.start, self.end + SAMPLE_S, SAMPLE_S)
+        highest = max(self.offered().expected(float(t)) for t in times)
+        return highest / self.truth().target.replicas
+
+    def inputs(self, faults: str = "") -> Inputs:
+        """What the result depends on, as it is printed."""
+        return Inputs(
+            experiment=f"{self.namespace}/{self.name}",
+            spec_digest=self.spec.digest,
+            workload=self.workload.name,
+            workload_digest=parse_workload(self.text).digest,
+            seed=self.seed,
+            days=self.days,
+            start=format_time(self.start),
+            faults=faults,
+        )
+
+    def with_seed(self, seed: int) -> Scenario:
+        """The same under other noise: the seed is that of the counts, of the load and of the search."""
+        return replace(
+            self,
+            seed=seed,
+            experiment=_seeded(self.experiment, seed),
+            workload=self.workload.model_copy(update={"seed": seed}),
+        )
+
+
+def scenario(
+    experiment: Mapping[str, Any],
+    others: Iterable[Mapping[str, Any]],
+    text: str,
+    *,
+    source: str = "workload",
+    seed: int | None,
+    days: float,
+    start: float = START,
+) -> Scenario:
+    """A scenario that fits together; `others` are further documents of the user's files, `text` the workload file.
+
+    Raises:
+        WorkloadError: the workload file cannot be used; names `source`.
+        InvalidSpec: names the field and the remedy.
+        NotYetSupported: the Experiment asks for what this version does not have.
+    """
+    metadata = {"namespace": NAMESPACE, **experiment["metadata"]}
+    placed = {**experiment, "metadata": metadata}
+    placed.pop("status", None)
+    spec = parse_experiment(placed)
+    workload = parse_workload(text, source)
+    target, played = spec.target.name, workload.target.deployment
+    if target != played:
+        problem = f"is {target}, but the workload {workload.name} plays the Deployment {played}"
+        raise InvalidSpec("spec.targetRef.name", problem, "give the workload file of this target")
+    objects = tuple(_placed(o, metadata["namespace"]) for o in others)
+    complete = _complete(objects, workload, metadata["namespace"])
+    made = Scenario(placed, complete, text, workload, 0, days, start)
+    made = made.with_seed(spec.search.seed if seed is None else seed)
+    made.truth()
+    return made
+
+
+def _seeded(experiment: Manifest, seed: int) -> Manifest:
+    spec = experiment["spec"]
+    return {**experiment, "spec": {**spec, "search": {**(spec.get("search") or {}), "seed": seed}}}
+
+
+def _placed(manifest: Mapping[str, Any], namespace: str) -> Manifest:
+    named = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
+    if named not in {(kind.api_version, kind.name) for kind in SERVED}:
+        raise InvalidSpec("kind", f"{named[0]} {named[1]} is not simulated", "leave it out of the files")
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
+
+
+def _named(manifest: Mapping[str, Any], name: str) -> bool:
+    return bool(manifest["metadata"]["name"] == name)
+
+
+def _complete(objects: tuple[Manifest, ...], workload: WorkloadSpec, namespace: str) -> tuple[Manifest, ...]:
+    """Add the Deployment and the Service where the user gave none."""
+    target = workload.target
+    deployed = any(o["kind"] == DEPLOYMENTS.name and _named(o, target.deployment) for o in objects)
+    if not deployed and target.replicas is None:
+        problem = f"is missing, and the files hold no Deployment {target.deployment}"
+        remedy = "add it, with target.requests and target.limits, or give the Deployment with another -f"
+        raise InvalidSpec(f"workload {workload.name}: target.replicas", problem, remedy)
+    deployment, service = (_placed(o, namespace) for o in manifests_for(workload))
+    served = any(o["kind"] == SERVICES.name and _named(o, target.service) for o in objects)
+    return (*objects, *(() if deployed else (deployment,)), *(() if served else (service,)))
+
+
+__all__ = ["START", "Scenario", "scenario"]
