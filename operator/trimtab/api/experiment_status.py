@@ -32,9 +32,11 @@ class Condition(StatusModel):
 class Display(StatusModel):
     """Strings of the printer columns."""
 
-    trials: Short = Field("", description="Trials that count towards maxTrials, and maxTrials, for example 7/40.")
-    saving: Short = Field("", description="Saving of the recommendation or the incumbent, in percent of the cost.")
-    slo: Short = Field("", description="Held, Broken or unknown.")
+    trials: Short = Field(
+        "", description="Search trials with a verdict, which count towards maxTrials, and maxTrials: 7/40."
+    )
+    saving: Short = Field("", description="What the incumbent, in the end the recommendation, saves, in percent.")
+    slo: Short = Field("", description="Held or Broken, as sloHeld says; empty while it is not known.")
     budget: Short = Field("", description="Least remaining error budget of the service, in percent.")
     message: Short = Field("", description="The first 80 characters of message.")
     active: Short = Field("", description="Live trials.")
@@ -155,13 +157,14 @@ class DiagnosticsStatus(StatusModel):
 
 
 class FiguresStatus(StatusModel):
-    """How well the search works, from its finished trials."""
+    """How well the search works, from its finished trials. What was found is the incumbent, in the end the
+    recommendation."""
 
     experiment_cost: FiniteFloat = Field(description="$ that the arms of all trials cost so far, by their requests.")
-    best_objective: FiniteFloat | None = Field(None, description="$ per hour of the target at the incumbent.")
+    best_objective: FiniteFloat | None = Field(None, description="$ per hour of the target with what was found.")
     improvement_per_trial: FiniteFloat | None = Field(None, description="Fraction saved per finished trial.")
     cost_per_improvement: FiniteFloat | None = Field(None, description="$ of trials per percent saved.")
-    monthly_saving: FiniteFloat | None = Field(None, description="$ that the incumbent saves in 730 hours.")
+    monthly_saving: FiniteFloat | None = Field(None, description="$ that what was found saves in 730 hours.")
     return_ratio: FiniteFloat | None = Field(None, description="A month's saving over what the trials cost.")
     parallel_efficiency: FiniteFloat | None = Field(
         None, description="The trials' time over the elapsed time and parallelism, 0 to 1."
@@ -192,8 +195,12 @@ class ExperimentStatus(StatusModel):
     active_trials: Annotated[tuple[Id, ...], Field(max_length=16)] = Field((), description="Names of live Trials.")
     counts: Counts | None = Field(None, description="Trials per terminal phase.")
     incumbent: Incumbent | None = Field(None, description="The best feasible assignment so far.")
-    saving: FiniteFloat | None = Field(None, description="Fraction of the baseline's cost that the incumbent saves.")
-    slo_held: bool | None = Field(None, description="No error budget was broken during the Experiment.")
+    saving: FiniteFloat | None = Field(
+        None, description="Fraction of the baseline's cost that the incumbent, in the end the recommendation, saves."
+    )
+    slo_held: bool | None = Field(
+        None, description="No error budget of the service was used up since the first trial; absent without budgets."
+    )
     candidate: WireAssignment | None = Field(None, description="The assignment under verification.")
     recommendation: Recommendation | None = Field(None, description="The answer of the Experiment.")
     budgets: Annotated[tuple[BudgetStatus, ...], Keyed("name")] = Field((), max_length=16, description="Error budgets.")

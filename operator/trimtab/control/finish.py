@@ -31,7 +31,7 @@ def finish(context: Context, reason: str) -> Decision:
     failed = _failed_candidates(context)
     study = build_study(spec, target, record, context.seen.trials, context.state.started or 0.0, failed)
     if len(failed) >= MAX_CANDIDATES:
-        message = f"{len(failed)} candidates failed their verification"
+        message = f"keep the baseline: {len(failed)} candidates failed their verification"
         keep = Recommended(record.baseline, True, 0.0, (), message)
         return _publish(context, study, keep, verified=True)
     answer = context.seen.recommended(study)
@@ -112,10 +112,9 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    words = "keep the baseline" if answer.keep_baseline else f"{text} saves {100 * saving:.0f} %"
-    message = (
-        f"{words} (${before:.3f} -> ${after:.3f} per hour){'' if verified else ', NOT verified'}; {answer.message}"
-    )
+    worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
+    found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
+    message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
     fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     state = RecommendationState(
         digest=digest,

@@ -42,18 +42,21 @@ def with_summary(context: Context) -> Context:
 
 
 def _with_incumbent(context: Context) -> Context:
-    """The best assignment so far, and what it is worth at the target's present replicas."""
+    """The best assignment so far, and what it is worth at the target's present replicas; in the end, what the
+    recommendation is worth."""
     target, record, trials = context.seen.target, context.state.target, context.seen.trials
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
     cost = cost_model(context.spec, target)
     best = incumbent(context.spec, cost, trials, record.template_hash)
     assignment = best.assignment if best is not None else None
+    answer = context.state.recommendation
+    worth = answer.assignment if answer is not None else assignment
     return context.update(
         incumbent=assignment,
         incumbent_trial=best.name if best is not None else "",
-        saving=saving_of(cost, record.baseline, assignment)[2] if assignment is not None else None,
-        figures=figures(context.spec, cost, record.baseline, assignment, trials) if trials else None,
+        saving=saving_of(cost, record.baseline, worth)[2] if worth is not None else None,
+        figures=figures(context.spec, cost, record.baseline, worth, trials) if trials else None,
     )
 
 

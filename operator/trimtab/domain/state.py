@@ -106,10 +106,11 @@ class SliOutlook:
 class Figures:
     """How well the search works, from finished trials alone, so that it moves only when one ends.
 
-    Costs are in $. `best_objective` is the incumbent's cost per hour; `experiment_cost` what all arms have cost;
-    `cost_per_improvement` that per percent of saving; `monthly_saving` of 730 hours; `return_ratio` a month's saving
-    over `experiment_cost`; `parallel_efficiency` the trials' time over the elapsed time and parallelism, in [0, 1];
-    `traffic_share` the share of requests that the last measured canary got. None: nothing to compute it from yet.
+    Costs are in $. What was found is the incumbent, in the end the recommendation: `best_objective` is its cost per
+    hour, `monthly_saving` what it saves in 730 hours. `experiment_cost` is what all arms have cost,
+    `cost_per_improvement` that per percent saved, `return_ratio` a month's saving over it. `parallel_efficiency` is the
+    trials' time over the elapsed time and parallelism, in [0, 1]; `traffic_share` the share of requests that the last
+    measured canary got. None: nothing to compute it from yet.
     """
 
     experiment_cost: float

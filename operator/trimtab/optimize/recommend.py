@@ -59,7 +59,6 @@ def recommend(belief: Belief) -> Recommended:
     share = saving(study, best)
     clean = belief.evidence[best].clean
     message = (
-        f"{study.space.describe(best)} saves {share:.1%} of the request cost; "
-        f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with {MARGIN:.1%} margin"
+        f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
     )
     return Recommended(best, False, share, belief.predictions(best), message)

@@ -7,7 +7,8 @@ Labels are namespace and experiment, never a trial's id: a year of trials must n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -15,10 +16,21 @@ from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 
+Owned = TypeVar("Owned", Gauge, Counter, Histogram)
 OWNER = ("namespace", "experiment")
 PHASE_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700, 5400)
 FAST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROLLBACK_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120)
+
+
+@dataclass(frozen=True)
+class Described:
+    """One metric for the reference: its name as it is exported."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text: str
 
 
 class Metrics:
@@ -26,6 +38,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self._to: dict[str, Any] = {"registry": self.registry}
+        self.described: list[Described] = []
         self._owned: list[Any] = []
         self._phases: dict[str, TrialPhase] = {}
         self._experiments()
@@ -60,19 +74,16 @@ class Metrics:
         """Take over what an Experiment's status says."""
         owner = (experiment.namespace, experiment.name)
         self.set_phase(*owner, state.phase)
-        if state.saving is not None:
-            self.improvement_ratio.labels(*owner).set(state.saving)
-            finished = sum(count for _, count in state.counts)
-            if finished:
-                self.improvement_per_trial.labels(*owner).set(state.saving / finished)
         for budget in state.budgets:
-            if budget.remaining is not None:
-                self.budget_remaining_ratio.labels(*owner, budget.name).set(budget.remaining)
-            self.budget_spent_ratio.labels(*owner, budget.name).set(budget.spent_share)
-        if state.diagnostics is not None and state.diagnostics.coverage is not None:
-            self.calibration_coverage.labels(*owner).set(state.diagnostics.coverage)
-        if state.started is not None and state.finished is not None:
-            self.time_to_convergence_seconds.labels(*owner).set(state.finished - state.started)
+            _show(self.budget_remaining_ratio, (*owner, budget.name), budget.remaining)
+            _show(self.budget_spent_ratio, (*owner, budget.name), budget.spent_share)
+        ended = state.started is not None and state.finished is not None
+        took = (state.finished or 0.0) - (state.started or 0.0) if ended else None
+        _show(self.improvement_ratio, owner, state.saving)
+        _show(self.time_to_convergence_seconds, owner, took)
+        for source, gauges in ((state.figures, self._figures), (state.diagnostics, self._diagnostics)):
+            for field, gauge in gauges.items():
+                _show(gauge, owner, getattr(source, field) if source is not None else None)
 
     def observe_trial(self, trial: Trial) -> None:
         """Count a Trial's move to another phase, when its status was written."""
@@ -129,14 +140,22 @@ class Metrics:
         self.experiment_info = self._gauge("experiment_info", "1 for the Experiment's current phase", "phase")
         self.trials = self._counter("trials", "Trials that ended, by terminal phase and reason", "verdict", "reason")
         self.trial_phase_seconds = self._histogram("trial_phase_seconds", "Time in a phase", PHASE_BUCKETS, "phase")
-        self.best_objective = self._gauge("best_objective", "Objective of the incumbent ($ per hour for cost)")
-        self.improvement_ratio = self._gauge("improvement_ratio", "Improvement of the incumbent over the baseline")
-        self.improvement_per_trial = self._gauge("improvement_per_trial", "Improvement ratio per finished Trial")
-        self.cost_per_improvement = self._gauge(
-            "cost_per_improvement", "$ spent on Trials per percent of improvement; absent until there is any"
+        self.improvement_ratio = self._gauge("improvement_ratio", "Share of the cost that what was found saves")
+        self.time_to_convergence_seconds = self._gauge(
+            "time_to_convergence_seconds", "From the passed preflight to the end of the Experiment"
         )
-        self.time_to_convergence_seconds = self._gauge("time_to_convergence_seconds", "From start to convergence")
-        self.parallel_efficiency = self._gauge("parallel_efficiency", "Trial time over wall time and parallelism")
+        self._figures = {
+            "best_objective": self._gauge("best_objective", "$ per hour of the target with what was found"),
+            "improvement_per_trial": self._gauge("improvement_per_trial", "Improvement ratio per finished Trial"),
+            "cost_per_improvement": self._gauge("cost_per_improvement", "$ spent on Trials per percent of improvement"),
+            "experiment_cost": self._gauge("experiment_cost_dollars", "$ that the arms of all finished Trials cost"),
+            "monthly_saving": self._gauge("monthly_saving_dollars", "$ that what was found saves in 730 hours"),
+            "return_ratio": self._gauge("return_ratio", "A month's saving over what the Trials cost"),
+            "parallel_efficiency": self._gauge(
+                "parallel_efficiency", "The Trials' time over the elapsed time and parallelism"
+            ),
+            "traffic_share": self._gauge("traffic_share_ratio", "Share of all requests that the last canary got"),
+        }
 
     def _safety(self) -> None:
         self.safety_violations = self._counter("safety_violations", "Trials whose canary broke a bound", "reason")
@@ -157,10 +176,14 @@ class Metrics:
         self.safety_tick_age = self._process_gauge("safety_tick_age_seconds", "Since the last complete safety tick")
 
     def _optimizer(self) -> None:
-        self.proposal_diversity = self._gauge("proposal_diversity", "Mean distance of suggestions, unit cube")
-        self.calibration_coverage = self._gauge(
-            "calibration_coverage", "Leave-one-out coverage of the model's 95 % intervals"
-        )
+        self._diagnostics = {
+            "coverage": self._gauge("calibration_coverage", "Leave-one-out coverage of the model's 95 % intervals"),
+            "diversity": self._gauge(
+                "proposal_diversity", "Mean distance between the assignments searched, over the unit cube's diagonal"
+            ),
+            "effective_dimension": self._gauge("effective_dimension", "How many parameters the bounds depend on"),
+            "fallbacks": self._gauge("designer_fallbacks", "Search Trials that the model did not propose"),
+        }
         self.acquisition_value = self._gauge("acquisition_value", "Acquisition value of the last suggestion")
         self.acquisition_seconds = self._histogram("acquisition_seconds", "Search of one suggestion", FAST_BUCKETS)
         self.fit_seconds = self._histogram("fit_seconds", "Fit of the model for one suggestion", FAST_BUCKETS)
@@ -170,34 +193,49 @@ class Metrics:
         self.watch_age = self._process_gauge("watch_age_seconds", "Since the watch was last known to miss nothing")
         self.workqueue_depth = self._process_gauge("workqueue_depth", "Experiments that wait for a worker")
         self.reconcile_seconds = self._process_histogram("reconcile_seconds", "One pass", FAST_BUCKETS)
-        self.reconcile_errors = Counter(
-            "trimtab_reconcile_errors", "Passes that raised, by error", ("error",), registry=self.registry
+        self.reconcile_errors = self._process_counter("reconcile_errors", "Passes that raised, by error", "error")
+        self.api_requests = self._process_counter(
+            "api_requests", "Requests to the API server; code 0: no answer", "verb", "code"
         )
-        self.api_requests = Counter(
-            "trimtab_api_requests", "Requests to the API server; code 0: no answer", ("verb", "code"),
-            registry=self.registry,
-        )  # fmt: skip
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        metric = Gauge(f"trimtab_{name}", text, (*OWNER, *labels), registry=self.registry)
-        self._owned.append(metric)
-        return metric
+        return self._own(Gauge(self._named(name, "gauge", text, *OWNER, *labels), text, (*OWNER, *labels), **self._to))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        metric = Counter(f"trimtab_{name}", text, (*OWNER, *labels), registry=self.registry)
-        self._owned.append(metric)
-        return metric
+        named = self._named(name, "counter", text, *OWNER, *labels)
+        return self._own(Counter(named, text, (*OWNER, *labels), **self._to))
 
     def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
-        metric = Histogram(f"trimtab_{name}", text, (*OWNER, *labels), buckets=buckets, registry=self.registry)
+        named = self._named(name, "histogram", text, *OWNER, *labels)
+        return self._own(Histogram(named, text, (*OWNER, *labels), buckets=buckets, **self._to))
+
+    def _process_gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(self._named(name, "gauge", text), text, **self._to)
+
+    def _process_counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(self._named(name, "counter", text, *labels), text, labels, **self._to)
+
+    def _process_histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(self._named(name, "histogram", text), text, buckets=buckets, **self._to)
+
+    def _named(self, name: str, kind: str, text: str, *labels: str) -> str:
+        """The full name, noted for the reference; counters are exported with `_total`."""
+        full = f"trimtab_{name}"
+        self.described.append(Described(full + ("_total" if kind == "counter" else ""), kind, labels, text))
+        return full
+
+    def _own(self, metric: Owned) -> Owned:
+        """Remember a metric whose series go with their Experiment."""
         self._owned.append(metric)
         return metric
 
-    def _process_gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"trimtab_{name}", text, registry=self.registry)
 
-    def _process_histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(f"trimtab_{name}", text, buckets=buckets, registry=self.registry)
+def _show(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
+    """Set a gauge, or take its series away: what is not known has no value."""
+    if value is not None:
+        gauge.labels(*labels).set(value)
+    elif labels in gauge._metrics:
+        gauge.remove(*labels)
 
 
 def _seconds_in(phase: TrialPhase, times: PhaseTimes) -> float | None:

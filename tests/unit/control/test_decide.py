@@ -302,6 +302,7 @@ class TestSearch:
         decision = decided(snapshot(experiment(state), trials, answers={AskRecommendation(self.study(trials)): chosen}))
         assert decision.state.phase is ExperimentPhase.COMPLETED
         assert decision.state.recommendation.verified
+        assert decision.state.message == "cpu=1 memory=1Gi saves 50.0 % ($1.360 -> $0.680 per hour); best"
         (sli,) = decision.state.recommendation.slis
         assert (sli.sli, sli.verified.value, sli.predicted) == ("errors", pytest.approx(0.002), None)
         assert decision.state.is_true(ConditionType.RECOMMENDATION_READY)
@@ -320,10 +321,11 @@ class TestSearch:
 
     def test_keep_the_baseline_is_an_answer(self) -> None:
         proposal = Proposal(Hold(HoldReason.NO_SAFE_POINT, "none"), Diagnostics(5, 1, 0, 1.1, None))
-        keep = Recommended(BASELINE, True, 0.0, (), "nothing cheaper is safe")
+        keep = Recommended(BASELINE, True, 0.0, (), "keep the baseline: nothing cheaper is safe")
         answers = {AskProposal(self.study()): proposal, AskRecommendation(self.study()): keep}
         decision = decided(snapshot(answers=answers))
         assert decision.state.recommendation.keep_baseline
+        assert decision.state.message == "keep the baseline: nothing cheaper is safe ($1.360 per hour)"
         assert decision.state.condition(ConditionType.RECOMMENDATION_READY).reason == "KeepBaseline"
 
     def test_too_many_infeasible_trials_stop_the_experiment(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.state import BudgetState, ExperimentPhase, ExperimentState
+from trimtab.domain.state import BudgetState, ExperimentPhase, ExperimentState, Figures
 from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Purpose, Spent, Suggestion, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
@@ -64,12 +63,16 @@ def test_the_status_becomes_gauges() -> None:
         counts=(("Succeeded", 5), ("Infeasible", 1)),
         budgets=(BudgetState("availability", 0.8, 1.1, 3.0, 0.01), BudgetState("other", None, None, 0.0, 0.0)),
         diagnostics=Diagnostics(6, 5, 100, 1.2, 0.94),
+        figures=Figures(0.25, 1.1, improvement_per_trial=0.05),
     )
     metrics.observe_state(RECORD, state)
     assert of(metrics, "experiment_info", phase="Running") == 1.0
     assert of(metrics, "experiment_info", phase="Paused") == 0.0
     assert of(metrics, "improvement_ratio") == 0.3
-    assert of(metrics, "improvement_per_trial") == pytest.approx(0.05)
+    assert of(metrics, "improvement_per_trial") == 0.05
+    assert of(metrics, "experiment_cost_dollars") == 0.25
+    assert of(metrics, "best_objective") == 1.1
+    assert of(metrics, "return_ratio") is None
     assert of(metrics, "budget_remaining_ratio", budget="availability") == 0.8
     assert of(metrics, "budget_remaining_ratio", budget="other") is None
     assert of(metrics, "budget_spent_ratio", budget="availability") == 0.01
@@ -80,6 +83,33 @@ def test_the_status_becomes_gauges() -> None:
     assert of(metrics, "experiment_info", phase="Running") == 0.0
     assert of(metrics, "experiment_info", phase="Completed") == 1.0
     assert of(metrics, "time_to_convergence_seconds") == 100.0
+
+
+def test_every_figure_and_every_number_of_the_models_health_is_exported() -> None:
+    """Distinct values, so that none can be taken for another."""
+    metrics = Metrics()
+    figures = Figures(*(1000.0 + n for n in range(len(dataclasses.fields(Figures)))))
+    health = Diagnostics(0, 0, 0, 0.0, 0.5, (), "", 0.25, 3.5, 7)
+    metrics.observe_state(RECORD, ExperimentState(figures=figures, diagnostics=health))
+    values = set(samples(metrics).values())
+    assert set(dataclasses.astuple(figures)) <= values
+    assert {0.5, 0.25, 3.5, 7.0} <= values
+
+
+def test_what_is_not_known_any_more_has_no_sample() -> None:
+    metrics = Metrics()
+    metrics.observe_state(RECORD, ExperimentState(saving=0.3, figures=Figures(1.0, best_objective=2.0)))
+    metrics.observe_state(RECORD, ExperimentState(figures=Figures(1.0)))
+    assert of(metrics, "improvement_ratio") is None
+    assert of(metrics, "best_objective") is None
+    assert of(metrics, "experiment_cost_dollars") == 1.0
+
+
+def test_what_is_described_is_what_is_exported() -> None:
+    metrics = Metrics()
+    families = {f.name: (f.type, f.documentation) for f in metrics.registry.collect()}
+    described = {m.name.removesuffix("_total"): (m.kind, m.text) for m in metrics.described}
+    assert described == families
 
 
 def test_a_trial_is_counted_once_however_often_it_is_written() -> None:

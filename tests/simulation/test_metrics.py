@@ -1,0 +1,103 @@
+"""Every metric that is promised has a sample after one Experiment in which everything happened once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from benchmarks.operator.live import experiment, phase_of
+from prometheus_client.parser import text_string_to_metric_families
+from tests.simulation.world import NAME, NAMESPACE, told
+
+from stack.paths import EXAMPLES
+from trimtab.adapters.series_store import QueryFailed
+from trimtab.runtime.metrics import Metrics
+from trimtab.simulate.traffic import Scraping
+from trimtab.simulate.world import Options, Setting, World
+from trimtab.workload import load_workload
+from trimtab.workload.faults import Fault, FaultKind
+
+# The health of the loop (M1 to M9), its safety, and the process. M10, repeatability, is a matter of many runs.
+PROMISED = frozenset({
+    "experiment_info", "trials_total", "trial_phase_seconds", "best_objective", "improvement_ratio",
+    "improvement_per_trial", "cost_per_improvement", "time_to_convergence_seconds", "safety_violations_total",
+    "proposal_diversity", "acquisition_seconds", "acquisition_value", "fit_seconds", "calibration_coverage",
+    "parallel_efficiency", "budget_remaining_ratio", "budget_spent_ratio", "slo_evalue", "canary_requests_total",
+    "rollbacks_total", "rollback_seconds", "safety_tick_age_seconds", "safety_tick_lateness_seconds",
+    "telemetry_errors_total", "leader", "watch_age_seconds", "workqueue_depth", "experiment_cost_dollars",
+    "monthly_saving_dollars", "return_ratio", "effective_dimension", "designer_fallbacks",
+})  # fmt: skip
+# Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
+# pass that fails.
+ELSEWHERE = frozenset({"reconcile_seconds", "api_requests_total", "reconcile_errors_total", "traffic_share_ratio"})
+SLOW = Fault(name="slow-dependency", kind=FaultKind.SLOW_DEPENDENCY, selector={"trimtab.dev/arm": "canary"}, factor=6.0)
+
+
+def exported(metrics: Metrics) -> set[str]:
+    """Names that have a sample, without prefix and without the parts of a histogram."""
+    families = text_string_to_metric_families(metrics.render().decode())
+    names = {s.name for f in families for s in f.samples if not s.name.endswith("_created")}
+    return {re.sub(r"_(bucket|sum|count)$", "", name).removeprefix("trimtab_") for name in names}
+
+
+def live(world: World, phase: str, after: int) -> dict[str, Any] | None:
+    """A trial in this phase with an index above `after`."""
+    found = (t for t in world.trials(NAME) if t["spec"]["index"] > after and phase_of(t) == phase)
+    return next(found, None)
+
+
+async def story(world: World) -> None:
+    """Prometheus fails for a moment, and later one canary has a slow dependency."""
+
+    async def down(_: str) -> None:
+        raise QueryFailed("connection refused")
+
+    assert await world.until(lambda: live(world, "Measuring", 1) is not None, seconds=300)
+    world.prometheus.before = down
+    await world.run(3.0)
+    world.prometheus.before = None
+    assert await world.until(lambda: live(world, "Measuring", 4) is not None, seconds=600)
+    world.traffic.faults.set(SLOW, world.clock.now())
+    assert await world.until(lambda: any(phase_of(t) == "Infeasible" for t in world.trials(NAME)), seconds=60)
+    world.traffic.faults.clear()
+    assert await world.until(world.ended(NAME), seconds=900)
+
+
+async def told_metrics() -> Metrics:
+    """What the operator of the example's service exports in the end."""
+    service = load_workload(EXAMPLES / "web-service" / "workload.yaml")
+    manifests = tuple(yaml.safe_load_all((EXAMPLES / "web-service" / "deployment.yaml").read_text()))
+    world = await World.build(Setting(service, manifests, NAMESPACE), Options(seed=1, scraping=Scraping(interval=1.0)))
+    document = experiment(
+        NAME,
+        NAMESPACE,
+        search={"designer": "GaussianProcess", "initialTrials": 4},
+        trial={"duration": "8s"},
+        stopping={"maxTrials": 8},
+        verification={"replicates": 1},
+    )
+    for constraint in document["spec"]["constraints"]:
+        constraint["abort"] = {"breaches": 2, "outOf": 3}
+    world.admin.apply(document, NAMESPACE)
+    life = world.start()
+    await story(world)
+    ended = world.experiment(NAME)
+    assert ended is not None
+    assert ended["status"]["phase"] == "Completed", ended["status"]["message"]
+    assert ended["status"]["recommendation"]["saving"] > 0.2, ended["status"]["message"]
+    await world.close()
+    return life.parts.metrics
+
+
+def test_every_promised_metric_has_a_sample_after_an_experiment() -> None:
+    metrics = told(told_metrics())
+    assert PROMISED - exported(metrics) == set()
+    labelled = f'namespace="{NAMESPACE}"'
+    assert labelled in metrics.render().decode()
+
+
+def test_what_is_exported_is_promised() -> None:
+    """A new metric is added to the table, so that it is seen to have samples."""
+    described = {m.name.removeprefix("trimtab_") for m in Metrics().described}
+    assert described - ELSEWHERE - {"tasks"} == PROMISED
