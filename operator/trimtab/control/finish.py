@@ -10,6 +10,7 @@ from trimtab.control.arms import target_settings
 from trimtab.control.context import Context
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
+from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
 from trimtab.control.summary import margin, saving_of
 from trimtab.domain.kube import Target
@@ -50,8 +51,6 @@ def finish(context: Context, reason: str) -> Decision:
 
 
 def _verify(context: Context, answer: Recommended, number: int) -> Decision:
-    from trimtab.control.search import start_trial
-
     spec = context.spec
     text = spec.space.describe(answer.assignment)
     message = f"verifying {text} ({number} of {spec.verification.replicates})"
