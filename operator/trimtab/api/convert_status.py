@@ -146,6 +146,7 @@ def _budget(b: wire.BudgetStatus) -> BudgetState:
         b.history_short,
         b.firing,
         _moment(b.clear_since),
+        _moment(b.metrics_since),
     )
 
 
@@ -288,6 +289,7 @@ def _write_budget(b: BudgetState) -> wire.BudgetStatus:
         history_short=b.history_short,
         firing=b.firing,
         clear_since=_write_moment(b.clear_since),
+        metrics_since=_write_moment(b.metrics_since),
     )
 
 

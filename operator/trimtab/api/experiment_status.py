@@ -115,6 +115,7 @@ class BudgetStatus(StatusModel):
     history_short: bool = Field(False, description="The metrics reach less far back than the window.")
     firing: Message = Field("", description="The rule that holds the gate closed, empty when none does.")
     clear_since: Time | None = Field(None, description="Since when that rule's short window stayed low.")
+    metrics_since: Time | None = Field(None, description="Oldest sample of the metrics that preflight found.")
 
 
 class Handled(StatusModel):

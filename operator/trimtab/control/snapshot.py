@@ -25,7 +25,7 @@ class AskProbes:
 
 @dataclass(frozen=True)
 class AskBudgets:
-    """Read every error budget's windows for the target."""
+    """Read every error budget's windows for the target; without budgets, whether telemetry answers at all."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,6 @@ class TrialReadings:
     measurements: tuple[Measurement, ...]
     load: tuple[Load, ...]
     spent: tuple[Spent, ...]
-    target_load: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +74,14 @@ class BudgetWindow:
 
 @dataclass(frozen=True)
 class BudgetReadings:
-    """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far."""
+    """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far.
+
+    `probe` is one SLI of the target over the last scrapes, where there is no budget that asks the store anyway.
+    """
 
     windows: tuple[BudgetWindow, ...]
     spent: tuple[tuple[str, float], ...]  # sli -> bad events seen by canaries on this target within the window
-    history: tuple[tuple[str, float], ...] = ()  # sli -> seconds of history that the store has
+    probe: Reading | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from trimtab.control.snapshot import AskProbes
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
 from trimtab.domain.spec import Mode
-from trimtab.domain.state import ConditionType, ExperimentPhase, TargetRecord
+from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, TargetRecord
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe
 
@@ -151,6 +151,7 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     intervals = [p.scrape_interval for p in probes if p.scrape_interval is not None]
     rates = [p.requests_per_second for p in probes if p.requests_per_second is not None]
     context = context.update(
+        budgets=_budgets(context, probes),
         target=record,
         spec_digest=context.spec.digest,
         started=context.state.started or context.now,
@@ -165,6 +166,17 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     if context.state.phase is not ExperimentPhase.PAUSED:
         context = context.enter(ExperimentPhase.RUNNING, message)
     return context.do(EmitEvent(Severity.NORMAL, "PreflightPassed", notes))
+
+
+def _budgets(context: Context, probes: tuple[SliProbe, ...]) -> tuple[BudgetState, ...]:
+    """What is known of the budgets, with where their metrics begin."""
+    known = {b.name: b for b in context.state.budgets}
+    reach = {p.sli: p.history for p in probes}
+    found: list[BudgetState] = []
+    for budget in context.spec.budgets:
+        state, history = known.get(budget.name, BudgetState(budget.name, None, None, 0.0, 0.0)), reach.get(budget.sli)
+        found.append(replace(state, metrics_since=None if history is None else context.now - history))
+    return tuple(found)
 
 
 def healthy(context: Context) -> Context:

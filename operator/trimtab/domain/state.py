@@ -66,6 +66,7 @@ class BudgetState:
     clear_since: float | None = (
         None  # unix seconds since when its short window stayed low; the gate opens after a while
     )
+    metrics_since: float | None = None  # unix seconds of the store's oldest sample, as preflight found it
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.snapshot import (
     AskBudgets,
     AskMeasurements,
@@ -28,6 +29,8 @@ from trimtab.slo.budget import needed_windows
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
+PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
+PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
 
 
 class Answerer:
@@ -36,6 +39,7 @@ class Answerer:
     def __init__(self, telemetry: Telemetry, designer: Designer, spending: SpendingAccount, clock: Clock) -> None:
         self._telemetry, self._designer = telemetry, designer
         self._spending, self._clock = spending, clock
+        self._probed: dict[str, tuple[float, Reading]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
         """The answer's type belongs to the inquiry's, as `Snapshot`'s accessors say."""
@@ -68,7 +72,20 @@ class Answerer:
         for budget in spec.budgets:
             bad = await self._spending.total(seen.experiment.namespace, target.uid, budget.sli, seen.now, budget.window)
             spent.append((budget.sli, bad))
-        return BudgetReadings(windows, tuple(spent))
+        return BudgetReadings(windows, tuple(spent), None if spec.budgets else await self._probe(seen))
+
+    async def _probe(self, seen: Snapshot) -> Reading:
+        """One SLI of the target over its last scrapes. Passes that follow each other closely share one query."""
+        now, uid = self._clock.now(), seen.experiment.uid
+        self._probed = {u: p for u, p in self._probed.items() if now - p[0] < PROBE_EVERY}
+        if uid not in self._probed:
+            spec, state = _spec(seen), seen.experiment.state
+            scrape = (state.scrape_interval if state is not None else None) or DEFAULT_SCRAPE
+            window = Window(now - max(PROBE_SCRAPES * scrape, PROBE_LEAST), now)
+            asked = SliRequest(counting_sli(spec) or spec.slis[0], _target_pods(seen), window, fresh=False)
+            (reading,) = await self._telemetry.read([asked], timeout=TIMEOUT)
+            self._probed[uid] = (now, reading)
+        return self._probed[uid][1]
 
     async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
         spec = _spec(seen)
@@ -81,25 +98,31 @@ class Answerer:
             Measurement(sli.name, arm, ask.window, reading) for (sli, arm), reading in zip(asked, readings, strict=True)
         )
         counting = counting_sli(spec)
-        load: tuple[Load, ...] = ()
-        target_load: Reading | None = None
-        if counting is not None:
-            load = await self._loads(counting, pods, seen, trial, ask.window)
-            target_load = await self._telemetry.load(counting, _target_pods(seen), ask.window, timeout=TIMEOUT)
+        load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
         canary, until = pods[Arm.CANARY], ask.window.end
         spent = await read_spending(self._telemetry, spec, trial, canary, until, timeout=TIMEOUT)
-        return TrialReadings(measurements, load, spent, target_load)
+        return TrialReadings(measurements, load, spent)
 
     async def _loads(
         self, sli: Sli, pods: dict[Arm, PodSet], seen: Snapshot, trial: Trial, window: Window
     ) -> tuple[Load, ...]:
-        found: list[Load] = []
-        for arm, pod_set in pods.items():
-            reading = await self._telemetry.load(sli, pod_set, window, timeout=TIMEOUT)
-            view = seen.arm(trial, arm)
-            if isinstance(reading, Sample) and view is not None and view.replicas:
-                found.append(Load(arm, reading.value / view.replicas))
-        return tuple(found)
+        """Requests per second and pod of both arms and of the target, with their errors: the verdict asks whether the
+        arms got their share, and the same."""
+        target = seen.target
+        assert isinstance(target, Target)
+        views = {arm: seen.arm(trial, arm) for arm in pods}
+        replicas = {arm: view.replicas for arm, view in views.items() if view is not None and view.replicas}
+        if target.ready_replicas:
+            replicas[Arm.TARGET] = target.ready_replicas
+        of = {**pods, Arm.TARGET: _target_pods(seen)}
+        readings = await asyncio.gather(
+            *(self._telemetry.load(sli, of[arm], window, timeout=TIMEOUT) for arm in replicas)
+        )
+        return tuple(
+            Load(arm, reading.value / count, reading.standard_error / count)
+            for (arm, count), reading in zip(replicas.items(), readings, strict=True)
+            if isinstance(reading, Sample)
+        )
 
 
 async def read_budgets(

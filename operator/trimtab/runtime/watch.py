@@ -20,13 +20,14 @@ from trimtab.domain.kube import ArmView
 from trimtab.domain.measurement import Absence, Arm, Measurement, Sample, Stale, TelemetryError, Window
 from trimtab.domain.names import ANNOTATION_SKIP
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
+from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
 from trimtab.runtime.answer import read_spending, trial_pods
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows
+from trimtab.slo.budget import history_of, needed_windows
 from trimtab.slo.safety import (
     Continue,
     Judgement,
@@ -145,7 +146,7 @@ class Watchman:
             trial=trial,
             watch=watch,
             gate=_gate(experiment, spec, readings, view.now),
-            cap=_cap(spec, readings, trial, view),
+            cap=_cap(experiment, spec, readings, replace(view, trial=trial)),
             blind_since=begun,
         ), trial
 
@@ -169,7 +170,7 @@ class Watchman:
             again = any(isinstance(r, TelemetryError | Stale) for r in absent)
             if again and window.end > view.now - spec.safety.stale_after:
                 return watch  # the same window is asked again at the next tick
-            watch = watch.with_window(found, spec)
+            watch = watch.with_window(found, spec, since=_tested_from(trial))
         for name, test in watch.tests:
             self._metrics.slo_evalue.labels(experiment.namespace, experiment.name, name).set(test.value)
         return watch
@@ -256,6 +257,12 @@ def _complete_windows(view: SafetyView) -> _Windows:
     return _Windows(start, length, math.floor((ready_until - start) / length))
 
 
+def _tested_from(trial: Trial) -> float:
+    """Unix seconds from which on windows are tested: the end of the warm-up, which a trial that warms up does not know
+    yet. Budgets and hard signals count from the first request."""
+    return trial.times.measuring if trial.times.measuring is not None else math.inf
+
+
 def _bad(spent: tuple[Spent, ...]) -> float:
     return sum(s.bad for s in spent)
 
@@ -278,12 +285,16 @@ def _unreadable(experiment: ExperimentRecord, trial: Trial) -> Judgement:
 
 
 def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, now: float) -> str:
-    old = experiment.state.budgets if experiment.state is not None else ()
-    verdicts = evaluate_all(spec, readings, old, now)
+    verdicts = evaluate_all(spec, readings, _stored(experiment), now)
     return next((v.closed for v in verdicts if v.reason in LIVE_GATES), "")
 
 
-def _cap(spec: ExperimentSpec, readings: BudgetReadings, trial: Trial, view: SafetyView) -> str:
+def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:
+    return experiment.state.budgets if experiment.state is not None else ()
+
+
+def _cap(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, view: SafetyView) -> str:
+    trial, known = view.trial, {b.name: b for b in _stored(experiment)}
     spent = {s.sli: s for s in trial.spent}
     for budget in spec.budgets:
         mine = spent.get(budget.sli)
@@ -291,7 +302,8 @@ def _cap(spec: ExperimentSpec, readings: BudgetReadings, trial: Trial, view: Saf
             continue
         since = trial.times.deploying  # the counts began there, too
         rate = mine.total / max(view.now - since, 1.0) if since is not None else 0.0
-        words = cap_of(spec, budget, readings, view.scrape_interval, rate).exceeded(mine.bad)
+        history = history_of(known.get(budget.name), view.now)
+        words = cap_of(spec, budget, readings, view.scrape_interval, rate, history).exceeded(mine.bad)
         if words:
             return f"{budget.name}: {words}"
     return ""

@@ -101,6 +101,11 @@ def total_events(budget: ErrorBudget, readings: Mapping[float, Reading], history
     return whole.total * budget.window / history if history_short(budget, history) and history else whole.total
 
 
+def history_of(state: BudgetState | None, now: float) -> float | None:
+    """How far back the store answers by now (seconds), None when that is not known."""
+    return None if state is None or state.metrics_since is None else now - state.metrics_since
+
+
 def history_short(budget: ErrorBudget, history: float | None) -> bool:
     """The store reaches back less than nine tenths of the window."""
     return history is not None and history < HISTORY_ENOUGH * budget.window
@@ -112,7 +117,6 @@ def evaluate(
     spent_bad: float,
     old: BudgetState | None,
     now: float,
-    history: float | None = None,
 ) -> GateVerdict:
     """Judge one budget, with hysteresis: a rule that fired clears only after its short window stayed below 0.8 x its
     limit for 15 minutes. What cannot be read neither fires a rule nor clears it, and lets no trial start.
@@ -121,10 +125,10 @@ def evaluate(
         readings: window (seconds) to event sums of the target.
         spent_bad: bad events that experiments on this target caused within the window; the arms are not the target's
             pods, so they come on top.
-        old: the last stored state.
+        old: the last stored state; it knows how far back the store answers.
         now: unix seconds.
-        history: how far back the store answers (seconds), None when that is not known.
     """
+    history = history_of(old, now)
     whole = readings.get(budget.window)
     allowed = (1 - budget.objective) * total_events(budget, readings, history)
     remaining = None
@@ -133,8 +137,17 @@ def evaluate(
     share = spent_bad / allowed if allowed > 0 else 0.0
     hour = next((readings[w] for w in sorted(readings) if w >= 3600 and w < budget.window), whole)
     firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed)), old, now)
-    short = history_short(budget, history)
-    state = BudgetState(budget.name, remaining, burn_rate(budget, hour), spent_bad, share, short, firing, since)
+    state = BudgetState(
+        budget.name,
+        remaining,
+        burn_rate(budget, hour),
+        spent_bad,
+        share,
+        history_short=history_short(budget, history),
+        firing=firing,
+        clear_since=since,
+        metrics_since=old.metrics_since if old is not None else None,
+    )
     if firing:
         return GateVerdict(state, "BudgetBurning", f"{budget.name}: {words}")
     unread = next((r for r in readings.values() if isinstance(r, TelemetryError)), None)

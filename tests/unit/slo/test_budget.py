@@ -16,6 +16,7 @@ from trimtab.slo.budget import (
     GateVerdict,
     burn_rate,
     evaluate,
+    history_of,
     history_short,
     needed_windows,
     time_to_exhaustion,
@@ -143,10 +144,20 @@ def test_a_short_history_is_scaled_to_the_window() -> None:
     assert not history_short(BUDGET, None)
     assert not history_short(BUDGET, 0.95 * MONTH)
     assert total_events(BUDGET, day, DAY) == pytest.approx(100 * MONTH)
-    verdict = evaluate(BUDGET, day, 0.0, None, NOW, history=DAY)
+    young = BudgetState("availability", None, None, 0.0, 0.0, metrics_since=NOW - DAY)
+    verdict = evaluate(BUDGET, day, 0.0, young, NOW)
     assert verdict.state.history_short
+    assert verdict.state.metrics_since == NOW - DAY
     assert verdict.state.remaining == pytest.approx(1 - 0.2 / 30)
     assert verdict.closed == ""
+
+
+def test_a_history_grows_until_it_is_long_enough() -> None:
+    young = BudgetState("availability", None, None, 0.0, 0.0, metrics_since=NOW - 60)
+    assert history_of(None, NOW) is None
+    assert history_of(young, NOW + 60) == 120
+    assert evaluate(BUDGET, readings(), 0.0, young, NOW + 0.89 * MONTH).state.history_short
+    assert not evaluate(BUDGET, readings(), 0.0, young, NOW + 0.91 * MONTH).state.history_short
 
 
 def test_time_to_exhaustion() -> None:
