@@ -217,6 +217,9 @@ class ArmView:
 
     arm: Arm
     name: str
+    namespace: str
+    experiment_uid: str
+    experiment_name: str
     trial_uid: str
     trial_name: str
     uid: str | None  # of the Deployment; None when only leftovers (ReplicaSets, pods) remain

@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from trimtab.api.kube import arm_views, trial_uid_of
 from trimtab.control import machine
-from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Conflict, LeadershipLost, NotFound, RetryLater, TrimtabError
-from trimtab.domain.kube import ArmView, Manifest
-from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
+from trimtab.domain.kube import ArmView
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
+from trimtab.runtime.arms import read_arms
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
@@ -118,7 +116,7 @@ class SafetyLoop:
     async def tick(self) -> float:
         """Judge everything once; returns seconds until the next tick."""
         await self._finish_withdrawals()
-        found = [live for scope in self._scopes for live in await self._live(scope)]
+        found = [live for scope in self._scopes for live in _by_trial(await read_arms(self._cluster, scope))]
         self._watchman.keep_only({live.trial_uid for live in found})
         answers = await asyncio.gather(*(self._one(live) for live in found), return_exceptions=True)
         intervals = [IDLE_SECONDS]
@@ -130,27 +128,6 @@ class SafetyLoop:
             elif isinstance(answer, BaseException):
                 raise answer
         return min(intervals)
-
-    async def _live(self, scope: str | None) -> list[_Live]:
-        """Arms by trial, from what exists in the cluster."""
-        deployments, replica_sets, pods = await asyncio.gather(
-            *(
-                self._cluster.list(k, scope, labels=LABEL_ARM)
-                for k in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
-            )
-        )
-        if not (deployments or replica_sets or pods):
-            return []
-        namespaces = sorted({m["metadata"]["namespace"] for m in (*deployments, *replica_sets, *pods)})
-        found: list[_Live] = []
-        for namespace in namespaces:
-            slices = await self._cluster.list(kinds.ENDPOINT_SLICES, namespace)
-            parts = [
-                [m for m in p if m["metadata"]["namespace"] == namespace] for p in (deployments, replica_sets, pods)
-            ]
-            views = arm_views(parts[0], parts[1], parts[2], slices)
-            found += _grouped(namespace, parts, views)
-        return found
 
     async def _one(self, live: _Live) -> float:
         """Judge one trial; returns its check interval."""
@@ -242,16 +219,12 @@ class SafetyLoop:
         raise RetryLater(0.5, f"the outcome of trial {done.index} could not be written yet")
 
 
-def _grouped(namespace: str, objects: list[list[Manifest]], views: tuple[ArmView, ...]) -> list[_Live]:
+def _by_trial(views: tuple[ArmView, ...]) -> list[_Live]:
     found: list[_Live] = []
     for uid in sorted({v.trial_uid for v in views}):
         mine = tuple(v for v in views if v.trial_uid == uid)
-        sample = next(m for kind in objects for m in kind if trial_uid_of(m) == uid)
-        labels = sample["metadata"]["labels"]
         name = next((v.trial_name for v in mine if v.trial_name), "")
-        found.append(
-            _Live(namespace, labels.get(LABEL_EXPERIMENT_UID, ""), labels.get(LABEL_EXPERIMENT, ""), uid, name, mine)
-        )
+        found.append(_Live(mine[0].namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine))
     return found
 
 
