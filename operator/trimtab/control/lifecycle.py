@@ -16,11 +16,29 @@ from trimtab.control.actions import (
     WriteTrial,
 )
 from trimtab.control.arms import baseline_assignment
-from trimtab.control.context import RETRY, Context, withdraw, withdraw_all
+from trimtab.control.context import POLL, RETRY, SOON, Context, withdraw, withdraw_all
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
+
+
+def namespace_leaving(context: Context) -> Decision | None:
+    """The Namespace is being deleted, and all that is in it: arms, and in a namespaced install our rights, too.
+
+    That undoes whatever a finalizer waits for, so each is let go at once, before anything else is tried. The namespace
+    controller begins five seconds after the deletion was asked for (namespaceDeletionGracePeriod in its source); a
+    finalizer that is still there when the Role is gone would hold the Namespace for ever.
+    """
+    if not context.seen.namespace_leaving:
+        return None
+    actions: list[Action] = [ReleaseTrial(t) for t in context.seen.trials if t.finalized]
+    if context.seen.experiment.finalized:
+        actions.append(ReleaseExperiment())
+    after = SOON if actions else POLL
+    arms = sorted({a.trial_uid for a in context.seen.arms if not _vanishing(a)})
+    actions += [DeleteArms(uid, verify=False) for uid in arms]
+    return context.say("the Namespace is being deleted").do(*actions, after=after if actions else None)
 
 
 def leftovers(context: Context) -> Decision | None:

@@ -106,6 +106,7 @@ class Snapshot:
     leader: str
     namespace_paused: str = ""  # the value of the kill switch on the Namespace, "" when absent
     operator_paused: str = ""  # ... on the operator's own Deployment
+    namespace_leaving: bool = False  # the Namespace is being deleted
     withdrawing: frozenset[str] = frozenset()  # Trials whose arms the safety loop is taking away right now
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 

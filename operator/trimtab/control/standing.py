@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseExperiment, ReleaseLock, Severity
+from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
 from trimtab.control.preflight import examine, recheck
@@ -33,13 +33,12 @@ def stall(context: Context, reason: str, message: str) -> Context:
 
 
 def _stalled(context: Context, reason: str, message: str, after: float) -> Decision:
-    """Withdraw what lives, then stall with nothing left to undo; the Event is emitted when the reason is new."""
+    """Withdraw what lives, then stall; the Event is emitted when the reason is new."""
     actions = withdraw_all(context, TrialPhase.STALE, reason, message)
-    release = (ReleaseExperiment(),) if context.seen.experiment.finalized and not actions else ()
     old = context.state.condition(ConditionType.STALLED)
     fresh = old is None or old.status is not True or old.reason != reason or old.message != message
     event = (EmitEvent(Severity.WARNING, reason, message),) if fresh else ()
-    return stall(context, reason, message).do(*actions, *release, *event, after=0.0 if actions else after)
+    return stall(context, reason, message).do(*actions, *event, after=0.0 if actions else after)
 
 
 def valid_spec(context: Context) -> Decision | None:

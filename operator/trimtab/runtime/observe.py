@@ -54,7 +54,7 @@ class Observer:
             target = await self.target(namespace, experiment.spec.target.name)
             if isinstance(target, Target):
                 around = await self.surroundings(target)
-        trials, arms, paused, own_paused = await asyncio.gather(
+        trials, arms, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
             read_arms(self._cluster, namespace, experiment.uid),
             self._switches.namespace(namespace),
@@ -69,7 +69,8 @@ class Observer:
             arms=arms,
             lock=await self._lock_view(experiment, target),
             leader=self._leader,
-            namespace_paused=paused,
+            namespace_paused=place.paused,
+            namespace_leaving=place.leaving,
             operator_paused=own_paused,
             withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
             answers=answers,

@@ -119,8 +119,10 @@ class Watchman:
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
             return StopRequest("ExperimentDeleted" if experiment.deleting else "TrialDeleted", "deleted by somebody")
-        paused = await self._switches.namespace(experiment.namespace)
-        asked = stop_request(experiment, paused, await self._switches.operator())
+        place = await self._switches.namespace(experiment.namespace)
+        if place.leaving:
+            return StopRequest("NamespaceDeleted", "the Namespace is being deleted")
+        asked = stop_request(experiment, place.paused, await self._switches.operator())
         if asked is not None:
             return StopRequest(asked.reason, asked.words)
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)

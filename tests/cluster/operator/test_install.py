@@ -49,6 +49,19 @@ def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack:
     place.wait_deleted(NAME)
 
 
+def test_its_own_namespace_deleted_in_the_middle_of_a_trial(own_stack: Stack, own_place: Place) -> None:
+    """The rights go with the namespace; what they are needed for must have happened before."""
+    place = own_place
+    place.create(experiment())
+    place.wait_live(NAME, {"Measuring"})
+    place.client.delete("v1", "Namespace", place.namespace)
+    wait_for(
+        lambda: place.client.find("v1", "Namespace", place.namespace) is None,
+        f"namespace {place.namespace} to be gone",
+        seconds=60,
+    )
+
+
 def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: Place) -> None:
     place = own_place
     standby = own_stack.new_operator("standby")

@@ -13,6 +13,7 @@ from tests.unit.control.builders import (
     NOW,
     arm,
     both_arms,
+    budgets,
     decided,
     experiment,
     kinds,
@@ -37,7 +38,7 @@ from trimtab.control.snapshot import (
 )
 from trimtab.control.study import build_study
 from trimtab.domain.kube import TargetMissing
-from trimtab.domain.measurement import Arm
+from trimtab.domain.measurement import Arm, Window
 from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
 from trimtab.domain.spec import Mode, RatioQuery, TrialTiming
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
@@ -126,6 +127,35 @@ class TestUndo:
         live = trial(TrialPhase.MEASURING, deleting=True)
         decision = decided(snapshot(None, (live,), both_arms(live)))
         assert written(decision, TrialPhase.DRAINING).outcome.reason == "TrialDeleted"
+
+    @pytest.mark.parametrize("phase", [*LIVE, TrialPhase.DRAINING])
+    def test_a_namespace_that_is_deleted_is_let_go_at_once(self, phase: TrialPhase) -> None:
+        live = trial(phase, outcome=Outcome(TrialPhase.ABORTED, "X", "y"))
+        decision = decided(snapshot(None, (live,), both_arms(live), namespace_leaving=True))
+        assert kinds(decision) == ["ReleaseTrial", "ReleaseExperiment", "DeleteArms"]
+        assert [a.verify for a in decision.actions if isinstance(a, DeleteArms)] == [False]
+        released = trial(phase, finalized=False, outcome=Outcome(TrialPhase.ABORTED, "X", "y"))
+        assert kinds(decided(snapshot(experiment(finalized=False), (released,), namespace_leaving=True))) == []
+
+    def test_nothing_starts_in_a_namespace_that_is_deleted(self) -> None:
+        decision = decided(snapshot(experiment(finalized=False), namespace_leaving=True))
+        assert decision.inquiries == ()
+        assert decision.actions == ()
+
+    def test_while_it_only_waits_a_deletion_needs_no_operator(self) -> None:
+        """A closed gate, a rollout, a missing target, a pause: no trial is live, so nothing is to be undone."""
+        shut = {AskBudgets(): budgets(spent=1e6)}
+        waiting = (
+            snapshot(answers=shut),
+            snapshot(target=target(ready_replicas=0)),
+            snapshot(target=TargetMissing("web"), surroundings=None),
+            snapshot(experiment(annotations=((ANNOTATION_PAUSE, "me"),))),
+            snapshot(namespace_paused="incident 7"),
+        )
+        assert [kinds(decided(seen)) for seen in waiting] == [["ReleaseExperiment"]] * len(waiting)
+        assert kinds(decided(snapshot(experiment(finalized=False), answers=shut))) == []
+        live = trial(TrialPhase.MEASURING, window=Window(NOW - 5, NOW + 55))
+        assert kinds(decided(snapshot(None, (live,), both_arms(live)))) == []
 
     def test_a_status_that_cannot_be_read_pauses_and_guesses_nothing(self) -> None:
         record = replace(experiment(), state=None, state_problem="status.phase: 'Dancing' is unknown")
@@ -267,7 +297,7 @@ class TestSearch:
         assert decision.state.condition(ConditionType.READY).reason == "TrialsMissing"
 
     def test_observe_mode_never_starts_a_trial(self) -> None:
-        decision = decided(snapshot(experiment(spec=spec(mode=Mode.OBSERVE))))
+        decision = decided(snapshot(experiment(spec=spec(mode=Mode.OBSERVE), finalized=False)))
         assert kinds(decision) == []
         assert decision.inquiries == ()
 

@@ -10,6 +10,9 @@ from tests.unit.control.builders import both_arms, experiment, running, spec, tr
 from tests.unit.runtime.telemetry import Told
 
 from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import Arm, Reading, Sample, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.state import BudgetState, ExperimentState
@@ -37,9 +40,11 @@ class Written:
         return of
 
 
-async def judged(telemetry: Told, of: Trial, about: ExperimentRecord) -> Judgement:
+async def judged(
+    telemetry: Told, of: Trial, about: ExperimentRecord, cluster: InMemoryCluster | None = None
+) -> Judgement:
     clock = LoopClock(START)
-    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
     switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
     watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
     judgement, _ = await watchman.judge(about, of, both_arms(of))
@@ -106,6 +111,27 @@ class TestWarmUp:
         judgement = await judged(telemetry, cold, self.about())
         assert isinstance(judgement, Withdraw)
         assert judgement.outcome.reason == "ExperimentCapReached"
+
+
+class Leaving(InMemoryCluster):
+    """The Namespace is being deleted."""
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest:
+        found = await super().get(kind, namespace, name)
+        if kind is not kinds.NAMESPACES:
+            return found
+        return {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
+async def test_a_namespace_that_is_deleted_ends_its_trials() -> None:
+    clock = LoopClock(START)
+    leaving, gone = Leaving(clock, namespaces=["shop"]), InMemoryCluster(clock)
+    live = serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+    for cluster in (leaving, gone):
+        assert (await KillSwitches(cluster, None).namespace("shop")).leaving
+        judgement = await judged(Told(), live, experiment(), cluster)
+        assert isinstance(judgement, Withdraw)
+        assert judgement.outcome.reason == "NamespaceDeleted"
 
 
 class TestYoungService:
