@@ -78,6 +78,14 @@ def histogram(namespace: str, pod: str = POD, bounds: Sequence[str] = ("0.05", "
     return [counter(namespace, "d_seconds_bucket", steady(n), pod=pod, le=le) for le, n in cumulative.items()]
 
 
+def working_set(
+    pod: str, mebibytes: Callable[[float], float], container: str = "web", namespace: str = "memory"
+) -> Stored:
+    """One container of one pod, in bytes."""
+    name = "container_memory_working_set_bytes"
+    return counter(namespace, name, lambda t: mebibytes(t) * 2**20, pod=pod, container=container)
+
+
 def reset_at(seconds: float, per_second: float) -> Callable[[float], float]:
     """A process that starts anew."""
     return lambda t: math.floor(per_second * t) + 5000.0 if t < seconds else math.floor(per_second * (t - seconds))
@@ -125,6 +133,13 @@ SCENARIOS: dict[str, list[Stored]] = {
         *request_series("neighbours", pod="tt-0f0e0d0c-33-c-7d9f6c-x2k4z", total=1000.0, bad=900.0),
         *request_series("neighbours", pod="web-7d9f6c-x2k4z", total=1000.0, bad=900.0),
     ],
+    "memory": [
+        working_set("web-7d9f6c-x2k4z", lambda t: 500.0 if t < 2 else 300.0),
+        working_set("web-7d9f6c-q8w7e", lambda _: 400.0),
+        working_set("web-7d9f6c-q8w7e", lambda _: 900.0, container="proxy"),
+        working_set(POD, lambda _: 950.0),
+    ],
+    "no-memory": [working_set("web-7d9f6c-x2k4z", lambda _: math.nan, namespace="no-memory")],
     "born": [
         counter("born", "all_total", lambda t: 100.0 * (t - 40), since=T - 20),
         counter("born", "bad_total", lambda t: 10.0 * (t - 40), since=T - 20, code="500"),
@@ -333,6 +348,29 @@ class TestSums:
 
     async def test_no_load_is_absent(self, telemetry: Telemetry) -> None:
         assert isinstance(await telemetry.load(ERRORS, pods("no-traffic"), WINDOW, timeout=TIMEOUT), NoData)
+
+
+class TestWorkingSet:
+    async def read(self, telemetry: Telemetry, namespace: str, workload: str, container: str = "web") -> Reading:
+        of, window = PodSet(namespace, (workload,)), Window(T - 9000, T - 1)
+        return await telemetry.working_set(of, container, window, timeout=TIMEOUT)
+
+    async def test_the_highest_of_all_pods_and_of_all_times(self, telemetry: Telemetry) -> None:
+        found = await self.read(telemetry, "memory", "web")
+        assert isinstance(found, Sample)
+        assert (found.value, found.total) == (500 * 2**20, 2.0)
+
+    async def test_of_that_container_of_these_pods(self, telemetry: Telemetry) -> None:
+        proxy = await self.read(telemetry, "memory", "web", "proxy")
+        assert isinstance(proxy, Sample)
+        assert (proxy.value, proxy.total) == (900 * 2**20, 1.0)
+        arm = await self.read(telemetry, "memory", CANARY)
+        assert isinstance(arm, Sample)
+        assert arm.value == 950 * 2**20
+
+    @pytest.mark.parametrize(("namespace", "container"), [("memory", "other"), ("plain", "web"), ("no-memory", "web")])
+    async def test_where_there_is_none_it_is_absent(self, telemetry: Telemetry, namespace: str, container: str) -> None:
+        assert isinstance(await self.read(telemetry, namespace, "web", container), NoData)
 
 
 class TestPreflight:

@@ -118,6 +118,14 @@ class BudgetStatus(StatusModel):
     metrics_since: Time | None = Field(None, description="Oldest sample of the metrics that preflight found.")
 
 
+class FloorStatus(StatusModel):
+    """The least value of a parameter that is tried."""
+
+    parameter: Id = Field(description="Name of the parameter.")
+    value: FiniteFloat = Field(description="In base units: bytes.")
+    message: Message = Field(description="Why, in one line.")
+
+
 class Handled(StatusModel):
     """An on-call annotation that was acknowledged."""
 
@@ -198,6 +206,9 @@ class ExperimentStatus(StatusModel):
     candidate: WireAssignment | None = Field(None, description="The assignment under verification.")
     recommendation: Recommendation | None = Field(None, description="The answer of the Experiment.")
     budgets: Annotated[tuple[BudgetStatus, ...], Keyed("name")] = Field((), max_length=16, description="Error budgets.")
+    floors: Annotated[tuple[FloorStatus, ...], Keyed("parameter")] = Field(
+        (), max_length=12, description="What the service has needed lately; nothing under it is tried."
+    )
     handled_requests: Annotated[tuple[Handled, ...], Clipped(32)] = Field(
         (), description="On-call annotations that were acknowledged, newest last."
     )

@@ -30,7 +30,8 @@ def finish(context: Context, reason: str) -> Decision:
     assert isinstance(target, Target)
     assert record is not None
     failed = _failed_candidates(context)
-    study = build_study(spec, target, record, context.seen.trials, context.state.started or 0.0, failed)
+    state = context.state
+    study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
     if len(failed) >= MAX_CANDIDATES:
         message = f"{len(failed)} candidates failed their verification"
         keep = Recommended(record.baseline, True, 0.0, (), message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trimtab.api.times import format_seconds
+from datetime import UTC, datetime
+
 from trimtab.control.context import DEFAULT_SCRAPE, Context
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.measurement import Absence, Reading, TelemetryError
@@ -48,9 +49,10 @@ def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, 
 
 def _short(state: BudgetState) -> str:
     """The same words for as long as it lasts: a status that changes with each pass would cause the next one."""
-    since = format_seconds(state.metrics_since) if state.metrics_since is not None else "not long ago"
+    began = datetime.fromtimestamp(state.metrics_since, UTC) if state.metrics_since is not None else None
+    since = f"at {began:%Y-%m-%d %H:%M} UTC" if began is not None else "not long ago"
     return (
-        f"{state.name}: the metrics begin at {since}; until they reach back over the whole window, the budget is the "
+        f"{state.name}: the metrics begin {since}; until they reach back over the whole window, the budget is the "
         "observed rate times the window"
     )
 

@@ -95,7 +95,8 @@ def _propose(context: Context) -> Decision:
     target, record = context.seen.target, context.state.target
     assert isinstance(target, Target)
     assert record is not None
-    study = build_study(context.spec, target, record, context.seen.trials, context.state.started or 0.0)
+    state = context.state
+    study = build_study(context.spec, target, record, context.seen.trials, state.started or 0.0, state.floors)
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))

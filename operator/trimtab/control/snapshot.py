@@ -24,6 +24,21 @@ class AskProbes:
 
 
 @dataclass(frozen=True)
+class AskUsage:
+    """Read what these containers of the target have used lately."""
+
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Part of the answer to `AskUsage`: the highest working set in bytes."""
+
+    container: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
 class AskBudgets:
     """Read every error budget's windows for the target; without budgets, whether telemetry answers at all."""
 
@@ -51,7 +66,7 @@ class AskRecommendation:
     study: Study
 
 
-Inquiry = AskProbes | AskBudgets | AskMeasurements | AskProposal | AskRecommendation
+Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskProposal | AskRecommendation
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,10 @@ class Snapshot:
 
     def probes(self) -> tuple[SliProbe, ...] | None:
         answer: tuple[SliProbe, ...] | None = self.answers.get(AskProbes())
+        return answer
+
+    def usage(self, ask: AskUsage) -> tuple[Usage, ...] | None:
+        answer: tuple[Usage, ...] | None = self.answers.get(ask)
         return answer
 
     def budgets(self) -> BudgetReadings | None:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
+from trimtab.control.floors import memory_floors, watched_containers
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem
 from trimtab.control.preflight_queries import query_problems
-from trimtab.control.snapshot import AskProbes
+from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
 from trimtab.domain.spec import Mode
@@ -111,9 +112,10 @@ def preflight(context: Context) -> Decision | None:
     unsafe = tuple(query_problems(spec))
     if unsafe:
         return _refuse(context, unsafe)
-    probes = context.seen.probes()
-    if probes is None:
-        return context.ask(AskProbes())
+    probes, ask = context.seen.probes(), AskUsage(watched_containers(spec))
+    usage = context.seen.usage(ask) if ask.containers else ()
+    if probes is None or usage is None:
+        return context.ask(AskProbes(), *([ask] if ask.containers else []))
     findings = examine(spec, target, surroundings, probes)
     if findings.blocking:
         return _refuse(context, findings.blocking)
@@ -121,6 +123,9 @@ def preflight(context: Context) -> Decision | None:
         baseline = baseline_assignment(spec, target)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
+    floors, about = memory_floors(spec, baseline, usage)
+    context = context.update(floors=floors)
+    findings = Findings((*findings.problems, *about))
     return _accept(context, findings, probes, TargetRecord(target.uid, target.template_hash, baseline))
 
 

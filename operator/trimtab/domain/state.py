@@ -70,6 +70,15 @@ class BudgetState:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """The least value of a parameter (base units) that is tried at all, and why, in one line."""
+
+    parameter: str
+    value: float
+    message: str
+
+
+@dataclass(frozen=True)
 class HandledRequest:
     """An on-call annotation that was acknowledged."""
 
@@ -178,6 +187,7 @@ class ExperimentState:
     candidate: Assignment | None = None  # under verification
     recommendation: RecommendationState | None = None
     budgets: tuple[BudgetState, ...] = ()
+    floors: tuple[Floor, ...] = ()
     handled: tuple[HandledRequest, ...] = ()
     diagnostics: Diagnostics | None = None
     figures: Figures | None = None

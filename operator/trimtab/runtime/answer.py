@@ -6,17 +6,20 @@ import asyncio
 from typing import Any
 
 from trimtab.control.context import DEFAULT_SCRAPE
+from trimtab.control.floors import DAYS
 from trimtab.control.snapshot import (
     AskBudgets,
     AskMeasurements,
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskUsage,
     BudgetReadings,
     BudgetWindow,
     Inquiry,
     Snapshot,
     TrialReadings,
+    Usage,
 )
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
@@ -29,6 +32,7 @@ from trimtab.slo.budget import needed_windows
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
+USAGE_SECONDS = DAYS * 86400.0
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
 PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
 
@@ -50,6 +54,8 @@ class Answerer:
                 return await self._designer.recommend(study)
             case AskProbes():
                 return await self._probes(seen)
+            case AskUsage(containers):
+                return await self._usage(containers, seen)
             case AskBudgets():
                 return await self._budgets(seen)
             case AskMeasurements():
@@ -62,6 +68,12 @@ class Answerer:
         return tuple(
             await asyncio.gather(*(probe(s, pods, seen.now, history, timeout=PROBE_TIMEOUT) for s in spec.slis))
         )
+
+    async def _usage(self, containers: tuple[str, ...], seen: Snapshot) -> tuple[Usage, ...]:
+        pods, window = _target_pods(seen), Window(seen.now - USAGE_SECONDS, seen.now)
+        read = self._telemetry.working_set
+        found = await asyncio.gather(*(read(pods, name, window, timeout=PROBE_TIMEOUT) for name in containers))
+        return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
 
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
         spec, pods = _spec(seen), _target_pods(seen)

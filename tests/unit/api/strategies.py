@@ -27,7 +27,10 @@ TIMES = {
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}
 NON_NEGATIVE = {"age", "total"}
-UNIQUE = {"conditions": "type", "budgets": "name", "load": "arm", "spent": "sli", "node_types": "arm", "slis": "sli"}
+UNIQUE = {
+    "conditions": "type", "budgets": "name", "floors": "parameter", "load": "arm", "spent": "sli", "node_types": "arm",
+    "slis": "sli",
+}  # fmt: skip
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True)

@@ -190,7 +190,7 @@ class TestStanding:
     def test_preflight_asks_for_probes_first(self) -> None:
         fresh = ExperimentState().with_condition(ConditionType.TARGET_LOCKED, True, "Acquired", "", NOW, 1)
         decision = decided(snapshot(experiment(fresh)))
-        assert decision.inquiries == (AskProbes(),)
+        assert decision.inquiries[0] == AskProbes()
         assert decision.state.phase is ExperimentPhase.PREFLIGHT
 
     def test_a_template_that_changed_under_a_live_trial_makes_it_stale(self) -> None:

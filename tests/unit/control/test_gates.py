@@ -9,7 +9,7 @@ from tests.unit.control.builders import NOW, budgets, decided, experiment, runni
 
 from trimtab.control.actions import Decision
 from trimtab.control.gates import cap_of, longest_trial
-from trimtab.control.snapshot import AskBudgets, AskProbes, AskProposal, BudgetReadings, BudgetWindow
+from trimtab.control.snapshot import AskBudgets, AskProbes, AskProposal, AskUsage, BudgetReadings, BudgetWindow
 from trimtab.domain.measurement import Absence, NoData, Reading, Sample, Stale, TelemetryError
 from trimtab.domain.state import BudgetState, Condition, ConditionType, ExperimentState
 from trimtab.ports import SliProbe
@@ -63,7 +63,8 @@ class TestShortHistory:
     def test_preflight_remembers_where_the_metrics_begin(self) -> None:
         fresh = ExperimentState().with_condition(ConditionType.TARGET_LOCKED, True, "Acquired", "", NOW, 1)
         probe = SliProbe("errors", scrape_interval=1.0, requests_per_second=4000.0, bad_ratio=0.001, history=60.0)
-        decision = decided(snapshot(experiment(fresh), answers={AskProbes(): (probe,)}))
+        answers = {AskProbes(): (probe,), AskUsage(("web",)): ()}
+        decision = decided(snapshot(experiment(fresh), answers=answers))
         assert decision.state.is_true(ConditionType.PREFLIGHT)
         assert [(b.name, b.metrics_since) for b in decision.state.budgets] == [("availability", NOW - 60)]
 
