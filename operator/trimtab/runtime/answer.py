@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from trimtab.control.context import DEFAULT_SCRAPE
@@ -15,7 +16,6 @@ from trimtab.control.snapshot import (
     AskRecommendation,
     AskUsage,
     BudgetReadings,
-    BudgetWindow,
     Inquiry,
     Snapshot,
     TrialReadings,
@@ -27,8 +27,8 @@ from trimtab.domain.names import arm_name
 from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
 from trimtab.domain.trial import Load, Spent, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
+from trimtab.runtime.budgets import BudgetReader
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
@@ -42,7 +42,7 @@ class Answerer:
 
     def __init__(self, telemetry: Telemetry, designer: Designer, spending: SpendingAccount, clock: Clock) -> None:
         self._telemetry, self._designer = telemetry, designer
-        self._spending, self._clock = spending, clock
+        self._clock, self._budget_reader = clock, BudgetReader(telemetry, spending, clock)
         self._probed: dict[str, tuple[float, Reading]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
@@ -76,15 +76,10 @@ class Answerer:
         return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
 
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
-        spec, pods = _spec(seen), _target_pods(seen)
-        windows = await read_budgets(self._telemetry, spec, pods, seen.now)
-        target = seen.target
+        spec, target = _spec(seen), seen.target
         assert isinstance(target, Target)
-        spent: list[tuple[str, float]] = []
-        for budget in spec.budgets:
-            bad = await self._spending.total(seen.experiment.namespace, target.uid, budget.sli, seen.now, budget.window)
-            spent.append((budget.sli, bad))
-        return BudgetReadings(windows, tuple(spent), None if spec.budgets else await self._probe(seen))
+        found = await self._budget_reader.read(seen.experiment, spec, target.uid, timeout=TIMEOUT)
+        return found if spec.budgets else replace(found, probe=await self._probe(seen))
 
     async def _probe(self, seen: Snapshot) -> Reading:
         """One SLI of the target over its last scrapes. Passes that follow each other closely share one query."""
@@ -135,20 +130,6 @@ class Answerer:
             for (arm, count), reading in zip(replicas.items(), readings, strict=True)
             if isinstance(reading, Sample)
         )
-
-
-async def read_budgets(
-    telemetry: Telemetry, spec: ExperimentSpec, pods: PodSet, now: float
-) -> tuple[BudgetWindow, ...]:
-    """Event sums of every window that the budgets' rules need, in one gather."""
-    asked = [(budget, seconds) for budget in spec.budgets for seconds in needed_windows(budget)]
-    readings = await asyncio.gather(
-        *(
-            telemetry.totals(spec.sli(budget.sli), pods, Window(now - seconds, now), timeout=TIMEOUT)
-            for budget, seconds in asked
-        )
-    )
-    return tuple(BudgetWindow(b.name, s, r) for (b, s), r in zip(asked, readings, strict=True))
 
 
 async def read_spending(

@@ -7,28 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.gates import cap_of, evaluate_all
 from trimtab.control.requests import stop_request
-from trimtab.control.snapshot import BudgetReadings, BudgetWindow
+from trimtab.control.snapshot import BudgetReadings
+from trimtab.domain.errors import TrimtabError
 from trimtab.domain.kube import ArmView
-from trimtab.domain.measurement import Absence, Arm, Measurement, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Arm, Measurement, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.names import ANNOTATION_SKIP
-from trimtab.domain.spec import ErrorBudget, ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
 from trimtab.runtime.answer import read_spending, trial_pods
+from trimtab.runtime.budgets import BudgetReader
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import history_of, needed_windows
+from trimtab.slo.budget import history_of
 from trimtab.slo.safety import (
+    SERVING,
     Continue,
     Judgement,
     SafetyView,
@@ -39,6 +42,7 @@ from trimtab.slo.safety import (
     judge_tick,
 )
 from trimtab.slo.verdict import absence_reason
+from trimtab.slo.watching import watched_slis
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +50,18 @@ LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
 PERSIST_SECONDS = 15.0
-REREAD_FRACTION = 120.0
-REREAD_MOST = 60.0
-SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
+LOOK_SCRAPES = 4.0
 LIVE_GATES = frozenset({"BudgetBurning", "BudgetLow"})
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What is known of one live trial since `since`, the first look (unix seconds)."""
+
+    since: float
+    watch: WatchState = field(default_factory=WatchState)
+    spent: tuple[Spent, ...] = ()
+    persisted: float = 0.0
 
 
 class Watchman:
@@ -65,56 +77,93 @@ class Watchman:
         metrics: Metrics,
     ) -> None:
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
-        self._spending, self._clock, self._metrics = spending, clock, metrics
-        self._states: dict[str, WatchState] = {}
-        self._budgets: dict[tuple[str, str, float], tuple[float, BudgetWindow]] = {}
-        self._persisted: dict[str, float] = {}
-        self._looked: dict[str, float] = {}
+        self._clock, self._metrics = clock, metrics
+        self._budgets = BudgetReader(telemetry, spending, clock)
+        self._memories: dict[str, _Memory] = {}
+        self._looking: set[str] = set()
 
     def keep_only(self, trial_uids: set[str]) -> None:
         """Forget trials that are gone."""
-        self._states = {uid: s for uid, s in self._states.items() if uid in trial_uids}
-        self._persisted = {uid: t for uid, t in self._persisted.items() if uid in trial_uids}
-        self._looked = {uid: t for uid, t in self._looked.items() if uid in trial_uids}
-        if not trial_uids:
-            self._budgets.clear()
+        self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
 
-    async def judge(
-        self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]
-    ) -> tuple[Judgement, Trial]:
-        """The rules' answer, and the trial with what its canary has spent and shown so far.
+    def known(self, trial: Trial) -> Trial:
+        """The trial with what its canary has spent and shown so far."""
+        memory = self._memories.get(trial.uid)
+        return trial if memory is None else _with_measurements(replace(trial, spent=memory.spent), memory.watch)
 
-        Signals that need no telemetry are judged first, so that a slow Prometheus delays none of them.
+    async def at_once(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
+        """The answer of the rules that need no telemetry beside what was read before. While a look is under way that
+        the store has not answered yet, a canary may turn out to be out of sight.
+
+        Raises:
+            ApiError: a kill switch could not be read.
         """
+        if experiment.spec is None:
+            return _unreadable(experiment, trial)
+        view = self._view(experiment, experiment.spec, trial, arms)
+        blind = view.blind_since if trial.uid in self._looking else None
+        return judge_tick(replace(view, request=await self._request(experiment, trial), blind_since=blind))
+
+    async def by_telemetry(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
+        """The answer of all rules, after reading what is new."""
         spec = experiment.spec
         if spec is None:
-            return _unreadable(experiment, trial), trial
+            return _unreadable(experiment, trial)
+        self._looking.add(trial.uid)
+        try:
+            await self._look(experiment, spec, trial, arms)
+        finally:
+            self._looking.discard(trial.uid)
+        view, readings = self._view(experiment, spec, trial, arms), self._budgets.known(experiment, spec)
+        view = replace(
+            view, gate=_gate(experiment, spec, readings, view.now), cap=_cap(experiment, spec, readings, view)
+        )
+        judgement = judge_tick(view)
+        if isinstance(judgement, Continue):
+            await self._persist(trial)
+        return judgement
+
+    async def _look(
+        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
+    ) -> None:
+        """Remember what is new."""
+        view = self._view(experiment, spec, trial, arms)
+        memory = self._memories.setdefault(trial.uid, _Memory(view.now))
+        canary = trial_pods(trial, Arm.CANARY, view.canary)
+        watch, seen, spent = await asyncio.gather(
+            self._windows(experiment, spec, view),
+            self._newest(spec, view, canary),
+            read_spending(self._telemetry, spec, view.trial, canary, view.now, timeout=_timeout(spec)),
+        )
+        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=spent)
+
+    async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
+        """Bring the budgets' event sums up to date: the next judgement knows them.
+
+        Raises:
+            ApiError, CorruptLedger: what experiments spent could not be read.
+        """
+        spec = experiment.spec
+        if spec is not None and spec.budgets:
+            await self._budgets.read(experiment, spec, trial.environment.target_uid, timeout=_timeout(spec))
+
+    def _view(
+        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
+    ) -> SafetyView:
+        memory = self._memories.get(trial.uid)
         view = SafetyView(
             now=self._clock.now(),
             spec=spec,
-            trial=trial,
+            trial=self.known(trial),
             canary=next((a for a in arms if a.arm is Arm.CANARY), None),
             control=next((a for a in arms if a.arm is Arm.CONTROL), None),
-            watch=self._states.get(trial.uid, WatchState()),
-            request=await self._request(experiment, trial),
+            watch=WatchState(),
             scrape_interval=_scrape(experiment),
         )
-        # Windows that were judged already say nothing new: only evidence needs them.
-        first = judge_tick(replace(view, watch=WatchState()))
-        if isinstance(first, Withdraw):
-            return judge_tick(view), _with_measurements(trial, view.watch)
-        if trial.phase not in SERVING or not self._due(view):
-            return first, trial
-        self._looked[trial.uid] = view.now
-        view, trial = await self._with_telemetry(experiment, spec, view)
-        return judge_tick(view), _with_measurements(trial, view.watch)
-
-    def _due(self, view: SafetyView) -> bool:
-        """Is there telemetry to look at: a window that is complete now, or a checkInterval since the last look?"""
-        looked = self._looked.get(view.trial.uid)
-        if looked is None or not 0 <= view.now - looked < 0.9 * view.spec.safety.check_interval:
-            return True
-        return _complete_windows(view).complete > 0
+        if memory is None:
+            return view
+        last = memory.watch.last_good
+        return replace(view, watch=memory.watch, blind_since=last if last is not None else _serving_since(view, memory))
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -130,37 +179,18 @@ class Watchman:
             return StopRequest("Skipped", f"skipped on call: {skip}")
         return None
 
-    async def _with_telemetry(
-        self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView
-    ) -> tuple[SafetyView, Trial]:
-        trial = view.trial
-        canary = trial_pods(trial, Arm.CANARY, view.canary)
-        watch, readings, spent = await asyncio.gather(
-            self._windows(experiment, spec, view),
-            self._budget_readings(experiment, spec, trial),
-            read_spending(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
-        )
-        self._states[trial.uid] = watch
-        trial = await self._persist(replace(trial, spent=spent), trial)
-        begun = watch.last_good if watch.last_good is not None else trial.times.warming_up
-        return replace(
-            view,
-            trial=trial,
-            watch=watch,
-            gate=_gate(experiment, spec, readings, view.now),
-            cap=_cap(experiment, spec, readings, replace(view, trial=trial)),
-            blind_since=begun,
-        ), trial
+    async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:
+        """The last scrapes of the canary, for each SLI under watch: is it still seen?"""
+        window = Window(view.now - LOOK_SCRAPES * view.scrape_interval, view.now)
+        slis = watched_slis(spec)
+        readings = await self._telemetry.read([SliRequest(s, canary, window) for s in slis], timeout=_timeout(spec))
+        return tuple((sli.name, reading) for sli, reading in zip(slis, readings, strict=True))
 
     async def _windows(self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView) -> WatchState:
-        """Read the complete windows that were not judged yet, oldest first."""
+        """Read the complete windows that were not judged yet, oldest first. A store that does not answer is asked once
+        in a tick."""
         watch = view.watch
-        start, length, count = _complete_windows(view)
-        if count > MAX_WINDOWS_A_TICK:
-            start += (count - MAX_WINDOWS_A_TICK) * length
-            count = MAX_WINDOWS_A_TICK
-        for number in range(count):
-            window = Window(start + number * length, start + (number + 1) * length)
+        for window in _due_windows(spec, view):
             found = await self._read(spec, view, window)
             absent = [m.reading for m in found.measurements if isinstance(m.reading, Absence)]
             if absent:
@@ -171,8 +201,10 @@ class Watchman:
                 ).inc()
             again = any(isinstance(r, TelemetryError | Stale) for r in absent)
             if again and window.end > view.now - spec.safety.stale_after:
-                return watch  # the same window is asked again at the next tick
-            watch = watch.with_window(found, spec, since=_tested_from(trial))
+                break  # the same window is asked again at the next tick
+            watch = watch.with_window(found, spec, since=_tested_from(view.trial))
+            if any(isinstance(r, TelemetryError) for r in absent):
+                break
         for name, test in watch.tests:
             self._metrics.slo_evalue.labels(experiment.namespace, experiment.name, name).set(test.value)
         return watch
@@ -190,73 +222,43 @@ class Watchman:
             ),
         )
 
-    async def _budget_readings(
-        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial
-    ) -> BudgetReadings:
-        """Event sums of the target. A window is read again after a hundredth of its length: sooner it cannot have
-        changed by more."""
-        now, pods = self._clock.now(), PodSet(experiment.namespace, (spec.target.name,))
-        windows = await asyncio.gather(
-            *(
-                self._budget_window(experiment, spec, b, seconds, pods, now)
-                for b in spec.budgets
-                for seconds in needed_windows(b)
-            )
-        )
-        spent = []
-        for budget in spec.budgets:
-            bad = await self._spending.total(
-                experiment.namespace, trial.environment.target_uid, budget.sli, now, budget.window
-            )
-            spent.append((budget.sli, bad))
-        return BudgetReadings(tuple(windows), tuple(spent))
-
-    async def _budget_window(
-        self,
-        experiment: ExperimentRecord,
-        spec: ExperimentSpec,
-        budget: ErrorBudget,
-        seconds: float,
-        pods: PodSet,
-        now: float,
-    ) -> BudgetWindow:
-        key = (experiment.uid, budget.name, seconds)
-        known = self._budgets.get(key)
-        wait = min(max(spec.safety.check_interval, seconds / REREAD_FRACTION), REREAD_MOST)
-        if known is not None and now - known[0] < wait:
-            return known[1]
-        window = Window(now - seconds, now)
-        reading = await self._telemetry.totals(spec.sli(budget.sli), pods, window, timeout=_timeout(spec))
-        found = BudgetWindow(budget.name, seconds, reading)
-        if isinstance(reading, Sample):
-            self._budgets[key] = (now, found)
-        return found
-
-    async def _persist(self, trial: Trial, stored: Trial) -> Trial:
+    async def _persist(self, stored: Trial) -> None:
         """Write down what the canary has spent, now and then: the account must survive Prometheus."""
-        now = self._clock.now()
-        grew = _bad(trial.spent) > _bad(stored.spent)
-        if not grew or now - self._persisted.get(trial.uid, 0.0) < PERSIST_SECONDS:
-            return trial
-        self._persisted[trial.uid] = now
-        return await self._ledger.write_trial(trial)
+        now, memory = self._clock.now(), self._memories[stored.uid]
+        if _bad(memory.spent) <= _bad(stored.spent) or now - memory.persisted < PERSIST_SECONDS:
+            return
+        self._memories[stored.uid] = replace(memory, persisted=now)
+        try:
+            await self._ledger.write_trial(self.known(stored))
+        except TrimtabError as error:
+            log.info("safety.spending_not_written", error=str(error))
 
 
-class _Windows(NamedTuple):
-    """Windows that can be read and were not judged yet: the first one's start, their length (seconds), how many."""
-
-    start: float
-    length: float
-    complete: int
-
-
-def _complete_windows(view: SafetyView) -> _Windows:
-    watch, times = view.watch, view.trial.times
-    length = max(view.spec.safety.check_interval, 2 * view.scrape_interval)
-    begun = times.warming_up if times.warming_up is not None else view.now
-    start = watch.judged_until if watch.judged_until is not None else begun
+def _due_windows(spec: ExperimentSpec, view: SafetyView) -> Iterator[Window]:
+    """Complete windows after the last judged one, at most so many that a tick does not take long; the newest ones when
+    there are more."""
+    length = max(spec.safety.check_interval, 2 * view.scrape_interval)
+    begun = view.trial.times.warming_up if view.trial.times.warming_up is not None else view.now
+    start = view.watch.judged_until if view.watch.judged_until is not None else begun
     ready_until = view.now - LAG_SCRAPES * view.scrape_interval - LAG_SLACK
-    return _Windows(start, length, math.floor((ready_until - start) / length))
+    count = math.floor((ready_until - start) / length)
+    for number in range(max(count - MAX_WINDOWS_A_TICK, 0), count):
+        yield Window(start + number * length, start + (number + 1) * length)
+
+
+def serves(trial: Trial, arms: tuple[ArmView, ...]) -> bool:
+    """Whether the canary gets requests, so that telemetry has something to say about it: also while the control is not
+    ready yet."""
+    canary = next((a for a in arms if a.arm is Arm.CANARY), None)
+    return trial.phase in SERVING or (canary is not None and canary.ready_endpoints > 0)
+
+
+def _serving_since(view: SafetyView, memory: _Memory) -> float:
+    """From when on the canary should have been seen (unix seconds)."""
+    ready = [p.ready_since for p in (view.canary.pods if view.canary is not None else ()) if p.ready_since is not None]
+    if view.trial.times.warming_up is not None:
+        return view.trial.times.warming_up
+    return min(ready, default=memory.since)
 
 
 def _tested_from(trial: Trial) -> float:

@@ -21,6 +21,7 @@ from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
 from trimtab.slo.words import show
 
+SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
 DISRUPTIONS = frozenset({
     "Evicted", "Preempting", "Terminated", "NodeLost", "NodeShutdown", "PreemptionByScheduler",
@@ -162,7 +163,7 @@ def _hard_signal(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | Non
 
 def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
     """An arm that once served no longer does. While deploying, nothing has been lost yet."""
-    if arm is None or view.trial.phase not in {TrialPhase.WARMING_UP, TrialPhase.MEASURING}:
+    if arm is None or view.trial.phase not in SERVING:
         return None
     for pod in arm.pods:
         if not pod.ready and not pod.deleting:
@@ -287,15 +288,8 @@ def _blind(view: SafetyView) -> Outcome | None:
         return None
     seconds = view.now - view.blind_since
     message = f"no telemetry of the canary for {seconds:.0f} s, staleAfter is {view.spec.safety.stale_after:.0f} s"
-    return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", f"{message}{_why_blind(view)}")
-
-
-def _why_blind(view: SafetyView) -> str:
-    if not view.watch.windows:
-        return ""
-    last = view.watch.windows[-1]
-    details = [m.reading.detail for m in last.measurements if not isinstance(m.reading, Sample)]
-    return f": {details[0]}" if details else ""
+    why = f": {view.watch.absent}" if view.watch.absent else ""
+    return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", message + why)
 
 
 def _evidence(view: SafetyView) -> tuple[str, ...]:
@@ -332,6 +326,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
 
 __all__ = [
     "RULES",
+    "SERVING",
     "Continue",
     "Judgement",
     "SafetyView",

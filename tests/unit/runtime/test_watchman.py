@@ -47,8 +47,8 @@ async def judged(
     cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
     switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
     watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
-    judgement, _ = await watchman.judge(about, of, both_arms(of))
-    return judgement
+    await watchman.read_budgets(about, of)
+    return await watchman.by_telemetry(about, of, both_arms(of))
 
 
 def serving(phase: TrialPhase, *, deployed: float, warm: float, measuring: float | None) -> Trial:

@@ -34,6 +34,7 @@ from trimtab.slo.safety import (
     judge_tick,
 )
 from trimtab.slo.watching import tested_slis as slis_under_test
+from trimtab.slo.watching import watched_slis
 
 LIVE = trial(TrialPhase.MEASURING)
 BEGUN = LIVE.times.measuring or 0.0
@@ -268,14 +269,14 @@ def test_budget_rules_abort_and_blame_nobody() -> None:
 
 def test_blind_for_longer_than_stale_after() -> None:
     assert judge_tick(view(blind_since=NOW - 60.0)) == Continue()
-    state = watched((TelemetryError("no answer within 2 s"), TelemetryError("no answer within 2 s")))
+    state = WatchState().looked([("errors", TelemetryError("no answer within 2 s"))], NOW)
     found = withdrawal(view(watch=state, blind_since=NOW - 60.5))
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "blind",
         TrialPhase.INCONCLUSIVE,
         "TelemetryBlind",
     )
-    assert "no answer within 2 s" in found.outcome.message
+    assert "staleAfter is 60 s: errors: no answer within 2 s" in found.outcome.message
 
 
 def test_a_bad_canary_is_blamed_before_blindness_is() -> None:
@@ -296,16 +297,25 @@ def test_a_bad_canary_is_blamed_before_blindness_is() -> None:
     ],
 )
 def test_when_the_canary_was_last_seen(reading: Reading, seen: float | None) -> None:
-    assert watched((reading, GOOD)).last_good == seen
+    assert WatchState().looked([("errors", reading)], BEGUN + SECONDS).last_good == seen
 
 
-def test_last_seen_never_goes_back_and_every_constraint_counts() -> None:
-    state = watched(
-        (counts(1, newest=BEGUN + 4.5), GOOD), (TelemetryError("503"), GOOD), (counts(1, newest=BEGUN + 1), GOOD)
-    )
-    assert state.last_good == BEGUN + 4.5
-    second = replace(spec().constraints[0], name="other", sli="unread")
-    assert watched((GOOD, GOOD), about=spec(constraints=(*spec().constraints, second))).last_good is None
+def test_last_seen_never_goes_back_and_every_sli_counts() -> None:
+    state = WatchState().looked([("errors", counts(1, newest=BEGUN + 4.5))], BEGUN + 5)
+    assert state.looked([("errors", TelemetryError("503"))], BEGUN + 9).last_good == BEGUN + 4.5
+    assert state.looked([("errors", counts(1, newest=BEGUN + 1))], BEGUN + 9).last_good == BEGUN + 4.5
+    both = [("errors", counts(1, newest=BEGUN + 8)), ("slow", counts(1, newest=BEGUN + 6))]
+    assert state.looked(both, BEGUN + 9).last_good == BEGUN + 6
+    lost = state.looked([both[0], ("slow", NoData("no series of these pods"))], BEGUN + 9)
+    assert (lost.last_good, lost.absent) == (BEGUN + 4.5, "slow: no series of these pods")
+    assert lost.looked(both, BEGUN + 9).absent == ""
+
+
+def test_a_canary_is_watched_by_bounds_and_budgets() -> None:
+    latency = replace(spec().slis[0], name="slow")
+    unused = replace(spec().slis[0], name="unused")
+    about = spec(slis=(latency, unused, *spec().slis), constraints=(replace(spec().constraints[0], sli="slow"),))
+    assert [s.name for s in watched_slis(about)] == ["slow", "errors"]
 
 
 def test_the_deadline_ends_every_trial() -> None:
