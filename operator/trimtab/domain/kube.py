@@ -209,6 +209,7 @@ class PodView:
     containers: tuple[ContainerStatus, ...]
     resources: tuple[tuple[str, Resources], ...]  # as admitted, per container
     template_hash: str = ""
+    created: float | None = None
 
 
 @dataclass(frozen=True)

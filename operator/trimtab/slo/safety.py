@@ -124,7 +124,22 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
         if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
             message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
             return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", message)
+        if arm is not None and (lost := _lost_pod(view, arm)):
+            return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", lost)
     return None
+
+
+def _lost_pod(view: SafetyView, arm: ArmView) -> str:
+    """Words when a pod of an arm that served is gone, "" when all are there: a tick may come after its end."""
+    ready_at = view.trial.times.warming_up
+    if view.trial.phase not in SERVING or arm.uid is None or arm.deleting:
+        return ""
+    new = next((p for p in arm.pods if ready_at is not None and p.created is not None and p.created > ready_at), None)
+    if new is not None:
+        return f"pod {new.name} took the place of one that is gone (a drain, an eviction, or by hand)"
+    if len(arm.pods) < arm.replicas:
+        return f"{arm.name} has {len(arm.pods)} of {arm.replicas} pods (a drain, an eviction, or by hand)"
+    return ""
 
 
 def _hard_signals(view: SafetyView) -> Outcome | None:

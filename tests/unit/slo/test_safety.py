@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.unit.control.builders import NOW, arm, pod, spec, trial
 
-from trimtab.domain.kube import ArmView, ContainerStatus
+from trimtab.domain.kube import ArmView, ContainerStatus, PodView
 from trimtab.domain.measurement import (
     Arm,
     Measurement,
@@ -142,6 +142,26 @@ def test_what_the_cluster_did_teaches_nothing(which: Arm, changes: dict[str, Any
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "infrastructure", TrialPhase.INFRA_FAILED, reason,
     )  # fmt: skip
+
+
+WHEN_READY = LIVE.times.warming_up or 0.0
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        (),
+        (pod("canary-2", created=WHEN_READY + 1),),
+        (pod("canary-2", ready=False, created=WHEN_READY + 1),),
+    ],
+)
+def test_a_pod_that_ended_between_two_ticks_is_a_disruption_too(pods: tuple[PodView, ...]) -> None:
+    """What took its place has lost no readiness: it never had any."""
+    found = withdrawal(view(canary=arm(LIVE, Arm.CANARY, pods=pods)))
+    assert (found.outcome.phase, found.outcome.reason) == (TrialPhase.INFRA_FAILED, "Disrupted")
+    assert judge_tick(view(canary=arm(LIVE, Arm.CANARY, pods=(pod("x", created=WHEN_READY - 1),)))) == Continue()
+    deploying = trial(TrialPhase.DEPLOYING)
+    assert judge_tick(view(deploying, canary=arm(deploying, Arm.CANARY, pods=pods))) == Continue()
 
 
 @pytest.mark.parametrize("gone", [{"deleting": True}, {"uid": None}])
