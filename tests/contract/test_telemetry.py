@@ -144,6 +144,10 @@ SCENARIOS: dict[str, list[Stored]] = {
         counter("born", "all_total", lambda t: 100.0 * (t - 40), since=T - 20),
         counter("born", "bad_total", lambda t: 10.0 * (t - 40), since=T - 20, code="500"),
     ],
+    "gone": [
+        counter("gone", "req_total", lambda t: 98.0 * (t + 840), since=T - 900, until=T - 600, status="200"),
+        counter("gone", "req_total", lambda t: 2.0 * (t + 840), since=T - 900, until=T - 600, status="500"),
+    ],
 }  # fmt: skip
 EVERYTHING = tuple(each for listed in SCENARIOS.values() for each in listed)
 
@@ -322,6 +326,14 @@ class TestSums:
         assert isinstance(found, Sample)
         assert found.total == pytest.approx(725.0)
         assert found.bad == pytest.approx(72.5)
+
+    async def test_an_arm_that_is_gone_is_counted_all_the_same(self, telemetry: Telemetry) -> None:
+        """Whichever of a preset's spellings it had."""
+        found = await telemetry.totals(PRESET, pods("gone"), Window(T - 1000, T - 12), timeout=TIMEOUT)
+        assert isinstance(found, Sample)
+        assert found.total == pytest.approx(29_925, rel=0.001)
+        assert found.value == pytest.approx(0.02, rel=0.001)
+        assert found.newest == pytest.approx(T - 600.75)
 
     async def test_long_windows_are_about_right(self, telemetry: Telemetry) -> None:
         found = await telemetry.totals(ERRORS, pods("plain"), Window(T - 9000, T - 1), timeout=TIMEOUT)

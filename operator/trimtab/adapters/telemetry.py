@@ -53,12 +53,14 @@ class StoreTelemetry:
         return tuple(found[n] for n in range(len(requests)))
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
-        """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth."""
+        """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth, also when
+        they are gone."""
         try:
-            found = await self._names.counters(sli, pods, window.end, timeout)
+            arm = window.seconds <= RAW_SECONDS and all(w.startswith(ARM_PREFIX) for w in pods.workloads)
+            found = await self._names.counters(sli, pods, window.end, timeout, window.seconds if arm else 0.0)
             if found is None:
                 return NoData("no series of these pods")
-            if window.seconds <= RAW_SECONDS and all(w.startswith(ARM_PREFIX) for w in pods.workloads):
+            if arm:
                 request = SliRequest(sli, pods, window, fresh=False)
                 return (await self._counted([request], found, timeout, from_birth=True))[0]
             return await self._increased(found, window, timeout)

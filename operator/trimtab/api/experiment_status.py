@@ -110,7 +110,10 @@ class BudgetStatus(StatusModel):
     name: Id = Field(description="Name of the budget.")
     remaining: FiniteFloat | None = Field(None, description="Fraction of the service's budget that is left.")
     burn_rate: FiniteFloat | None = Field(None, description="Burn rate over the last hour; 1 is exactly sustainable.")
-    spent_bad: FiniteFloat = Field(description="Bad events that canaries of this Experiment caused.")
+    allowed_bad: FiniteFloat | None = Field(None, description="Bad events that the whole budget allows, as last known.")
+    spent_bad: FiniteFloat = Field(
+        description="Bad events that canaries on this target caused; requests that nobody saw count as bad."
+    )
     spent_share: FiniteFloat = Field(description="The same as a fraction of the whole budget.")
     history_short: bool = Field(False, description="The metrics reach less far back than the window.")
     firing: Message = Field("", description="The rule that holds the gate closed, empty when none does.")

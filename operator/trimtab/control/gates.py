@@ -9,7 +9,8 @@ from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.measurement import Absence, Reading, TelemetryError
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.state import BudgetState, ConditionType
-from trimtab.slo.budget import Cap, GateVerdict, evaluate, history_of, total_events
+from trimtab.slo.budget import Cap, GateVerdict, allowed_bad, evaluate, history_of
+from trimtab.slo.spending import expected_rate
 from trimtab.slo.verdict import absence_reason
 
 MARGIN = 5.0
@@ -73,7 +74,10 @@ def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
     known = {b.name: b for b in context.state.budgets}
     for budget in context.spec.budgets:
         history = history_of(known.get(budget.name), context.now)
-        refused = cap_of(context.spec, budget, readings, scrape, rate, history).start_refused()
+        allowed = allowed_bad(budget, windows_of(readings, budget.name), history)
+        spent = dict(readings.spent).get(budget.sli, 0.0)
+        # A budget that was not read closes the gate by itself.
+        refused = cap_of(context.spec, budget, allowed or 0.0, spent, scrape, rate).start_refused()
         if refused:
             return "ExperimentShareSpent", f"{budget.name}: {refused}"
     return "", ""
@@ -81,37 +85,31 @@ def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
 
 def _canary_rate(context: Context) -> float:
     """Requests per second that the canary will get."""
-    target = context.seen.target
-    replicas = context.spec.canary.replicas
-    ready = getattr(target, "ready_replicas", 0)
-    return (context.state.requests_per_second or 0.0) * replicas / max(ready + 2 * replicas, 1)
+    ready = getattr(context.seen.target, "ready_replicas", 0)
+    return expected_rate(context.state.requests_per_second, context.spec.canary.replicas, ready) or 0.0
 
 
 def cap_of(
-    spec: ExperimentSpec,
-    budget: ErrorBudget,
-    readings: BudgetReadings,
-    scrape: float | None,
-    rate: float,
-    history: float | None,
+    spec: ExperimentSpec, budget: ErrorBudget, allowed: float, spent: float, scrape: float | None, rate: float
 ) -> Cap:
     """The experiments' share of one budget. L = max(2 scrapes, staleAfter) + one tick + 5 s may go unseen.
 
     Args:
+        allowed: bad events that the whole budget allows.
+        spent: bad events of finished trials on this target within the window.
         scrape: seconds between scrapes, None when that is not known.
         rate: requests per second of the canary.
-        history: how far back the store answers (seconds), None when that is not known.
     """
-    allowed = (1 - budget.objective) * total_events(budget, windows_of(readings, budget.name), history)
-    blind = max(2 * (scrape or DEFAULT_SCRAPE), spec.safety.stale_after) + spec.safety.check_interval + MARGIN
+    reaction = spec.safety.check_interval + MARGIN
     return Cap(
         limit=budget.experiment_share * allowed,
-        spent=dict(readings.spent).get(budget.sli, 0.0),
+        spent=spent,
         rate=rate,
-        blind=blind,
+        blind=max(2 * (scrape or DEFAULT_SCRAPE), spec.safety.stale_after) + reaction,
         replicas=spec.canary.replicas,
         objective=budget.objective,
         requests=rate * longest_trial(spec),
+        reaction=reaction,
     )
 
 

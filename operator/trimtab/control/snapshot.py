@@ -14,7 +14,7 @@ from typing import Any
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import Arm, Measurement, Reading, Window
 from trimtab.domain.study import Proposal, Recommended, Study
-from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.domain.trial import Load, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
 
 
@@ -45,11 +45,19 @@ class AskBudgets:
 
 @dataclass(frozen=True)
 class AskMeasurements:
-    """Read every SLI of both arms over the trial's complete window, with load and spending."""
+    """Read every SLI of both arms over the trial's complete window, with the load."""
 
     trial: str
     window: Window
     extended: bool
+
+
+@dataclass(frozen=True)
+class AskSpent:
+    """Count once more what the canary of a trial was asked and failed, from its first request until now (unix s)."""
+
+    trial: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class AskRecommendation:
     study: Study
 
 
-Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskProposal | AskRecommendation
+Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskSpent | AskProposal | AskRecommendation
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,6 @@ class TrialReadings:
 
     measurements: tuple[Measurement, ...]
     load: tuple[Load, ...]
-    spent: tuple[Spent, ...]
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,11 @@ class Snapshot:
 
     def readings(self, ask: AskMeasurements) -> TrialReadings | None:
         answer: TrialReadings | None = self.answers.get(ask)
+        return answer
+
+    def spent(self, ask: AskSpent) -> tuple[tuple[str, Reading], ...] | None:
+        """(SLI, event sums of the canary)."""
+        answer: tuple[tuple[str, Reading], ...] | None = self.answers.get(ask)
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

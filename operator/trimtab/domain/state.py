@@ -54,7 +54,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class BudgetState:
-    """One error budget: `remaining` and `burn` of the service (None: unknown), `spent` bad events by experiments."""
+    """One error budget: `remaining` and `burn` of the service (None: unknown), `spent` bad events by experiments (what
+    nobody saw counts as bad)."""
 
     name: str
     remaining: float | None
@@ -66,6 +67,7 @@ class BudgetState:
     clear_since: float | None = (
         None  # unix seconds since when its short window stayed low; the gate opens after a while
     )
+    allowed_bad: float | None = None  # bad events that the whole budget allows, as last known
     metrics_since: float | None = None  # unix seconds of the store's oldest sample, as preflight found it
 
 

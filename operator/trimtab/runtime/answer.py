@@ -14,6 +14,7 @@ from trimtab.control.snapshot import (
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskSpent,
     AskUsage,
     BudgetReadings,
     Inquiry,
@@ -25,13 +26,14 @@ from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
-from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
 from trimtab.runtime.budgets import BudgetReader
-from trimtab.runtime.spending import SpendingAccount
+from trimtab.runtime.spending import SpendingAccount, read_events
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
+SPENT_TIMEOUT = 5.0  # a draining trial, and perhaps a deletion, waits for it
 USAGE_SECONDS = DAYS * 86400.0
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
 PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
@@ -60,6 +62,8 @@ class Answerer:
                 return await self._budgets(seen)
             case AskMeasurements():
                 return await self._measurements(inquiry, seen)
+            case AskSpent():
+                return await self._spent(inquiry, seen)
 
     async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:
         spec, pods = _spec(seen), _target_pods(seen)
@@ -106,9 +110,12 @@ class Answerer:
         )
         counting = counting_sli(spec)
         load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
-        canary, until = pods[Arm.CANARY], ask.window.end
-        spent = await read_spending(self._telemetry, spec, trial, canary, until, timeout=TIMEOUT)
-        return TrialReadings(measurements, load, spent)
+        return TrialReadings(measurements, load)
+
+    async def _spent(self, ask: AskSpent, seen: Snapshot) -> tuple[tuple[str, Reading], ...]:
+        trial = next(t for t in seen.trials if t.name == ask.trial)
+        canary = trial_pods(trial, Arm.CANARY, None)
+        return await read_events(self._telemetry, _spec(seen), trial, canary, ask.until, timeout=SPENT_TIMEOUT)
 
     async def _loads(
         self, sli: Sli, pods: dict[Arm, PodSet], seen: Snapshot, trial: Trial, window: Window
@@ -130,23 +137,6 @@ class Answerer:
             for (arm, count), reading in zip(replicas.items(), readings, strict=True)
             if isinstance(reading, Sample)
         )
-
-
-async def read_spending(
-    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, now: float, *, timeout: float
-) -> tuple[Spent, ...]:
-    """What the canary has cost each budget since its first request; never less than what is on record."""
-    since = trial.times.deploying
-    if since is None or now <= since:
-        return trial.spent
-    found: list[Spent] = []
-    for name in sorted({b.sli for b in spec.budgets}):
-        reading = await telemetry.totals(spec.sli(name), canary, Window(since, now), timeout=timeout)
-        old = next((s for s in trial.spent if s.sli == name), Spent(name, 0.0, 0.0))
-        if isinstance(reading, Sample) and reading.bad is not None:
-            old = Spent(name, max(old.bad, reading.bad), max(old.total, reading.total))
-        found.append(old)
-    return tuple(found)
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

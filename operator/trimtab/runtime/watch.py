@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from trimtab.control.context import DEFAULT_SCRAPE
-from trimtab.control.gates import cap_of, evaluate_all
+from trimtab.control.gates import evaluate_all
 from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.errors import TrimtabError
@@ -24,12 +24,12 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
-from trimtab.runtime.answer import read_spending, trial_pods
+from trimtab.runtime.answer import trial_pods
 from trimtab.runtime.budgets import BudgetReader
+from trimtab.runtime.caps import expected_load, judge_cap
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
-from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import history_of
+from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.safety import (
     SERVING,
     Continue,
@@ -41,6 +41,7 @@ from trimtab.slo.safety import (
     Withdraw,
     judge_tick,
 )
+from trimtab.slo.spending import counted, merged, pace
 from trimtab.slo.verdict import absence_reason
 from trimtab.slo.watching import watched_slis
 
@@ -49,7 +50,7 @@ log = structlog.get_logger(__name__)
 LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
-PERSIST_SECONDS = 15.0
+PERSIST_SECONDS, PERSIST_ANYWAY = 15.0, 60.0
 LOOK_SCRAPES = 4.0
 LIVE_GATES = frozenset({"BudgetBurning", "BudgetLow"})
 
@@ -89,7 +90,9 @@ class Watchman:
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
         memory = self._memories.get(trial.uid)
-        return trial if memory is None else _with_measurements(replace(trial, spent=memory.spent), memory.watch)
+        if memory is None:
+            return trial
+        return _with_measurements(replace(trial, spent=merged(trial.spent, memory.spent)), memory.watch)
 
     async def at_once(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
         """The answer of the rules that need no telemetry beside what was read before. While a look is under way that
@@ -115,9 +118,10 @@ class Watchman:
         finally:
             self._looking.discard(trial.uid)
         view, readings = self._view(experiment, spec, trial, arms), self._budgets.known(experiment, spec)
-        view = replace(
-            view, gate=_gate(experiment, spec, readings, view.now), cap=_cap(experiment, spec, readings, view)
-        )
+        cap = judge_cap(experiment, readings, view)
+        view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
+        if cap.unknown:
+            view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
         judgement = judge_tick(view)
         if isinstance(judgement, Continue):
             await self._persist(trial)
@@ -130,12 +134,19 @@ class Watchman:
         view = self._view(experiment, spec, trial, arms)
         memory = self._memories.setdefault(trial.uid, _Memory(view.now))
         canary = trial_pods(trial, Arm.CANARY, view.canary)
-        watch, seen, spent = await asyncio.gather(
+        watch, seen, events = await asyncio.gather(
             self._windows(experiment, spec, view),
             self._newest(spec, view, canary),
-            read_spending(self._telemetry, spec, view.trial, canary, view.now, timeout=_timeout(spec)),
+            read_events(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
         )
-        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=spent)
+        expected = expected_load(experiment, trial)
+        since, old = _serving_since(view, memory.since), {s.sli: s for s in view.trial.spent}
+        spent = []
+        for sli, reading in events:
+            before = old.get(sli, Spent(sli, 0.0, 0.0, until=since))
+            found = counted(before, reading, view.now)
+            spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
+        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """Bring the budgets' event sums up to date: the next judgement knows them.
@@ -162,8 +173,9 @@ class Watchman:
         )
         if memory is None:
             return view
-        last = memory.watch.last_good
-        return replace(view, watch=memory.watch, blind_since=last if last is not None else _serving_since(view, memory))
+        last, watch = memory.watch.last_good, memory.watch
+        since = last if last is not None else _serving_since(view, memory.since)
+        return replace(view, watch=watch, absent=watch.absent, blind_since=since)
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -223,9 +235,11 @@ class Watchman:
         )
 
     async def _persist(self, stored: Trial) -> None:
-        """Write down what the canary has spent, now and then: the account must survive Prometheus."""
+        """Write down what the canary has spent, now and then: the account must survive Prometheus, and a longer time
+        without a record would all count as bad then."""
         now, memory = self._clock.now(), self._memories[stored.uid]
-        if _bad(memory.spent) <= _bad(stored.spent) or now - memory.persisted < PERSIST_SECONDS:
+        grew = _bad(memory.spent) > _bad(stored.spent)
+        if not memory.spent or now - memory.persisted < (PERSIST_SECONDS if grew else PERSIST_ANYWAY):
             return
         self._memories[stored.uid] = replace(memory, persisted=now)
         try:
@@ -253,12 +267,12 @@ def serves(trial: Trial, arms: tuple[ArmView, ...]) -> bool:
     return trial.phase in SERVING or (canary is not None and canary.ready_endpoints > 0)
 
 
-def _serving_since(view: SafetyView, memory: _Memory) -> float:
-    """From when on the canary should have been seen (unix seconds)."""
+def _serving_since(view: SafetyView, first_look: float) -> float:
+    """From when on the canary serves (unix seconds), at the latest."""
     ready = [p.ready_since for p in (view.canary.pods if view.canary is not None else ()) if p.ready_since is not None]
     if view.trial.times.warming_up is not None:
-        return view.trial.times.warming_up
-    return min(ready, default=memory.since)
+        ready.append(view.trial.times.warming_up)
+    return min(ready, default=first_look)
 
 
 def _tested_from(trial: Trial) -> float:
@@ -295,22 +309,6 @@ def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetRe
 
 def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:
     return experiment.state.budgets if experiment.state is not None else ()
-
-
-def _cap(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, view: SafetyView) -> str:
-    trial, known = view.trial, {b.name: b for b in _stored(experiment)}
-    spent = {s.sli: s for s in trial.spent}
-    for budget in spec.budgets:
-        mine = spent.get(budget.sli)
-        if mine is None or not any(w.budget == budget.name and isinstance(w.reading, Sample) for w in readings.windows):
-            continue
-        since = trial.times.deploying  # the counts began there, too
-        rate = mine.total / max(view.now - since, 1.0) if since is not None else 0.0
-        history = history_of(known.get(budget.name), view.now)
-        words = cap_of(spec, budget, readings, view.scrape_interval, rate, history).exceeded(mine.bad)
-        if words:
-            return f"{budget.name}: {words}"
-    return ""
 
 
 def _with_measurements(trial: Trial, watch: WatchState) -> Trial:

@@ -51,6 +51,7 @@ class SafetyView:
     gate: str = ""
     cap: str = ""
     blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
+    absent: str = ""  # what could not be read
     scrape_interval: float = 15.0
     evidence: tuple[str, ...] = field(default=())
 
@@ -303,7 +304,7 @@ def _blind(view: SafetyView) -> Outcome | None:
         return None
     seconds = view.now - view.blind_since
     message = f"no telemetry of the canary for {seconds:.0f} s, staleAfter is {view.spec.safety.stale_after:.0f} s"
-    why = f": {view.watch.absent}" if view.watch.absent else ""
+    why = f": {view.absent}" if view.absent else ""
     return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", message + why)
 
 

@@ -10,6 +10,7 @@ from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.slo.sequential import DEFAULT_RATIO, EProcess
 
 KEEP_WINDOWS = 24
+RATE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class WatchState:
             oldest = min((at for _, _, at in seen if at is not None), default=now)
             last_good = oldest if last_good is None else max(last_good, oldest)
         return replace(self, last_good=last_good, absent=absent)
+
+    def rate(self, sli: str) -> float | None:
+        """Requests per second of the canary over the last half minute of windows, None when they show none."""
+        seconds = total = 0.0
+        for window in reversed(self.windows):
+            match window.reading(sli, Arm.CANARY):
+                case Sample(total=n):
+                    total, seconds = total + n, seconds + window.window.seconds
+                case NoData(newest=newest) if newest is not None:
+                    seconds += window.window.seconds
+            if seconds >= RATE_SECONDS:
+                break
+        return total / seconds if seconds > 0 else None
 
     def with_window(self, new: SafetyWindow, spec: ExperimentSpec, since: float | None = None) -> WatchState:
         """Take one more window into account. Windows that begin before `since`, the end of the warm-up, are kept, but

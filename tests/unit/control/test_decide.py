@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.unit.control.builders import (
@@ -33,17 +34,25 @@ from trimtab.control.snapshot import (
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskSpent,
+    Inquiry,
     LockView,
     TrialReadings,
 )
 from trimtab.control.study import build_study
 from trimtab.domain.kube import TargetMissing
-from trimtab.domain.measurement import Arm, Window
+from trimtab.domain.measurement import Arm, Sample, Window
 from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
 from trimtab.domain.spec import Mode, RatioQuery, TrialTiming
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended
-from trimtab.domain.trial import Load, Outcome, PhaseTimes, Purpose, Suggestion, TrialPhase
+from trimtab.domain.trial import Load, Outcome, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
+
+
+def counted_again(*draining: Trial) -> dict[Inquiry, Any]:
+    """What telemetry says of canaries that are gone."""
+    return {AskSpent(t.name, NOW): (("errors", Sample(0.0, 0.001, 5000.0, 0.0, newest=NOW)),) for t in draining}
+
 
 LIVE = [TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING]
 
@@ -108,13 +117,14 @@ class TestUndo:
 
     def test_draining_verifies_records_spending_and_releases_in_this_order(self) -> None:
         draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.SUCCEEDED, "Measured", "fine"))
-        decision = decided(snapshot(None, (draining,)))
-        assert kinds(decision) == ["DeleteArms", "WriteTrial", "ReleaseTrial"]
+        decision = decided(snapshot(None, (draining,), answers=counted_again(draining)))
+        assert kinds(decision) == ["DeleteArms", "RecordSpending", "WriteTrial", "ReleaseTrial"]
         assert [a.verify for a in decision.actions if isinstance(a, DeleteArms)] == [True]
 
     def test_draining_comes_before_a_pause_or_it_would_never_end(self) -> None:
         draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.ABORTED, "OnCallPause", "me"))
-        decision = decided(snapshot(experiment(annotations=((ANNOTATION_PAUSE, "me"),)), (draining,)))
+        paused = experiment(annotations=((ANNOTATION_PAUSE, "me"),))
+        decision = decided(snapshot(paused, (draining,), answers=counted_again(draining)))
         assert kinds(decision)[0] == "DeleteArms"
         assert written(decision, TrialPhase.ABORTED)
 
@@ -254,7 +264,7 @@ class TestProgress:
         assert live.window is not None
         ask = AskMeasurements(live.name, live.window, False)
         assert asking.inquiries == (ask,)
-        readings = TrialReadings(measured(live, 5), (), ())
+        readings = TrialReadings(measured(live, 5), ())
         decision = decided(snapshot(None, (live,), both_arms(live), {ask: readings}))
         done = written(decision, TrialPhase.DRAINING)
         assert done.outcome.phase is TrialPhase.SUCCEEDED

@@ -94,7 +94,7 @@ class TestCap:
     def test_the_reserve_counts_what_the_longest_trial_may_cost(self) -> None:
         about = spec()
         (budget,) = about.budgets
-        cap = cap_of(about, budget, budgets(), 1.0, 50.0, None)
+        cap = cap_of(about, budget, 1e6 * 0.01, 0.0, 1.0, 50.0)
         assert longest_trial(about) == 10 + 60
         assert cap.requests == 50.0 * 70
         assert cap.reserve == pytest.approx(50 * (60 + 5 + 5) + 10 * 0.01 * 50 * 70)

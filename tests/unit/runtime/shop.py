@@ -121,12 +121,14 @@ class Shop:
         name: str = "web",
         phase: TrialPhase = TrialPhase.MEASURING,
         about: ExperimentSpec | None = None,
+        state: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Trial:
-        """A live trial whose arms serve from now on."""
+        """A live trial whose arms serve from now on; `state` is what the Experiment's status holds beside."""
         number = len(self.rows.experiments)
+        stored = running(scrape_interval=self.store.scrape, requests_per_second=22 * RATE, **(state or {}))
         record = replace(
-            experiment(running(scrape_interval=self.store.scrape), spec=about or spec()),
+            experiment(stored, spec=about or spec()),
             name=name,
             uid=f"{number:08x}-0b0a-4908-8706-050403020100",
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.contract.safety import GONE_SECONDS, PROMISES, Promise, check
 from tests.unit.control.builders import spec
-from tests.unit.runtime.shop import MONTH, NAMESPACE, SERVICE_RATE, START, Shop
+from tests.unit.runtime.shop import MONTH, NAMESPACE, RATE, SERVICE_RATE, START, Shop
 
 from trimtab.domain import kinds
 from trimtab.domain.errors import CorruptLedger, Forbidden, LeadershipLost, Unavailable
@@ -21,14 +23,16 @@ from trimtab.domain.names import (
     LABEL_ARM,
     arm_name,
 )
-from trimtab.domain.spec import BurnPair, SafetySpec
+from trimtab.domain.spec import BurnPair, ExperimentSpec, SafetySpec
+from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.runtime.safety import LEAST_AGE, UNREAD_SECONDS
+from trimtab.runtime.spending import account_name
 from trimtab.runtime.withdraw import STUCK_SECONDS
 from trimtab.simulate.cluster import Effect
 from trimtab.workload.faults import FaultKind
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.looptime(noop_cycles=0)  # no I/O to wait for: time may jump at once
 
 TICK = spec().safety.check_interval
 OFTEN = spec(safety=SafetySpec(0.95, 1.0, 60.0))
@@ -122,19 +126,6 @@ class TestEveryRule:
             shop.store.flows["web"].turns(shop.clock.now(), 0.9)  # the service itself, not the canary
             await shop.ended(trial, 120.0)
         assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.ABORTED, "BudgetBurning")
-
-    async def test_the_cap_closes_before_the_share_is_spent(self) -> None:
-        share = 20_000.0 / (SERVICE_RATE * MONTH * 0.01)  # of a budget of 1 %
-        calm = tuple(replace(c, maximum=0.9) for c in spec().constraints)
-        budget = replace(spec().budgets[0], experiment_share=share, pause_on_burn=None)
-        shop = Shop()
-        trial = await shop.begin(about=spec(constraints=calm, budgets=(budget,)))
-        for arm in (Arm.CANARY, Arm.CONTROL):  # a sequential test finds nothing, and no bound is broken
-            shop.flow(trial, arm).turns(START, 0.5)
-        async with shop.watched():
-            await shop.ended(trial, 400.0)
-        assert outcome(shop, trial).reason == "ExperimentCapReached"
-        assert shop.flow(trial).bad_until(shop.clock.now()) <= 20_000.0
 
     async def test_the_deadline(self) -> None:
         shop = Shop()
@@ -267,6 +258,105 @@ class TestTelemetry:
             (spent,) = shop.stored(trial).spent
             assert spent.bad > 0
             assert shop.rows.writes <= 4
+
+
+SHARE = 20_000.0  # bad events that experiments may cause
+
+
+def capped(safety: SafetySpec | None = None) -> ExperimentSpec:
+    """Only the cap speaks: neither a bound nor the control's errors do."""
+    calm = tuple(replace(c, maximum=0.9, abort=None) for c in spec().constraints)
+    share = SHARE / (SERVICE_RATE * MONTH * 0.01)  # of a budget of 1 %
+    budget = replace(spec().budgets[0], experiment_share=share, pause_on_burn=None)
+    return spec(constraints=calm, budgets=(budget,), safety=safety or spec().safety)
+
+
+def known(allowed: float | None) -> dict[str, Any]:
+    """What a status holds of the budget."""
+    return {"budgets": (BudgetState("availability", 0.9, 0.0, 0.0, 0.0, allowed_bad=allowed),)}
+
+
+def failing(shop: Shop, trial: Trial, at: float = START) -> None:
+    for arm in (Arm.CANARY, Arm.CONTROL):
+        shop.flow(trial, arm).turns(at, 0.9)
+
+
+class TestCap:
+    async def test_it_closes_before_the_share_is_spent(self) -> None:
+        shop = Shop()
+        trial = await shop.begin(about=capped())
+        failing(shop, trial)
+        async with shop.watched():
+            await shop.ended(trial, 400.0)
+        assert outcome(shop, trial).reason == "ExperimentCapReached"
+        assert 0.5 * SHARE <= shop.flow(trial).bad_until(shop.clock.now()) <= SHARE
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_it_holds_when_prometheus_stops_at_any_moment(self, seed: int) -> None:
+        """A canary that turns bad, and a store that goes at about the same time; any scrape interval."""
+        rng = random.Random(seed)
+        shop = Shop(scrape=rng.choice([1.0, 15.0, 30.0]))
+        trial = await shop.begin(about=capped(SafetySpec(0.95, rng.choice([2.0, 5.0, 10.0]), 60.0)))
+        failing(shop, trial, START + rng.uniform(0, 120))
+        shop.store.down = START + rng.uniform(20, 240)
+        shop.store.up = shop.store.down + rng.choice([20.0, 90.0, 1e9])
+        async with shop.watched():
+            await shop.ended(trial, 600.0)
+            await shop.clock.sleep(5.0)
+        assert outcome(shop, trial).reason in {"ExperimentCapReached", "TelemetryBlind"}
+        assert shop.flow(trial).bad_until(shop.clock.now()) <= SHARE, f"seed {seed}"
+
+    async def test_a_budget_that_cannot_be_read_is_taken_as_last_known(self) -> None:
+        """The month is too much for the store; the status knows what it allowed when the trial began."""
+        shop = Shop()
+        trial = await shop.begin(about=capped(), state=known(SERVICE_RATE * MONTH * 0.01))
+        shop.store.slow["web"] = 1000.0
+        failing(shop, trial)
+        async with shop.watched():
+            await shop.ended(trial, 400.0)
+        assert outcome(shop, trial).reason == "ExperimentCapReached"
+        assert shop.flow(trial).bad_until(shop.clock.now()) <= SHARE
+
+    async def test_nobody_knows_the_share_is_being_blind(self) -> None:
+        shop = Shop()
+        trial = await shop.begin(about=capped(), state=known(None))
+        shop.store.slow["web"] = 1000.0
+        async with shop.watched():
+            await shop.ended(trial, 60.0 + SOON)
+        assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.INCONCLUSIVE, "TelemetryBlind")
+        assert "availability: nobody knows" in outcome(shop, trial).message
+
+    async def test_an_account_that_cannot_be_read_does_not_open_the_cap(self) -> None:
+        shop = Shop()
+        trial = await shop.begin(about=capped(), state=known(SERVICE_RATE * MONTH * 0.01))
+        body = {"metadata": {"name": account_name("target-uid")}, "data": {"spending.json": "{"}}
+        await shop.cluster.create(kinds.CONFIG_MAPS, NAMESPACE, body)
+        failing(shop, trial)
+        async with shop.watched():
+            await shop.ended(trial, 400.0)
+        assert outcome(shop, trial).reason == "ExperimentCapReached"
+
+    async def test_what_was_counted_is_on_record_at_least_once_a_minute(self) -> None:
+        """What lies between the record and a crash counts as bad when the store is gone, too."""
+        shop = Shop()
+        trial = await shop.begin()
+        async with shop.watched():
+            await shop.clock.sleep(300.0)
+            (spent,) = shop.stored(trial).spent
+        assert (spent.bad, spent.rate) == (0.0, pytest.approx(RATE))
+        assert spent.until is not None
+        assert shop.clock.now() - spent.until <= 60.0 + 2 * TICK
+        assert 4 <= shop.rows.writes <= 6
+
+    async def test_from_when_on_a_canary_served_alone_is_on_record(self) -> None:
+        shop = Shop()
+        trial = await shop.begin(phase=TrialPhase.DEPLOYING)
+        shop.store.down = START
+        async with shop.watched():
+            await shop.clock.sleep(20.0)
+            (spent,) = shop.stored(trial).spent
+        assert spent.until == START
+        assert spent.rate == pytest.approx(RATE)
 
 
 class TestManyTrials:

@@ -47,6 +47,9 @@ async def judged(
     cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
     switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
     watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
+    first = await watchman.at_once(about, of, both_arms(of))
+    if isinstance(first, Withdraw):
+        return first
     await watchman.read_budgets(about, of)
     return await watchman.by_telemetry(about, of, both_arms(of))
 

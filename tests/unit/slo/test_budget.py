@@ -55,6 +55,16 @@ def test_remaining_is_event_sums_and_canaries_come_on_top() -> None:
     assert verdict.state.spent_share == pytest.approx(0.1)
 
 
+def test_what_the_budget_allows_is_remembered_while_nobody_can_read_it() -> None:
+    allowed = 0.001 * 100 * MONTH
+    read = judged(readings())
+    assert read.state.allowed_bad == pytest.approx(allowed)
+    lost = evaluate(BUDGET, {s: TelemetryError("down") for s in readings()}, 0.1 * allowed, read.state, NOW)
+    assert lost.reason == "BudgetUnknown"
+    assert lost.state.allowed_bad == pytest.approx(allowed)
+    assert lost.state.spent_share == pytest.approx(0.1)
+
+
 def test_burn_rates() -> None:
     assert burn_rate(BUDGET, sample(144, 10_000)) == pytest.approx(14.4)
     assert burn_rate(BUDGET, NoData("no traffic")) == 0.0
@@ -185,6 +195,7 @@ def test_the_reserve_is_a_blind_canary_that_fails_everything() -> None:
 def test_a_live_trial_ends_before_what_is_unseen_could_exceed() -> None:
     assert cap().exceeded(32_499) == ""
     assert "7,500 unseen" in cap().exceeded(32_500)
+    assert "9,000 unseen" in cap(reaction=10.0).exceeded(32_499, unseen_for=80.0)
 
 
 @pytest.mark.parametrize("scrape", [1.0, 15.0, 60.0])

@@ -289,8 +289,7 @@ def test_budget_rules_abort_and_blame_nobody() -> None:
 
 def test_blind_for_longer_than_stale_after() -> None:
     assert judge_tick(view(blind_since=NOW - 60.0)) == Continue()
-    state = WatchState().looked([("errors", TelemetryError("no answer within 2 s"))], NOW)
-    found = withdrawal(view(watch=state, blind_since=NOW - 60.5))
+    found = withdrawal(view(blind_since=NOW - 60.5, absent="errors: no answer within 2 s"))
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "blind",
         TrialPhase.INCONCLUSIVE,
@@ -329,6 +328,15 @@ def test_last_seen_never_goes_back_and_every_sli_counts() -> None:
     lost = state.looked([both[0], ("slow", NoData("no series of these pods"))], BEGUN + 9)
     assert (lost.last_good, lost.absent) == (BEGUN + 4.5, "slow: no series of these pods")
     assert lost.looked(both, BEGUN + 9).absent == ""
+
+
+def test_how_many_requests_a_canary_gets() -> None:
+    lost = (NoData("no series"), GOOD)
+    assert WatchState().rate("errors") is None
+    assert watched(lost).rate("errors") is None
+    assert watched((counts(0, 1000), GOOD), (NoData("no traffic", newest=NOW), GOOD), lost).rate("errors") == 100.0
+    growing = watched(*[(counts(0, 100.0 * n), GOOD) for n in range(1, 13)])  # windows of five seconds
+    assert growing.rate("errors") == pytest.approx(100 * (7 + 8 + 9 + 10 + 11 + 12) / 30)
 
 
 def test_a_canary_is_watched_by_bounds_and_budgets() -> None:
