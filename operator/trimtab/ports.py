@@ -112,6 +112,11 @@ class Telemetry(Protocol):
         """Requests per second of all pods of the set together, from the SLI's total (value) over the window."""
         ...
 
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+        """The highest working set (bytes) of one container within the window, over all pods that ever were; `total`
+        counts these pods. NoData where the store has none of it."""
+        ...
+
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """Preflight of one SLI on the target's pods: does it answer, with one series, with traffic?"""
         ...

@@ -24,6 +24,7 @@ from tests.contract.test_telemetry import (
     TestPreflight,
     TestSums,
     TestValues,
+    TestWorkingSet,
     counted,
     pods,
     read,
@@ -36,7 +37,7 @@ from trimtab.domain.measurement import Ambiguous, NoData, Sample, TelemetryError
 from trimtab.domain.spec import RatioQuery, Sli, SliKind, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 
-__all__ = ["TestAbsence", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestValues"]
+__all__ = ["TestAbsence", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestValues", "TestWorkingSet"]
 
 
 def openmetrics(series: tuple[Stored, ...]) -> str:

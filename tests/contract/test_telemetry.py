@@ -78,6 +78,14 @@ def histogram(namespace: str, pod: str = POD, bounds: Sequence[str] = ("0.05", "
     return [counter(namespace, "d_seconds_bucket", steady(n), pod=pod, le=le) for le, n in cumulative.items()]
 
 
+def working_set(
+    pod: str, mebibytes: Callable[[float], float], container: str = "web", namespace: str = "memory"
+) -> Stored:
+    """One container of one pod, in bytes."""
+    name = "container_memory_working_set_bytes"
+    return counter(namespace, name, lambda t: mebibytes(t) * 2**20, pod=pod, container=container)
+
+
 def reset_at(seconds: float, per_second: float) -> Callable[[float], float]:
     """A process that starts anew."""
     return lambda t: math.floor(per_second * t) + 5000.0 if t < seconds else math.floor(per_second * (t - seconds))
@@ -125,9 +133,20 @@ SCENARIOS: dict[str, list[Stored]] = {
         *request_series("neighbours", pod="tt-0f0e0d0c-33-c-7d9f6c-x2k4z", total=1000.0, bad=900.0),
         *request_series("neighbours", pod="web-7d9f6c-x2k4z", total=1000.0, bad=900.0),
     ],
+    "memory": [
+        working_set("web-7d9f6c-x2k4z", lambda t: 500.0 if t < 2 else 300.0),
+        working_set("web-7d9f6c-q8w7e", lambda _: 400.0),
+        working_set("web-7d9f6c-q8w7e", lambda _: 900.0, container="proxy"),
+        working_set(POD, lambda _: 950.0),
+    ],
+    "no-memory": [working_set("web-7d9f6c-x2k4z", lambda _: math.nan, namespace="no-memory")],
     "born": [
         counter("born", "all_total", lambda t: 100.0 * (t - 40), since=T - 20),
         counter("born", "bad_total", lambda t: 10.0 * (t - 40), since=T - 20, code="500"),
+    ],
+    "gone": [
+        counter("gone", "req_total", lambda t: 98.0 * (t + 840), since=T - 900, until=T - 600, status="200"),
+        counter("gone", "req_total", lambda t: 2.0 * (t + 840), since=T - 900, until=T - 600, status="500"),
     ],
 }  # fmt: skip
 EVERYTHING = tuple(each for listed in SCENARIOS.values() for each in listed)
@@ -308,6 +327,14 @@ class TestSums:
         assert found.total == pytest.approx(725.0)
         assert found.bad == pytest.approx(72.5)
 
+    async def test_an_arm_that_is_gone_is_counted_all_the_same(self, telemetry: Telemetry) -> None:
+        """Whichever of a preset's spellings it had."""
+        found = await telemetry.totals(PRESET, pods("gone"), Window(T - 1000, T - 12), timeout=TIMEOUT)
+        assert isinstance(found, Sample)
+        assert found.total == pytest.approx(29_925, rel=0.001)
+        assert found.value == pytest.approx(0.02, rel=0.001)
+        assert found.newest == pytest.approx(T - 600.75)
+
     async def test_long_windows_are_about_right(self, telemetry: Telemetry) -> None:
         found = await telemetry.totals(ERRORS, pods("plain"), Window(T - 9000, T - 1), timeout=TIMEOUT)
         assert isinstance(found, Sample)
@@ -333,6 +360,29 @@ class TestSums:
 
     async def test_no_load_is_absent(self, telemetry: Telemetry) -> None:
         assert isinstance(await telemetry.load(ERRORS, pods("no-traffic"), WINDOW, timeout=TIMEOUT), NoData)
+
+
+class TestWorkingSet:
+    async def read(self, telemetry: Telemetry, namespace: str, workload: str, container: str = "web") -> Reading:
+        of, window = PodSet(namespace, (workload,)), Window(T - 9000, T - 1)
+        return await telemetry.working_set(of, container, window, timeout=TIMEOUT)
+
+    async def test_the_highest_of_all_pods_and_of_all_times(self, telemetry: Telemetry) -> None:
+        found = await self.read(telemetry, "memory", "web")
+        assert isinstance(found, Sample)
+        assert (found.value, found.total) == (500 * 2**20, 2.0)
+
+    async def test_of_that_container_of_these_pods(self, telemetry: Telemetry) -> None:
+        proxy = await self.read(telemetry, "memory", "web", "proxy")
+        assert isinstance(proxy, Sample)
+        assert (proxy.value, proxy.total) == (900 * 2**20, 1.0)
+        arm = await self.read(telemetry, "memory", CANARY)
+        assert isinstance(arm, Sample)
+        assert arm.value == 950 * 2**20
+
+    @pytest.mark.parametrize(("namespace", "container"), [("memory", "other"), ("plain", "web"), ("no-memory", "web")])
+    async def test_where_there_is_none_it_is_absent(self, telemetry: Telemetry, namespace: str, container: str) -> None:
+        assert isinstance(await self.read(telemetry, namespace, "web", container), NoData)
 
 
 class TestPreflight:
@@ -379,6 +429,8 @@ class TestPreflight:
     async def test_how_far_the_past_reaches(self, telemetry: Telemetry) -> None:
         found = await telemetry.probe(ERRORS, pods("slow-scrapes"), T - 1, 600.0, timeout=TIMEOUT)
         assert found.history == 600.0
-        month = await telemetry.probe(ERRORS, pods("slow-scrapes"), T - 1, 720 * 3600.0, timeout=TIMEOUT)
-        assert month.history is not None
-        assert 300 <= month.history <= 1200
+
+    @pytest.mark.parametrize(("namespace", "age"), [("plain", 58.75), ("born", 18.75), ("slow-scrapes", 592.0)])
+    async def test_how_old_a_young_service_is(self, telemetry: Telemetry, namespace: str, age: float) -> None:
+        month = await telemetry.probe(ERRORS, pods(namespace), T - 1, 720 * 3600.0, timeout=TIMEOUT)
+        assert month.history == pytest.approx(age, rel=0.05, abs=1.0)

@@ -15,7 +15,10 @@ from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape
 
 PAST_SECONDS = 6 * 3600
 RECENT_SECONDS = 300  # the longest that Prometheus lets pass between two scrapes
-LEAST_HISTORY = 60.0
+FULL_HISTORY = 0.98  # of what is asked for: nothing is as old as its window to the second
+REACH_STEPS = 60
+REACH_PRECISION = 0.02  # of the age
+REACH_LEAST = 1.0  # seconds
 LEAST_RATE_WINDOW, RATE_SCRAPES = 10.0, 10
 EMPTY = "check the metric's name and that its pods are scraped with labels namespace and pod"
 
@@ -109,13 +112,23 @@ class Prober:
         return min(max(1 - ratio if names.good else ratio, 0.0), 1.0)
 
     async def _reach(self, total: str, now: float, history: float, timeout: float) -> float | None:
-        """How far back the store answers: the largest of history, history / 2, history / 4, ... that has samples."""
-        age = history
-        while age >= LEAST_HISTORY:
-            if await self._client.vector(f"count({total})", now - 0.98 * age, timeout):
-                return age
-            age /= 2
-        return None
+        """How far back the store answers, at most `history`, within a fiftieth: in finer and finer steps.
+
+        A service that is a minute old is known to be: its budget is its rate times the window.
+        """
+        counted = f"count({total})"
+        if await self._client.vector(counted, now - FULL_HISTORY * history, timeout):
+            return history
+        end, step = now, history / REACH_STEPS
+        while True:
+            begin = end - REACH_STEPS * step
+            rows = await self._client.range(counted, begin, end + step / 2, step, timeout)
+            if not rows or not rows[0].points:
+                return None
+            end = rows[0].points[0][0]  # there are samples at this step, and none at the one before
+            if step <= max(REACH_PRECISION * (now - end), REACH_LEAST):
+                return min(now - end + step, history)
+            step /= REACH_STEPS
 
 
 def _bounds(rows: tuple[Series, ...]) -> list[float]:

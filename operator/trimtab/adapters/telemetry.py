@@ -19,7 +19,7 @@ from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Telem
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
-from trimtab.slo.promql import inject, le_matcher, vector_selectors, with_matchers
+from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
 
 ARM_PREFIX = "tt-"
@@ -27,6 +27,7 @@ LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the b
 RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
 POINTS = 8 * BATCHES  # evaluations of a value query over a window
 DEFAULT_SCRAPE = 15.0
+WORKING_SET = "container_memory_working_set_bytes"
 
 
 class StoreTelemetry:
@@ -52,12 +53,14 @@ class StoreTelemetry:
         return tuple(found[n] for n in range(len(requests)))
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
-        """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth."""
+        """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth, also when
+        they are gone."""
         try:
-            found = await self._names.counters(sli, pods, window.end, timeout)
+            arm = window.seconds <= RAW_SECONDS and all(w.startswith(ARM_PREFIX) for w in pods.workloads)
+            found = await self._names.counters(sli, pods, window.end, timeout, window.seconds if arm else 0.0)
             if found is None:
                 return NoData("no series of these pods")
-            if window.seconds <= RAW_SECONDS and all(w.startswith(ARM_PREFIX) for w in pods.workloads):
+            if arm:
                 request = SliRequest(sli, pods, window, fresh=False)
                 return (await self._counted([request], found, timeout, from_birth=True))[0]
             return await self._increased(found, window, timeout)
@@ -73,6 +76,17 @@ class StoreTelemetry:
             return load_reading(pods, window, await self._samples(selector, window, timeout))
         except QueryFailed as error:
             return TelemetryError(str(error))
+
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+        """As cAdvisor has it; one query, one row per pod."""
+        metric = with_matchers(WORKING_SET, pods, f"container={quoted(container)}")
+        asked = f"max by (pod) (max_over_time({metric}[{math.ceil(window.seconds)}s]))"
+        try:
+            rows = await self._store.vector(asked, window.end, timeout)
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+        sizes = [size for row in rows for _, size in row.points if math.isfinite(size) and size > 0]
+        return Sample(max(sizes), 0.0, float(len(sizes))) if sizes else NoData(f"no {WORKING_SET} of it")
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """Preflight of one SLI on the target's pods."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from trimtab.api import assignment
 from trimtab.api import experiment_status as wire
@@ -18,6 +19,7 @@ from trimtab.domain.state import (
     ConditionType,
     ExperimentState,
     Figures,
+    Floor,
     HandledRequest,
     Interval,
     RecommendationState,
@@ -27,6 +29,7 @@ from trimtab.domain.state import (
 from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import TrialPhase
 
+T = TypeVar("T")
 _TRUTH = {True: "True", False: "False", None: "Unknown"}
 _COUNTED = {
     "succeeded": TrialPhase.SUCCEEDED,
@@ -36,6 +39,15 @@ _COUNTED = {
     "stale": TrialPhase.STALE,
     "infra_failed": TrialPhase.INFRA_FAILED,
 }
+
+
+def _copied(cls: type[T], source: object, **changed: Any) -> T:
+    """An object of `cls`, a dataclass or a model, whose fields are the source's of the same name, except `changed`.
+
+    What a status carries has the same names on both sides; written out are only the fields that have another form.
+    """
+    names = cls.model_fields if issubclass(cls, BaseModel) else cls.__annotations__
+    return cls(**{name: getattr(source, name) for name in names if name not in changed}, **changed)
 
 
 def read_state(status: Any, space: SearchSpace | None) -> ExperimentState:
@@ -54,35 +66,27 @@ def read_state(status: Any, space: SearchSpace | None) -> ExperimentState:
 
 
 def _state(s: wire.ExperimentStatus, space: SearchSpace | None) -> ExperimentState:
-    return ExperimentState(
-        phase=s.phase,
-        message=s.message,
-        observed_generation=s.observed_generation,
+    return _copied(
+        ExperimentState,
+        s,
         spec_digest=s.spec_digest or "",
         started=_moment(s.started),
         finished=_moment(s.finished),
-        trials_created=s.trials_created,
-        trials_counted=s.trials_counted,
         conditions=tuple(_condition(c) for c in s.conditions if c.type in set(ConditionType)),
         target=_target(s.target, space),
         active=s.active_trials,
         counts=_counts(s.counts),
         incumbent=_values(s.incumbent.assignment, space) if s.incumbent is not None else None,
         incumbent_trial=(s.incumbent.trial or "") if s.incumbent is not None else "",
-        saving=s.saving,
-        slo_held=s.slo_held,
         candidate=_values(s.candidate, space),
         recommendation=_recommendation(s.recommendation, space),
         budgets=tuple(_budget(b) for b in s.budgets),
-        handled=tuple(
-            HandledRequest(h.annotation, h.value, h.manager, parse_time(h.at), h.answer) for h in s.handled_requests
-        ),
+        floors=tuple(_copied(Floor, f) for f in s.floors),
+        handled=tuple(_copied(HandledRequest, h, at=parse_time(h.at)) for h in s.handled_requests),
         diagnostics=_diagnostics(s.diagnostics),
-        figures=Figures(**s.figures.model_dump()) if s.figures is not None else None,
+        figures=_copied(Figures, s.figures) if s.figures is not None else None,
         retry_at=_moment(s.retry_at),
-        rollbacks=s.rollbacks,
         scrape_interval=s.scrape_interval_seconds,
-        requests_per_second=s.requests_per_second,
     )
 
 
@@ -112,59 +116,24 @@ def _counts(c: wire.Counts | None) -> tuple[tuple[str, int], ...]:
 def _recommendation(r: wire.Recommendation | None, space: SearchSpace | None) -> RecommendationState | None:
     if r is None:
         return None
-    return RecommendationState(
-        digest=r.digest,
-        assignment=assignment.read(r.assignment, space),
-        keep_baseline=r.keep_baseline,
-        saving=r.saving,
-        saving_low=r.saving_low,
-        saving_high=r.saving_high,
-        cost_before=r.cost_before,
-        cost_after=r.cost_after,
-        verified=r.verified,
-        config_map=r.config_map,
-        template_hash=r.template_hash,
-        message=r.message,
-        approved=r.approved,
-        slis=tuple(
-            SliOutlook(o.sli, _interval(o.predicted), _interval(o.verified), _interval(o.control)) for o in r.slis
-        ),
-    )
+    outlooks = tuple(_copied(SliOutlook, o, **_intervals(Interval, o)) for o in r.slis)
+    return _copied(RecommendationState, r, assignment=assignment.read(r.assignment, space), slis=outlooks)
 
 
-def _interval(i: wire.Interval | None) -> Interval | None:
-    return Interval(i.value, i.low, i.high) if i is not None else None
+def _intervals(cls: type[T], outlook: SliOutlook | wire.SliOutlook) -> dict[str, T | None]:
+    """What was predicted and measured, as intervals of the other side."""
+    found = {name: getattr(outlook, name) for name in ("predicted", "verified", "control")}
+    return {name: _copied(cls, interval) if interval is not None else None for name, interval in found.items()}
 
 
 def _budget(b: wire.BudgetStatus) -> BudgetState:
-    return BudgetState(
-        b.name,
-        b.remaining,
-        b.burn_rate,
-        b.spent_bad,
-        b.spent_share,
-        b.history_short,
-        b.firing,
-        _moment(b.clear_since),
-    )
+    return _copied(BudgetState, b, clear_since=_moment(b.clear_since), metrics_since=_moment(b.metrics_since))
 
 
 def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
     if d is None:
         return None
-    scales = tuple((item.constraint, item.parameter, item.value) for item in d.lengthscales)
-    return Diagnostics(
-        d.outcomes,
-        d.verified_points,
-        d.safe_points,
-        d.kappa,
-        d.coverage,
-        scales,
-        d.fallback,
-        d.diversity,
-        d.effective_dimension,
-        d.fallbacks,
-    )
+    return _copied(Diagnostics, d, lengthscales=tuple((s.constraint, s.parameter, s.value) for s in d.lengthscales))
 
 
 # domain to wire
@@ -173,38 +142,27 @@ def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
 def write_state(state: ExperimentState, spec: ExperimentSpec | None) -> dict[str, Any]:
     """The status that carries this state, display strings of the columns included."""
     space = spec.space if spec is not None else None
-    status = wire.ExperimentStatus(
-        observed_generation=state.observed_generation,
-        phase=state.phase,
-        message=state.message,
+    status = _copied(
+        wire.ExperimentStatus,
+        state,
         conditions=tuple(_write_condition(c) for c in state.conditions),
         display=_display(state, spec),
         spec_digest=state.spec_digest or None,
         started=_write_moment(state.started),
         finished=_write_moment(state.finished),
-        trials_created=state.trials_created,
-        trials_counted=state.trials_counted,
         target=_write_target(state.target, space),
         active_trials=state.active,
         counts=_write_counts(state.counts),
         incumbent=_write_incumbent(state, space),
-        saving=state.saving,
-        slo_held=state.slo_held,
         candidate=_write_values(state.candidate, space),
         recommendation=_write_recommendation(state.recommendation, space),
         budgets=tuple(_write_budget(b) for b in state.budgets),
-        handled_requests=tuple(
-            wire.Handled(
-                annotation=h.annotation, value=h.value, manager=h.manager, at=format_time(h.at), answer=h.answer
-            )
-            for h in state.handled
-        ),
+        floors=tuple(_copied(wire.FloorStatus, f) for f in state.floors),
+        handled_requests=tuple(_copied(wire.Handled, h, at=format_time(h.at)) for h in state.handled),
         diagnostics=_write_diagnostics(state.diagnostics),
-        figures=wire.FiguresStatus(**asdict(state.figures)) if state.figures is not None else None,
+        figures=_copied(wire.FiguresStatus, state.figures) if state.figures is not None else None,
         retry_at=_write_moment(state.retry_at),
-        rollbacks=state.rollbacks,
         scrape_interval_seconds=state.scrape_interval,
-        requests_per_second=state.requests_per_second,
     )
     return status.wire()
 
@@ -248,64 +206,20 @@ def _write_incumbent(state: ExperimentState, space: SearchSpace | None) -> wire.
 def _write_recommendation(r: RecommendationState | None, space: SearchSpace | None) -> wire.Recommendation | None:
     if r is None:
         return None
-    return wire.Recommendation(
-        digest=r.digest,
-        assignment=assignment.write(r.assignment, space),
-        keep_baseline=r.keep_baseline,
-        saving=r.saving,
-        saving_low=r.saving_low,
-        saving_high=r.saving_high,
-        cost_before=r.cost_before,
-        cost_after=r.cost_after,
-        verified=r.verified,
-        config_map=r.config_map,
-        template_hash=r.template_hash,
-        message=r.message,
-        approved=r.approved,
-        slis=tuple(
-            wire.SliOutlook(
-                sli=o.sli,
-                predicted=_write_interval(o.predicted),
-                verified=_write_interval(o.verified),
-                control=_write_interval(o.control),
-            )
-            for o in r.slis
-        ),
-    )
-
-
-def _write_interval(i: Interval | None) -> wire.Interval | None:
-    return wire.Interval(value=i.value, low=i.low, high=i.high) if i is not None else None
+    outlooks = tuple(_copied(wire.SliOutlook, o, **_intervals(wire.Interval, o)) for o in r.slis)
+    return _copied(wire.Recommendation, r, assignment=assignment.write(r.assignment, space), slis=outlooks)
 
 
 def _write_budget(b: BudgetState) -> wire.BudgetStatus:
-    return wire.BudgetStatus(
-        name=b.name,
-        remaining=b.remaining,
-        burn_rate=b.burn_rate,
-        spent_bad=b.spent_bad,
-        spent_share=b.spent_share,
-        history_short=b.history_short,
-        firing=b.firing,
-        clear_since=_write_moment(b.clear_since),
-    )
+    since, begin = _write_moment(b.clear_since), _write_moment(b.metrics_since)
+    return _copied(wire.BudgetStatus, b, clear_since=since, metrics_since=begin)
 
 
 def _write_diagnostics(d: Diagnostics | None) -> wire.DiagnosticsStatus | None:
     if d is None:
         return None
-    return wire.DiagnosticsStatus(
-        outcomes=d.outcomes,
-        verified_points=d.verified_points,
-        safe_points=d.safe_points,
-        kappa=d.kappa,
-        coverage=d.coverage,
-        lengthscales=tuple(wire.Lengthscale(constraint=c, parameter=p, value=v) for c, p, v in d.lengthscales),
-        fallback=d.fallback,
-        diversity=d.diversity,
-        effective_dimension=d.effective_dimension,
-        fallbacks=d.fallbacks,
-    )
+    scales = tuple(wire.Lengthscale(constraint=c, parameter=p, value=v) for c, p, v in d.lengthscales)
+    return _copied(wire.DiagnosticsStatus, d, lengthscales=scales)
 
 
 def _display(state: ExperimentState, spec: ExperimentSpec | None) -> wire.Display:

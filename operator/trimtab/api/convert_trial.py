@@ -134,7 +134,7 @@ def trial_status(trial: Trial) -> dict[str, Any]:
         outcome=_write_outcome(trial.outcome),
         measurements=tuple(_write_measurement(m) for m in trial.measurements),
         load=tuple(wire.LoadWire(arm=load.arm, rps_per_pod=load.rps_per_pod) for load in trial.load),
-        spent=tuple(wire.SpentWire(sli=s.sli, bad=s.bad, total=s.total) for s in trial.spent),
+        spent=tuple(_write_spent(s) for s in trial.spent),
         extended=trial.extended,
         evidence=trial.evidence,
         withdraw_seconds=trial.withdraw_seconds,
@@ -143,6 +143,12 @@ def trial_status(trial: Trial) -> dict[str, Any]:
         leader=trial.leader or None,
     )
     return status.wire()
+
+
+def _write_spent(s: Spent) -> wire.SpentWire:
+    return wire.SpentWire(
+        sli=s.sli, bad=s.bad, total=s.total, unseen=s.unseen, rate=s.rate, until=_write_moment(s.until)
+    )
 
 
 def _write_moment(seconds: float | None) -> str | None:
@@ -231,7 +237,7 @@ def _trial(
         outcome=_outcome(status.outcome),
         measurements=tuple(Measurement(m.sli, m.arm, _window(m.window), _reading(m)) for m in status.measurements),
         load=tuple(Load(load.arm, load.rps_per_pod) for load in status.load),
-        spent=tuple(Spent(s.sli, s.bad, s.total) for s in status.spent),
+        spent=tuple(Spent(s.sli, s.bad, s.total, s.unseen, s.rate, _moment(s.until)) for s in status.spent),
         cost=spec.cost,
         extended=status.extended,
         evidence=status.evidence,

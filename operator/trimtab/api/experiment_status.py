@@ -112,11 +112,23 @@ class BudgetStatus(StatusModel):
     name: Id = Field(description="Name of the budget.")
     remaining: FiniteFloat | None = Field(None, description="Fraction of the service's budget that is left.")
     burn_rate: FiniteFloat | None = Field(None, description="Burn rate over the last hour; 1 is exactly sustainable.")
-    spent_bad: FiniteFloat = Field(description="Bad events that canaries of this Experiment caused.")
+    allowed_bad: FiniteFloat | None = Field(None, description="Bad events that the whole budget allows, as last known.")
+    spent_bad: FiniteFloat = Field(
+        description="Bad events that canaries on this target caused; requests that nobody saw count as bad."
+    )
     spent_share: FiniteFloat = Field(description="The same as a fraction of the whole budget.")
     history_short: bool = Field(False, description="The metrics reach less far back than the window.")
     firing: Message = Field("", description="The rule that holds the gate closed, empty when none does.")
     clear_since: Time | None = Field(None, description="Since when that rule's short window stayed low.")
+    metrics_since: Time | None = Field(None, description="Oldest sample of the metrics that preflight found.")
+
+
+class FloorStatus(StatusModel):
+    """The least value of a parameter that is tried."""
+
+    parameter: Id = Field(description="Name of the parameter.")
+    value: FiniteFloat = Field(description="In base units: bytes.")
+    message: Message = Field(description="Why, in one line.")
 
 
 class Handled(StatusModel):
@@ -204,6 +216,9 @@ class ExperimentStatus(StatusModel):
     candidate: WireAssignment | None = Field(None, description="The assignment under verification.")
     recommendation: Recommendation | None = Field(None, description="The answer of the Experiment.")
     budgets: Annotated[tuple[BudgetStatus, ...], Keyed("name")] = Field((), max_length=16, description="Error budgets.")
+    floors: Annotated[tuple[FloorStatus, ...], Keyed("parameter")] = Field(
+        (), max_length=12, description="What the service has needed lately; nothing under it is tried."
+    )
     handled_requests: Annotated[tuple[Handled, ...], Clipped(32)] = Field(
         (), description="On-call annotations that were acknowledged, newest last."
     )

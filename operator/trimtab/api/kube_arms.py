@@ -9,9 +9,17 @@ from typing import Any
 
 from trimtab.api.kube_read import Raw, digest, resources_from, unix
 from trimtab.api.kube_target import TEMPLATE_HASH, pod_from
-from trimtab.domain.kube import ArmView, Manifest, PodView, Resources
+from trimtab.domain.kube import ArmView, Manifest, Resources
 from trimtab.domain.measurement import Arm
-from trimtab.domain.names import ANNOTATION_DEADLINE, ANNOTATION_DIGEST, GROUP, LABEL_ARM, LABEL_TRIAL
+from trimtab.domain.names import (
+    ANNOTATION_DEADLINE,
+    ANNOTATION_DIGEST,
+    GROUP,
+    LABEL_ARM,
+    LABEL_EXPERIMENT,
+    LABEL_EXPERIMENT_UID,
+    LABEL_TRIAL,
+)
 
 ANNOTATION_LIVE = f"{GROUP}/live-digest"
 ANNOTATION_TRIAL_NAME = f"{GROUP}/trial-name"
@@ -51,63 +59,38 @@ def arm_views(
             if labels.get(LABEL_ARM) in {Arm.CANARY.value, Arm.CONTROL.value}:
                 key = (trial_uid_of(manifest), Arm(labels[LABEL_ARM]))
                 found.setdefault(key, ([], [], []))[index].append(manifest)
-    return tuple(_arm_view(uid, arm, parts, ready) for (uid, arm), parts in sorted(found.items()))
+    return tuple(_arm_view(arm, parts, ready) for (_, arm), parts in sorted(found.items()))
 
 
 _Parts = tuple[list[Manifest], list[Manifest], list[Manifest]]
 
 
-def _arm_view(trial_uid: str, arm: Arm, parts: _Parts, ready: frozenset[str]) -> ArmView:
+def _arm_view(arm: Arm, parts: _Parts, ready: frozenset[str]) -> ArmView:
+    """Where the Deployment is gone, the arm's name, the Trial's and the deadline are known from what it left."""
     deployments, replica_sets, raw_pods = parts
     pods = tuple(pod_from(p) for p in raw_pods)
-    serving = sum(p.name in ready for p in pods)
-    if not deployments:
-        return _leftover(trial_uid, arm, replica_sets, raw_pods, pods, serving)
-    deployment = deployments[0]
-    metadata, spec = deployment["metadata"], deployment["spec"]
-    annotations = metadata.get("annotations") or {}
+    objects = (*deployments, *replica_sets, *raw_pods)
+    metadata, labels = objects[0]["metadata"], objects[0]["metadata"]["labels"]
+    deployment = deployments[0] if deployments else None
+    carried = [m["metadata"].get("annotations") or {} for m in objects]
+    annotations: Raw = carried[0] if deployment else next((a for a in carried if ANNOTATION_DEADLINE in a), {})
     return ArmView(
         arm=arm,
-        name=metadata["name"],
-        trial_uid=trial_uid,
+        name=metadata["name"] if deployment else next((_workload_of(m) for m in objects), ""),
+        namespace=metadata["namespace"],
+        experiment_uid=labels.get(LABEL_EXPERIMENT_UID, ""),
+        experiment_name=labels.get(LABEL_EXPERIMENT, ""),
+        trial_uid=trial_uid_of(objects[0]),
         trial_name=annotations.get(ANNOTATION_TRIAL_NAME, ""),
-        uid=metadata["uid"],
-        spec_digest=annotations.get(ANNOTATION_DIGEST, ""),
-        observed_digest=live_digest(deployment),
+        uid=metadata["uid"] if deployment else None,
+        spec_digest=annotations.get(ANNOTATION_DIGEST, "") if deployment else "",
+        observed_digest=live_digest(deployment) if deployment else "",
         deadline=unix(annotations.get(ANNOTATION_DEADLINE)),
-        deleting=bool(metadata.get("deletionTimestamp")),
-        replicas=spec.get("replicas", 1),
-        failure=_failure(deployment),
+        deleting=bool(deployment and metadata.get("deletionTimestamp")),
+        replicas=deployment["spec"].get("replicas", 1) if deployment else 0,
+        failure=_failure(deployment) if deployment else "",
         pods=pods,
-        ready_endpoints=serving,
-    )
-
-
-def _leftover(
-    trial_uid: str,
-    arm: Arm,
-    replica_sets: Sequence[Manifest],
-    raw_pods: Sequence[Manifest],
-    pods: tuple[PodView, ...],
-    serving: int,
-) -> ArmView:
-    """The Deployment is gone; its name, the Trial's and the deadline are known from what it left."""
-    carried = [m["metadata"].get("annotations") or {} for m in (*replica_sets, *raw_pods)]
-    annotations: Raw = next((a for a in carried if ANNOTATION_DEADLINE in a), {})
-    return ArmView(
-        arm=arm,
-        name=next((_workload_of(m) for m in (*replica_sets, *raw_pods)), ""),
-        trial_uid=trial_uid,
-        trial_name=annotations.get(ANNOTATION_TRIAL_NAME, ""),
-        uid=None,
-        spec_digest="",
-        observed_digest="",
-        deadline=unix(annotations.get(ANNOTATION_DEADLINE)),
-        deleting=False,
-        replicas=0,
-        failure="",
-        pods=pods,
-        ready_endpoints=serving,
+        ready_endpoints=sum(p.name in ready for p in pods),
     )
 
 

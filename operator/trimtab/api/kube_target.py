@@ -144,6 +144,7 @@ def pod_from(pod: Manifest) -> PodView:
         containers=tuple(_container_status(c) for c in status.get("containerStatuses") or ()),
         resources=tuple((c["name"], resources_from(c)) for c in pod["spec"]["containers"]),
         template_hash=(metadata.get("labels") or {}).get(TEMPLATE_HASH, ""),
+        created=unix(metadata.get("creationTimestamp")),
     )
 
 

@@ -21,7 +21,7 @@ CONDITIONS: dict[ConditionType, str] = {
     ConditionType.STALLED: "A person must act; reason and message say on what (kstatus).",
     ConditionType.PREFLIGHT: "Target, telemetry, selectors, quota and power were checked and suffice.",
     ConditionType.TARGET_LOCKED: "No other Experiment tunes this target.",
-    ConditionType.TELEMETRY_HEALTHY: "Every SLI can be measured.",
+    ConditionType.TELEMETRY_HEALTHY: "Prometheus answers for the target; no trial starts while it does not.",
     ConditionType.BUDGET_AVAILABLE: "The error budgets allow trials.",
     ConditionType.PAUSED: "No new trials, and none live.",
     ConditionType.ROLLED_BACK: "The last trial was withdrawn.",

@@ -126,6 +126,9 @@ class SpentWire(StatusModel):
     sli: Id = Field(description="Name of the SLI.")
     bad: FiniteFloat = Field(description="Bad events.")
     total: FiniteFloat = Field(description="All events.")
+    unseen: FiniteFloat = Field(0.0, description="Requests that were served and never counted; they count as bad.")
+    rate: FiniteFloat | None = Field(None, description="Requests per second, as last seen.")
+    until: Time | None = Field(None, description="Until when events were counted.")
 
 
 class TimesWire(StatusModel):
@@ -172,7 +175,7 @@ class TrialStatus(StatusModel):
     measurements: Annotated[tuple[MeasurementWire, ...], Clipped(64)] = Field((), description="What was measured.")
     load: Annotated[tuple[LoadWire, ...], Keyed("arm")] = Field((), max_length=3, description="Load of the arms.")
     spent: Annotated[tuple[SpentWire, ...], Keyed("sli")] = Field(
-        (), max_length=16, description="Events that the canary saw, for error budgets; only grows."
+        (), max_length=16, description="What the canary cost the error budgets; only grows."
     )
     extended: bool = Field(False, description="The window was extended for want of samples.")
     evidence: Annotated[tuple[Message, ...], Clipped(32)] = Field((), description="What led to a withdrawal.")

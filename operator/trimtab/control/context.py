@@ -61,8 +61,8 @@ class Context:
     def update(self, **changes: object) -> Context:
         return replace(self, state=replace(self.state, **changes))  # type: ignore[arg-type]
 
-    def ask(self, inquiry: Inquiry) -> Decision:
-        return Decision(self.state, inquiries=(inquiry,))
+    def ask(self, *inquiries: Inquiry) -> Decision:
+        return Decision(self.state, inquiries=inquiries)
 
     def do(self, *actions: Action, after: float | None = SOON) -> Decision:
         return Decision(self.state, actions, requeue_after=after)

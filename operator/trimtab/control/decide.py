@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trimtab.control import lifecycle, progress, requests, standing
-from trimtab.control.actions import Decision
+from trimtab.control.actions import Decision, EmitEvent, ReleaseExperiment
 from trimtab.control.context import Context
 from trimtab.control.search import search
 from trimtab.control.snapshot import Snapshot
@@ -22,6 +22,7 @@ from trimtab.slo.safety import RULES as SAFETY_RULES
 Rule = Callable[[Context], Decision | None]
 
 UNDO: tuple[Rule, ...] = (
+    lifecycle.namespace_leaving,
     lifecycle.corrupted,
     lifecycle.draining,
     lifecycle.leftovers,
@@ -48,8 +49,18 @@ def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
     context = with_summary(Context(state, snapshot))
     context = lifecycle.missing_trials(requests.forget_removed(context))
     context, warnings = requests.unknown_annotations(context)
-    decision = _first_answer(context)
+    decision = _let_go(context, _first_answer(context))
     return replace(decision, actions=(*decision.actions, *warnings)) if warnings else decision
+
+
+def _let_go(context: Context, decision: Decision) -> Decision:
+    """Nothing is live and nothing is being done: there is nothing to undo, so a deletion of the Experiment or of its
+    Namespace needs no operator."""
+    seen = context.seen
+    busy = any(not isinstance(a, EmitEvent) for a in decision.actions) or decision.inquiries
+    if busy or seen.live or not seen.experiment.finalized:
+        return decision
+    return replace(decision, actions=(*decision.actions, ReleaseExperiment()))
 
 
 def render_rules() -> str:

@@ -10,6 +10,7 @@ from trimtab.control.arms import target_settings
 from trimtab.control.context import Context
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
+from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
 from trimtab.control.summary import margin, saving_of
 from trimtab.domain.kube import Target
@@ -29,7 +30,8 @@ def finish(context: Context, reason: str) -> Decision:
     assert isinstance(target, Target)
     assert record is not None
     failed = _failed_candidates(context)
-    study = build_study(spec, target, record, context.seen.trials, context.state.started or 0.0, failed)
+    state = context.state
+    study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
     if len(failed) >= MAX_CANDIDATES:
         message = f"keep the baseline: {len(failed)} candidates failed their verification"
         keep = Recommended(record.baseline, True, 0.0, (), message)
@@ -50,8 +52,6 @@ def finish(context: Context, reason: str) -> Decision:
 
 
 def _verify(context: Context, answer: Recommended, number: int) -> Decision:
-    from trimtab.control.search import start_trial
-
     spec = context.spec
     text = spec.space.describe(answer.assignment)
     message = f"verifying {text} ({number} of {spec.verification.replicates})"

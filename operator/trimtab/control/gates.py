@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from trimtab.control.context import DEFAULT_SCRAPE, Context
 from trimtab.control.snapshot import BudgetReadings
-from trimtab.domain.measurement import Reading, TelemetryError
+from trimtab.domain.measurement import Absence, Reading, TelemetryError
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.state import BudgetState, ConditionType
-from trimtab.slo.budget import Cap, GateVerdict, evaluate, total_events
+from trimtab.slo.budget import Cap, GateVerdict, allowed_bad, evaluate, history_of
+from trimtab.slo.spending import expected_rate
+from trimtab.slo.verdict import absence_reason
 
 MARGIN = 5.0
 
@@ -33,25 +37,47 @@ def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, 
     spec, now = context.spec, context.now
     verdicts = evaluate_all(spec, readings, context.state.budgets, now)
     context = context.update(budgets=tuple(v.state for v in verdicts))
-    context = _telemetry(context, readings)
+    context, blind = _telemetry(context, readings)
     closed = next((v for v in verdicts if v.closed), None)
     reason, words = (closed.reason, closed.closed) if closed is not None else _cap(context, readings)
     if words:
         return context.set(ConditionType.BUDGET_AVAILABLE, False, reason, words), words
-    return context.set(ConditionType.BUDGET_AVAILABLE, True, "Available", "every error budget allows a trial"), ""
+    short = next((_short(b) for b in context.state.budgets if b.history_short), "")
+    if short:
+        return context.set(ConditionType.BUDGET_AVAILABLE, True, "HistoryShort", short), blind
+    return context.set(ConditionType.BUDGET_AVAILABLE, True, "Available", "every error budget allows a trial"), blind
 
 
-def _telemetry(context: Context, readings: BudgetReadings) -> Context:
-    broken = next((w.reading for w in readings.windows if isinstance(w.reading, TelemetryError)), None)
+def _short(state: BudgetState) -> str:
+    """The same words for as long as it lasts: a status that changes with each pass would cause the next one."""
+    began = datetime.fromtimestamp(state.metrics_since, UTC) if state.metrics_since is not None else None
+    since = f"at {began:%Y-%m-%d %H:%M} UTC" if began is not None else "not long ago"
+    return (
+        f"{state.name}: the metrics begin {since}; until they reach back over the whole window, the budget is the "
+        "observed rate times the window"
+    )
+
+
+def _telemetry(context: Context, readings: BudgetReadings) -> tuple[Context, str]:
+    """Is there telemetry? And why no trial may start where no budget closes the gate by itself, "" when one may."""
+    broken: Absence | None = next((w.reading for w in readings.windows if isinstance(w.reading, TelemetryError)), None)
+    blind = ""
+    if isinstance(readings.probe, Absence):
+        broken, blind = readings.probe, f"no telemetry of the target: {readings.probe.detail}"
     if broken is not None:
-        return context.set(ConditionType.TELEMETRY_HEALTHY, False, "TelemetryError", broken.detail)
-    return context.set(ConditionType.TELEMETRY_HEALTHY, True, "Answering", "Prometheus answers")
+        return context.set(ConditionType.TELEMETRY_HEALTHY, False, absence_reason(broken), broken.detail), blind
+    return context.set(ConditionType.TELEMETRY_HEALTHY, True, "Answering", "Prometheus answers"), blind
 
 
 def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
+    rate, scrape = _canary_rate(context), context.state.scrape_interval
+    known = {b.name: b for b in context.state.budgets}
     for budget in context.spec.budgets:
-        cap = cap_of(context.spec, budget, readings, context.state.scrape_interval, _canary_rate(context))
-        refused = cap.start_refused()
+        history = history_of(known.get(budget.name), context.now)
+        allowed = allowed_bad(budget, windows_of(readings, budget.name), history)
+        spent = dict(readings.spent).get(budget.sli, 0.0)
+        # A budget that was not read closes the gate by itself.
+        refused = cap_of(context.spec, budget, allowed or 0.0, spent, scrape, rate).start_refused()
         if refused:
             return "ExperimentShareSpent", f"{budget.name}: {refused}"
     return "", ""
@@ -59,26 +85,38 @@ def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
 
 def _canary_rate(context: Context) -> float:
     """Requests per second that the canary will get."""
-    target = context.seen.target
-    replicas = context.spec.canary.replicas
-    ready = getattr(target, "ready_replicas", 0)
-    return (context.state.requests_per_second or 0.0) * replicas / max(ready + 2 * replicas, 1)
+    ready = getattr(context.seen.target, "ready_replicas", 0)
+    return expected_rate(context.state.requests_per_second, context.spec.canary.replicas, ready) or 0.0
 
 
 def cap_of(
-    spec: ExperimentSpec, budget: ErrorBudget, readings: BudgetReadings, scrape: float | None, rate: float
+    spec: ExperimentSpec, budget: ErrorBudget, allowed: float, spent: float, scrape: float | None, rate: float
 ) -> Cap:
-    """The experiments' share of one budget. L = max(2 scrapes, staleAfter) + one tick + 5 s may go unseen."""
-    allowed = (1 - budget.objective) * total_events(budget, windows_of(readings, budget.name))
-    blind = max(2 * (scrape or DEFAULT_SCRAPE), spec.safety.stale_after) + spec.safety.check_interval + MARGIN
+    """The experiments' share of one budget. L = max(2 scrapes, staleAfter) + one tick + 5 s may go unseen.
+
+    Args:
+        allowed: bad events that the whole budget allows.
+        spent: bad events of finished trials on this target within the window.
+        scrape: seconds between scrapes, None when that is not known.
+        rate: requests per second of the canary.
+    """
+    reaction = spec.safety.check_interval + MARGIN
     return Cap(
         limit=budget.experiment_share * allowed,
-        spent=dict(readings.spent).get(budget.sli, 0.0),
+        spent=spent,
         rate=rate,
-        blind=blind,
+        blind=max(2 * (scrape or DEFAULT_SCRAPE), spec.safety.stale_after) + reaction,
         replicas=spec.canary.replicas,
         objective=budget.objective,
+        requests=rate * longest_trial(spec),
+        reaction=reaction,
     )
+
+
+def longest_trial(spec: ExperimentSpec) -> float:
+    """Seconds for which a canary is meant to serve, be it in the search or in verification."""
+    verification = spec.verification.duration if spec.verification.replicates else 0.0
+    return spec.trial.warm_up + max(spec.trial.duration, verification)
 
 
 def describe(context: Context) -> str:
@@ -90,4 +128,4 @@ def describe(context: Context) -> str:
     return ", ".join(parts) or "no error budget is configured"
 
 
-__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "windows_of"]
+__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "longest_trial", "windows_of"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trimtab.control import machine
 from trimtab.control.actions import (
     Action,
@@ -16,11 +18,30 @@ from trimtab.control.actions import (
     WriteTrial,
 )
 from trimtab.control.arms import baseline_assignment
-from trimtab.control.context import RETRY, Context, withdraw, withdraw_all
+from trimtab.control.context import POLL, RETRY, SOON, Context, withdraw, withdraw_all
+from trimtab.control.settle import settle, still_ending
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
+
+
+def namespace_leaving(context: Context) -> Decision | None:
+    """The Namespace is being deleted, and all that is in it: arms, and in a namespaced install our rights, too.
+
+    That undoes whatever a finalizer waits for, so each is let go at once, before anything else is tried. The namespace
+    controller begins five seconds after the deletion was asked for (namespaceDeletionGracePeriod in its source); a
+    finalizer that is still there when the Role is gone would hold the Namespace for ever.
+    """
+    if not context.seen.namespace_leaving:
+        return None
+    actions: list[Action] = [ReleaseTrial(t) for t in context.seen.trials if t.finalized]
+    if context.seen.experiment.finalized:
+        actions.append(ReleaseExperiment())
+    after = SOON if actions else POLL
+    arms = sorted({a.trial_uid for a in context.seen.arms if not _vanishing(a)})
+    actions += [DeleteArms(uid, verify=False) for uid in arms]
+    return context.say("the Namespace is being deleted").do(*actions, after=after if actions else None)
 
 
 def leftovers(context: Context) -> Decision | None:
@@ -43,10 +64,21 @@ def draining(context: Context) -> Decision | None:
     """Finish a Trial whose outcome is on record: verify that nothing is left, then write the terminal phase."""
     for trial in context.seen.trials:
         if trial.phase is TrialPhase.DRAINING:
-            return context.do(*_finish(context, trial))
+            return _drain(context, trial)
         if trial.phase.terminal and trial.finalized:
             return context.do(ReleaseTrial(trial))
     return None
+
+
+def _drain(context: Context, trial: Trial) -> Decision:
+    """Delete what is left, let its pods end, count what the canary cost; then the trial is over."""
+    arms = context.seen.arms_of(trial)
+    if not all(_vanishing(a) for a in arms):
+        return context.do(DeleteArms(trial.uid, verify=True))
+    if still_ending(context, trial, arms):
+        return context.say(f"trial {trial.index}: its pods are ending").wait(POLL)
+    spent = settle(context, trial)
+    return spent if isinstance(spent, Decision) else context.do(*_finish(context, replace(trial, spent=spent)))
 
 
 def _finish(context: Context, trial: Trial) -> tuple[Action, ...]:

@@ -16,11 +16,11 @@ from trimtab.domain.spec import (
     SlowRatioQuery,
 )
 from trimtab.ports import SliProbe
+from trimtab.slo.budget import history_short
 from trimtab.slo.power import requests_needed, undecidable
 
 MIN_SCRAPES = 4  # in any window, for a rate to mean something
 RELATIVE_STANDARD_ERRORS = 3.3
-HISTORY_ENOUGH = 0.9
 
 
 def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods: int) -> Iterator[Problem]:
@@ -163,7 +163,7 @@ def _alarms(budget: ErrorBudget) -> Iterator[Problem]:
 
 
 def _history(budget: ErrorBudget, probe: SliProbe | None) -> Iterator[Problem]:
-    if probe is None or probe.history is None or probe.history >= HISTORY_ENOUGH * budget.window:
+    if probe is None or probe.history is None or not history_short(budget, probe.history):
         return
     what = (
         f"the metrics reach back {format_duration(probe.history)} of {format_duration(budget.window)}; until they do, "

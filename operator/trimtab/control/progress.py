@@ -149,7 +149,7 @@ def _extension_fits(trial: Trial, scrape: float | None) -> bool:
 
 
 def _with_readings(trial: Trial, readings: TrialReadings) -> Trial:
-    return replace(trial, measurements=readings.measurements, load=readings.load, spent=readings.spent)
+    return replace(trial, measurements=readings.measurements, load=readings.load)
 
 
 def _numbers(spec: ExperimentSpec, trial: Trial) -> str:

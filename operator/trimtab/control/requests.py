@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from trimtab.control.actions import Action, Decision, EmitEvent, ReleaseExperiment, Severity
+from trimtab.control.actions import Action, Decision, EmitEvent, Severity
 from trimtab.control.context import RETRY, SOON, Context, withdraw, withdraw_all
 from trimtab.domain.names import (
     ANNOTATION_APPROVE,
@@ -99,8 +99,6 @@ def stop(context: Context) -> Decision | None:
     reason, words, annotation, value = request.reason, request.words, request.annotation, request.value
     actions: list[Action] = list(withdraw_all(context, TrialPhase.ABORTED, reason, words))
     withdrew = bool(actions)
-    if not withdrew and seen.experiment.finalized:
-        actions.append(ReleaseExperiment())  # nothing is left to undo, so its deletion needs no operator
     if annotation and _is_new(context, annotation, value):
         context = _acknowledge(context, annotation, value, words)
         actions.append(EmitEvent(Severity.NORMAL, reason, words))

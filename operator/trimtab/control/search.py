@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from trimtab.control import gates
-from trimtab.control.actions import Action, CreateTrial, Decision, EmitEvent, HoldExperiment, Severity
-from trimtab.control.arms import cost_model
+from trimtab.control.actions import Decision, EmitEvent, Severity
 from trimtab.control.context import RETRY, Context
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
+from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
 from trimtab.domain.kube import Target
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.study import Hold, HoldReason
-from trimtab.domain.trial import Environment, Suggestion, TrialPhase
-from trimtab.ports import NewTrial
+from trimtab.domain.trial import TrialPhase
 
 NOTHING_LEARNED = frozenset({TrialPhase.INFRA_FAILED, TrialPhase.STALE, TrialPhase.INCONCLUSIVE})
 MAX_BACKOFF = 300.0
@@ -98,7 +95,8 @@ def _propose(context: Context) -> Decision:
     target, record = context.seen.target, context.state.target
     assert isinstance(target, Target)
     assert record is not None
-    study = build_study(context.spec, target, record, context.seen.trials, context.state.started or 0.0)
+    state = context.state
+    study = build_study(context.spec, target, record, context.seen.trials, state.started or 0.0, state.floors)
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))
@@ -109,30 +107,3 @@ def _propose(context: Context) -> Decision:
             return stopped(context, "BaselineInfeasible", answer.message)
         return finish(context, f"{answer.reason}: {answer.message}")
     return start_trial(context, answer)
-
-
-def start_trial(context: Context, suggestion: Suggestion) -> Decision:
-    """Write-ahead: first the finalizer that says there will be something to undo, then the Trial."""
-    target, record, spec = context.seen.target, context.state.target, context.spec
-    assert isinstance(target, Target)
-    assert record is not None
-    index = max((t.index + 1 for t in context.seen.trials), default=0)
-    index = max(index, context.state.trials_created)
-    surroundings = context.seen.surroundings
-    environment = Environment(
-        template_hash=target.template_hash,
-        target_uid=target.uid,
-        image=", ".join(c.image for c in target.containers)[:200],
-        target_replicas=target.ready_replicas,
-        kubernetes_version=surroundings.kubernetes_version if surroundings else "",
-    )
-    cost = cost_model(spec, target).hourly(suggestion.assignment)
-    new = NewTrial(index, suggestion, environment, spec.digest, cost)
-    text = spec.space.describe(suggestion.assignment)
-    actions: list[Action] = [] if context.seen.experiment.finalized else [HoldExperiment()]
-    actions += [
-        CreateTrial(new),
-        EmitEvent(Severity.NORMAL, "TrialCreated", f"trial {index} ({suggestion.purpose}): {text}"),
-    ]
-    started = replace(context.state, trials_created=max(context.state.trials_created, index + 1))
-    return replace(context, state=started).say(f"trial {index} ({suggestion.purpose}): {text}").do(*actions)

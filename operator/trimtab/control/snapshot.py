@@ -14,7 +14,7 @@ from typing import Any
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import Arm, Measurement, Reading, Window
 from trimtab.domain.study import Proposal, Recommended, Study
-from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.domain.trial import Load, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
 
 
@@ -24,17 +24,40 @@ class AskProbes:
 
 
 @dataclass(frozen=True)
+class AskUsage:
+    """Read what these containers of the target have used lately."""
+
+    containers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Part of the answer to `AskUsage`: the highest working set in bytes."""
+
+    container: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
 class AskBudgets:
-    """Read every error budget's windows for the target."""
+    """Read every error budget's windows for the target; without budgets, whether telemetry answers at all."""
 
 
 @dataclass(frozen=True)
 class AskMeasurements:
-    """Read every SLI of both arms over the trial's complete window, with load and spending."""
+    """Read every SLI of both arms over the trial's complete window, with the load."""
 
     trial: str
     window: Window
     extended: bool
+
+
+@dataclass(frozen=True)
+class AskSpent:
+    """Count once more what the canary of a trial was asked and failed, from its first request until now (unix s)."""
+
+    trial: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +74,7 @@ class AskRecommendation:
     study: Study
 
 
-Inquiry = AskProbes | AskBudgets | AskMeasurements | AskProposal | AskRecommendation
+Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskSpent | AskProposal | AskRecommendation
 
 
 @dataclass(frozen=True)
@@ -60,8 +83,6 @@ class TrialReadings:
 
     measurements: tuple[Measurement, ...]
     load: tuple[Load, ...]
-    spent: tuple[Spent, ...]
-    target_load: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +96,14 @@ class BudgetWindow:
 
 @dataclass(frozen=True)
 class BudgetReadings:
-    """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far."""
+    """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far.
+
+    `probe` is one SLI of the target over the last scrapes, where there is no budget that asks the store anyway.
+    """
 
     windows: tuple[BudgetWindow, ...]
     spent: tuple[tuple[str, float], ...]  # sli -> bad events seen by canaries on this target within the window
-    history: tuple[tuple[str, float], ...] = ()  # sli -> seconds of history that the store has
+    probe: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +128,16 @@ class Snapshot:
     leader: str
     namespace_paused: str = ""  # the value of the kill switch on the Namespace, "" when absent
     operator_paused: str = ""  # ... on the operator's own Deployment
+    namespace_leaving: bool = False  # the Namespace is being deleted
     withdrawing: frozenset[str] = frozenset()  # Trials whose arms the safety loop is taking away right now
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def probes(self) -> tuple[SliProbe, ...] | None:
         answer: tuple[SliProbe, ...] | None = self.answers.get(AskProbes())
+        return answer
+
+    def usage(self, ask: AskUsage) -> tuple[Usage, ...] | None:
+        answer: tuple[Usage, ...] | None = self.answers.get(ask)
         return answer
 
     def budgets(self) -> BudgetReadings | None:
@@ -117,6 +146,11 @@ class Snapshot:
 
     def readings(self, ask: AskMeasurements) -> TrialReadings | None:
         answer: TrialReadings | None = self.answers.get(ask)
+        return answer
+
+    def spent(self, ask: AskSpent) -> tuple[tuple[str, Reading], ...] | None:
+        """(SLI, event sums of the canary)."""
+        answer: tuple[tuple[str, Reading], ...] | None = self.answers.get(ask)
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

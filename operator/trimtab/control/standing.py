@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseExperiment, ReleaseLock, Severity
+from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
+from trimtab.control.floors import memory_floors, watched_containers
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem
 from trimtab.control.preflight_queries import query_problems
-from trimtab.control.snapshot import AskProbes
+from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
 from trimtab.domain.spec import Mode
-from trimtab.domain.state import ConditionType, ExperimentPhase, TargetRecord
+from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, TargetRecord
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe
 
@@ -33,13 +34,12 @@ def stall(context: Context, reason: str, message: str) -> Context:
 
 
 def _stalled(context: Context, reason: str, message: str, after: float) -> Decision:
-    """Withdraw what lives, then stall with nothing left to undo; the Event is emitted when the reason is new."""
+    """Withdraw what lives, then stall; the Event is emitted when the reason is new."""
     actions = withdraw_all(context, TrialPhase.STALE, reason, message)
-    release = (ReleaseExperiment(),) if context.seen.experiment.finalized and not actions else ()
     old = context.state.condition(ConditionType.STALLED)
     fresh = old is None or old.status is not True or old.reason != reason or old.message != message
     event = (EmitEvent(Severity.WARNING, reason, message),) if fresh else ()
-    return stall(context, reason, message).do(*actions, *release, *event, after=0.0 if actions else after)
+    return stall(context, reason, message).do(*actions, *event, after=0.0 if actions else after)
 
 
 def valid_spec(context: Context) -> Decision | None:
@@ -112,9 +112,10 @@ def preflight(context: Context) -> Decision | None:
     unsafe = tuple(query_problems(spec))
     if unsafe:
         return _refuse(context, unsafe)
-    probes = context.seen.probes()
-    if probes is None:
-        return context.ask(AskProbes())
+    probes, ask = context.seen.probes(), AskUsage(watched_containers(spec))
+    usage = context.seen.usage(ask) if ask.containers else ()
+    if probes is None or usage is None:
+        return context.ask(AskProbes(), *([ask] if ask.containers else []))
     findings = examine(spec, target, surroundings, probes)
     if findings.blocking:
         return _refuse(context, findings.blocking)
@@ -122,6 +123,9 @@ def preflight(context: Context) -> Decision | None:
         baseline = baseline_assignment(spec, target)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
+    floors, about = memory_floors(spec, baseline, usage)
+    context = context.update(floors=floors)
+    findings = Findings((*findings.problems, *about))
     return _accept(context, findings, probes, TargetRecord(target.uid, target.template_hash, baseline))
 
 
@@ -151,6 +155,7 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     intervals = [p.scrape_interval for p in probes if p.scrape_interval is not None]
     rates = [p.requests_per_second for p in probes if p.requests_per_second is not None]
     context = context.update(
+        budgets=_budgets(context, probes),
         target=record,
         spec_digest=context.spec.digest,
         started=context.state.started or context.now,
@@ -165,6 +170,17 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     if context.state.phase is not ExperimentPhase.PAUSED:
         context = context.enter(ExperimentPhase.RUNNING, message)
     return context.do(EmitEvent(Severity.NORMAL, "PreflightPassed", notes))
+
+
+def _budgets(context: Context, probes: tuple[SliProbe, ...]) -> tuple[BudgetState, ...]:
+    """What is known of the budgets, with where their metrics begin."""
+    known = {b.name: b for b in context.state.budgets}
+    reach = {p.sli: p.history for p in probes}
+    found: list[BudgetState] = []
+    for budget in context.spec.budgets:
+        state, history = known.get(budget.name, BudgetState(budget.name, None, None, 0.0, 0.0)), reach.get(budget.sli)
+        found.append(replace(state, metrics_since=None if history is None else context.now - history))
+    return tuple(found)
 
 
 def healthy(context: Context) -> Context:

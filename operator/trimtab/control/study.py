@@ -7,7 +7,7 @@ from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment, Resource
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
-from trimtab.domain.state import TargetRecord
+from trimtab.domain.state import Floor, TargetRecord
 from trimtab.domain.study import (
     ArmOutcome,
     ConstraintReading,
@@ -34,6 +34,7 @@ def build_study(
     record: TargetRecord,
     trials: tuple[Trial, ...],
     started: float,
+    floors: tuple[Floor, ...] = (),
     excluded: tuple[Assignment, ...] = (),
 ) -> Study:
     """The study of the next suggestion. Trials on another template of the target are another context: left out.
@@ -54,6 +55,7 @@ def build_study(
         probability=spec.safety.probability,
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in outcomes), default=started),
+        floors=tuple((f.parameter, f.value) for f in floors),
         peak_load=_peak(loads, target.ready_replicas, spec.canary.replicas),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.

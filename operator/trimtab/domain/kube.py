@@ -209,6 +209,7 @@ class PodView:
     containers: tuple[ContainerStatus, ...]
     resources: tuple[tuple[str, Resources], ...]  # as admitted, per container
     template_hash: str = ""
+    created: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,9 @@ class ArmView:
 
     arm: Arm
     name: str
+    namespace: str
+    experiment_uid: str
+    experiment_name: str
     trial_uid: str
     trial_name: str
     uid: str | None  # of the Deployment; None when only leftovers (ReplicaSets, pods) remain

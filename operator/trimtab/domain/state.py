@@ -54,7 +54,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class BudgetState:
-    """One error budget: `remaining` and `burn` of the service (None: unknown), `spent` bad events by experiments."""
+    """One error budget: `remaining` and `burn` of the service (None: unknown), `spent` bad events by experiments (what
+    nobody saw counts as bad)."""
 
     name: str
     remaining: float | None
@@ -66,6 +67,17 @@ class BudgetState:
     clear_since: float | None = (
         None  # unix seconds since when its short window stayed low; the gate opens after a while
     )
+    allowed_bad: float | None = None  # bad events that the whole budget allows, as last known
+    metrics_since: float | None = None  # unix seconds of the store's oldest sample, as preflight found it
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least value of a parameter (base units) that is tried at all, and why, in one line."""
+
+    parameter: str
+    value: float
+    message: str
 
 
 @dataclass(frozen=True)
@@ -178,6 +190,7 @@ class ExperimentState:
     candidate: Assignment | None = None  # under verification
     recommendation: RecommendationState | None = None
     budgets: tuple[BudgetState, ...] = ()
+    floors: tuple[Floor, ...] = ()
     handled: tuple[HandledRequest, ...] = ()
     diagnostics: Diagnostics | None = None
     figures: Figures | None = None

@@ -93,11 +93,23 @@ class Load:
 
 @dataclass(frozen=True)
 class Spent:
-    """Bad and total events seen by this trial's canary, per SLI of an error budget; only grows."""
+    """What this trial's canary costs the error budgets of one SLI; only grows.
+
+    `bad` and `total` events were counted up to `until` (unix seconds; None: nothing is known to have been served).
+    `unseen` requests were served and never counted: they count as bad. `rate` is requests per second, as last seen.
+    """
 
     sli: str
     bad: float
     total: float
+    unseen: float = 0.0
+    rate: float | None = None
+    until: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """Bad events, the unseen ones among them."""
+        return self.bad + self.unseen
 
 
 @dataclass(frozen=True)

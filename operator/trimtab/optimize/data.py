@@ -37,11 +37,13 @@ Z_LIMIT = 6.0
 
 @dataclass(frozen=True)
 class LoadScale:
-    """z = log2(load / reference); `peak` is z at the load for which safety is asked, `usual` the median trial's z."""
+    """z = log2(load / reference); `peak` is z at the load for which safety is asked, `usual` the median trial's z,
+    `seen` that of the highest load that an arm had."""
 
     reference: float | None
     peak: float
     usual: float
+    seen: float = 0.0
 
     def z(self, load: float | None) -> float:
         """An unmeasured load counts as the usual one."""
@@ -64,8 +66,8 @@ def load_scale(study: Study) -> LoadScale:
         peak = max(loads, default=None)
     if peak is None:
         return LoadScale(None, 0.0, 0.0)
-    usual = float(np.median([_octaves(v, peak) for v in loads])) if loads else 0.0
-    return LoadScale(peak, 0.0, usual)
+    octaves = [_octaves(v, peak) for v in loads] or [0.0]
+    return LoadScale(peak, 0.0, float(np.median(octaves)), max(octaves))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Recommended, Study
-from trimtab.optimize.safe import Belief, upper_limits
+from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
+from trimtab.optimize.steps import below_floor
 
 WIDTHS = 1.88
 MARGIN = 0.015
@@ -26,8 +27,9 @@ def saving(study: Study, assignment: Assignment) -> float:
     return (baseline - study.cost.hourly(assignment)) / baseline
 
 
-def recommendable(belief: Belief) -> list[Assignment]:
-    """Evaluated assignments that hold every bound at peak with the margin, cheapest first (the baseline excluded)."""
+def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
+    """Evaluated assignments that hold every bound with the margin, at peak or at another load; cheapest first, the
+    baseline excluded."""
     study = belief.study
     tried = [
         x
@@ -37,9 +39,10 @@ def recommendable(belief: Belief) -> list[Assignment]:
         and own.clean > 0
         and not own.contradicts(study.constraints)
         and study.space.violated(x) is None
+        and not below_floor(study, x)
         and saving(study, x) >= study.min_improvement
     ]
-    limits = upper_limits(belief, tried, WIDTHS)
+    limits = upper_limits(belief, tried, WIDTHS, z)
     good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN]
     return sorted(good, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
 
@@ -53,7 +56,7 @@ def recommend(belief: Belief) -> Recommended:
         return keep_baseline(
             study,
             f"keep the baseline: none of {evaluated} evaluated assignments saves {study.min_improvement:.0%} or more "
-            f"and holds every bound at peak with a margin",
+            f"and holds every bound at peak with a margin{_because_of_load(belief)}",
         )
     best = good[0]
     share = saving(study, best)
@@ -62,3 +65,34 @@ def recommend(belief: Belief) -> Recommended:
         f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
     )
     return Recommended(best, False, share, belief.predictions(best), message)
+
+
+def _because_of_load(belief: Belief) -> str:
+    """Says so when only the load without the arms stands against all that is cheaper: it is what each pod gets once
+    they, and the share that they were given, are gone."""
+    study, seen = belief.study, belief.loads.seen
+    if seen >= belief.loads.peak:
+        return ""
+    held = recommendable(belief, seen)
+    if held:
+        what = study.space.describe(held[0])
+    elif _cheaper_is_safe(belief, seen) and not _cheaper_is_safe(belief, None):
+        what = "something cheaper"
+    else:
+        return ""
+    more = 2.0 ** (belief.loads.peak - seen) - 1
+    return (
+        f"; {what} would at the load that arms saw, but each pod gets {more:.0%} more once they are gone: let them "
+        "take a smaller share, by more replicas of the target or fewer of canary.replicas"
+    )
+
+
+def _cheaper_is_safe(belief: Belief, z: float | None) -> bool:
+    """Whether S, at this load, has a point that saves enough."""
+    study, grid = belief.study, belief.grid
+    points = reachable(grid, boxes(study, verified(belief)), study.search.seed)
+    if not len(points):
+        return False
+    mean, sd = belief.predict(grid.encode(points), z)
+    saved = 1 - grid.hourly(points) / study.cost.hourly(study.baseline)
+    return bool((is_safe(belief, mean, sd) & (saved >= study.min_improvement)).any())

@@ -57,9 +57,9 @@ class Belief:
         load = self.loads.peak if z is None else z
         return Inputs(u, np.full(len(u), load), np.full(len(u), self.study.now))
 
-    def predict(self, u: Floats) -> tuple[Floats, Floats]:
-        """Mean and sd of every bound at peak. Shapes: (m, N), (m, N)."""
-        at = self.inputs(u)
+    def predict(self, u: Floats, z: float | None = None) -> tuple[Floats, Floats]:
+        """Mean and sd of every bound at one load, the peak by default. Shapes: (m, N), (m, N)."""
+        at = self.inputs(u, z)
         pairs = [model.predict(at) for model in self.models]
         if not pairs:
             return np.zeros((0, len(u))), np.zeros((0, len(u)))
@@ -116,11 +116,11 @@ def adaptive_kappa(models: tuple[Posterior, ...], beta: float, delta: float) -> 
     return kappa
 
 
-def upper_limits(belief: Belief, assignments: list[Assignment], widths: float) -> Floats:
-    """max over the bounds of mu + widths x sd, at peak. Shape: (N,); -inf without bounds."""
+def upper_limits(belief: Belief, assignments: list[Assignment], widths: float, z: float | None = None) -> Floats:
+    """max over the bounds of mu + widths x sd at one load, the peak by default. Shape: (N,); -inf without bounds."""
     if not assignments:
         return np.zeros(0)
-    mean, sd = belief.predict(belief.encoder.encode(assignments))
+    mean, sd = belief.predict(belief.encoder.encode(assignments), z)
     return np.asarray(np.max(mean + widths * sd, axis=0, initial=-np.inf))
 
 

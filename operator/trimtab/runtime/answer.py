@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+from trimtab.control.context import DEFAULT_SCRAPE
+from trimtab.control.floors import DAYS
 from trimtab.control.snapshot import (
     AskBudgets,
     AskMeasurements,
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskSpent,
+    AskUsage,
     BudgetReadings,
-    BudgetWindow,
     Inquiry,
     Snapshot,
     TrialReadings,
+    Usage,
 )
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
-from trimtab.domain.trial import Load, Spent, Trial
+from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
-from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows
+from trimtab.runtime.budgets import BudgetReader
+from trimtab.runtime.spending import SpendingAccount, read_events
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
+SPENT_TIMEOUT = 5.0  # a draining trial, and perhaps a deletion, waits for it
+USAGE_SECONDS = DAYS * 86400.0
+PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
+PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
 
 
 class Answerer:
@@ -35,7 +44,8 @@ class Answerer:
 
     def __init__(self, telemetry: Telemetry, designer: Designer, spending: SpendingAccount, clock: Clock) -> None:
         self._telemetry, self._designer = telemetry, designer
-        self._spending, self._clock = spending, clock
+        self._clock, self._budget_reader = clock, BudgetReader(telemetry, spending, clock)
+        self._probed: dict[str, tuple[float, Reading]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
         """The answer's type belongs to the inquiry's, as `Snapshot`'s accessors say."""
@@ -46,10 +56,14 @@ class Answerer:
                 return await self._designer.recommend(study)
             case AskProbes():
                 return await self._probes(seen)
+            case AskUsage(containers):
+                return await self._usage(containers, seen)
             case AskBudgets():
                 return await self._budgets(seen)
             case AskMeasurements():
                 return await self._measurements(inquiry, seen)
+            case AskSpent():
+                return await self._spent(inquiry, seen)
 
     async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:
         spec, pods = _spec(seen), _target_pods(seen)
@@ -59,16 +73,30 @@ class Answerer:
             await asyncio.gather(*(probe(s, pods, seen.now, history, timeout=PROBE_TIMEOUT) for s in spec.slis))
         )
 
+    async def _usage(self, containers: tuple[str, ...], seen: Snapshot) -> tuple[Usage, ...]:
+        pods, window = _target_pods(seen), Window(seen.now - USAGE_SECONDS, seen.now)
+        read = self._telemetry.working_set
+        found = await asyncio.gather(*(read(pods, name, window, timeout=PROBE_TIMEOUT) for name in containers))
+        return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
+
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
-        spec, pods = _spec(seen), _target_pods(seen)
-        windows = await read_budgets(self._telemetry, spec, pods, seen.now)
-        target = seen.target
+        spec, target = _spec(seen), seen.target
         assert isinstance(target, Target)
-        spent: list[tuple[str, float]] = []
-        for budget in spec.budgets:
-            bad = await self._spending.total(seen.experiment.namespace, target.uid, budget.sli, seen.now, budget.window)
-            spent.append((budget.sli, bad))
-        return BudgetReadings(windows, tuple(spent))
+        found = await self._budget_reader.read(seen.experiment, spec, target.uid, timeout=TIMEOUT)
+        return found if spec.budgets else replace(found, probe=await self._probe(seen))
+
+    async def _probe(self, seen: Snapshot) -> Reading:
+        """One SLI of the target over its last scrapes. Passes that follow each other closely share one query."""
+        now, uid = self._clock.now(), seen.experiment.uid
+        self._probed = {u: p for u, p in self._probed.items() if now - p[0] < PROBE_EVERY}
+        if uid not in self._probed:
+            spec, state = _spec(seen), seen.experiment.state
+            scrape = (state.scrape_interval if state is not None else None) or DEFAULT_SCRAPE
+            window = Window(now - max(PROBE_SCRAPES * scrape, PROBE_LEAST), now)
+            asked = SliRequest(counting_sli(spec) or spec.slis[0], _target_pods(seen), window, fresh=False)
+            (reading,) = await self._telemetry.read([asked], timeout=TIMEOUT)
+            self._probed[uid] = (now, reading)
+        return self._probed[uid][1]
 
     async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
         spec = _spec(seen)
@@ -81,56 +109,34 @@ class Answerer:
             Measurement(sli.name, arm, ask.window, reading) for (sli, arm), reading in zip(asked, readings, strict=True)
         )
         counting = counting_sli(spec)
-        load: tuple[Load, ...] = ()
-        target_load: Reading | None = None
-        if counting is not None:
-            load = await self._loads(counting, pods, seen, trial, ask.window)
-            target_load = await self._telemetry.load(counting, _target_pods(seen), ask.window, timeout=TIMEOUT)
-        canary, until = pods[Arm.CANARY], ask.window.end
-        spent = await read_spending(self._telemetry, spec, trial, canary, until, timeout=TIMEOUT)
-        return TrialReadings(measurements, load, spent, target_load)
+        load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
+        return TrialReadings(measurements, load)
+
+    async def _spent(self, ask: AskSpent, seen: Snapshot) -> tuple[tuple[str, Reading], ...]:
+        trial = next(t for t in seen.trials if t.name == ask.trial)
+        canary = trial_pods(trial, Arm.CANARY, None)
+        return await read_events(self._telemetry, _spec(seen), trial, canary, ask.until, timeout=SPENT_TIMEOUT)
 
     async def _loads(
         self, sli: Sli, pods: dict[Arm, PodSet], seen: Snapshot, trial: Trial, window: Window
     ) -> tuple[Load, ...]:
-        found: list[Load] = []
-        for arm, pod_set in pods.items():
-            reading = await self._telemetry.load(sli, pod_set, window, timeout=TIMEOUT)
-            view = seen.arm(trial, arm)
-            if isinstance(reading, Sample) and view is not None and view.replicas:
-                found.append(Load(arm, reading.value / view.replicas))
-        return tuple(found)
-
-
-async def read_budgets(
-    telemetry: Telemetry, spec: ExperimentSpec, pods: PodSet, now: float
-) -> tuple[BudgetWindow, ...]:
-    """Event sums of every window that the budgets' rules need, in one gather."""
-    asked = [(budget, seconds) for budget in spec.budgets for seconds in needed_windows(budget)]
-    readings = await asyncio.gather(
-        *(
-            telemetry.totals(spec.sli(budget.sli), pods, Window(now - seconds, now), timeout=TIMEOUT)
-            for budget, seconds in asked
+        """Requests per second and pod of both arms and of the target, with their errors: the verdict asks whether the
+        arms got their share, and the same."""
+        target = seen.target
+        assert isinstance(target, Target)
+        views = {arm: seen.arm(trial, arm) for arm in pods}
+        replicas = {arm: view.replicas for arm, view in views.items() if view is not None and view.replicas}
+        if target.ready_replicas:
+            replicas[Arm.TARGET] = target.ready_replicas
+        of = {**pods, Arm.TARGET: _target_pods(seen)}
+        readings = await asyncio.gather(
+            *(self._telemetry.load(sli, of[arm], window, timeout=TIMEOUT) for arm in replicas)
         )
-    )
-    return tuple(BudgetWindow(b.name, s, r) for (b, s), r in zip(asked, readings, strict=True))
-
-
-async def read_spending(
-    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, now: float, *, timeout: float
-) -> tuple[Spent, ...]:
-    """What the canary has cost each budget since its first request; never less than what is on record."""
-    since = trial.times.deploying
-    if since is None or now <= since:
-        return trial.spent
-    found: list[Spent] = []
-    for name in sorted({b.sli for b in spec.budgets}):
-        reading = await telemetry.totals(spec.sli(name), canary, Window(since, now), timeout=timeout)
-        old = next((s for s in trial.spent if s.sli == name), Spent(name, 0.0, 0.0))
-        if isinstance(reading, Sample) and reading.bad is not None:
-            old = Spent(name, max(old.bad, reading.bad), max(old.total, reading.total))
-        found.append(old)
-    return tuple(found)
+        return tuple(
+            Load(arm, reading.value / count, reading.standard_error / count)
+            for (arm, count), reading in zip(replicas.items(), readings, strict=True)
+            if isinstance(reading, Sample)
+        )
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

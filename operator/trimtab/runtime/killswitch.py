@@ -1,4 +1,5 @@
-"""The kill switches: `trimtab.dev/pause` on a Namespace, or on the Deployment of the operator itself."""
+"""The kill switches: `trimtab.dev/pause` on a Namespace, or on the Deployment of the operator itself. And whether the
+Namespace is being deleted: that stops everything in it, too."""
 
 from __future__ import annotations
 
@@ -19,18 +20,27 @@ class OwnDeployment:
     name: str
 
 
+@dataclass(frozen=True)
+class NamespaceView:
+    """`paused`: the words of the pause on it, "" when there is none. `leaving`: it is being deleted, or gone."""
+
+    paused: str = ""
+    leaving: bool = False
+
+
 class KillSwitches:
     """Read by GET on every pass and every tick: a Role allows get on one Namespace, not watching it."""
 
     def __init__(self, cluster: Cluster, own: OwnDeployment | None) -> None:
         self._cluster, self._own = cluster, own
 
-    async def namespace(self, name: str) -> str:
-        """The words of the pause on the Namespace, "" when there is none."""
+    async def namespace(self, name: str) -> NamespaceView:
+        """What the Namespace says."""
         try:
-            return _pause_of(await self._cluster.get(kinds.NAMESPACES, None, name))
+            found = await self._cluster.get(kinds.NAMESPACES, None, name)
         except NotFound:
-            return "the Namespace is gone"
+            return NamespaceView(leaving=True)
+        return NamespaceView(_pause_of(found), bool(found["metadata"].get("deletionTimestamp")))
 
     async def operator(self) -> str:
         """The words of the pause on the operator's Deployment, "" when there is none (or no Deployment)."""

@@ -169,6 +169,7 @@ class Metrics:
         self.rollback_seconds = self._histogram(
             "rollback_seconds", "From the decision to no ready canary endpoint", ROLLBACK_BUCKETS
         )
+        self.rollbacks_stuck = self._gauge("rollbacks_stuck", "Rollbacks that are not over after 30 s; page on it")
         self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
         self.safety_tick_lateness = self._process_histogram(
             "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS

@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from trimtab.api.kube import arm_views, surroundings_from, target_from
+from trimtab.api.kube import surroundings_from, target_from
 from trimtab.control.snapshot import Inquiry, LockView, Snapshot
 from trimtab.domain import kinds
 from trimtab.domain.errors import NotFound
 from trimtab.domain.kinds import Kind
-from trimtab.domain.kube import ArmView, Manifest, Surroundings, Target, TargetMissing
-from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.domain.kube import Manifest, Surroundings, Target, TargetMissing
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
+from trimtab.runtime.arms import read_arms
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.runtime.withdraw import Latch
@@ -54,9 +54,9 @@ class Observer:
             target = await self.target(namespace, experiment.spec.target.name)
             if isinstance(target, Target):
                 around = await self.surroundings(target)
-        trials, arms, paused, own_paused = await asyncio.gather(
+        trials, arms, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
-            self.arms(namespace, experiment.uid),
+            read_arms(self._cluster, namespace, experiment.uid),
             self._switches.namespace(namespace),
             self._switches.operator(),
         )
@@ -69,7 +69,8 @@ class Observer:
             arms=arms,
             lock=await self._lock_view(experiment, target),
             leader=self._leader,
-            namespace_paused=paused,
+            namespace_paused=place.paused,
+            namespace_leaving=place.leaving,
             operator_paused=own_paused,
             withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
             answers=answers,
@@ -91,10 +92,6 @@ class Observer:
         except NotFound:
             return False
         return True
-
-    async def arms(self, namespace: str, experiment_uid: str) -> tuple[ArmView, ...]:
-        """Every arm of the Experiment with its leftovers and ready endpoints."""
-        return await read_arms(self._cluster, namespace, f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}")
 
     async def surroundings(self, target: Target) -> Surroundings:
         """Everything beside the target that preflight has to know."""
@@ -145,14 +142,3 @@ SURROUNDING_KINDS = (
     kinds.NETWORK_POLICIES,
     kinds.ENDPOINT_SLICES,
 )
-
-
-async def read_arms(cluster: Cluster, namespace: str, labels: str) -> tuple[ArmView, ...]:
-    """Arms as found: Deployments, ReplicaSets and pods by label, ready endpoints of their pods."""
-    deployments, replica_sets, pods, slices = await asyncio.gather(
-        cluster.list(kinds.DEPLOYMENTS, namespace, labels=labels),
-        cluster.list(kinds.REPLICA_SETS, namespace, labels=labels),
-        cluster.list(kinds.PODS, namespace, labels=labels),
-        cluster.list(kinds.ENDPOINT_SLICES, namespace),
-    )
-    return arm_views(deployments, replica_sets, pods, slices)

@@ -2,36 +2,45 @@
 
 It starts from the arms that exist in the cluster, so an arm whose Trial is gone is found too. It has its own clients.
 It never writes an Experiment's status: it deletes arms first, then records the outcome in the Trial.
+
+A tick judges every live trial by what needs no telemetry: hard signals, requests to stop, deadlines. All that may take
+long is a task of its own per trial, begun by the tick: reading telemetry, budgets, taking arms away. So a slow answer
+delays nobody else, and the heartbeat means that every live trial was judged.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 
-from trimtab.api.kube import arm_views, trial_uid_of
-from trimtab.control import machine
-from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError, Conflict, LeadershipLost, NotFound, RetryLater, TrimtabError
-from trimtab.domain.kube import ArmView, Manifest
-from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
+from trimtab.domain.errors import ApiError, CorruptLedger, LeadershipLost, NotFound, TrimtabError
+from trimtab.domain.kube import ArmView
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
+from trimtab.runtime.arms import read_arms
+from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.runtime.watch import Watchman
+from trimtab.runtime.watch import Watchman, serves
 from trimtab.runtime.withdraw import Latch, Withdrawer
+from trimtab.runtime.withdrawals import Overdue, Rollback, Withdrawals
 from trimtab.slo.safety import Withdraw
 
 log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 2.0
 LATE_FACTOR = 3.0
+LEAST_AGE = 30.0  # seconds that a tick may take while the API server is slow
+LOOK_SECONDS = 10.0  # to read one trial, its Experiment and the kill switches
+UNREAD_SECONDS = 15.0  # after so long an arm whose Trial or Experiment cannot be read is taken away
+EARLY = 0.5  # of a tick, by which a look at telemetry may begin early
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,22 @@ class _Live:
     trial_name: str
     arms: tuple[ArmView, ...]
 
+    @property
+    def rollback(self) -> Rollback:
+        return Rollback(self.namespace, self.experiment_name, self.experiment_uid, self.trial_uid, self.trial_name)
+
+    @property
+    def serving(self) -> bool:
+        return any(a.ready_endpoints for a in self.arms)
+
 
 @dataclass(frozen=True)
-class _Withdrawal:
-    """One that was decided; `begun` in monotonic seconds."""
+class _Looked:
+    """What a tick did with one trial: until the next one, is it on its way out, was it judged?"""
 
-    experiment: ExperimentRecord
-    trial: Trial
-    judgement: Withdraw
-    begun: float
+    interval: float = IDLE_SECONDS
+    leaving: bool = False
+    judged: bool = True
 
 
 class SafetyLoop:
@@ -76,13 +92,27 @@ class SafetyLoop:
         on_withdrawn: Callable[[str, str], None] = lambda namespace, name: None,  # noqa: ARG005
     ) -> None:
         self._cluster, self._ledger, self._clock = cluster, ledger, clock
-        self._latch, self._events, self._metrics, self._check = latch, events, metrics, check
+        self._latch, self._metrics, self._check = latch, metrics, check
+        self._crew = Crew()
         self._withdrawer = Withdrawer(cluster, clock)
         self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics)
+        self._withdrawals = Withdrawals(
+            cluster=cluster,
+            ledger=ledger,
+            clock=clock,
+            latch=latch,
+            events=events,
+            metrics=metrics,
+            check=check,
+            crew=self._crew,
+            on_withdrawn=lambda namespace, name: self.on_withdrawn(namespace, name),
+        )
+        self._overdue = Overdue(clock, events, metrics)
         self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self.on_withdrawn = on_withdrawn
         self.judged_once = asyncio.Event()
-        self._withdrawals: dict[str, _Withdrawal] = {}
+        self._unread: dict[str, float] = {}
+        self._looked: dict[str, float] = {}
         self._interval = IDLE_SECONDS
         self._beat = clock.monotonic()
 
@@ -91,167 +121,154 @@ class SafetyLoop:
         self._beat = self._clock.monotonic()
 
     def age(self) -> float:
-        """Seconds since the last complete tick."""
+        """Seconds since every live trial was judged."""
         return self._clock.monotonic() - self._beat
 
     def age_limit(self) -> float:
-        """The age from which on the loop counts as dead: three intervals, and never less than a request may take."""
-        return max(LATE_FACTOR * self._interval, 30.0)
+        """The age from which on the loop counts as dead: three intervals, and never less than requests may take."""
+        return max(LATE_FACTOR * self._interval, LEAST_AGE)
 
     async def run(self) -> None:
-        """Tick until cancelled. An API server that does not answer is retried at the next tick; a defect ends the
-        task, and with it the process."""
+        """Tick until cancelled. An API server that does not answer is retried at the next tick; a defect, in whichever
+        of its tasks, ends this one, and with it the process."""
         due = self._clock.monotonic()
-        while True:
-            self._metrics.safety_tick_lateness.observe(max(0.0, self._clock.monotonic() - due))
-            try:
-                self._interval = await self.tick()
-                self._beat = self._clock.monotonic()
-                self.judged_once.set()
-            except LeadershipLost:
-                log.warning("safety.not_leading")
-            except ApiError as error:
-                log.warning("safety.api_error", error=str(error))
-            due = max(due + self._interval, self._clock.monotonic())
-            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+        try:
+            while True:
+                late = max(0.0, self._clock.monotonic() - due)
+                self._metrics.safety_tick_lateness.observe(late)
+                try:
+                    if await self.tick():
+                        self._beat = self._clock.monotonic()
+                        self.judged_once.set()
+                except LeadershipLost:
+                    log.warning("safety.not_leading")
+                except ApiError as error:
+                    log.warning("safety.api_error", error=str(error))
+                due += self._interval if late < self._interval else late + self._interval
+                await self._crew.rest(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
+        finally:
+            await self._crew.close()
 
-    async def tick(self) -> float:
-        """Judge everything once; returns seconds until the next tick."""
-        await self._finish_withdrawals()
-        found = [live for scope in self._scopes for live in await self._live(scope)]
-        self._watchman.keep_only({live.trial_uid for live in found})
-        answers = await asyncio.gather(*(self._one(live) for live in found), return_exceptions=True)
-        intervals = [IDLE_SECONDS]
-        for live, answer in zip(found, answers, strict=True):
-            if isinstance(answer, float):
-                intervals.append(answer)
-            elif isinstance(answer, TrimtabError):
-                log.warning("safety.trial_not_judged", trial=live.trial_name, error=str(answer))
-            elif isinstance(answer, BaseException):
-                raise answer
-        return min(intervals)
+    async def tick(self) -> bool:
+        """Judge every live trial by what needs no telemetry, and begin what takes longer; whether all were judged.
 
-    async def _live(self, scope: str | None) -> list[_Live]:
-        """Arms by trial, from what exists in the cluster."""
-        deployments, replica_sets, pods = await asyncio.gather(
-            *(
-                self._cluster.list(k, scope, labels=LABEL_ARM)
-                for k in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
-            )
-        )
-        if not (deployments or replica_sets or pods):
-            return []
-        namespaces = sorted({m["metadata"]["namespace"] for m in (*deployments, *replica_sets, *pods)})
-        found: list[_Live] = []
-        for namespace in namespaces:
-            slices = await self._cluster.list(kinds.ENDPOINT_SLICES, namespace)
-            parts = [
-                [m for m in p if m["metadata"]["namespace"] == namespace] for p in (deployments, replica_sets, pods)
-            ]
-            views = arm_views(parts[0], parts[1], parts[2], slices)
-            found += _grouped(namespace, parts, views)
-        return found
+        Raises:
+            ApiError: the arms could not be listed.
+            LeadershipLost: this process may no longer write.
+        """
+        found = [live for scope in self._scopes for live in _by_trial(await read_arms(self._cluster, scope))]
+        self._keep_only({live.trial_uid for live in found})
+        looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
+        leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]
+        self._overdue.update((*leaving, *self._withdrawals.under_way))
+        self._interval = min((done.interval for done in looked), default=IDLE_SECONDS)
+        return all(done.judged for done in looked)
 
-    async def _one(self, live: _Live) -> float:
-        """Judge one trial; returns its check interval."""
+    def _keep_only(self, trial_uids: set[str]) -> None:
+        self._watchman.keep_only(trial_uids)
+        self._unread = {uid: at for uid, at in self._unread.items() if uid in trial_uids}
+        self._looked = {uid: at for uid, at in self._looked.items() if uid in trial_uids}
+
+    async def _look(self, live: _Live) -> _Looked:
+        """Judge one trial by what needs no telemetry."""
         with structlog.contextvars.bound_contextvars(experiment=live.experiment_name, trial=live.trial_name):
-            trial = await self._trial(live)
-            if trial is None or trial.phase.terminal:
-                await self._remove(live)
-                return IDLE_SECONDS
-            experiment = await self._ledger.experiment(live.namespace, trial.experiment_name)
-            interval = experiment.spec.safety.check_interval if experiment.spec is not None else IDLE_SECONDS
-            if trial.phase is TrialPhase.DRAINING or self._latch.is_set(trial.uid):
-                await self._withdrawer.send(live.namespace, live.experiment_uid, live.trial_uid)
-                return interval
-            judgement, trial = await self._watchman.judge(experiment, trial, live.arms)
-            if isinstance(judgement, Withdraw):
-                await self._withdraw(experiment, trial, judgement)
-            return interval
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    looked = await self._judge(live)
+            except LeadershipLost:
+                raise
+            except CorruptLedger as error:
+                log.error("safety.trial_unreadable", error=str(error))
+                return self._leave(live)
+            except (TrimtabError, TimeoutError) as error:
+                return self._not_read(live, str(error) or "the API server does not answer")
+            self._unread.pop(live.trial_uid, None)
+            return looked
 
-    async def _trial(self, live: _Live) -> Trial | None:
-        """The Trial of these arms, None when it is gone or another one took its name."""
+    def _not_read(self, live: _Live, why: str) -> _Looked:
+        """Nobody can tell whether this arm may stay: for a short while it does, as API servers restart."""
+        now = self._clock.monotonic()
+        since = self._unread.setdefault(live.trial_uid, now)
+        log.warning("safety.trial_not_judged", seconds=round(now - since, 1), error=why)
+        if now - since < UNREAD_SECONDS:
+            return _Looked(judged=False)
+        self._latch.set(live.trial_uid)
+        return self._leave(live)
+
+    async def _judge(self, live: _Live) -> _Looked:
+        read = await self._read(live)
+        if read is None:
+            return self._leave(live)
+        trial, experiment = read
+        interval = experiment.spec.safety.check_interval if experiment.spec is not None else IDLE_SECONDS
+        if trial.phase is TrialPhase.DRAINING or self._latch.is_set(trial.uid):
+            return self._leave(live, interval)
+        judgement = await self._watchman.at_once(experiment, trial, live.arms)
+        if isinstance(judgement, Withdraw):
+            self._withdrawals.begin(experiment, self._watchman.known(trial), judgement)
+        elif serves(trial, live.arms):
+            self._begin_looks(live, trial, experiment, interval)
+        return _Looked(interval)
+
+    async def _read(self, live: _Live) -> tuple[Trial, ExperimentRecord] | None:
+        """The live Trial of these arms with its Experiment; None when there is none, or another one took its name."""
         if not live.trial_name:
             return None
         try:
             trial = await self._ledger.trial(live.namespace, live.trial_name)
+            if trial.uid != live.trial_uid or trial.phase.terminal:
+                return None
+            return trial, await self._ledger.experiment(live.namespace, trial.experiment_name)
         except NotFound:
             return None
-        return trial if trial.uid == live.trial_uid else None
+
+    def _leave(self, live: _Live, interval: float = IDLE_SECONDS) -> _Looked:
+        """These arms have to go: nobody judges them any more."""
+        self._check()
+        self._crew.start(f"remove {live.trial_uid}", partial(self._guarded, partial(self._remove, live)))
+        return _Looked(interval, leaving=True)
 
     async def _remove(self, live: _Live) -> None:
-        """Arms without a live Trial."""
-        self._check()
-        if any(a.uid is not None or any(not p.deleting for p in a.pods) for a in live.arms):
-            log.warning("safety.leftover_arm", trial_uid=live.trial_uid)
-        await self._withdrawer.send(live.namespace, live.experiment_uid, live.trial_uid)
+        sent = await self._withdrawer.send(live.namespace, live.experiment_uid, live.trial_uid)
+        if sent:
+            log.warning("safety.arms_removed", objects=sent)
 
-    async def _withdraw(self, experiment: ExperimentRecord, trial: Trial, judgement: Withdraw) -> None:
-        """From here on the withdrawal happens, whatever fails: it is carried on at each tick until it is recorded."""
-        self._check()
-        self._latch.set(trial.uid)
-        self._latch.begin(trial.uid)
-        self._withdrawals[trial.uid] = _Withdrawal(experiment, trial, judgement, self._clock.monotonic())
-        why, reason = judgement.outcome.message, judgement.outcome.reason
-        log.warning("safety.withdraw", rule=judgement.rule, reason=reason, why=why)
-        await self._carry_on(trial.uid)
+    def _begin_looks(self, live: _Live, trial: Trial, experiment: ExperimentRecord, interval: float) -> None:
+        """Read telemetry and budgets when this trial's own interval has passed, unless the last look still lasts."""
+        now, before = self._clock.monotonic(), self._looked.get(trial.uid)
+        if before is not None and now - before < interval - EARLY * min(self._interval, interval):
+            return
+        by_telemetry = partial(self._by_telemetry, experiment, trial, live.arms)
+        read_budgets = partial(self._watchman.read_budgets, experiment, trial)
+        if self._crew.start(f"telemetry {trial.uid}", partial(self._guarded, by_telemetry)):
+            self._looked[trial.uid] = now
+        self._crew.start(f"budgets {experiment.uid}", partial(self._guarded, read_budgets))
 
-    async def _carry_on(self, trial_uid: str) -> None:
-        """Delete, wait until nothing serves, record. The record comes last: an undo's effect goes first."""
-        self._check()
-        found = self._withdrawals[trial_uid]
-        trial, outcome = found.trial, found.judgement.outcome
-        await self._withdrawer.silenced(trial.namespace, trial.experiment_uid, trial.uid)
-        seconds = self._clock.monotonic() - found.begun
-        done = replace(
-            machine.withdrawn(trial, self._clock.now(), outcome),
-            withdraw_seconds=seconds,
-            evidence=found.judgement.evidence,
-        )
-        await self._record(done)
-        del self._withdrawals[trial_uid]
-        self._latch.end(trial_uid)
-        words = f"{outcome.reason}: {outcome.message}; no endpoint after {seconds:.1f} s"
-        await self._events.emit(found.experiment, "Warning", "TrialWithdrawn", words, done)
-        self.on_withdrawn(found.experiment.namespace, found.experiment.name)
+    async def _by_telemetry(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> None:
+        judgement = await self._watchman.by_telemetry(experiment, trial, arms)
+        if isinstance(judgement, Withdraw) and not self._latch.is_set(trial.uid):
+            self._withdrawals.begin(experiment, self._watchman.known(trial), judgement)
 
-    async def _finish_withdrawals(self) -> None:
-        """What an earlier tick could not complete; its arms may be gone, so no list shows it."""
-        for trial_uid in tuple(self._withdrawals):
-            try:
-                await self._carry_on(trial_uid)
-            except LeadershipLost:
-                raise
-            except TrimtabError as error:
-                log.warning("safety.withdrawal_not_finished", trial_uid=trial_uid, error=str(error))
-
-    async def _record(self, done: Trial) -> None:
-        """Write the outcome; when somebody wrote meanwhile, on top of that, unless the trial has ended."""
-        for _ in range(5):
-            try:
-                await self._ledger.write_trial(done)
-                self._metrics.observe_trial(done)
-                return
-            except NotFound:
-                return
-            except Conflict:
-                current = await self._ledger.trial(done.namespace, done.name)
-                if current.uid != done.uid or current.phase.terminal or current.phase is TrialPhase.DRAINING:
-                    return
-                done = replace(done, resource_version=current.resource_version)
-        raise RetryLater(0.5, f"the outcome of trial {done.index} could not be written yet")
+    async def _guarded(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """What the world refuses is tried again at the next tick; a defect is not caught."""
+        try:
+            await work()
+        except TrimtabError as error:
+            log.warning("safety.not_done", error=str(error))
 
 
-def _grouped(namespace: str, objects: list[list[Manifest]], views: tuple[ArmView, ...]) -> list[_Live]:
+def _settled(answer: _Looked | BaseException) -> _Looked:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _by_trial(views: tuple[ArmView, ...]) -> list[_Live]:
     found: list[_Live] = []
     for uid in sorted({v.trial_uid for v in views}):
         mine = tuple(v for v in views if v.trial_uid == uid)
-        sample = next(m for kind in objects for m in kind if trial_uid_of(m) == uid)
-        labels = sample["metadata"]["labels"]
         name = next((v.trial_name for v in mine if v.trial_name), "")
-        found.append(
-            _Live(namespace, labels.get(LABEL_EXPERIMENT_UID, ""), labels.get(LABEL_EXPERIMENT, ""), uid, name, mine)
-        )
+        found.append(_Live(mine[0].namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine))
     return found
 
 

@@ -1,4 +1,6 @@
-"""What experiments have spent of a target's error budgets: one ConfigMap per target, without an owner.
+"""What a canary costs, read from telemetry; and what experiments have spent of a target's error budgets.
+
+The account is one ConfigMap per target, without an owner.
 
 It outlives Experiments, so that the cap holds across re-creation. Entries are keyed by Trial (writing one twice is
 writing it once), dated, and pruned after the budget's window.
@@ -6,15 +8,19 @@ writing it once), dated, and pruned after the budget's window.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 
 from trimtab.domain import kinds
 from trimtab.domain.errors import AlreadyExists, CorruptLedger, NotFound
 from trimtab.domain.kube import Manifest
+from trimtab.domain.measurement import Reading, Window
 from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
-from trimtab.domain.trial import Spent
-from trimtab.ports import Cluster
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.trial import Spent, Trial
+from trimtab.ports import Cluster, PodSet, Telemetry
+from trimtab.slo.spending import merged
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,13 @@ class SpendingAccount:
         self._cluster = cluster
 
     async def total(self, namespace: str, target_uid: str, sli: str, now: float, window: float) -> float:
-        """Bad events that canaries on this target caused within the window.
+        """Bad events that canaries on this target caused within the window; what nobody saw is bad.
 
         Raises:
             CorruptLedger: the account cannot be read; it is never taken for empty.
         """
         entries = _parse(await self._get(namespace, target_uid))
-        return sum(s.bad for e in entries.values() if e.at > now - window for s in e.spent if s.sli == sli)
+        return sum(s.cost for e in entries.values() if e.at > now - window for s in e.spent if s.sli == sli)
 
     async def record(
         self, namespace: str, target_uid: str, trial_uid: str, at: float, spent: tuple[Spent, ...], window: float
@@ -46,7 +52,7 @@ class SpendingAccount:
         found = await self._get(namespace, target_uid)
         entries = _parse(found)
         old = entries.get(trial_uid)
-        entries[trial_uid] = _Entry(old.at if old else at, window, _larger(old.spent if old else (), spent))
+        entries[trial_uid] = _Entry(old.at if old else at, window, merged(old.spent if old else (), spent))
         kept = {uid: e for uid, e in entries.items() if e.at > at - e.window}
         body = _manifest(namespace, target_uid, kept)
         if found is None:
@@ -65,17 +71,24 @@ class SpendingAccount:
             return None
 
 
+async def read_events(
+    telemetry: Telemetry, spec: ExperimentSpec, trial: Trial, canary: PodSet, until: float, *, timeout: float
+) -> tuple[tuple[str, Reading], ...]:
+    """What the canary was asked and failed since its first request, for each SLI of an error budget."""
+    since = trial.times.deploying
+    if since is None or until <= since:
+        return ()
+    names = sorted({b.sli for b in spec.budgets})
+    window = Window(since, until)
+    readings = await asyncio.gather(
+        *(telemetry.totals(spec.sli(name), canary, window, timeout=timeout) for name in names)
+    )
+    return tuple(zip(names, readings, strict=True))
+
+
 def account_name(target_uid: str) -> str:
     """`trimtab-spending-<uid>`."""
     return f"trimtab-spending-{target_uid}"
-
-
-def _larger(old: tuple[Spent, ...], new: tuple[Spent, ...]) -> tuple[Spent, ...]:
-    merged = {s.sli: s for s in old}
-    for s in new:
-        before = merged.get(s.sli, Spent(s.sli, 0.0, 0.0))
-        merged[s.sli] = Spent(s.sli, max(before.bad, s.bad), max(before.total, s.total))
-    return tuple(merged[name] for name in sorted(merged))
 
 
 def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
@@ -84,7 +97,7 @@ def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
     try:
         raw = json.loads(manifest["data"]["spending.json"])
         return {
-            uid: _Entry(e["at"], e["window"], tuple(Spent(n, s["bad"], s["total"]) for n, s in e["spent"].items()))
+            uid: _Entry(e["at"], e["window"], tuple(_spent(sli, s) for sli, s in e["spent"].items()))
             for uid, e in raw.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -94,9 +107,17 @@ def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
         ) from error
 
 
+def _spent(sli: str, stored: dict[str, float]) -> Spent:
+    return Spent(sli, stored["bad"], stored["total"], stored.get("unseen", 0.0))
+
+
 def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> dict[str, object]:
     data = {
-        uid: {"at": e.at, "window": e.window, "spent": {s.sli: {"bad": s.bad, "total": s.total} for s in e.spent}}
+        uid: {
+            "at": e.at,
+            "window": e.window,
+            "spent": {s.sli: {"bad": s.bad, "total": s.total, "unseen": s.unseen} for s in e.spent},
+        }
         for uid, e in sorted(entries.items())
     }
     return {

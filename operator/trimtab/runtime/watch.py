@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from trimtab.control.context import DEFAULT_SCRAPE
-from trimtab.control.gates import cap_of, evaluate_all
+from trimtab.control.gates import evaluate_all
 from trimtab.control.requests import stop_request
-from trimtab.control.snapshot import BudgetReadings, BudgetWindow
+from trimtab.control.snapshot import BudgetReadings
+from trimtab.domain.errors import TrimtabError
 from trimtab.domain.kube import ArmView
-from trimtab.domain.measurement import Absence, Arm, Measurement, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Arm, Measurement, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.names import ANNOTATION_SKIP
-from trimtab.domain.spec import ErrorBudget, ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
-from trimtab.runtime.answer import read_spending, trial_pods
+from trimtab.runtime.answer import trial_pods
+from trimtab.runtime.budgets import BudgetReader
+from trimtab.runtime.caps import expected_load, judge_cap
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
-from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows
+from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.safety import (
+    SERVING,
     Continue,
     Judgement,
     SafetyView,
@@ -37,18 +41,28 @@ from trimtab.slo.safety import (
     Withdraw,
     judge_tick,
 )
+from trimtab.slo.spending import counted, merged, pace
 from trimtab.slo.verdict import absence_reason
+from trimtab.slo.watching import watched_slis
 
 log = structlog.get_logger(__name__)
 
 LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
-PERSIST_SECONDS = 15.0
-REREAD_FRACTION = 120.0
-REREAD_MOST = 60.0
-SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
+PERSIST_SECONDS, PERSIST_ANYWAY = 15.0, 60.0
+LOOK_SCRAPES = 4.0
 LIVE_GATES = frozenset({"BudgetBurning", "BudgetLow"})
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What is known of one live trial since `since`, the first look (unix seconds)."""
+
+    since: float
+    watch: WatchState = field(default_factory=WatchState)
+    spent: tuple[Spent, ...] = ()
+    persisted: float = 0.0
 
 
 class Watchman:
@@ -64,62 +78,112 @@ class Watchman:
         metrics: Metrics,
     ) -> None:
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
-        self._spending, self._clock, self._metrics = spending, clock, metrics
-        self._states: dict[str, WatchState] = {}
-        self._budgets: dict[tuple[str, str, float], tuple[float, BudgetWindow]] = {}
-        self._persisted: dict[str, float] = {}
-        self._looked: dict[str, float] = {}
+        self._clock, self._metrics = clock, metrics
+        self._budgets = BudgetReader(telemetry, spending, clock)
+        self._memories: dict[str, _Memory] = {}
+        self._looking: set[str] = set()
 
     def keep_only(self, trial_uids: set[str]) -> None:
         """Forget trials that are gone."""
-        self._states = {uid: s for uid, s in self._states.items() if uid in trial_uids}
-        self._persisted = {uid: t for uid, t in self._persisted.items() if uid in trial_uids}
-        self._looked = {uid: t for uid, t in self._looked.items() if uid in trial_uids}
-        if not trial_uids:
-            self._budgets.clear()
+        self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
 
-    async def judge(
-        self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]
-    ) -> tuple[Judgement, Trial]:
-        """The rules' answer, and the trial with what its canary has spent and shown so far.
+    def known(self, trial: Trial) -> Trial:
+        """The trial with what its canary has spent and shown so far."""
+        memory = self._memories.get(trial.uid)
+        if memory is None:
+            return trial
+        return _with_measurements(replace(trial, spent=merged(trial.spent, memory.spent)), memory.watch)
 
-        Signals that need no telemetry are judged first, so that a slow Prometheus delays none of them.
+    async def at_once(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
+        """The answer of the rules that need no telemetry beside what was read before. While a look is under way that
+        the store has not answered yet, a canary may turn out to be out of sight.
+
+        Raises:
+            ApiError: a kill switch could not be read.
         """
+        if experiment.spec is None:
+            return _unreadable(experiment, trial)
+        view = self._view(experiment, experiment.spec, trial, arms)
+        blind = view.blind_since if trial.uid in self._looking else None
+        return judge_tick(replace(view, request=await self._request(experiment, trial), blind_since=blind))
+
+    async def by_telemetry(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
+        """The answer of all rules, after reading what is new."""
         spec = experiment.spec
         if spec is None:
-            return _unreadable(experiment, trial), trial
+            return _unreadable(experiment, trial)
+        self._looking.add(trial.uid)
+        try:
+            await self._look(experiment, spec, trial, arms)
+        finally:
+            self._looking.discard(trial.uid)
+        view, readings = self._view(experiment, spec, trial, arms), self._budgets.known(experiment, spec)
+        cap = judge_cap(experiment, readings, view)
+        view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
+        if cap.unknown:
+            view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
+        judgement = judge_tick(view)
+        if isinstance(judgement, Continue):
+            await self._persist(trial)
+        return judgement
+
+    async def _look(
+        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
+    ) -> None:
+        """Remember what is new."""
+        view = self._view(experiment, spec, trial, arms)
+        memory = self._memories.setdefault(trial.uid, _Memory(view.now))
+        canary = trial_pods(trial, Arm.CANARY, view.canary)
+        watch, seen, events = await asyncio.gather(
+            self._windows(experiment, spec, view),
+            self._newest(spec, view, canary),
+            read_events(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
+        )
+        expected = expected_load(experiment, trial)
+        since, old = _serving_since(view, memory.since), {s.sli: s for s in view.trial.spent}
+        spent = []
+        for sli, reading in events:
+            before = old.get(sli, Spent(sli, 0.0, 0.0, until=since))
+            found = counted(before, reading, view.now)
+            spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
+        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
+
+    async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
+        """Bring the budgets' event sums up to date: the next judgement knows them.
+
+        Raises:
+            ApiError, CorruptLedger: what experiments spent could not be read.
+        """
+        spec = experiment.spec
+        if spec is not None and spec.budgets:
+            await self._budgets.read(experiment, spec, trial.environment.target_uid, timeout=_timeout(spec))
+
+    def _view(
+        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
+    ) -> SafetyView:
+        memory = self._memories.get(trial.uid)
         view = SafetyView(
             now=self._clock.now(),
             spec=spec,
-            trial=trial,
+            trial=self.known(trial),
             canary=next((a for a in arms if a.arm is Arm.CANARY), None),
             control=next((a for a in arms if a.arm is Arm.CONTROL), None),
-            watch=self._states.get(trial.uid, WatchState()),
-            request=await self._request(experiment, trial),
+            watch=WatchState(),
             scrape_interval=_scrape(experiment),
         )
-        # Windows that were judged already say nothing new: only evidence needs them.
-        first = judge_tick(replace(view, watch=WatchState()))
-        if isinstance(first, Withdraw):
-            return judge_tick(view), _with_measurements(trial, view.watch)
-        if trial.phase not in SERVING or not self._due(view):
-            return first, trial
-        self._looked[trial.uid] = view.now
-        view, trial = await self._with_telemetry(experiment, spec, view)
-        return judge_tick(view), _with_measurements(trial, view.watch)
-
-    def _due(self, view: SafetyView) -> bool:
-        """Is there telemetry to look at: a window that is complete now, or a checkInterval since the last look?"""
-        looked = self._looked.get(view.trial.uid)
-        if looked is None or not 0 <= view.now - looked < 0.9 * view.spec.safety.check_interval:
-            return True
-        return _complete_windows(view).complete > 0
+        if memory is None:
+            return view
+        last, watch = memory.watch.last_good, memory.watch
+        since = last if last is not None else _serving_since(view, memory.since)
+        return replace(view, watch=watch, absent=watch.absent, blind_since=since)
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
             return StopRequest("ExperimentDeleted" if experiment.deleting else "TrialDeleted", "deleted by somebody")
-        paused = await self._switches.namespace(experiment.namespace)
-        asked = stop_request(experiment, paused, await self._switches.operator())
+        place = await self._switches.namespace(experiment.namespace)
+        if place.leaving:
+            return StopRequest("NamespaceDeleted", "the Namespace is being deleted")
+        asked = stop_request(experiment, place.paused, await self._switches.operator())
         if asked is not None:
             return StopRequest(asked.reason, asked.words)
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
@@ -127,37 +191,18 @@ class Watchman:
             return StopRequest("Skipped", f"skipped on call: {skip}")
         return None
 
-    async def _with_telemetry(
-        self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView
-    ) -> tuple[SafetyView, Trial]:
-        trial = view.trial
-        canary = trial_pods(trial, Arm.CANARY, view.canary)
-        watch, readings, spent = await asyncio.gather(
-            self._windows(experiment, spec, view),
-            self._budget_readings(experiment, spec, trial),
-            read_spending(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
-        )
-        self._states[trial.uid] = watch
-        trial = await self._persist(replace(trial, spent=spent), trial)
-        begun = watch.last_good if watch.last_good is not None else trial.times.warming_up
-        return replace(
-            view,
-            trial=trial,
-            watch=watch,
-            gate=_gate(experiment, spec, readings, view.now),
-            cap=_cap(spec, readings, trial, view),
-            blind_since=begun,
-        ), trial
+    async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:
+        """The last scrapes of the canary, for each SLI under watch: is it still seen?"""
+        window = Window(view.now - LOOK_SCRAPES * view.scrape_interval, view.now)
+        slis = watched_slis(spec)
+        readings = await self._telemetry.read([SliRequest(s, canary, window) for s in slis], timeout=_timeout(spec))
+        return tuple((sli.name, reading) for sli, reading in zip(slis, readings, strict=True))
 
     async def _windows(self, experiment: ExperimentRecord, spec: ExperimentSpec, view: SafetyView) -> WatchState:
-        """Read the complete windows that were not judged yet, oldest first."""
+        """Read the complete windows that were not judged yet, oldest first. A store that does not answer is asked once
+        in a tick."""
         watch = view.watch
-        start, length, count = _complete_windows(view)
-        if count > MAX_WINDOWS_A_TICK:
-            start += (count - MAX_WINDOWS_A_TICK) * length
-            count = MAX_WINDOWS_A_TICK
-        for number in range(count):
-            window = Window(start + number * length, start + (number + 1) * length)
+        for window in _due_windows(spec, view):
             found = await self._read(spec, view, window)
             absent = [m.reading for m in found.measurements if isinstance(m.reading, Absence)]
             if absent:
@@ -168,8 +213,10 @@ class Watchman:
                 ).inc()
             again = any(isinstance(r, TelemetryError | Stale) for r in absent)
             if again and window.end > view.now - spec.safety.stale_after:
-                return watch  # the same window is asked again at the next tick
-            watch = watch.with_window(found, spec)
+                break  # the same window is asked again at the next tick
+            watch = watch.with_window(found, spec, since=_tested_from(view.trial))
+            if any(isinstance(r, TelemetryError) for r in absent):
+                break
         for name, test in watch.tests:
             self._metrics.slo_evalue.labels(experiment.namespace, experiment.name, name).set(test.value)
         return watch
@@ -187,73 +234,51 @@ class Watchman:
             ),
         )
 
-    async def _budget_readings(
-        self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial
-    ) -> BudgetReadings:
-        """Event sums of the target. A window is read again after a hundredth of its length: sooner it cannot have
-        changed by more."""
-        now, pods = self._clock.now(), PodSet(experiment.namespace, (spec.target.name,))
-        windows = await asyncio.gather(
-            *(
-                self._budget_window(experiment, spec, b, seconds, pods, now)
-                for b in spec.budgets
-                for seconds in needed_windows(b)
-            )
-        )
-        spent = []
-        for budget in spec.budgets:
-            bad = await self._spending.total(
-                experiment.namespace, trial.environment.target_uid, budget.sli, now, budget.window
-            )
-            spent.append((budget.sli, bad))
-        return BudgetReadings(tuple(windows), tuple(spent))
-
-    async def _budget_window(
-        self,
-        experiment: ExperimentRecord,
-        spec: ExperimentSpec,
-        budget: ErrorBudget,
-        seconds: float,
-        pods: PodSet,
-        now: float,
-    ) -> BudgetWindow:
-        key = (experiment.uid, budget.name, seconds)
-        known = self._budgets.get(key)
-        wait = min(max(spec.safety.check_interval, seconds / REREAD_FRACTION), REREAD_MOST)
-        if known is not None and now - known[0] < wait:
-            return known[1]
-        window = Window(now - seconds, now)
-        reading = await self._telemetry.totals(spec.sli(budget.sli), pods, window, timeout=_timeout(spec))
-        found = BudgetWindow(budget.name, seconds, reading)
-        if isinstance(reading, Sample):
-            self._budgets[key] = (now, found)
-        return found
-
-    async def _persist(self, trial: Trial, stored: Trial) -> Trial:
-        """Write down what the canary has spent, now and then: the account must survive Prometheus."""
-        now = self._clock.now()
-        grew = _bad(trial.spent) > _bad(stored.spent)
-        if not grew or now - self._persisted.get(trial.uid, 0.0) < PERSIST_SECONDS:
-            return trial
-        self._persisted[trial.uid] = now
-        return await self._ledger.write_trial(trial)
+    async def _persist(self, stored: Trial) -> None:
+        """Write down what the canary has spent, now and then: the account must survive Prometheus, and a longer time
+        without a record would all count as bad then."""
+        now, memory = self._clock.now(), self._memories[stored.uid]
+        grew = _bad(memory.spent) > _bad(stored.spent)
+        if not memory.spent or now - memory.persisted < (PERSIST_SECONDS if grew else PERSIST_ANYWAY):
+            return
+        self._memories[stored.uid] = replace(memory, persisted=now)
+        try:
+            await self._ledger.write_trial(self.known(stored))
+        except TrimtabError as error:
+            log.info("safety.spending_not_written", error=str(error))
 
 
-class _Windows(NamedTuple):
-    """Windows that can be read and were not judged yet: the first one's start, their length (seconds), how many."""
-
-    start: float
-    length: float
-    complete: int
-
-
-def _complete_windows(view: SafetyView) -> _Windows:
-    watch, times = view.watch, view.trial.times
-    length = max(view.spec.safety.check_interval, 2 * view.scrape_interval)
-    begun = times.warming_up if times.warming_up is not None else view.now
-    start = watch.judged_until if watch.judged_until is not None else begun
+def _due_windows(spec: ExperimentSpec, view: SafetyView) -> Iterator[Window]:
+    """Complete windows after the last judged one, at most so many that a tick does not take long; the newest ones when
+    there are more."""
+    length = max(spec.safety.check_interval, 2 * view.scrape_interval)
+    begun = view.trial.times.warming_up if view.trial.times.warming_up is not None else view.now
+    start = view.watch.judged_until if view.watch.judged_until is not None else begun
     ready_until = view.now - LAG_SCRAPES * view.scrape_interval - LAG_SLACK
-    return _Windows(start, length, math.floor((ready_until - start) / length))
+    count = math.floor((ready_until - start) / length)
+    for number in range(max(count - MAX_WINDOWS_A_TICK, 0), count):
+        yield Window(start + number * length, start + (number + 1) * length)
+
+
+def serves(trial: Trial, arms: tuple[ArmView, ...]) -> bool:
+    """Whether the canary gets requests, so that telemetry has something to say about it: also while the control is not
+    ready yet."""
+    canary = next((a for a in arms if a.arm is Arm.CANARY), None)
+    return trial.phase in SERVING or (canary is not None and canary.ready_endpoints > 0)
+
+
+def _serving_since(view: SafetyView, first_look: float) -> float:
+    """From when on the canary serves (unix seconds), at the latest."""
+    ready = [p.ready_since for p in (view.canary.pods if view.canary is not None else ()) if p.ready_since is not None]
+    if view.trial.times.warming_up is not None:
+        ready.append(view.trial.times.warming_up)
+    return min(ready, default=first_look)
+
+
+def _tested_from(trial: Trial) -> float:
+    """Unix seconds from which on windows are tested: the end of the warm-up, which a trial that warms up does not know
+    yet. Budgets and hard signals count from the first request."""
+    return trial.times.measuring if trial.times.measuring is not None else math.inf
 
 
 def _bad(spent: tuple[Spent, ...]) -> float:
@@ -278,23 +303,12 @@ def _unreadable(experiment: ExperimentRecord, trial: Trial) -> Judgement:
 
 
 def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, now: float) -> str:
-    old = experiment.state.budgets if experiment.state is not None else ()
-    verdicts = evaluate_all(spec, readings, old, now)
+    verdicts = evaluate_all(spec, readings, _stored(experiment), now)
     return next((v.closed for v in verdicts if v.reason in LIVE_GATES), "")
 
 
-def _cap(spec: ExperimentSpec, readings: BudgetReadings, trial: Trial, view: SafetyView) -> str:
-    spent = {s.sli: s for s in trial.spent}
-    for budget in spec.budgets:
-        mine = spent.get(budget.sli)
-        if mine is None or not any(w.budget == budget.name and isinstance(w.reading, Sample) for w in readings.windows):
-            continue
-        since = trial.times.deploying  # the counts began there, too
-        rate = mine.total / max(view.now - since, 1.0) if since is not None else 0.0
-        words = cap_of(spec, budget, readings, view.scrape_interval, rate).exceeded(mine.bad)
-        if words:
-            return f"{budget.name}: {words}"
-    return ""
+def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:
+    return experiment.state.budgets if experiment.state is not None else ()
 
 
 def _with_measurements(trial: Trial, watch: WatchState) -> Trial:

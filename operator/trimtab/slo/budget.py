@@ -101,6 +101,18 @@ def total_events(budget: ErrorBudget, readings: Mapping[float, Reading], history
     return whole.total * budget.window / history if history_short(budget, history) and history else whole.total
 
 
+def allowed_bad(budget: ErrorBudget, readings: Mapping[float, Reading], history: float | None = None) -> float | None:
+    """Bad events that the whole budget allows, (1 - objective) x events of the window; None when that was not
+    measured."""
+    total = total_events(budget, readings, history)
+    return (1 - budget.objective) * total if total > 0 else None
+
+
+def history_of(state: BudgetState | None, now: float) -> float | None:
+    """How far back the store answers by now (seconds), None when that is not known."""
+    return None if state is None or state.metrics_since is None else now - state.metrics_since
+
+
 def history_short(budget: ErrorBudget, history: float | None) -> bool:
     """The store reaches back less than nine tenths of the window."""
     return history is not None and history < HISTORY_ENOUGH * budget.window
@@ -112,7 +124,6 @@ def evaluate(
     spent_bad: float,
     old: BudgetState | None,
     now: float,
-    history: float | None = None,
 ) -> GateVerdict:
     """Judge one budget, with hysteresis: a rule that fired clears only after its short window stayed below 0.8 x its
     limit for 15 minutes. What cannot be read neither fires a rule nor clears it, and lets no trial start.
@@ -121,20 +132,31 @@ def evaluate(
         readings: window (seconds) to event sums of the target.
         spent_bad: bad events that experiments on this target caused within the window; the arms are not the target's
             pods, so they come on top.
-        old: the last stored state.
+        old: the last stored state; it knows how far back the store answers.
         now: unix seconds.
-        history: how far back the store answers (seconds), None when that is not known.
     """
+    history = history_of(old, now)
     whole = readings.get(budget.window)
-    allowed = (1 - budget.objective) * total_events(budget, readings, history)
+    allowed = allowed_bad(budget, readings, history)
     remaining = None
-    if isinstance(whole, Sample) and whole.bad is not None and allowed > 0:
+    if isinstance(whole, Sample) and whole.bad is not None and allowed is not None:
         remaining = 1 - (whole.bad + spent_bad) / allowed
-    share = spent_bad / allowed if allowed > 0 else 0.0
+    known = allowed if allowed is not None or old is None else old.allowed_bad
+    share = spent_bad / known if known is not None else 0.0
     hour = next((readings[w] for w in sorted(readings) if w >= 3600 and w < budget.window), whole)
-    firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed)), old, now)
-    short = history_short(budget, history)
-    state = BudgetState(budget.name, remaining, burn_rate(budget, hour), spent_bad, share, short, firing, since)
+    firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed or 0.0)), old, now)
+    state = BudgetState(
+        budget.name,
+        remaining,
+        burn_rate(budget, hour),
+        spent_bad,
+        share,
+        allowed_bad=known,
+        history_short=history_short(budget, history),
+        firing=firing,
+        clear_since=since,
+        metrics_since=old.metrics_since if old is not None else None,
+    )
     if firing:
         return GateVerdict(state, "BudgetBurning", f"{budget.name}: {words}")
     unread = next((r for r in readings.values() if isinstance(r, TelemetryError)), None)
@@ -176,8 +198,9 @@ class Cap:
     """What experiments may spend of one budget, in bad events.
 
     `limit` = experiment share x (1 - objective) x events of the window; `spent` what is on record without the live
-    trial; `rate` requests per second of the canary; `blind` seconds for which requests may go unseen; `requests` what
-    the canary will get in a whole trial.
+    trial; `rate` requests per second of the canary; `blind` seconds for which requests may go unseen, of which the last
+    `reaction` pass between the decision to withdraw and the last request; `requests` what the canary will get in a
+    whole trial.
     """
 
     limit: float
@@ -187,6 +210,7 @@ class Cap:
     replicas: int
     objective: float
     requests: float = 0.0
+    reaction: float = 0.0
 
     @property
     def left(self) -> float:
@@ -205,10 +229,14 @@ class Cap:
         left = f"{max(self.left, 0):,.0f} of the experiments' share are left"
         return f"a trial may cost up to {self.reserve:,.0f} bad events, {left}"
 
-    def exceeded(self, visible: float) -> str:
-        """Why a live trial must be withdrawn, "" while its visible spend and what may be unseen fit."""
-        at_risk = visible + self.rate * self.blind
-        if at_risk < self.left:
+    def exceeded(self, visible: float, unseen_for: float = 0.0) -> str:
+        """Why a live trial must be withdrawn, "" while its visible spend and what may be unseen fit.
+
+        Args:
+            visible: bad events that were counted.
+            unseen_for: seconds since the newest sample.
+        """
+        unseen = self.rate * max(self.blind, unseen_for + self.reaction)
+        if visible + unseen < self.left:
             return ""
-        unseen = self.rate * self.blind
         return f"{visible:,.0f} bad events seen and up to {unseen:,.0f} unseen, {max(self.left, 0):,.0f} left"

@@ -21,6 +21,7 @@ from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
 from trimtab.slo.words import show
 
+SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
 DISRUPTIONS = frozenset({
     "Evicted", "Preempting", "Terminated", "NodeLost", "NodeShutdown", "PreemptionByScheduler",
@@ -50,6 +51,7 @@ class SafetyView:
     gate: str = ""
     cap: str = ""
     blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
+    absent: str = ""  # what could not be read
     scrape_interval: float = 15.0
     evidence: tuple[str, ...] = field(default=())
 
@@ -123,7 +125,22 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
         if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
             message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
             return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", message)
+        if arm is not None and (lost := _lost_pod(view, arm)):
+            return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", lost)
     return None
+
+
+def _lost_pod(view: SafetyView, arm: ArmView) -> str:
+    """Words when a pod of an arm that served is gone, "" when all are there: a tick may come after its end."""
+    ready_at = view.trial.times.warming_up
+    if view.trial.phase not in SERVING or arm.uid is None or arm.deleting:
+        return ""
+    new = next((p for p in arm.pods if ready_at is not None and p.created is not None and p.created > ready_at), None)
+    if new is not None:
+        return f"pod {new.name} took the place of one that is gone (a drain, an eviction, or by hand)"
+    if len(arm.pods) < arm.replicas:
+        return f"{arm.name} has {len(arm.pods)} of {arm.replicas} pods (a drain, an eviction, or by hand)"
+    return ""
 
 
 def _hard_signals(view: SafetyView) -> Outcome | None:
@@ -162,7 +179,7 @@ def _hard_signal(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | Non
 
 def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
     """An arm that once served no longer does. While deploying, nothing has been lost yet."""
-    if arm is None or view.trial.phase not in {TrialPhase.WARMING_UP, TrialPhase.MEASURING}:
+    if arm is None or view.trial.phase not in SERVING:
         return None
     for pod in arm.pods:
         if not pod.ready and not pod.deleting:
@@ -287,15 +304,8 @@ def _blind(view: SafetyView) -> Outcome | None:
         return None
     seconds = view.now - view.blind_since
     message = f"no telemetry of the canary for {seconds:.0f} s, staleAfter is {view.spec.safety.stale_after:.0f} s"
-    return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", f"{message}{_why_blind(view)}")
-
-
-def _why_blind(view: SafetyView) -> str:
-    if not view.watch.windows:
-        return ""
-    last = view.watch.windows[-1]
-    details = [m.reading.detail for m in last.measurements if not isinstance(m.reading, Sample)]
-    return f": {details[0]}" if details else ""
+    why = f": {view.absent}" if view.absent else ""
+    return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", message + why)
 
 
 def _evidence(view: SafetyView) -> tuple[str, ...]:
@@ -332,6 +342,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
 
 __all__ = [
     "RULES",
+    "SERVING",
     "Continue",
     "Judgement",
     "SafetyView",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.slo.sequential import DEFAULT_RATIO, EProcess
 
 KEEP_WINDOWS = 24
+RATE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -26,41 +28,69 @@ class SafetyWindow:
 class WatchState:
     """What the loop remembers of a live trial between ticks; after a restart it is rebuilt from absolute windows.
 
-    `last_good` is when the store last saw the canary's pods (unix seconds), for the constraint for which that was
-    longest ago.
+    `last_good` is when the store last saw the canary's pods (unix seconds), for the SLI for which that was longest ago;
+    `absent` says in which way an SLI was not seen at the last look, "" when all were.
     """
 
     windows: tuple[SafetyWindow, ...] = ()
     last_good: float | None = None
+    absent: str = ""
     tests: tuple[tuple[str, EProcess], ...] = ()
     judged_until: float | None = None
+
+    def looked(self, readings: Sequence[tuple[str, Reading]], now: float) -> WatchState:
+        """Take a look at the newest samples into account: (SLI, reading of the canary until `now`)."""
+        seen = [(sli, reading, _seen(reading, now)) for sli, reading in readings]
+        absent = next((f"{sli}: {_detail(reading)}" for sli, reading, at in seen if at is None), "")
+        last_good = self.last_good
+        if not absent:
+            oldest = min((at for _, _, at in seen if at is not None), default=now)
+            last_good = oldest if last_good is None else max(last_good, oldest)
+        return replace(self, last_good=last_good, absent=absent)
+
+    def rate(self, sli: str) -> float | None:
+        """Requests per second of the canary over the last half minute of windows, None when they show none."""
+        seconds = total = 0.0
+        for window in reversed(self.windows):
+            match window.reading(sli, Arm.CANARY):
+                case Sample(total=n):
+                    total, seconds = total + n, seconds + window.window.seconds
+                case NoData(newest=newest) if newest is not None:
+                    seconds += window.window.seconds
+            if seconds >= RATE_SECONDS:
+                break
+        return total / seconds if seconds > 0 else None
 
     def with_window(self, new: SafetyWindow, spec: ExperimentSpec, since: float | None = None) -> WatchState:
         """Take one more window into account. Windows that begin before `since`, the end of the warm-up, are kept, but
         not tested: a cold start says nothing about the assignment."""
-        seen = [_seen(new.reading(c.sli, Arm.CANARY), new.window) for c in spec.constraints]
-        known = [s for s in seen if s is not None]
-        last_good = min(known, default=new.window.end) if len(known) == len(seen) else self.last_good
-        if self.last_good is not None and last_good is not None:
-            last_good = max(last_good, self.last_good)
         return replace(
             self,
             windows=(*self.windows, new)[-KEEP_WINDOWS:],
-            last_good=last_good,
             tests=self.tests if since is not None and new.window.start < since else _tested(self.tests, new, spec),
             judged_until=new.window.end,
         )
 
 
-def _seen(reading: Reading | None, window: Window) -> float | None:
+def _seen(reading: Reading, until: float) -> float | None:
     """When the pods behind a reading were last scraped, None when they were not. No traffic is not blindness."""
     match reading:
         case Sample(newest=newest):
-            return window.end if newest is None else min(newest, window.end)
+            return until if newest is None else min(newest, until)
         case NoData(newest=newest):
             return newest
         case _:
             return None
+
+
+def _detail(reading: Reading) -> str:
+    return "" if isinstance(reading, Sample) else reading.detail
+
+
+def watched_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
+    """The SLIs without which a canary is not under watch: those of bounds and of error budgets."""
+    names = {c.sli for c in spec.constraints} | {b.sli for b in spec.budgets}
+    return tuple(s for s in spec.slis if s.name in names)
 
 
 def _tested(

@@ -27,13 +27,13 @@ FAILING = {
     "errors": "GuardOnly",
     "abort": {"breaches": 2, "outOf": 3},
 }
-# A service that is half a minute old: its whole budget, so that a trial's risk fits into what so few requests allow.
+# The example's. The service is half a minute old, so its budget is its rate times the window.
 BUDGET = {
     "name": "availability",
     "sli": "errors",
-    "objectivePercent": "90",
-    "window": "24h",
-    "experimentSharePercent": "100",
+    "objectivePercent": "99.9",
+    "window": "720h",
+    "experimentSharePercent": "5",
     "pauseOnBurn": {"percent": "50", "window": "6h"},
     "rollbackOnBurnRate": [],
 }

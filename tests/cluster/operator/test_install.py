@@ -8,6 +8,7 @@ from tests.cluster.operator.support import NAME, experiment
 
 from controlplane import ApiClient, wait_for
 from stack import Place, Stack
+from stack.place import API
 
 RBAC = "rbac.authorization.k8s.io/v1"
 
@@ -47,6 +48,37 @@ def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack:
     place.wait_live(NAME)
     place.delete(NAME)
     place.wait_deleted(NAME)
+
+
+def namespace_gone(place: Place) -> None:
+    gone = lambda: place.client.find("v1", "Namespace", place.namespace) is None  # noqa: E731
+    wait_for(gone, f"namespace {place.namespace} to be gone", seconds=60)
+
+
+def test_its_own_namespace_deleted_in_the_middle_of_a_trial(own_stack: Stack, own_place: Place) -> None:
+    """The rights go with the namespace; what they are needed for must have happened before."""
+    place = own_place
+    place.create(experiment())
+    place.wait_live(NAME, {"Measuring"})
+    place.client.delete("v1", "Namespace", place.namespace)
+    namespace_gone(place)
+
+
+def test_its_own_namespace_deleted_while_it_was_away(own_stack: Stack, own_place: Place) -> None:
+    """Nobody has the rights any more, so the runbook's way out must work for an administrator."""
+    place = own_place
+    place.create(experiment())
+    place.wait_live(NAME, {"Measuring"})
+    own_stack.operator.kill()
+    place.client.delete("v1", "Namespace", place.namespace)
+    wait_for(lambda: not place.arms(), "the namespace controller to have taken the arms", seconds=60)
+    wait_for(lambda: not place.client.list(RBAC, "Role", place.namespace), "the Roles to be gone", seconds=60)
+    for kind in ("Trial", "Experiment"):
+        (left,) = place.client.list(API, kind, place.namespace)
+        assert left["metadata"]["finalizers"] == ["trimtab.dev/undo"]
+        body = {"metadata": {"finalizers": None}}
+        place.client.patch(API, kind, left["metadata"]["name"], body, place.namespace)
+    namespace_gone(place)
 
 
 def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: Place) -> None:

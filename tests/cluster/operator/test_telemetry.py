@@ -13,17 +13,21 @@ from stack import Place, Stack
 STALE_AFTER = 6.0
 
 
-@pytest.fixture(params=["stopped", "hanging"])
+@pytest.fixture(params=["stopped", "hanging", "stopped, no budgets"])
 def lost(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
-    """How it is lost; it is back after the test."""
+    """How it is lost; it is back after the test. Without error budgets nothing but a probe asks it between trials."""
     yield request.param
     stack.prometheus.resume()
     stack.prometheus.restart()
 
 
 def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place, lost: str) -> None:
-    place.create(experiment(safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
+    lost, _, unbudgeted = lost.partition(",")
+    place.create(experiment(safety={"staleAfter": "6s"}, errorBudgets=[] if unbudgeted else [BUDGET]))
     trial = place.wait_live(NAME, {"Measuring"})
+    if not unbudgeted:
+        message = place.wait_condition(NAME, "BudgetAvailable", reason="HistoryShort")
+        assert "the observed rate times the window" in message
     if lost == "stopped":
         stack.prometheus.kill()
     else:

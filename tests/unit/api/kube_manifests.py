@@ -59,6 +59,7 @@ def pod(name: str, labels: Mapping[str, str] | None = None, *, ready: bool = Tru
     return {
         "metadata": {
             "name": name,
+            "namespace": "shop",
             "uid": f"uid-{name}",
             "labels": {"pod-template-hash": "6d4cf56db6", **(labels or {})},
             "annotations": {ANNOTATION_DEADLINE: "2026-05-01T11:00:00Z"},

@@ -22,12 +22,15 @@ from trimtab.domain.trial import EventDigest, Outcome, PhaseTimes, TrialPhase
 
 EPOCH_2000, EPOCH_2100 = 946_684_800, 4_102_444_800
 TIMES = {
-    "started", "finished", "retry_at", "clear_since", "at", "start", "end", "deadline",
-    "deploying", "warming_up", "measuring", "draining",
+    "started", "finished", "retry_at", "clear_since", "metrics_since", "at", "start", "end", "deadline",
+    "deploying", "warming_up", "measuring", "draining", "until",
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}
 NON_NEGATIVE = {"age", "total"}
-UNIQUE = {"conditions": "type", "budgets": "name", "load": "arm", "spent": "sli", "node_types": "arm", "slis": "sli"}
+UNIQUE = {
+    "conditions": "type", "budgets": "name", "floors": "parameter", "load": "arm", "spent": "sli", "node_types": "arm",
+    "slis": "sli",
+}  # fmt: skip
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 names = st.from_regex(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True)

@@ -33,6 +33,7 @@ def arm_deployment(**status: Any) -> Obj:
     made: Obj = {
         "metadata": {
             "name": NAME,
+            "namespace": "shop",
             "uid": "arm-uid",
             "generation": 1,
             "labels": arm_labels(),
@@ -55,7 +56,7 @@ def arm_deployment(**status: Any) -> Obj:
 
 def replica_set() -> Obj:
     labels = {**arm_labels(), "pod-template-hash": "6d4cf56db6"}
-    return {"metadata": {"name": f"{NAME}-6d4cf56db6", "uid": "rs-uid", "labels": labels}}
+    return {"metadata": {"name": f"{NAME}-6d4cf56db6", "namespace": "shop", "uid": "rs-uid", "labels": labels}}
 
 
 class TestViews:
@@ -65,6 +66,7 @@ class TestViews:
         (view,) = arm_views([arm_deployment()], [replica_set()], pods, slices)
         assert (view.arm, view.name, view.uid) == (Arm.CANARY, NAME, "arm-uid")
         assert (view.trial_uid, view.trial_name) == ("trial-uid", "web-abcdef-0007")
+        assert (view.namespace, view.experiment_name, view.experiment_uid) == ("shop", "web", "exp-uid")
         assert view.deadline == 1777633200.0
         assert view.spec_digest == view.observed_digest == "plan-1"
         assert (view.replicas, view.ready_pods, view.ready_endpoints) == (1, 1, 1)
@@ -73,6 +75,7 @@ class TestViews:
         (by_pod,) = arm_views([], [], [pod(POD, arm_labels())], [endpoint_slice("web", (POD, {}))])
         assert (by_pod.name, by_pod.uid, by_pod.ready_endpoints) == (NAME, None, 1)
         assert by_pod.deadline == 1777633200.0
+        assert (by_pod.namespace, by_pod.experiment_name, by_pod.experiment_uid) == ("shop", "web", "exp-uid")
         (by_set,) = arm_views([], [replica_set()], [], [])
         assert (by_set.name, by_set.uid, by_set.pods) == (NAME, None, ())
 

@@ -207,6 +207,9 @@ def arm(of: Trial, which: Arm, **changes: Any) -> ArmView:
     made = ArmView(
         arm=which,
         name=name,
+        namespace=of.namespace,
+        experiment_uid=of.experiment_uid,
+        experiment_name=of.experiment_name,
         trial_uid=of.uid,
         trial_name=of.name,
         uid=f"uid-{name}",

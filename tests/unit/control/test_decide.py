@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.unit.control.builders import (
@@ -13,6 +14,7 @@ from tests.unit.control.builders import (
     NOW,
     arm,
     both_arms,
+    budgets,
     decided,
     experiment,
     kinds,
@@ -32,17 +34,25 @@ from trimtab.control.snapshot import (
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskSpent,
+    Inquiry,
     LockView,
     TrialReadings,
 )
 from trimtab.control.study import build_study
 from trimtab.domain.kube import TargetMissing
-from trimtab.domain.measurement import Arm
+from trimtab.domain.measurement import Arm, Sample, Window
 from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
 from trimtab.domain.spec import Mode, RatioQuery, TrialTiming
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended
-from trimtab.domain.trial import Load, Outcome, PhaseTimes, Purpose, Suggestion, TrialPhase
+from trimtab.domain.trial import Load, Outcome, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
+
+
+def counted_again(*draining: Trial) -> dict[Inquiry, Any]:
+    """What telemetry says of canaries that are gone."""
+    return {AskSpent(t.name, NOW): (("errors", Sample(0.0, 0.001, 5000.0, 0.0, newest=NOW)),) for t in draining}
+
 
 LIVE = [TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING]
 
@@ -107,13 +117,14 @@ class TestUndo:
 
     def test_draining_verifies_records_spending_and_releases_in_this_order(self) -> None:
         draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.SUCCEEDED, "Measured", "fine"))
-        decision = decided(snapshot(None, (draining,)))
-        assert kinds(decision) == ["DeleteArms", "WriteTrial", "ReleaseTrial"]
+        decision = decided(snapshot(None, (draining,), answers=counted_again(draining)))
+        assert kinds(decision) == ["DeleteArms", "RecordSpending", "WriteTrial", "ReleaseTrial"]
         assert [a.verify for a in decision.actions if isinstance(a, DeleteArms)] == [True]
 
     def test_draining_comes_before_a_pause_or_it_would_never_end(self) -> None:
         draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.ABORTED, "OnCallPause", "me"))
-        decision = decided(snapshot(experiment(annotations=((ANNOTATION_PAUSE, "me"),)), (draining,)))
+        paused = experiment(annotations=((ANNOTATION_PAUSE, "me"),))
+        decision = decided(snapshot(paused, (draining,), answers=counted_again(draining)))
         assert kinds(decision)[0] == "DeleteArms"
         assert written(decision, TrialPhase.ABORTED)
 
@@ -126,6 +137,35 @@ class TestUndo:
         live = trial(TrialPhase.MEASURING, deleting=True)
         decision = decided(snapshot(None, (live,), both_arms(live)))
         assert written(decision, TrialPhase.DRAINING).outcome.reason == "TrialDeleted"
+
+    @pytest.mark.parametrize("phase", [*LIVE, TrialPhase.DRAINING])
+    def test_a_namespace_that_is_deleted_is_let_go_at_once(self, phase: TrialPhase) -> None:
+        live = trial(phase, outcome=Outcome(TrialPhase.ABORTED, "X", "y"))
+        decision = decided(snapshot(None, (live,), both_arms(live), namespace_leaving=True))
+        assert kinds(decision) == ["ReleaseTrial", "ReleaseExperiment", "DeleteArms"]
+        assert [a.verify for a in decision.actions if isinstance(a, DeleteArms)] == [False]
+        released = trial(phase, finalized=False, outcome=Outcome(TrialPhase.ABORTED, "X", "y"))
+        assert kinds(decided(snapshot(experiment(finalized=False), (released,), namespace_leaving=True))) == []
+
+    def test_nothing_starts_in_a_namespace_that_is_deleted(self) -> None:
+        decision = decided(snapshot(experiment(finalized=False), namespace_leaving=True))
+        assert decision.inquiries == ()
+        assert decision.actions == ()
+
+    def test_while_it_only_waits_a_deletion_needs_no_operator(self) -> None:
+        """A closed gate, a rollout, a missing target, a pause: no trial is live, so nothing is to be undone."""
+        shut = {AskBudgets(): budgets(spent=1e6)}
+        waiting = (
+            snapshot(answers=shut),
+            snapshot(target=target(ready_replicas=0)),
+            snapshot(target=TargetMissing("web"), surroundings=None),
+            snapshot(experiment(annotations=((ANNOTATION_PAUSE, "me"),))),
+            snapshot(namespace_paused="incident 7"),
+        )
+        assert [kinds(decided(seen)) for seen in waiting] == [["ReleaseExperiment"]] * len(waiting)
+        assert kinds(decided(snapshot(experiment(finalized=False), answers=shut))) == []
+        live = trial(TrialPhase.MEASURING, window=Window(NOW - 5, NOW + 55))
+        assert kinds(decided(snapshot(None, (live,), both_arms(live)))) == []
 
     def test_a_status_that_cannot_be_read_pauses_and_guesses_nothing(self) -> None:
         record = replace(experiment(), state=None, state_problem="status.phase: 'Dancing' is unknown")
@@ -160,7 +200,7 @@ class TestStanding:
     def test_preflight_asks_for_probes_first(self) -> None:
         fresh = ExperimentState().with_condition(ConditionType.TARGET_LOCKED, True, "Acquired", "", NOW, 1)
         decision = decided(snapshot(experiment(fresh)))
-        assert decision.inquiries == (AskProbes(),)
+        assert decision.inquiries[0] == AskProbes()
         assert decision.state.phase is ExperimentPhase.PREFLIGHT
 
     def test_a_template_that_changed_under_a_live_trial_makes_it_stale(self) -> None:
@@ -224,7 +264,7 @@ class TestProgress:
         assert live.window is not None
         ask = AskMeasurements(live.name, live.window, False)
         assert asking.inquiries == (ask,)
-        readings = TrialReadings(measured(live, 5), (), ())
+        readings = TrialReadings(measured(live, 5), ())
         decision = decided(snapshot(None, (live,), both_arms(live), {ask: readings}))
         done = written(decision, TrialPhase.DRAINING)
         assert done.outcome.phase is TrialPhase.SUCCEEDED
@@ -267,7 +307,7 @@ class TestSearch:
         assert decision.state.condition(ConditionType.READY).reason == "TrialsMissing"
 
     def test_observe_mode_never_starts_a_trial(self) -> None:
-        decision = decided(snapshot(experiment(spec=spec(mode=Mode.OBSERVE))))
+        decision = decided(snapshot(experiment(spec=spec(mode=Mode.OBSERVE), finalized=False)))
         assert kinds(decision) == []
         assert decision.inquiries == ()
 

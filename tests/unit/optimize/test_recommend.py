@@ -56,8 +56,37 @@ def test_a_failed_verification_has_a_veto(study: Study) -> None:
 
 def test_a_rule_that_was_added_later_has_a_veto(study: Study) -> None:
     first = recommend(study).assignment
-    with_floor = replace(study, floors=(("cpu", 0.1),))
-    assert recommend(with_floor).assignment == first
+    low = replace(study, floors=(("cpu", 0.1),))
+    assert recommend(low).assignment == first
+    high = replace(study, floors=(("memory", float(first.number("memory")) + 1),))
+    second = recommend(high)
+    assert not second.keep_baseline
+    assert second.assignment.number("memory") > first.number("memory")
+
+
+class TestLoadWithoutArms:
+    """The arms took so much of the load that nothing holds for what each pod gets once they are gone."""
+
+    SHARE = "let them take a smaller share"
+
+    def test_it_is_said_when_it_binds(self, study: Study) -> None:
+        answer = recommend(replace(study, peak_load=80.0))
+        assert answer.keep_baseline
+        assert self.SHARE in answer.message
+        assert "% more once they are gone" in answer.message
+        assert study.space.describe(recommend(study).assignment) in answer.message
+
+    def test_also_when_nothing_could_even_be_tried(self) -> None:
+        answer = recommend(replace(history(2), peak_load=60.0))
+        assert answer.keep_baseline
+        assert "something cheaper would" in answer.message
+        assert self.SHARE in answer.message
+
+    def test_not_when_something_else_binds(self, study: Study) -> None:
+        assert self.SHARE not in recommend(study).message
+        assert self.SHARE not in recommend(replace(study, min_improvement=0.99, peak_load=80.0)).message
+        unloaded = replace(study, peak_load=None, min_improvement=0.99)
+        assert self.SHARE not in recommend(unloaded).message
 
 
 def test_too_little_to_gain_keeps_the_baseline(study: Study) -> None:

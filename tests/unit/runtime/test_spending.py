@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from trimtab.adapters.clock import LoopClock
@@ -29,6 +31,20 @@ async def test_trials_add_up_and_writing_one_twice_is_writing_it_once() -> None:
     for trial, bad in (("a", 3.0), ("b", 4.0), ("a", 3.0)):
         await account.record("shop", "target", trial, DAY, (Spent("errors", bad, 100.0),), 30 * DAY)
     assert await total(account) == 7.0
+
+
+async def test_what_nobody_saw_is_bad() -> None:
+    account = SpendingAccount(InMemoryCluster(LoopClock(), namespaces=["shop"]))
+    await account.record("shop", "target", "a", DAY, (Spent("errors", 3.0, 100.0, unseen=40.0),), 30 * DAY)
+    assert await total(account) == 43.0
+
+
+async def test_an_account_of_an_earlier_version_is_read() -> None:
+    cluster = InMemoryCluster(LoopClock(), namespaces=["shop"])
+    entry = {"a": {"at": DAY, "window": 30 * DAY, "spent": {"errors": {"bad": 3.0, "total": 9.0}}}}
+    body = {"metadata": {"name": account_name("target")}, "data": {"spending.json": json.dumps(entry)}}
+    await cluster.create(kinds.CONFIG_MAPS, "shop", body)
+    assert await total(SpendingAccount(cluster)) == 3.0
 
 
 async def test_a_trials_spending_only_grows() -> None:

@@ -16,6 +16,7 @@ from trimtab.slo.budget import (
     GateVerdict,
     burn_rate,
     evaluate,
+    history_of,
     history_short,
     needed_windows,
     time_to_exhaustion,
@@ -52,6 +53,16 @@ def test_remaining_is_event_sums_and_canaries_come_on_top() -> None:
     assert verdict.closed == ""
     assert verdict.state.remaining == pytest.approx(1 - 0.2 - 0.1)
     assert verdict.state.spent_share == pytest.approx(0.1)
+
+
+def test_what_the_budget_allows_is_remembered_while_nobody_can_read_it() -> None:
+    allowed = 0.001 * 100 * MONTH
+    read = judged(readings())
+    assert read.state.allowed_bad == pytest.approx(allowed)
+    lost = evaluate(BUDGET, {s: TelemetryError("down") for s in readings()}, 0.1 * allowed, read.state, NOW)
+    assert lost.reason == "BudgetUnknown"
+    assert lost.state.allowed_bad == pytest.approx(allowed)
+    assert lost.state.spent_share == pytest.approx(0.1)
 
 
 def test_burn_rates() -> None:
@@ -143,10 +154,20 @@ def test_a_short_history_is_scaled_to_the_window() -> None:
     assert not history_short(BUDGET, None)
     assert not history_short(BUDGET, 0.95 * MONTH)
     assert total_events(BUDGET, day, DAY) == pytest.approx(100 * MONTH)
-    verdict = evaluate(BUDGET, day, 0.0, None, NOW, history=DAY)
+    young = BudgetState("availability", None, None, 0.0, 0.0, metrics_since=NOW - DAY)
+    verdict = evaluate(BUDGET, day, 0.0, young, NOW)
     assert verdict.state.history_short
+    assert verdict.state.metrics_since == NOW - DAY
     assert verdict.state.remaining == pytest.approx(1 - 0.2 / 30)
     assert verdict.closed == ""
+
+
+def test_a_history_grows_until_it_is_long_enough() -> None:
+    young = BudgetState("availability", None, None, 0.0, 0.0, metrics_since=NOW - 60)
+    assert history_of(None, NOW) is None
+    assert history_of(young, NOW + 60) == 120
+    assert evaluate(BUDGET, readings(), 0.0, young, NOW + 0.89 * MONTH).state.history_short
+    assert not evaluate(BUDGET, readings(), 0.0, young, NOW + 0.91 * MONTH).state.history_short
 
 
 def test_time_to_exhaustion() -> None:
@@ -174,6 +195,7 @@ def test_the_reserve_is_a_blind_canary_that_fails_everything() -> None:
 def test_a_live_trial_ends_before_what_is_unseen_could_exceed() -> None:
     assert cap().exceeded(32_499) == ""
     assert "7,500 unseen" in cap().exceeded(32_500)
+    assert "9,000 unseen" in cap(reaction=10.0).exceeded(32_499, unseen_for=80.0)
 
 
 @pytest.mark.parametrize("scrape", [1.0, 15.0, 60.0])

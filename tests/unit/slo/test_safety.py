@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.unit.control.builders import NOW, arm, pod, spec, trial
 
-from trimtab.domain.kube import ArmView, ContainerStatus
+from trimtab.domain.kube import ArmView, ContainerStatus, PodView
 from trimtab.domain.measurement import (
     Arm,
     Measurement,
@@ -34,6 +34,7 @@ from trimtab.slo.safety import (
     judge_tick,
 )
 from trimtab.slo.watching import tested_slis as slis_under_test
+from trimtab.slo.watching import watched_slis
 
 LIVE = trial(TrialPhase.MEASURING)
 BEGUN = LIVE.times.measuring or 0.0
@@ -141,6 +142,26 @@ def test_what_the_cluster_did_teaches_nothing(which: Arm, changes: dict[str, Any
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "infrastructure", TrialPhase.INFRA_FAILED, reason,
     )  # fmt: skip
+
+
+WHEN_READY = LIVE.times.warming_up or 0.0
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        (),
+        (pod("canary-2", created=WHEN_READY + 1),),
+        (pod("canary-2", ready=False, created=WHEN_READY + 1),),
+    ],
+)
+def test_a_pod_that_ended_between_two_ticks_is_a_disruption_too(pods: tuple[PodView, ...]) -> None:
+    """What took its place has lost no readiness: it never had any."""
+    found = withdrawal(view(canary=arm(LIVE, Arm.CANARY, pods=pods)))
+    assert (found.outcome.phase, found.outcome.reason) == (TrialPhase.INFRA_FAILED, "Disrupted")
+    assert judge_tick(view(canary=arm(LIVE, Arm.CANARY, pods=(pod("x", created=WHEN_READY - 1),)))) == Continue()
+    deploying = trial(TrialPhase.DEPLOYING)
+    assert judge_tick(view(deploying, canary=arm(deploying, Arm.CANARY, pods=pods))) == Continue()
 
 
 @pytest.mark.parametrize("gone", [{"deleting": True}, {"uid": None}])
@@ -268,14 +289,13 @@ def test_budget_rules_abort_and_blame_nobody() -> None:
 
 def test_blind_for_longer_than_stale_after() -> None:
     assert judge_tick(view(blind_since=NOW - 60.0)) == Continue()
-    state = watched((TelemetryError("no answer within 2 s"), TelemetryError("no answer within 2 s")))
-    found = withdrawal(view(watch=state, blind_since=NOW - 60.5))
+    found = withdrawal(view(blind_since=NOW - 60.5, absent="errors: no answer within 2 s"))
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "blind",
         TrialPhase.INCONCLUSIVE,
         "TelemetryBlind",
     )
-    assert "no answer within 2 s" in found.outcome.message
+    assert "staleAfter is 60 s: errors: no answer within 2 s" in found.outcome.message
 
 
 def test_a_bad_canary_is_blamed_before_blindness_is() -> None:
@@ -296,16 +316,34 @@ def test_a_bad_canary_is_blamed_before_blindness_is() -> None:
     ],
 )
 def test_when_the_canary_was_last_seen(reading: Reading, seen: float | None) -> None:
-    assert watched((reading, GOOD)).last_good == seen
+    assert WatchState().looked([("errors", reading)], BEGUN + SECONDS).last_good == seen
 
 
-def test_last_seen_never_goes_back_and_every_constraint_counts() -> None:
-    state = watched(
-        (counts(1, newest=BEGUN + 4.5), GOOD), (TelemetryError("503"), GOOD), (counts(1, newest=BEGUN + 1), GOOD)
-    )
-    assert state.last_good == BEGUN + 4.5
-    second = replace(spec().constraints[0], name="other", sli="unread")
-    assert watched((GOOD, GOOD), about=spec(constraints=(*spec().constraints, second))).last_good is None
+def test_last_seen_never_goes_back_and_every_sli_counts() -> None:
+    state = WatchState().looked([("errors", counts(1, newest=BEGUN + 4.5))], BEGUN + 5)
+    assert state.looked([("errors", TelemetryError("503"))], BEGUN + 9).last_good == BEGUN + 4.5
+    assert state.looked([("errors", counts(1, newest=BEGUN + 1))], BEGUN + 9).last_good == BEGUN + 4.5
+    both = [("errors", counts(1, newest=BEGUN + 8)), ("slow", counts(1, newest=BEGUN + 6))]
+    assert state.looked(both, BEGUN + 9).last_good == BEGUN + 6
+    lost = state.looked([both[0], ("slow", NoData("no series of these pods"))], BEGUN + 9)
+    assert (lost.last_good, lost.absent) == (BEGUN + 4.5, "slow: no series of these pods")
+    assert lost.looked(both, BEGUN + 9).absent == ""
+
+
+def test_how_many_requests_a_canary_gets() -> None:
+    lost = (NoData("no series"), GOOD)
+    assert WatchState().rate("errors") is None
+    assert watched(lost).rate("errors") is None
+    assert watched((counts(0, 1000), GOOD), (NoData("no traffic", newest=NOW), GOOD), lost).rate("errors") == 100.0
+    growing = watched(*[(counts(0, 100.0 * n), GOOD) for n in range(1, 13)])  # windows of five seconds
+    assert growing.rate("errors") == pytest.approx(100 * (7 + 8 + 9 + 10 + 11 + 12) / 30)
+
+
+def test_a_canary_is_watched_by_bounds_and_budgets() -> None:
+    latency = replace(spec().slis[0], name="slow")
+    unused = replace(spec().slis[0], name="unused")
+    about = spec(slis=(latency, unused, *spec().slis), constraints=(replace(spec().constraints[0], sli="slow"),))
+    assert [s.name for s in watched_slis(about)] == ["slow", "errors"]
 
 
 def test_the_deadline_ends_every_trial() -> None:

@@ -1,0 +1,68 @@
+"""The experiments' share of each error budget against a live canary, with whatever is known of it.
+
+What cannot be read now is taken as it was last known, from memory or from the Experiment's status: the rule never
+vanishes because a query failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trimtab.control.gates import cap_of, windows_of
+from trimtab.control.snapshot import BudgetReadings
+from trimtab.domain.spec import ErrorBudget
+from trimtab.domain.state import BudgetState
+from trimtab.domain.trial import Spent, Trial
+from trimtab.ports import ExperimentRecord
+from trimtab.slo.budget import allowed_bad, history_of
+from trimtab.slo.safety import SafetyView
+from trimtab.slo.spending import expected_rate, pace, unseen_seconds
+
+
+@dataclass(frozen=True)
+class CapJudgement:
+    """`exceeded` says which share does not hold any more, `unknown` which one nobody knows; "" when neither."""
+
+    exceeded: str = ""
+    unknown: str = ""
+
+
+def judge_cap(experiment: ExperimentRecord, readings: BudgetReadings, view: SafetyView) -> CapJudgement:
+    """Ask the cap of every budget."""
+    stored = {b.name: b for b in (experiment.state.budgets if experiment.state is not None else ())}
+    spent, unknown = {s.sli: s for s in view.trial.spent}, ""
+    for budget in view.spec.budgets:
+        allowed, before = _known(budget, readings, stored.get(budget.name), view.now)
+        if allowed is None or before is None:
+            unknown = unknown or f"{budget.name}: nobody knows how much experiments may spend of it"
+            continue
+        mine = spent.get(budget.sli, Spent(budget.sli, 0.0, 0.0))
+        rate = pace(mine, None, None, expected_load(experiment, view.trial))
+        cap = cap_of(view.spec, budget, allowed, before, view.scrape_interval, rate)
+        words = cap.exceeded(mine.cost, unseen_seconds(mine, view.now))
+        if words:
+            return CapJudgement(exceeded=f"{budget.name}: {words}")
+    return CapJudgement(unknown=unknown)
+
+
+def _known(
+    budget: ErrorBudget, readings: BudgetReadings, stored: BudgetState | None, now: float
+) -> tuple[float | None, float | None]:
+    """(bad events that the whole budget allows, those that experiments spent before this trial)."""
+    allowed = allowed_bad(budget, windows_of(readings, budget.name), history_of(stored, now))
+    spent = dict(readings.spent).get(budget.sli)
+    if stored is not None:
+        allowed = stored.allowed_bad if allowed is None else allowed
+        spent = stored.spent_bad if spent is None else spent
+    return allowed, spent
+
+
+def expected_load(experiment: ExperimentRecord, trial: Trial) -> float | None:
+    """Requests per second that the canary should get, None while the service's load is not known."""
+    spec, state = experiment.spec, experiment.state
+    if spec is None or state is None:
+        return None
+    return expected_rate(state.requests_per_second, spec.canary.replicas, trial.environment.target_replicas)
+
+
+__all__ = ["CapJudgement", "expected_load", "judge_cap"]

@@ -1,0 +1,38 @@
+"""A telemetry that answers what a test tells it, and remembers what it was asked."""
+
+# ruff: noqa: ARG002 - it has the signatures of its port
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from trimtab.domain.measurement import NoData, Reading, Window
+from trimtab.domain.spec import Sli
+from trimtab.ports import PodSet, SliProbe, SliRequest
+
+
+@dataclass
+class Told:
+    """`reads`, `sums` and `loads` answer; by default nothing was measured."""
+
+    reads: Callable[[SliRequest], Reading] = lambda _: NoData("not told")
+    sums: Callable[[PodSet, Window], Reading] = lambda *_: NoData("not told")
+    loads: Callable[[PodSet], Reading] = lambda _: NoData("not told")
+    asked: list[SliRequest] = field(default_factory=list)
+
+    async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
+        self.asked += requests
+        return tuple(self.reads(r) for r in requests)
+
+    async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        return self.sums(pods, window)
+
+    async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        return self.loads(pods)
+
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+        return NoData("not told")
+
+    async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
+        return SliProbe(sli.name)

@@ -1,0 +1,111 @@
+"""Answers to what `decide` asks: loads with their errors, and one look at telemetry where no budget takes one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.unit.control.builders import both_arms, experiment, measured, running, snapshot, spec, trial
+from tests.unit.runtime.telemetry import Told
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.adapters.executor import InlineDesigner
+from trimtab.control.snapshot import AskBudgets, AskMeasurements, BudgetReadings, Snapshot, TrialReadings
+from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError
+from trimtab.domain.names import arm_name
+from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.ports import PodSet
+from trimtab.runtime.answer import PROBE_EVERY, Answerer
+from trimtab.runtime.spending import SpendingAccount
+from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.slo.verdict import judge_trial
+
+pytestmark = pytest.mark.looptime
+
+LIVE = trial(TrialPhase.MEASURING)
+NAMES = {arm: arm_name(LIVE.experiment_uid, LIVE.index, arm) for arm in (Arm.CANARY, Arm.CONTROL)}
+
+
+def answerer(telemetry: Told) -> Answerer:
+    clock = LoopClock()
+    return Answerer(telemetry, InlineDesigner(), SpendingAccount(InMemoryCluster(clock)), clock)
+
+
+def served(canary: float, control: float, target: float, error: float) -> Told:
+    """Requests per second of one canary pod, one control pod and the target's twenty."""
+
+    def loads(pods: PodSet) -> Reading:
+        rates = {NAMES[Arm.CANARY]: canary, NAMES[Arm.CONTROL]: control, "web": 20 * target}
+        rate = rates[pods.workloads[0]]
+        return Sample(rate, error * rate, 100 * rate)
+
+    return Told(loads=loads)
+
+
+async def measured_by(telemetry: Told) -> Trial:
+    assert LIVE.window is not None
+    seen = snapshot(None, (LIVE,), both_arms(LIVE))
+    found = await answerer(telemetry).answer(AskMeasurements(LIVE.name, LIVE.window, False), seen)
+    assert isinstance(found, TrialReadings)
+    return replace(LIVE, measurements=measured(LIVE, 5), load=found.load)
+
+
+class TestLoads:
+    async def test_both_arms_and_the_target_with_their_errors(self) -> None:
+        found = await measured_by(served(50.0, 52.0, 51.0, error=0.02))
+        loads = {load.arm: load for load in found.load}
+        assert {arm: load.rps_per_pod for arm, load in loads.items()} == {
+            Arm.CANARY: 50.0,
+            Arm.CONTROL: 52.0,
+            Arm.TARGET: 51.0,
+        }
+        assert loads[Arm.CANARY].standard_error == pytest.approx(1.0)
+        assert loads[Arm.TARGET].standard_error == pytest.approx(0.02 * 51)
+
+    async def test_arms_whose_loads_differ_by_more_than_chance_are_not_compared(self) -> None:
+        verdict = judge_trial(spec(), await measured_by(served(50.0, 70.0, 60.0, error=0.02)))
+        assert getattr(verdict, "reason", "") == "ShareNotAchieved"
+
+    async def test_by_chance_they_may_differ(self) -> None:
+        verdict = judge_trial(spec(), await measured_by(served(50.0, 70.0, 60.0, error=0.15)))
+        assert getattr(verdict, "reason", "") == "Measured"
+
+    async def test_arms_that_get_little_beside_the_targets_pods_are_not_trusted(self) -> None:
+        verdict = judge_trial(spec(), await measured_by(served(20.0, 20.0, 60.0, error=0.02)))
+        assert getattr(verdict, "reason", "") == "ShareNotAchieved"
+
+    async def test_what_cannot_be_read_is_left_out(self) -> None:
+        assert (await measured_by(Told())).load == ()
+
+
+class TestProbe:
+    def without_budgets(self) -> Snapshot:
+        return snapshot(experiment(running(scrape_interval=20.0), spec=spec(budgets=())))
+
+    async def asked(self, by: Answerer, seen: Snapshot) -> Reading | None:
+        found = await by.answer(AskBudgets(), seen)
+        assert isinstance(found, BudgetReadings)
+        return found.probe
+
+    async def test_without_budgets_one_sli_of_the_target_is_read(self) -> None:
+        telemetry = Told(reads=lambda _: TelemetryError("down"))
+        assert await self.asked(answerer(telemetry), self.without_budgets()) == TelemetryError("down")
+        (request,) = telemetry.asked
+        assert request.pods == PodSet("shop", ("web",))
+        assert request.window.seconds == 80.0  # four scrapes
+
+    async def test_budgets_ask_the_store_themselves(self) -> None:
+        telemetry = Told()
+        assert await self.asked(answerer(telemetry), snapshot()) is None
+        assert telemetry.asked == []
+
+    async def test_passes_in_a_row_share_one_query_and_later_ones_ask_again(self) -> None:
+        telemetry = Told()
+        by, seen = answerer(telemetry), self.without_budgets()
+        for _ in range(20):
+            assert await self.asked(by, seen) == NoData("not told")
+        assert len(telemetry.asked) == 1
+        await asyncio.sleep(PROBE_EVERY + 0.1)
+        await self.asked(by, seen)
+        assert len(telemetry.asked) == 2

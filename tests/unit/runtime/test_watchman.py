@@ -1,0 +1,159 @@
+"""One live trial under watch: what is tested from when on, and what the cap is reckoned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.unit.control.builders import both_arms, experiment, running, spec, trial
+from tests.unit.runtime.telemetry import Told
+
+from trimtab.adapters.clock import LoopClock
+from trimtab.domain import kinds
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import Manifest
+from trimtab.domain.measurement import Arm, Reading, Sample, Window
+from trimtab.domain.names import arm_name
+from trimtab.domain.state import BudgetState, ExperimentState
+from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
+from trimtab.ports import ExperimentRecord, PodSet, SliRequest
+from trimtab.runtime.killswitch import KillSwitches
+from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.spending import SpendingAccount
+from trimtab.runtime.watch import Watchman
+from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.slo.safety import Continue, Judgement, Withdraw
+
+pytestmark = pytest.mark.looptime
+
+START = 1_700_000_000.0  # of the clock
+RATE = 100.0  # requests per second of each arm
+CANARY = arm_name(experiment().uid, 0, Arm.CANARY)
+NO_ABORT_RULES = spec(constraints=tuple(replace(c, abort=None) for c in spec().constraints))
+
+
+class Written:
+    """A ledger of which only this is asked."""
+
+    async def write_trial(self, of: Trial) -> Trial:
+        return of
+
+
+async def judged(
+    telemetry: Told, of: Trial, about: ExperimentRecord, cluster: InMemoryCluster | None = None
+) -> Judgement:
+    clock = LoopClock(START)
+    cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
+    switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
+    watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
+    first = await watchman.at_once(about, of, both_arms(of))
+    if isinstance(first, Withdraw):
+        return first
+    await watchman.read_budgets(about, of)
+    return await watchman.by_telemetry(about, of, both_arms(of))
+
+
+def serving(phase: TrialPhase, *, deployed: float, warm: float, measuring: float | None) -> Trial:
+    """A trial whose phases began so many seconds ago."""
+    times = PhaseTimes(
+        created=START - deployed - 5,
+        deploying=START - deployed,
+        warming_up=START - warm,
+        measuring=None if measuring is None else START - measuring,
+    )
+    return trial(phase, times=times, deadline=START + 500, window=None)
+
+
+def failing_until(end: float) -> Told:
+    """A canary of which half of all requests fail until `end` (seconds ago); the control and the target are well."""
+
+    def reads(request: SliRequest) -> Reading:
+        canary = request.pods.workloads == (CANARY,)
+        ratio = 0.5 if canary and request.window.start < START - end else 0.001
+        total = RATE * request.window.seconds
+        return Sample(ratio, 0.01, total, ratio * total)
+
+    return Told(reads=reads, sums=sums(canary_bad=0.0, service=2.4e7))
+
+
+def sums(canary_bad: float, service: float) -> Callable[[PodSet, Window], Reading]:
+    """So many bad ones of the canary's requests, and so many requests of the service, none of them bad."""
+
+    def told(pods: PodSet, window: Window) -> Reading:
+        if pods.workloads != (CANARY,):
+            return Sample(0.0, 0.0, service, 0.0)
+        total = RATE * window.seconds
+        return Sample(canary_bad / total, 0.0, total, canary_bad)
+
+    return told
+
+
+class TestWarmUp:
+    def about(self) -> ExperimentRecord:
+        return experiment(running(), spec=NO_ABORT_RULES)
+
+    async def test_a_cold_start_says_nothing_about_the_assignment(self) -> None:
+        cold = serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+        assert isinstance(await judged(failing_until(30), cold, self.about()), Continue)
+
+    async def test_nor_is_it_tested_while_it_lasts(self) -> None:
+        cold = serving(TrialPhase.WARMING_UP, deployed=70, warm=60, measuring=None)
+        assert isinstance(await judged(failing_until(0), cold, self.about()), Continue)
+
+    async def test_what_fails_afterwards_is(self) -> None:
+        warm = serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+        judgement = await judged(failing_until(0), warm, self.about())
+        assert isinstance(judgement, Withdraw)
+        assert judgement.outcome.reason == "WorseThanControl"
+
+    async def test_budgets_count_from_the_first_request(self) -> None:
+        """What the canary failed during its warm-up is spent all the same."""
+        cold = serving(TrialPhase.WARMING_UP, deployed=70, warm=60, measuring=None)
+        telemetry = replace(failing_until(0), sums=sums(canary_bad=6500.0, service=2.4e7))
+        judgement = await judged(telemetry, cold, self.about())
+        assert isinstance(judgement, Withdraw)
+        assert judgement.outcome.reason == "ExperimentCapReached"
+
+
+class Leaving(InMemoryCluster):
+    """The Namespace is being deleted."""
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest:
+        found = await super().get(kind, namespace, name)
+        if kind is not kinds.NAMESPACES:
+            return found
+        return {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
+async def test_a_namespace_that_is_deleted_ends_its_trials() -> None:
+    clock = LoopClock(START)
+    leaving, gone = Leaving(clock, namespaces=["shop"]), InMemoryCluster(clock)
+    live = serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+    for cluster in (leaving, gone):
+        assert (await KillSwitches(cluster, None).namespace("shop")).leaving
+        judgement = await judged(Told(), live, experiment(), cluster)
+        assert isinstance(judgement, Withdraw)
+        assert judgement.outcome.reason == "NamespaceDeleted"
+
+
+class TestYoungService:
+    """A minute old: 60 s x 1,000 requests/s are 60,000 requests, of which experiments may spoil 0.05 x 1 %."""
+
+    def telemetry(self) -> Told:
+        return replace(failing_until(1000), sums=sums(canary_bad=2.0, service=60_000.0))
+
+    def about(self, since: float | None) -> ExperimentRecord:
+        state = BudgetState("availability", None, None, 0.0, 0.0, metrics_since=since)
+        stored: ExperimentState = running(budgets=(state,))
+        return experiment(stored, spec=NO_ABORT_RULES)
+
+    async def test_its_cap_is_that_of_its_rate(self) -> None:
+        live = serving(TrialPhase.MEASURING, deployed=50, warm=40, measuring=30)
+        assert isinstance(await judged(self.telemetry(), live, self.about(START - 60)), Continue)
+
+    async def test_of_unknown_age_its_requests_are_all_there_is(self) -> None:
+        live = serving(TrialPhase.MEASURING, deployed=50, warm=40, measuring=30)
+        judgement = await judged(self.telemetry(), live, self.about(None))
+        assert isinstance(judgement, Withdraw)
+        assert judgement.outcome.reason == "ExperimentCapReached"

@@ -1,0 +1,44 @@
+"""The examples' and the demo's Experiments may start: what a trial puts at risk fits into the experiments' share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from demo.settings import experiment
+from stack.paths import EXAMPLES
+from trimtab.api.convert import experiment_record
+from trimtab.control.gates import cap_of
+from trimtab.control.preflight_telemetry import arm_requests
+from trimtab.control.snapshot import BudgetReadings, BudgetWindow
+from trimtab.domain.measurement import Sample
+from trimtab.domain.spec import ExperimentSpec
+from trimtab.workload import load_workload
+
+WORKLOAD = load_workload(EXAMPLES / "web-service" / "workload.yaml")
+DEPLOYMENT = next(yaml.safe_load_all((EXAMPLES / "web-service" / "deployment.yaml").read_text()))
+
+
+def parsed(manifest: dict[str, Any]) -> ExperimentSpec:
+    identity = {"namespace": "shop", "uid": "u", "resourceVersion": "1", "generation": 1}
+    identity["creationTimestamp"] = "2026-03-04T10:00:00Z"
+    record = experiment_record({**manifest, "metadata": {**manifest["metadata"], **identity}})
+    assert record.spec is not None, record.problem
+    return record.spec
+
+
+@pytest.mark.parametrize("which", ["example", "demo"])
+def test_a_trial_fits_into_the_experiments_share(which: str) -> None:
+    path = EXAMPLES / "web-service" / "experiment.yaml"
+    spec = parsed(yaml.safe_load(path.read_text()) if which == "example" else experiment(seed=1))
+    rate = WORKLOAD.load.requests_per_second
+    (budget,) = spec.budgets
+    total = rate * budget.window
+    bad = WORKLOAD.request.error_percent / 100 * total
+    readings = BudgetReadings((BudgetWindow(budget.name, budget.window, Sample(bad / total, 0.0, total, bad)),), ())
+    canary = arm_requests(spec, rate, DEPLOYMENT["spec"]["replicas"]) / spec.trial.duration
+    cap = cap_of(spec, budget, readings, 15.0, canary, None)
+    assert cap.start_refused() == ""
+    assert cap.limit > spec.stopping.max_trials * cap.requests * WORKLOAD.request.error_percent / 100
