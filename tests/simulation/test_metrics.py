@@ -29,8 +29,10 @@ PROMISED = frozenset({
     "monthly_saving_dollars", "return_ratio", "effective_dimension", "designer_fallbacks",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
-# pass that fails.
-ELSEWHERE = frozenset({"reconcile_seconds", "api_requests_total", "reconcile_errors_total", "traffic_share_ratio"})
+# pass that fails, a rollback that hangs.
+ELSEWHERE = frozenset({
+    "reconcile_seconds", "api_requests_total", "reconcile_errors_total", "traffic_share_ratio", "rollbacks_stuck",
+})  # fmt: skip
 SLOW = Fault(name="slow-dependency", kind=FaultKind.SLOW_DEPENDENCY, selector={"trimtab.dev/arm": "canary"}, factor=6.0)
 
 

@@ -12,8 +12,6 @@ from stack.paths import EXAMPLES
 from trimtab.api.convert import experiment_record
 from trimtab.control.gates import cap_of
 from trimtab.control.preflight_telemetry import arm_requests
-from trimtab.control.snapshot import BudgetReadings, BudgetWindow
-from trimtab.domain.measurement import Sample
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.workload import load_workload
 
@@ -36,9 +34,8 @@ def test_a_trial_fits_into_the_experiments_share(which: str) -> None:
     rate = WORKLOAD.load.requests_per_second
     (budget,) = spec.budgets
     total = rate * budget.window
-    bad = WORKLOAD.request.error_percent / 100 * total
-    readings = BudgetReadings((BudgetWindow(budget.name, budget.window, Sample(bad / total, 0.0, total, bad)),), ())
+    allowed = (1 - budget.objective) * total
     canary = arm_requests(spec, rate, DEPLOYMENT["spec"]["replicas"]) / spec.trial.duration
-    cap = cap_of(spec, budget, readings, 15.0, canary, None)
+    cap = cap_of(spec, budget, allowed, 0.0, 15.0, canary)
     assert cap.start_refused() == ""
     assert cap.limit > spec.stopping.max_trials * cap.requests * WORKLOAD.request.error_percent / 100
