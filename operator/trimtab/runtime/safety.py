@@ -35,7 +35,7 @@ from trimtab.slo.safety import Withdraw
 
 log = structlog.get_logger(__name__)
 
-IDLE_SECONDS = 2.0
+IDLE_SECONDS = 2.0  # between ticks, at most
 LATE_FACTOR = 3.0
 LEAST_AGE = 30.0  # seconds that a tick may take while the API server is slow
 LOOK_SECONDS = 10.0  # to read one trial, its Experiment and the kill switches
@@ -161,7 +161,7 @@ class SafetyLoop:
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
         leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]
         self._overdue.update((*leaving, *self._withdrawals.under_way))
-        self._interval = min((done.interval for done in looked), default=IDLE_SECONDS)
+        self._interval = min((IDLE_SECONDS, *(done.interval for done in looked)))
         return all(done.judged for done in looked)
 
     def _keep_only(self, trial_uids: set[str]) -> None:
@@ -234,9 +234,11 @@ class SafetyLoop:
             log.warning("safety.arms_removed", objects=sent)
 
     def _begin_looks(self, live: _Live, trial: Trial, experiment: ExperimentRecord, interval: float) -> None:
-        """Read telemetry and budgets when this trial's own interval has passed, unless the last look still lasts."""
+        """Read telemetry and budgets when this trial's own interval has passed or a window is complete, unless the last
+        look still lasts."""
         now, before = self._clock.monotonic(), self._looked.get(trial.uid)
-        if before is not None and now - before < interval - EARLY * min(self._interval, interval):
+        early = before is not None and now - before < interval - EARLY * min(self._interval, interval)
+        if early and not self._watchman.has_window(experiment, trial):
             return
         by_telemetry = partial(self._by_telemetry, experiment, trial, live.arms)
         read_budgets = partial(self._watchman.read_budgets, experiment, trial)

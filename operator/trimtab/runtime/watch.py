@@ -105,7 +105,18 @@ class Watchman:
             return _unreadable(experiment, trial)
         view = self._view(experiment, experiment.spec, trial, arms)
         blind = view.blind_since if trial.uid in self._looking else None
-        return judge_tick(replace(view, request=await self._request(experiment, trial), blind_since=blind))
+        view = replace(view, request=await self._request(experiment, trial), blind_since=blind)
+        # Windows that were judged already say nothing new: only evidence needs them.
+        first = judge_tick(replace(view, watch=WatchState()))
+        return judge_tick(view) if isinstance(first, Withdraw) else first
+
+    def has_window(self, experiment: ExperimentRecord, trial: Trial) -> bool:
+        """Whether a window is complete that was not judged yet."""
+        spec, memory = experiment.spec, self._memories.get(trial.uid)
+        if spec is None or memory is None:
+            return True
+        view = SafetyView(self._clock.now(), spec, trial, None, None, memory.watch, scrape_interval=_scrape(experiment))
+        return next(_due_windows(spec, view), None) is not None
 
     async def by_telemetry(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
         """The answer of all rules, after reading what is new."""

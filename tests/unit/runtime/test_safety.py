@@ -231,7 +231,7 @@ class TestTelemetry:
         trial = await shop.begin()
         shop.flow(trial).turns(START + 100.0, 0.5)
         async with shop.watched():
-            await shop.clock.sleep(110.0)
+            await shop.clock.sleep(104.0)
             assert shop.stored(trial).outcome is None
         shop.loop = shop.new_loop()
         async with shop.watched():
