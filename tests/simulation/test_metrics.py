@@ -26,13 +26,11 @@ PROMISED = frozenset({
     "parallel_efficiency", "budget_remaining_ratio", "budget_spent_ratio", "slo_evalue", "canary_requests_total",
     "rollbacks_total", "rollback_seconds", "safety_tick_age_seconds", "safety_tick_lateness_seconds",
     "telemetry_errors_total", "leader", "watch_age_seconds", "workqueue_depth", "experiment_cost_dollars",
-    "monthly_saving_dollars", "return_ratio", "effective_dimension", "designer_fallbacks",
+    "traffic_share_ratio", "monthly_saving_dollars", "return_ratio", "effective_dimension", "designer_fallbacks",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
 # pass that fails, a rollback that hangs.
-ELSEWHERE = frozenset({
-    "reconcile_seconds", "api_requests_total", "reconcile_errors_total", "traffic_share_ratio", "rollbacks_stuck",
-})  # fmt: skip
+ELSEWHERE = frozenset({"reconcile_seconds", "api_requests_total", "reconcile_errors_total", "rollbacks_stuck"})
 SLOW = Fault(name="slow-dependency", kind=FaultKind.SLOW_DEPENDENCY, selector={"trimtab.dev/arm": "canary"}, factor=6.0)
 
 
