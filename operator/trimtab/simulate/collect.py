@@ -46,7 +46,7 @@ def simulation(truth: Truth, inputs: r.Inputs, finished: Finished, comparison: t
     return r.Simulation(
         trimtab_version=__version__,
         inputs=inputs,
-        constraints=tuple(_bound(truth, c) for c in truth.spec.constraints),
+        constraints=bounds(truth),
         summary=summarize(truth, finished, rows),
         trials=rows,
         comparison=comparison,
@@ -136,6 +136,11 @@ def _true_slis(truth: Truth, seen: Verdict | None, at_peak: Verdict, unserved: r
 
 def _number(value: float | NoData) -> r.Number:
     return r.Absent(absent="NoData", detail=value.detail) if isinstance(value, NoData) else value
+
+
+def bounds(truth: Truth) -> tuple[r.Bound, ...]:
+    """The Experiment's constraints."""
+    return tuple(_bound(truth, c) for c in truth.spec.constraints)
 
 
 def _bound(truth: Truth, constraint: OutcomeConstraint) -> r.Bound:
