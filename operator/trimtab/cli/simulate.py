@@ -1,6 +1,6 @@
 """`trimtab simulate`: an Experiment tried on a played service, before it meets a real one.
 
-Exit status: 0 it was simulated, 1 a promise of the operator was broken, 2 a file has to be changed first.
+Exit status: 0 trials were simulated, 1 preflight let none begin, 2 a file or an argument has to be changed first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 
-EXIT_BROKEN = 1
 EXIT_UNUSABLE = 2
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -36,6 +35,7 @@ def simulate_command(
     ] = None,
     days: Annotated[float, typer.Option(min=0.01, max=60, help="Horizon in days of virtual time.")] = 7.0,
     start: Annotated[str, typer.Option(help="Virtual time at which it begins. Default: a Monday at nine, UTC.")] = "",
+    scrape_interval: Annotated[str, typer.Option(help="Time between scrapes of a pod.")] = "15s",
     faults: Annotated[Path | None, typer.Option(help="A plan of faults.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.TABLE,
     compare: Annotated[
@@ -58,8 +58,9 @@ def simulate_command(
     from trimtab.cli import simulating
 
     wanted = simulating.Wanted(
-        files=tuple(files or ()), workload=workload, seed=seed, days=days, start=start, faults=faults,
-        output=output.value, compare=compare, seeds=seeds, jobs=jobs, export_history=export_history, replay=replay,
+        files=tuple(files or ()), workload=workload, seed=seed, days=days, start=start, scrape=scrape_interval,
+        faults=faults, output=output.value, compare=compare, seeds=seeds, jobs=jobs, export_history=export_history,
+        replay=replay,
     )  # fmt: skip
     try:
         code = simulating.simulate(wanted)

@@ -20,6 +20,7 @@ from trimtab.api.times import parse_time
 from trimtab.cli.files import Document, UnreadableFile, read_documents
 from trimtab.cli.watching import Watching
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
+from trimtab.domain.quantity import parse_duration
 from trimtab.report.html import page, set_page
 from trimtab.report.tables import set_view, simulation_view
 from trimtab.report.words import Files
@@ -30,6 +31,8 @@ from trimtab.simulate.scenario import START, Scenario, scenario
 from trimtab.simulate.seeds import gathered
 from trimtab.workload import WorkloadError
 
+EXIT_NOTHING = 1
+LEAST_SCRAPE, MOST_SCRAPE = 1.0, 300.0
 PLAIN_WIDTH = 160  # of tables in a pipe or a log, where no terminal says how wide it is
 
 
@@ -46,6 +49,7 @@ class Wanted:
     seed: int | None
     days: float
     start: str
+    scrape: str
     faults: Path | None
     output: str
     compare: str
@@ -67,14 +71,15 @@ def simulate(wanted: Wanted) -> int:
     try:
         made = _scenario(wanted)
         if wanted.seeds > 1:
-            _print(wanted, gathered(_several(made, wanted, peers)))
-        else:
-            ran = _one(made, wanted, peers)
-            _export(wanted, made, ran)
-            _print(wanted, ran.result)
+            several = gathered(_several(made, wanted, peers))
+            _print(wanted, several)
+            return 0 if all(run.summary.trials for run in several.runs) else EXIT_NOTHING
+        ran = _one(made, wanted, peers)
+        _export(wanted, made, ran)
+        _print(wanted, ran.result)
+        return 0 if ran.result.trials else EXIT_NOTHING
     except (InvalidSpec, NotYetSupported, WorkloadError, UnreadableFile) as error:
         raise Unusable(str(error)) from None
-    return 0
 
 
 def quiet() -> None:
@@ -100,6 +105,8 @@ def _check(wanted: Wanted) -> None:
         raise Unusable("--workload: is missing; give the service with --workload workload.yaml")
     if wanted.seeds > 1 and wanted.export_history is not None:
         raise Unusable("--export-history: needs one simulation; leave out --seeds")
+    if wanted.export_history is not None and not wanted.export_history.resolve().parent.is_dir():
+        raise Unusable(f"{wanted.export_history}: its folder does not exist; make it, or give another path")
     if wanted.output == "html" and sys.stdout.isatty():
         raise Unusable("--output: a page goes to a file; add > page.html")
 
@@ -120,7 +127,7 @@ def _scenario(wanted: Wanted) -> Scenario:
     try:
         return scenario(
             experiment.content, [d.content for d in others], text, source=str(wanted.workload),
-            seed=wanted.seed, days=wanted.days, start=_start(wanted.start),
+            seed=wanted.seed, days=wanted.days, start=_start(wanted.start), scrape=_scrape(wanted.scrape),
         )  # fmt: skip
     except (InvalidSpec, NotYetSupported) as error:
         raise Unusable(f"{experiment.path}:{experiment.line}: {error}") from None
@@ -143,6 +150,16 @@ def _start(text: str) -> float:
         return parse_time(text)
     except ValueError as error:
         raise Unusable(f"--start: {error}; write for example 2026-03-02T09:00:00Z") from None
+
+
+def _scrape(text: str) -> float:
+    try:
+        seconds = parse_duration(text, "--scrape-interval")
+    except InvalidSpec as error:
+        raise Unusable(str(error)) from None
+    if not LEAST_SCRAPE <= seconds <= MOST_SCRAPE:
+        raise Unusable(f"--scrape-interval: {text} is out of bounds; use {LEAST_SCRAPE:g}s to {MOST_SCRAPE:g}s")
+    return seconds
 
 
 # Running

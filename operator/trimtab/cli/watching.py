@@ -22,7 +22,7 @@ class Watching:
     """Use it as a context manager; `console` None shows nothing. It leaves nothing behind on the terminal."""
 
     def __init__(self, console: Console | None, made: Scenario) -> None:
-        self._constraints = bounds(made.truth())
+        self._constraints = bounds(made.truth)
         self._trials: list[TrialResult] = []
         self._seeds = 0
         self._line = "starting"

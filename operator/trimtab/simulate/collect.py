@@ -213,13 +213,14 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
 
 
 def _reason(state: ExperimentState) -> str:
-    """Why it ended, by the condition that says so."""
+    """Why it ended, or what it waits for, by the condition that says so."""
     stalled = state.condition(ConditionType.STALLED)
     if stalled is not None and stalled.status:
         return stalled.reason
-    ready = state.condition(ConditionType.RECOMMENDATION_READY)
-    if state.phase.terminal and ready is not None:
-        return ready.reason
+    kind = ConditionType.RECOMMENDATION_READY if state.phase.terminal else ConditionType.PREFLIGHT
+    found = state.condition(kind)
+    if found is not None and (state.phase.terminal or not found.status):
+        return found.reason
     return state.phase.value if state.phase.terminal else "HorizonEnded"
 
 

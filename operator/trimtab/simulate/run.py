@@ -15,7 +15,7 @@ from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS
 from trimtab.domain.kube import Manifest
 from trimtab.domain.space import Resource
-from trimtab.domain.state import ExperimentState
+from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 from trimtab.simulate import loop
@@ -36,6 +36,8 @@ NODE_GIB: Final = 128.0
 ROOM: Final = 1.5
 """How much more the nodes hold than the target asks for: arms, surges and rollouts fit."""
 LEAST_NODES: Final = 6
+PATIENCE_S: Final = 900.0
+"""An Experiment that has not passed preflight by then never will."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def run(scenario: Scenario, peers: tuple[str, ...] = (), progress: Progress | No
     Raises:
         InvalidSpec: the target does not become ready on any cluster that fits it.
     """
-    truth = scenario.truth()
+    truth = scenario.truth
     end = loop.run(_played(scenario, truth, progress))
     records = tuple(convert.trial_record(t, truth.spec.space) for t in end.trials)
-    exposures = tuple(exposure_of(truth, scenario.offered(), t) for t in records)
+    exposures = tuple(exposure_of(truth, scenario.offered, t) for t in records)
     state = end.experiment.state if end.experiment is not None else None
-    finished = Finished(state or ExperimentState(), records, exposures, scenario.peak_rps(), end.at)
-    horizon = Horizon(truth, scenario.offered(), scenario.start, scenario.days)
+    finished = Finished(state or ExperimentState(), records, exposures, scenario.peak_rps, end.at)
+    horizon = Horizon(truth, scenario.offered, scenario.start, scenario.days)
     comparison = compare(horizon, finished, peers) if peers else ()
     return Ran(simulation(truth, scenario.inputs(), finished, comparison), end.trials)
 
@@ -91,12 +93,21 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -
     world.admin.apply(scenario.experiment, scenario.namespace)
     world.start()
     left = scenario.end - world.clock.now()
-    await world.until(world.ended(scenario.name), seconds=max(left, 0.0))
+    over = world.ended(scenario.name)
+    if not await world.until(over, seconds=min(left, PATIENCE_S)) and _begun(scenario, world):
+        await world.until(over, seconds=left - PATIENCE_S)
     found = world.experiment(scenario.name)
     record = None if found is None else convert.experiment_record(found)
     end = _End(record, tuple(world.trials(scenario.name)), world.clock.now())
     await world.close()
     return end
+
+
+def _begun(scenario: Scenario, world: World) -> bool:
+    """Preflight has passed: what it refuses, nobody here will change."""
+    found = world.experiment(scenario.name) or {}
+    phase = (found.get("status") or {}).get("phase", ExperimentPhase.PENDING)
+    return phase not in (ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT)
 
 
 def _options(scenario: Scenario, truth: Truth) -> Options:
@@ -106,15 +117,16 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
         for resource in Resource:
             demand[resource] += float(container.resources.request(resource) or 0)
     pods = truth.target.replicas * ROOM
-    cores, size = demand[Resource.CPU] * pods / NODE_CORES, demand[Resource.MEMORY] * pods / (NODE_GIB * 2**30)
-    nodes = max(LEAST_NODES, math.ceil(max(cores, size)) + 1)
+    cores, gib = demand[Resource.CPU], demand[Resource.MEMORY] / 2**30
+    node_cores, node_gib = max(NODE_CORES, 2 * cores), max(NODE_GIB, 2 * gib)
+    nodes = max(LEAST_NODES, math.ceil(pods * max(cores / node_cores, gib / node_gib)) + 1)
     return Options(
         seed=scenario.seed,
         epoch=scenario.start,
         nodes=nodes,
-        node_cores=NODE_CORES,
-        node_memory_gib=NODE_GIB,
-        scraping=Scraping(names=check_offered(truth.spec, scenario.workload)),
+        node_cores=node_cores,
+        node_memory_gib=node_gib,
+        scraping=Scraping(interval=scenario.scrape, names=check_offered(truth.spec, scenario.workload)),
         history=0,
     )
 
@@ -123,7 +135,7 @@ def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World
     """Tell of each Trial once, when it has ended, and of each new message."""
     told: set[str] = set()
     said = ""
-    peak = scenario.peak_rps()
+    peak = scenario.peak_rps
 
     def changed(event: WatchEvent) -> None:
         nonlocal said
@@ -134,7 +146,7 @@ def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World
         if event.kind == TRIALS and _terminal(status) and event.object["metadata"]["name"] not in told:
             told.add(event.object["metadata"]["name"])
             trial: Trial = convert.trial_record(event.object, truth.spec.space)
-            exposure = exposure_of(truth, scenario.offered(), trial)
+            exposure = exposure_of(truth, scenario.offered, trial)
             progress.trial(trial_result(truth, trial, exposure, peak))
 
     return changed
