@@ -15,7 +15,7 @@ from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS
 from trimtab.domain.kube import Manifest
 from trimtab.domain.space import Resource
-from trimtab.domain.state import ExperimentPhase, ExperimentState
+from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 from trimtab.simulate import loop
@@ -36,8 +36,8 @@ NODE_GIB: Final = 128.0
 ROOM: Final = 1.5
 """How much more the nodes hold than the target asks for: arms, surges and rollouts fit."""
 LEAST_NODES: Final = 6
-PATIENCE_S: Final = 900.0
-"""An Experiment that has not passed preflight by then never will."""
+PATIENCE_S: Final = 1800.0
+"""An Experiment without a Trial by then waits for somebody who is not there."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,7 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -
         world.cluster.subscribe(_reporter(scenario, truth, progress, world))
     world.admin.apply(scenario.experiment, scenario.namespace)
     world.start()
-    left = scenario.end - world.clock.now()
-    over = world.ended(scenario.name)
-    if not await world.until(over, seconds=min(left, PATIENCE_S)) and _begun(scenario, world):
-        await world.until(over, seconds=left - PATIENCE_S)
+    await _until_over(scenario, world)
     found = world.experiment(scenario.name)
     record = None if found is None else convert.experiment_record(found)
     end = _End(record, tuple(world.trials(scenario.name)), world.clock.now())
@@ -103,11 +100,16 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -
     return end
 
 
-def _begun(scenario: Scenario, world: World) -> bool:
-    """Preflight has passed: what it refuses, nobody here will change."""
-    found = world.experiment(scenario.name) or {}
-    phase = (found.get("status") or {}).get("phase", ExperimentPhase.PENDING)
-    return phase not in (ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT)
+async def _until_over(scenario: Scenario, world: World) -> None:
+    """Until the Experiment has ended, or the horizon has; not for long where no Trial is made."""
+    over = world.ended(scenario.name)
+
+    def begun() -> bool:
+        return over() or bool(world.trials(scenario.name))
+
+    left = scenario.end - world.clock.now()
+    if await world.until(begun, seconds=min(left, PATIENCE_S)):
+        await world.until(over, seconds=scenario.end - world.clock.now())
 
 
 def _options(scenario: Scenario, truth: Truth) -> Options:

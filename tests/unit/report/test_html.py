@@ -111,6 +111,7 @@ def test_keeping_the_baseline_is_an_answer() -> None:
 def test_the_page_of_several_seeds() -> None:
     text = set_page(gathered([result(1, peers=("hold",)), result(2, peers=("hold",))]))
     tags(text)
+    assert text.count("<circle") == 2
     assert "2 of 2 runs found something cheaper" in text
     assert "Other rules on the same load" in text
 
