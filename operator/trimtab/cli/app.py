@@ -1,4 +1,4 @@
-"""`trimtab lint`, `trimtab defaults`, `trimtab version`: an Experiment judged on a laptop, without a cluster.
+"""`trimtab lint`, `defaults`, `simulate`, `version`: an Experiment judged on a laptop, without a cluster.
 
 Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 a file could not be looked at.
 """
@@ -18,6 +18,7 @@ from trimtab import __version__
 from trimtab.api.lint import Finding, Level, lint
 from trimtab.cli.defaults import effective
 from trimtab.cli.files import Document, UnreadableFile, read_documents
+from trimtab.cli.simulate import register
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
 
 EXIT_FINDINGS = 1
@@ -25,7 +26,7 @@ EXIT_UNREADABLE = 2
 PLAIN_WIDTH = 160  # of tables in a pipe or a log, where no terminal says how wide it is
 
 app = typer.Typer(
-    help="Safe production tuning: look at Experiments before they reach a cluster.",
+    help="Safe production tuning: look at Experiments, and try them, before they reach a cluster.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -66,6 +67,9 @@ def defaults_command(
             typer.echo(f"{document.path}:{document.line}: {error}", err=True)
             raise typer.Exit(EXIT_FINDINGS) from error
     typer.echo(yaml.safe_dump_all(found, sort_keys=False, width=120, allow_unicode=True), nl=False)
+
+
+register(app)
 
 
 @app.command("version")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 EXIT_UNREADABLE = 2
-EXTRA = frozenset({"rich", "typer"})
+EXTRA = frozenset({"jinja2", "markupsafe", "rich", "typer"})
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trimtab.report import words
 from trimtab.report.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Chart, Scale, positions
-from trimtab.simulate.results import Absent, Bound, Peer, Sample, Simulation, TrialResult
+from trimtab.simulate.results import Absent, Bound, Peer, Sample, Simulation, SimulationSet, TrialResult
 
 TONES = {"Succeeded": "good", "Infeasible": "bad"}
 TRUTHS = {"safe": "good", "unsafe at peak": "warn", "UNSAFE": "bad", "GROSS": "bad", "not served": "mute"}
@@ -132,6 +132,30 @@ def peers_chart(peers: tuple[Peer, ...], minutes: float) -> str:
         share = peer.violation_minutes / minutes if minutes else 0.0
         text = f"{peer.violation_minutes:,}" + (f" ({words.percent(100 * share, 0)})" if peer.violation_minutes else "")
         _bar(chart, right, y, bar * share, "bad" if peer.violation_minutes else "good", text)
+    return chart.svg()
+
+
+def seeds_chart(result: SimulationSet) -> str:
+    """What each run's recommendation costs, against today's cost and the true optimum."""
+    first = result.runs[0].summary
+    costs = [(run, run.summary.best_cost) for run in result.runs]
+    known = [cost for _, cost in costs if not isinstance(cost, Absent)]
+    height = 240.0
+    top = max([first.baseline_cost, *known]) * 1.08
+    chart = Chart(height, Scale(0.0, top, height - BOTTOM, TOP), "Cost per hour of each run's recommendation")
+    chart.axis(lambda v: f"${v:.2f}")
+    chart.rule(first.baseline_cost, f"today {words.money(first.baseline_cost)}", "mute")
+    if not isinstance(first.optimum_cost, Absent):
+        chart.rule(first.optimum_cost, f"optimum {words.money(first.optimum_cost)}", "optimum")
+    every = len(result.runs) // 24 + 1
+    for index, (x, (run, cost)) in enumerate(zip(positions(len(costs)), costs, strict=True)):
+        if not isinstance(cost, Absent):
+            held = run.summary.truly_feasible is True
+            what = "keeps every bound at peak" if held else "breaks a bound at peak"
+            chart.dot(x, cost, "good" if held else "bad", f"seed {run.seed}: {words.money(cost)}, {what}")
+        if index % every == 0:
+            chart.text(x, height - BOTTOM + 18, str(run.seed), "tick", "middle")
+    chart.text((LEFT + WIDTH - RIGHT) / 2, height - 4, "seed", "tick", "middle")
     return chart.svg()
 
 

@@ -52,7 +52,14 @@ def page(simulation: Simulation, files: Files) -> str:
 def set_page(result: SimulationSet) -> str:
     """The page of several seeds."""
     return (
-        _environment().get_template("set.html.j2").render(result=result, tiles=list(_set_tiles(result)), spread=spread)
+        _environment()
+        .get_template("set.html.j2")
+        .render(
+            result=result,
+            tiles=list(_set_tiles(result)),
+            spread=spread,
+            costs=Markup(charts.seeds_chart(result)),
+        )
     )
 
 

@@ -46,7 +46,7 @@ def simulation(truth: Truth, inputs: r.Inputs, finished: Finished, comparison: t
     return r.Simulation(
         trimtab_version=__version__,
         inputs=inputs,
-        constraints=tuple(_bound(truth, c) for c in truth.spec.constraints),
+        constraints=bounds(truth),
         summary=summarize(truth, finished, rows),
         trials=rows,
         comparison=comparison,
@@ -138,6 +138,11 @@ def _number(value: float | NoData) -> r.Number:
     return r.Absent(absent="NoData", detail=value.detail) if isinstance(value, NoData) else value
 
 
+def bounds(truth: Truth) -> tuple[r.Bound, ...]:
+    """The Experiment's constraints."""
+    return tuple(_bound(truth, c) for c in truth.spec.constraints)
+
+
 def _bound(truth: Truth, constraint: OutcomeConstraint) -> r.Bound:
     none = r.Absent(absent="NotBounded")
     return r.Bound(
@@ -208,13 +213,14 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
 
 
 def _reason(state: ExperimentState) -> str:
-    """Why it ended, by the condition that says so."""
+    """Why it ended, or what it waits for, by the condition that says so."""
     stalled = state.condition(ConditionType.STALLED)
     if stalled is not None and stalled.status:
         return stalled.reason
-    ready = state.condition(ConditionType.RECOMMENDATION_READY)
-    if state.phase.terminal and ready is not None:
-        return ready.reason
+    kind = ConditionType.RECOMMENDATION_READY if state.phase.terminal else ConditionType.PREFLIGHT
+    found = state.condition(kind)
+    if found is not None and (state.phase.terminal or not found.status):
+        return found.reason
     return state.phase.value if state.phase.terminal else "HorizonEnded"
 
 

@@ -36,6 +36,8 @@ NODE_GIB: Final = 128.0
 ROOM: Final = 1.5
 """How much more the nodes hold than the target asks for: arms, surges and rollouts fit."""
 LEAST_NODES: Final = 6
+PATIENCE_S: Final = 1800.0
+"""An Experiment without a Trial by then waits for somebody who is not there."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ def run(scenario: Scenario, peers: tuple[str, ...] = (), progress: Progress | No
     Raises:
         InvalidSpec: the target does not become ready on any cluster that fits it.
     """
-    truth = scenario.truth()
+    truth = scenario.truth
     end = loop.run(_played(scenario, truth, progress))
     records = tuple(convert.trial_record(t, truth.spec.space) for t in end.trials)
-    exposures = tuple(exposure_of(truth, scenario.offered(), t) for t in records)
+    exposures = tuple(exposure_of(truth, scenario.offered, t) for t in records)
     state = end.experiment.state if end.experiment is not None else None
-    finished = Finished(state or ExperimentState(), records, exposures, scenario.peak_rps(), end.at)
-    horizon = Horizon(truth, scenario.offered(), scenario.start, scenario.days)
+    finished = Finished(state or ExperimentState(), records, exposures, scenario.peak_rps, end.at)
+    horizon = Horizon(truth, scenario.offered, scenario.start, scenario.days)
     comparison = compare(horizon, finished, peers) if peers else ()
     return Ran(simulation(truth, scenario.inputs(), finished, comparison), end.trials)
 
@@ -90,13 +92,24 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -
         world.cluster.subscribe(_reporter(scenario, truth, progress, world))
     world.admin.apply(scenario.experiment, scenario.namespace)
     world.start()
-    left = scenario.end - world.clock.now()
-    await world.until(world.ended(scenario.name), seconds=max(left, 0.0))
+    await _until_over(scenario, world)
     found = world.experiment(scenario.name)
     record = None if found is None else convert.experiment_record(found)
     end = _End(record, tuple(world.trials(scenario.name)), world.clock.now())
     await world.close()
     return end
+
+
+async def _until_over(scenario: Scenario, world: World) -> None:
+    """Until the Experiment has ended, or the horizon has; not for long where no Trial is made."""
+    over = world.ended(scenario.name)
+
+    def begun() -> bool:
+        return over() or bool(world.trials(scenario.name))
+
+    left = scenario.end - world.clock.now()
+    if await world.until(begun, seconds=min(left, PATIENCE_S)):
+        await world.until(over, seconds=scenario.end - world.clock.now())
 
 
 def _options(scenario: Scenario, truth: Truth) -> Options:
@@ -106,15 +119,16 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
         for resource in Resource:
             demand[resource] += float(container.resources.request(resource) or 0)
     pods = truth.target.replicas * ROOM
-    cores, size = demand[Resource.CPU] * pods / NODE_CORES, demand[Resource.MEMORY] * pods / (NODE_GIB * 2**30)
-    nodes = max(LEAST_NODES, math.ceil(max(cores, size)) + 1)
+    cores, gib = demand[Resource.CPU], demand[Resource.MEMORY] / 2**30
+    node_cores, node_gib = max(NODE_CORES, 2 * cores), max(NODE_GIB, 2 * gib)
+    nodes = max(LEAST_NODES, math.ceil(pods * max(cores / node_cores, gib / node_gib)) + 1)
     return Options(
         seed=scenario.seed,
         epoch=scenario.start,
         nodes=nodes,
-        node_cores=NODE_CORES,
-        node_memory_gib=NODE_GIB,
-        scraping=Scraping(names=check_offered(truth.spec, scenario.workload)),
+        node_cores=node_cores,
+        node_memory_gib=node_gib,
+        scraping=Scraping(interval=scenario.scrape, names=check_offered(truth.spec, scenario.workload)),
         history=0,
     )
 
@@ -123,7 +137,7 @@ def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World
     """Tell of each Trial once, when it has ended, and of each new message."""
     told: set[str] = set()
     said = ""
-    peak = scenario.peak_rps()
+    peak = scenario.peak_rps
 
     def changed(event: WatchEvent) -> None:
         nonlocal said
@@ -134,7 +148,7 @@ def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World
         if event.kind == TRIALS and _terminal(status) and event.object["metadata"]["name"] not in told:
             told.add(event.object["metadata"]["name"])
             trial: Trial = convert.trial_record(event.object, truth.spec.space)
-            exposure = exposure_of(truth, scenario.offered(), trial)
+            exposure = exposure_of(truth, scenario.offered, trial)
             progress.trial(trial_result(truth, trial, exposure, peak))
 
     return changed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ Manifest = dict[str, Any]
 
 START: Final = EPOCH + 9 * 3600.0
 """A Monday at nine, UTC: load follows the hour and the day, so a simulation begins at a fixed one."""
+SCRAPE_S: Final = 15.0
+"""Seconds between scrapes of a pod."""
 NAMESPACE: Final = "default"
 SAMPLE_S: Final = 300.0
 
@@ -48,6 +51,7 @@ class Scenario:
     seed: int
     days: float
     start: float = START
+    scrape: float = SCRAPE_S
 
     @property
     def name(self) -> str:
@@ -57,7 +61,7 @@ class Scenario:
     def namespace(self) -> str:
         return str(self.experiment["metadata"]["namespace"])
 
-    @property
+    @cached_property
     def spec(self) -> ExperimentSpec:
         return parse_experiment(self.experiment)
 
@@ -65,6 +69,7 @@ class Scenario:
     def end(self) -> float:
         return self.start + self.days * DAY_S
 
+    @cached_property
     def truth(self) -> Truth:
         """The noise-free model of it.
 
@@ -78,15 +83,17 @@ class Scenario:
             made.resources(made.baseline)
         return made
 
+    @cached_property
     def offered(self) -> OfferedLoad:
         """The load of the whole service."""
         return OfferedLoad.of(self.workload)
 
+    @cached_property
     def peak_rps(self) -> float:
         """The highest load of the horizon, per pod of the target, without noise and without arms."""
         times = np.arange(self.start, self.end + SAMPLE_S, SAMPLE_S)
-        highest = max(self.offered().expected(float(t)) for t in times)
-        return highest / self.truth().target.replicas
+        highest = max(self.offered.expected(float(t)) for t in times)
+        return highest / self.truth.target.replicas
 
     def inputs(self, faults: str = "") -> Inputs:
         """What the result depends on, as it is printed."""
@@ -98,6 +105,7 @@ class Scenario:
             seed=self.seed,
             days=self.days,
             start=format_time(self.start),
+            scrape_interval=self.scrape,
             faults=faults,
         )
 
@@ -120,6 +128,7 @@ def scenario(
     seed: int | None,
     days: float,
     start: float = START,
+    scrape: float = SCRAPE_S,
 ) -> Scenario:
     """A scenario that fits together; `others` are further documents of the user's files, `text` the workload file.
 
@@ -139,9 +148,9 @@ def scenario(
         raise InvalidSpec("spec.targetRef.name", problem, "give the workload file of this target")
     objects = tuple(_placed(o, metadata["namespace"]) for o in others)
     complete = _complete(objects, workload, metadata["namespace"])
-    made = Scenario(placed, complete, text, workload, 0, days, start)
+    made = Scenario(placed, complete, text, workload, 0, days, start, scrape)
     made = made.with_seed(spec.search.seed if seed is None else seed)
-    made.truth()
+    made.truth  # noqa: B018 - raises what does not fit
     return made
 
 

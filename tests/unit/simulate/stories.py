@@ -6,12 +6,14 @@ import math
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
-from trimtab.api.convert import parse_experiment
+from trimtab.api.convert import experiment_record, parse_experiment, trial_manifest, trial_status
 from trimtab.api.kube import target_from
+from trimtab.api.times import format_time
 from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import (
@@ -33,6 +35,7 @@ from trimtab.domain.trial import (
     Trial,
     TrialPhase,
 )
+from trimtab.ports import NewTrial
 from trimtab.simulate.collect import Finished, simulation
 from trimtab.simulate.exposure import exposure_of
 from trimtab.simulate.horizon import Horizon
@@ -119,6 +122,7 @@ def result(seed: int = 1, peers: tuple[str, ...] = (), days: float = 1.0) -> Sim
         seed=seed,
         days=days,
         start="2026-03-02T09:00:00.000Z",
+        scrape_interval=15.0,
         faults="",
     )
     horizon = Horizon(truth, OfferedLoad.of(truth.workload, seed), START, days)
@@ -183,3 +187,16 @@ def _expected(truth: Truth, assignment: Assignment, by_model: bool) -> tuple[Pre
     true = truth.judge(assignment, 880.0).value("slow")
     assert not isinstance(true, NoData)
     return (Prediction("p95-under-100ms", math.log(true / 0.05) - 0.05, 0.12),)
+
+
+def stored(trial: Trial) -> dict[str, Any]:
+    """A Trial as the API server holds it."""
+    truth = web_truth()
+    manifest = {"metadata": {"name": "web", "namespace": "default", "uid": "uid", "resourceVersion": "1"}}
+    manifest["metadata"]["creationTimestamp"] = "2026-03-02T09:00:00Z"
+    record = experiment_record({**manifest, "spec": yaml.safe_load((WEB / "experiment.yaml").read_text())["spec"]})
+    assert trial.cost is not None
+    new = NewTrial(trial.index, trial.suggestion, trial.environment, truth.spec.digest, trial.cost)
+    body = trial_manifest(record, new)
+    added = {"uid": trial.uid, "resourceVersion": "1", "creationTimestamp": format_time(trial.times.created)}
+    return {**body, "metadata": body["metadata"] | added, "status": trial_status(trial)}

@@ -34,9 +34,9 @@ def changed(**target: object) -> str:
 def test_the_workload_alone_says_how_the_service_is_deployed() -> None:
     found = made()
     assert [o["kind"] for o in found.objects] == ["Deployment", "Service"]
-    truth = found.truth()
+    truth = found.truth
     assert (truth.target.replicas, truth.spec.space.describe(truth.baseline)) == (20, "cpu=2 memory=2Gi")
-    assert found.peak_rps() == pytest.approx(880.0)
+    assert found.peak_rps == pytest.approx(880.0)
     assert (found.seed, found.start, found.namespace) == (1, START, "default")
 
 
@@ -45,7 +45,7 @@ def test_a_given_deployment_counts() -> None:
     documents[0]["spec"]["replicas"] = 40
     found = made(others=documents, text=changed(replicas=None))
     assert len(found.objects) == 2
-    assert found.truth().target.replicas == 40
+    assert found.truth.target.replicas == 40
     assert found.objects[0]["metadata"]["namespace"] == "default"
 
 
@@ -60,7 +60,7 @@ def test_a_seed_is_that_of_search_and_noise_and_changes_no_digest_of_the_workloa
     one, two = made(), made().with_seed(2)
     assert two.spec.search.seed == two.workload.seed == two.seed == 2
     assert one.inputs().workload_digest == two.inputs().workload_digest
-    assert one.offered().at(START) != two.offered().at(START)
+    assert one.offered.at(START) != two.offered.at(START)
 
 
 @pytest.mark.parametrize(

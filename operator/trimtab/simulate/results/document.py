@@ -69,6 +69,8 @@ class Inputs(Part):
     """The horizon."""
     start: str
     """Virtual time at which it begins."""
+    scrape_interval: Real
+    """Seconds between scrapes of a pod."""
     faults: str
     """Digest of the fault plan; empty without one."""
 

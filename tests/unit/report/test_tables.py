@@ -1,0 +1,48 @@
+"""A result in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, RenderableType
+from tests.unit.simulate.stories import result
+
+from trimtab.domain.trial import TrialPhase
+from trimtab.report.tables import set_view, simulation_view, spread
+from trimtab.report.words import Files
+from trimtab.simulate.results import Absent, Spread
+from trimtab.simulate.seeds import gathered
+
+
+def shown(view: RenderableType) -> str:
+    console = Console(width=160, record=True, file=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(view)
+    return captured.get()
+
+
+def test_everything_of_a_simulation() -> None:
+    text = shown(simulation_view(result(peers=("hold", "krr")), Files()))
+    for words in (
+        "cpu=800m memory=768Mi", "Infeasible AbortRule", "UNSAFE", "$0.569", "60.3 %", "true optimum",
+        "The same load for 1 day", "krr", "# start it in production",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_names_from_a_manifest_are_no_markup() -> None:
+    one = result()
+    evil = one.trials[0].model_copy(update={"reason": "[red]x[/red]", "phase": TrialPhase.INFEASIBLE})
+    text = shown(simulation_view(one.model_copy(update={"trials": (evil, *one.trials[1:])}), Files()))
+    assert "[red]x[/red]" in text
+
+
+def test_several_seeds() -> None:
+    text = shown(set_view(gathered([result(1, peers=("hold",)), result(2, peers=("hold",))])))
+    assert "2 of 2 seeds" in text
+    assert "median 60.3 %" in text
+    assert "median over seeds" in text
+
+
+def test_a_spread_that_nobody_has() -> None:
+    none = Absent(absent="NoRecommendation")
+    assert spread(Spread(median=none, min=none, max=none, absent=3)) == "none: NoRecommendation"
+    assert spread(Spread(median=2.0, min=1.0, max=3.5, absent=1)) == "median 2 (1 to 3.5); 1 without"
