@@ -117,10 +117,13 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
         for pod in _pods(arm):
             if pod.reason in DISRUPTIONS:
                 return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", f"pod {pod.name}: {pod.reason}")
-            for container in pod.containers:
+            for container in (*pod.init_containers, *pod.containers):
                 if container.waiting_reason in IMAGE_REASONS:
                     message = f"pod {pod.name}: {container.waiting_reason} {container.message}".strip()
                     return Outcome(TrialPhase.INFRA_FAILED, container.waiting_reason, message[:300])
+            found = _init_failure(pod)
+            if found:
+                return Outcome(TrialPhase.INFRA_FAILED, "InitContainerFailed", found)
         leaving = next((p for p in _pods(arm) if p.deleting), None)
         if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
             message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
@@ -140,6 +143,17 @@ def _lost_pod(view: SafetyView, arm: ArmView) -> str:
         return f"pod {new.name} took the place of one that is gone (a drain, an eviction, or by hand)"
     if len(arm.pods) < arm.replicas:
         return f"{arm.name} has {len(arm.pods)} of {arm.replicas} pods (a drain, an eviction, or by hand)"
+    return ""
+
+
+def _init_failure(pod: PodView) -> str:
+    """An init container that does not get to its end. It is never tuned, so it says nothing about the assignment; one
+    that failed once and then succeeded is nothing new."""
+    for container in pod.init_containers:
+        oom = "OOMKilled" if container.last_terminated_reason == "OOMKilled" and not container.ready else ""
+        why = oom or ("crashes again and again" if container.waiting_reason == "CrashLoopBackOff" else "")
+        if why:
+            return f"init container {container.name} of pod {pod.name}: {why} {container.message}".strip()[:300]
     return ""
 
 
@@ -321,7 +335,7 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
         for pod in _pods(arm):
             states = ", ".join(
                 f"{c.name} ready={c.ready} restarts={c.restarts} {c.waiting_reason or c.last_terminated_reason}".strip()
-                for c in pod.containers
+                for c in (*pod.init_containers, *pod.containers)
             )
             lines.append(f"pod {pod.name} {pod.phase} {states}"[:300])
     return tuple(lines[:24])
