@@ -16,6 +16,7 @@ from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
+from trimtab.slo.deadline import overdue
 from trimtab.slo.estimate import shrunk_overdispersion
 from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
@@ -91,20 +92,7 @@ def _request(view: SafetyView) -> Outcome | None:
 
 def _deadline(view: SafetyView) -> Outcome | None:
     """Every live trial has an end."""
-    deadline = view.trial.deadline
-    if deadline is None or view.now < deadline:
-        return None
-    if view.trial.phase is TrialPhase.DEPLOYING:
-        words = _pending(view) or "the arms did not become ready"
-        return Outcome(TrialPhase.INFRA_FAILED, "DeployTimeout", f"{words} until the deadline")
-    return Outcome(TrialPhase.INCONCLUSIVE, "DeadlinePassed", "the trial did not end until its deadline")
-
-
-def _pending(view: SafetyView) -> str:
-    for pod in _pods(view.canary) + _pods(view.control):
-        if pod.unschedulable:
-            return f"pod {pod.name} cannot be scheduled: {pod.unschedulable[:200]}"
-    return ""
+    return overdue(view.trial, view.now, (view.canary, view.control))
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:

@@ -57,7 +57,7 @@ from trimtab.domain.spec import (
     Verification,
 )
 from trimtab.domain.state import Condition, ConditionType, ExperimentPhase, ExperimentState, TargetRecord
-from trimtab.domain.study import Diagnostics, Hold, Proposal, Study
+from trimtab.domain.study import Diagnostics, Hold, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord, NewTrial
 
@@ -326,7 +326,7 @@ def study(trials: tuple[Trial, ...] = (), **changes: Any) -> Study:
     return replace(build_study(spec(), target(), state.target, trials, state.started or 0.0), **changes)
 
 
-def proposal(answer: Suggestion | Hold) -> Proposal:
+def proposal(answer: Suggestion | Hold | NoAnswer) -> Proposal:
     """An answer of the Designer."""
     return Proposal(answer, Diagnostics(5, 3, 10, 1.1, None))
 

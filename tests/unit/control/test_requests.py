@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.control.builders import (
     CHEAPER,
+    LIVE,
     NOW,
     both_arms,
     decided,
@@ -27,8 +28,6 @@ from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATIO
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.study import Recommended
 from trimtab.domain.trial import TrialPhase
-
-LIVE = [TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING]
 
 
 @pytest.mark.parametrize("phase", LIVE)
