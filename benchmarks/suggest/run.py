@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402 - after the number of threads is set
 from benchmarks.suggest.problem import study  # noqa: E402
 
 from trimtab.adapters.executor import ProcessDesigner  # noqa: E402
-from trimtab.domain.study import Hold  # noqa: E402
+from trimtab.domain.trial import Suggestion  # noqa: E402
 from trimtab.optimize import designer  # noqa: E402
 from trimtab.optimize.worker import warm_up  # noqa: E402
 
@@ -44,10 +44,10 @@ def timings(rows: int, dimensions: int, repeats: int) -> dict[str, float]:
             proposal = designer.suggest(one, process_time)
             tries.append(1000 * (process_time() - started))
         totals.append(statistics.median(tries))
-        if isinstance(proposal.answer, Hold):
-            held += 1
-        else:
+        if isinstance(proposal.answer, Suggestion):
             fits.append(1000 * proposal.answer.fit_seconds)
+        else:
+            held += 1
     return {
         "rows": rows,
         "d": dimensions,

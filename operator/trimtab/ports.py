@@ -16,8 +16,8 @@ from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import Reading, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
-from trimtab.domain.study import Proposal, Recommended, Study
-from trimtab.domain.trial import Environment, Suggestion, Trial
+from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
+from trimtab.domain.trial import BrokenTrial, Environment, Suggestion, Trial, TrialRows
 
 
 class Cluster(Protocol):
@@ -173,12 +173,8 @@ class Ledger(Protocol):
 
     async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]: ...
 
-    async def trials(self, experiment: ExperimentRecord) -> tuple[Trial, ...]:
-        """All Trials of this Experiment (by uid), by index.
-
-        Raises:
-            CorruptLedger: a Trial's content cannot be read; the message names it.
-        """
+    async def trials(self, experiment: ExperimentRecord) -> TrialRows:
+        """All Trials of this Experiment (by uid): by index, and those whose content cannot be read."""
         ...
 
     async def trial(self, namespace: str, name: str) -> Trial: ...
@@ -195,17 +191,22 @@ class Ledger(Protocol):
         """Add or remove our finalizer, with resourceVersion."""
         ...
 
+    async def let_go(self, trial: BrokenTrial) -> None:
+        """Remove our finalizer from a Trial that cannot be read."""
+        ...
+
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord: ...
 
     async def finalize_experiment(self, experiment: ExperimentRecord, present: bool) -> ExperimentRecord: ...
 
 
 class Designer(Protocol):
-    """The optimizer: answers within a deadline, never raises out of the port."""
+    """The optimizer: answers within a deadline, never raises out of the port. What it cannot tell now, because its
+    worker was lost or a computation failed, is `NoAnswer`: the caller asks again and concludes nothing."""
 
     async def suggest(self, study: Study) -> Proposal: ...
 
-    async def recommend(self, study: Study) -> Recommended: ...
+    async def recommend(self, study: Study) -> Recommended | NoAnswer: ...
 
 
 __all__ = [

@@ -20,11 +20,12 @@ from tests.unit.optimize.toy import HOUR, Service, play, search, web_study
 from threadpoolctl import threadpool_limits
 
 from trimtab.adapters import executor
-from trimtab.adapters.executor import InlineDesigner, ProcessDesigner, without_model
+from trimtab.adapters.executor import InlineDesigner, ProcessDesigner
 from trimtab.domain.space import SearchSpace
-from trimtab.domain.study import Hold, HoldReason, Proposal, Recommended, Study
+from trimtab.domain.study import Hold, NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import designer
+from trimtab.optimize.sobol import without_model
 from trimtab.optimize.steps import within_steps
 from trimtab.ports import Designer
 
@@ -54,7 +55,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Designer]:
 
 def timeless(proposal: Proposal) -> Proposal:
     """Without the seconds that a fit took."""
-    if isinstance(proposal.answer, Hold):
+    if not isinstance(proposal.answer, Suggestion):
         return proposal
     return replace(proposal, answer=replace(proposal.answer, fit_seconds=0.0, search_seconds=0.0))
 
@@ -88,9 +89,18 @@ async def test_bad_input_has_a_typed_answer(subject: Designer) -> None:
     broken = web_study(space=SearchSpace(()), now=float("nan"))
     answer = (await subject.suggest(broken)).answer
     assert isinstance(answer, Hold)
-    recommended = await subject.recommend(broken)
-    assert recommended.keep_baseline
-    assert recommended.message
+    assert isinstance(await subject.recommend(broken), NoAnswer)
+
+
+async def test_a_defect_is_typed_and_says_nothing_about_the_search(subject: Designer) -> None:
+    """Neither the model nor its stand-in can work with this study: no Hold, and no baseline that is kept."""
+    strange = replace(web_study(), baseline=replace(web_study().baseline, items_=()))
+    for answer in (
+        (await subject.suggest(strange)).answer,
+        await subject.recommend(replace(strange, outcomes=past(2).outcomes)),
+    ):
+        assert isinstance(answer, NoAnswer)
+        assert "failed" in answer.message
 
 
 async def test_the_sobol_designer_needs_no_model(subject: Designer) -> None:
@@ -119,8 +129,8 @@ async def test_at_the_deadline_the_worker_is_replaced_and_the_answer_is_space_fi
     assert proposal.diagnostics.fallback.startswith("no answer to suggest within 0 s")
     assert timeless(proposal) == without_model(study, proposal.diagnostics.fallback)
     recommended = await late.recommend(study)
-    assert recommended.keep_baseline
-    assert "ask again" in recommended.message
+    assert isinstance(recommended, NoAnswer)
+    assert recommended.message.startswith("no answer to recommend within 0 s")
     await late.close()
     assert first is not None
     assert not alive(first)
@@ -140,6 +150,21 @@ async def test_a_killed_worker_is_replaced(study: Study) -> None:
         # Found dead before or during the call: replaced at once, or answered without a model.
         assert isinstance(lost.answer, Suggestion)
         assert lost.answer.by_model or "died during suggest" in lost.diagnostics.fallback
+
+
+async def test_a_worker_that_dies_over_a_recommendation_says_nothing(study: Study) -> None:
+    """One out-of-memory kill at the end of a week of trials is no reason to keep the baseline."""
+    async with ProcessDesigner() as process:
+        first = process.pid
+        assert first is not None
+        os.kill(first, signal.SIGSTOP)  # it reads nothing any more, so it dies with the call in its pipe
+        asked = asyncio.create_task(process.recommend(study))
+        await asyncio.sleep(0)
+        os.kill(first, signal.SIGKILL)
+        lost = await asked
+        assert isinstance(lost, NoAnswer)
+        assert "died during recommend" in lost.message
+        assert isinstance(await process.recommend(study), Recommended)
 
 
 async def test_a_worker_that_cannot_start_falls_back(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,14 +221,6 @@ def test_the_worker_dies_with_its_parent() -> None:
         parent.kill()
     wait_for_exit(worker)
     assert not alive(worker)
-
-
-def test_a_study_that_breaks_even_the_fallback_is_a_hold() -> None:
-    strange = replace(web_study(), baseline=replace(web_study().baseline, items_=()))
-    proposal = without_model(strange, "no answer")
-    assert isinstance(proposal.answer, Hold)
-    assert proposal.answer.reason is HoldReason.NUMERICAL
-    assert "the fallback failed too" in proposal.answer.message
 
 
 def alive(pid: int) -> bool:

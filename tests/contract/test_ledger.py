@@ -168,14 +168,14 @@ class TestTrials:
         assert trial.name.startswith("web-")
         assert trial.name.endswith("-0001")
         assert await books.ledger.trial(books.namespace, trial.name) == trial
-        assert await books.ledger.trials(record) == (trial,)
+        assert (await books.ledger.trials(record)).readable == (trial,)
 
     async def test_the_same_again_is_success(self, books: Books) -> None:
         record = await books.experiment()
         first = await books.ledger.create_trial(record, NEW)
         slower = replace(NEW, suggestion=replace(NEW.suggestion, fit_seconds=0.5))
         assert await books.ledger.create_trial(record, slower) == first
-        assert await books.ledger.trials(record) == (first,)
+        assert (await books.ledger.trials(record)).readable == (first,)
 
     @pytest.mark.parametrize(
         "other",
@@ -193,17 +193,17 @@ class TestTrials:
         first = await books.ledger.create_trial(record, NEW)
         with pytest.raises(AlreadyExists, match="another content"):
             await books.ledger.create_trial(record, other)
-        assert await books.ledger.trials(record) == (first,)
+        assert (await books.ledger.trials(record)).readable == (first,)
 
     async def test_they_come_by_index_and_only_those_of_this_experiment(self, books: Books) -> None:
         record, other = await books.experiment(), await books.experiment("other")
         for index in (3, 1, 2):
             await books.ledger.create_trial(record, replace(NEW, index=index))
         await books.ledger.create_trial(other, NEW)
-        assert [trial.index for trial in await books.ledger.trials(record)] == [1, 2, 3]
-        assert [trial.experiment_name for trial in await books.ledger.trials(other)] == ["other"]
+        assert [trial.index for trial in (await books.ledger.trials(record)).readable] == [1, 2, 3]
+        assert [trial.experiment_name for trial in (await books.ledger.trials(other)).readable] == ["other"]
         namesake = replace(record, uid="00000000-0000-0000-0000-000000000000")
-        assert await books.ledger.trials(namesake) == ()
+        assert (await books.ledger.trials(namesake)).readable == ()
 
     async def test_progress_is_written_with_the_version_that_was_read(self, books: Books) -> None:
         record = await books.experiment()
@@ -262,7 +262,18 @@ async def test_a_trial_that_cannot_be_read_is_named() -> None:
     spoiled = {**found, "status": {"phase": "Levitating"}}
     await cluster.replace(kinds.TRIALS, "default", trial.name, spoiled, subresource="status")
     with pytest.raises(CorruptLedger, match=trial.name):
-        await books.ledger.trials(record)
+        await books.ledger.trial("default", trial.name)
+    second = await books.ledger.create_trial(record, replace(NEW, index=NEW.index + 1))
+    rows = await books.ledger.trials(record)
+    assert rows.readable == (second,)
+    (broken,) = rows.broken
+    assert (broken.name, broken.uid, broken.finalized, broken.deleting) == (trial.name, trial.uid, True, False)
+    assert "status.phase" in broken.problem
+    await books.ledger.let_go(broken)
+    (free,) = (await books.ledger.trials(record)).broken
+    assert not free.finalized
+    with pytest.raises(Conflict):  # what was read is old
+        await books.ledger.let_go(broken)
 
 
 async def test_a_create_whose_answer_was_lost_is_found_again() -> None:
@@ -279,5 +290,5 @@ async def test_a_create_whose_answer_was_lost_is_found_again() -> None:
         await books.ledger.create_trial(record, NEW)
     cluster.after_effect = None
     trial = await books.ledger.create_trial(record, NEW)
-    assert await books.ledger.trials(record) == (trial,)
+    assert (await books.ledger.trials(record)).readable == (trial,)
     assert FINALIZER in (await cluster.get(kinds.TRIALS, "default", trial.name))["metadata"]["finalizers"]

@@ -18,9 +18,8 @@ from typing import Any
 
 import structlog
 
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended, Study
-from trimtab.optimize import sobol
-from trimtab.optimize.schedule import unusable
+from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
+from trimtab.optimize.sobol import without_model
 from trimtab.optimize.worker import HEADER, READY, pack
 
 DEADLINE_SECONDS = 10.0
@@ -50,7 +49,7 @@ class InlineDesigner:
 
         return designer.suggest(study, self._timer)
 
-    async def recommend(self, study: Study) -> Recommended:
+    async def recommend(self, study: Study) -> Recommended | NoAnswer:
         from trimtab.optimize import designer
 
         return designer.recommend(study)
@@ -106,16 +105,15 @@ class ProcessDesigner:
             return without_model(study, str(lost))
         return found if isinstance(found, Proposal) else without_model(study, "the worker's answer was not a Proposal")
 
-    async def recommend(self, study: Study) -> Recommended:
-        """See the port. When the worker is lost the baseline is kept, and the message says why."""
-        why = "the worker's answer was not a Recommended"
+    async def recommend(self, study: Study) -> Recommended | NoAnswer:
+        """See the port. When the worker is lost, nothing is known of the answer."""
         try:
             found = await self._call("recommend", study)
-            if isinstance(found, Recommended):
-                return found
         except WorkerLost as lost:
-            why = str(lost)
-        return Recommended(study.baseline, True, 0.0, (), f"keep the baseline: {why}; ask again")
+            return NoAnswer(str(lost))
+        if isinstance(found, Recommended | NoAnswer):
+            return found
+        return NoAnswer("the worker's answer was not a Recommended")
 
     async def _call(self, name: str, study: Study) -> object:
         async with self._turn:
@@ -171,17 +169,6 @@ class ProcessDesigner:
         await process.wait()
         if process.stdout is not None:
             await process.stdout.read()  # to its end, so that the transport closes with the process
-
-
-def without_model(study: Study, why: str) -> Proposal:
-    """The answer when no model can be asked: space-filling, or the Hold that any designer would give."""
-    try:
-        hold = unusable(study)
-        if hold is None:
-            return sobol.suggest(study, why)
-    except Exception as error:  # the port's promise: a study that breaks both designers must not stop the operator
-        hold = Hold(HoldReason.NUMERICAL, f"{why}; the fallback failed too: {type(error).__name__}: {error}")
-    return Proposal(hold, Diagnostics(len(study.outcomes), 1, 0, 1.0, None, fallback=why))
 
 
 async def _exchange(process: asyncio.subprocess.Process, call: tuple[str, Any]) -> object:

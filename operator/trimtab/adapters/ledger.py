@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from trimtab.api import convert
-from trimtab.domain.errors import AlreadyExists, Conflict
+from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT_UID
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
-from trimtab.domain.trial import Trial
+from trimtab.domain.trial import BrokenTrial, Trial, TrialRows
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
 REMEMBERED = 4096
@@ -43,12 +43,14 @@ class KubernetesLedger:
         """Read all Experiments of a namespace, or of the cluster."""
         return tuple(self._experiment(each) for each in await self._cluster.list(EXPERIMENTS, namespace))
 
-    async def trials(self, experiment: ExperimentRecord) -> tuple[Trial, ...]:
-        """The Trials of this very Experiment, by index; those of an earlier one of the same name are not its own."""
+    async def trials(self, experiment: ExperimentRecord) -> TrialRows:
+        """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""
         labels = f"{LABEL_EXPERIMENT_UID}={experiment.uid}"
         stored = await self._cluster.list(TRIALS, experiment.namespace, labels=labels)
-        found = [self._trial(each, _space(experiment)) for each in stored]
-        return tuple(sorted((t for t in found if t.experiment_uid == experiment.uid), key=lambda t: t.index))
+        found = [self._row(each, _space(experiment)) for each in stored]
+        readable = (t for t in found if isinstance(t, Trial) and t.experiment_uid == experiment.uid)
+        broken = (t for t in found if isinstance(t, BrokenTrial))
+        return TrialRows(tuple(sorted(readable, key=lambda t: t.index)), tuple(sorted(broken, key=lambda t: t.name)))
 
     async def trial(self, namespace: str, name: str) -> Trial:
         """Read one Trial. Its phase and identity are exact; a category that looks like a number reads as one, since
@@ -83,6 +85,10 @@ class KubernetesLedger:
         stored = await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, present)
         return replace(self._trial(stored), suggestion=trial.suggestion)
 
+    async def let_go(self, trial: BrokenTrial) -> None:
+        """Remove our finalizer from a Trial that cannot be read."""
+        await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, False)
+
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
         """Write an Experiment's status."""
         name, namespace = experiment.name, experiment.namespace
@@ -102,6 +108,12 @@ class KubernetesLedger:
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
         return self._trials.known(manifest, space, lambda _: convert.trial_record(manifest, space))
+
+    def _row(self, manifest: Manifest, space: SearchSpace | None) -> Trial | BrokenTrial:
+        try:
+            return self._trial(manifest, space)
+        except CorruptLedger as error:
+            return convert.broken_trial(manifest, str(error))
 
     async def _finalize(self, kind: Kind, namespace: str, name: str, version: str, present: bool) -> Manifest:
         """Read the whole object, since a PUT replaces it whole, and write it back with the finalizers changed."""

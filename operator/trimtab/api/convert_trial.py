@@ -17,6 +17,7 @@ from trimtab.domain.kinds import EXPERIMENTS, TRIALS
 from trimtab.domain.measurement import Ambiguous, Measurement, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.trial import (
+    BrokenTrial,
     Environment,
     EventDigest,
     Load,
@@ -191,6 +192,20 @@ def _write_measurement(m: Measurement) -> wire.MeasurementWire:
         case TelemetryError(detail):
             base["telemetry_error"] = wire.AbsentWire(detail=detail)
     return wire.MeasurementWire(**base)
+
+
+def broken_trial(manifest: Mapping[str, Any], problem: str) -> BrokenTrial:
+    """What is known of a Trial that cannot be read."""
+    metadata = manifest["metadata"]
+    return BrokenTrial(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        problem=problem,
+        finalized=names.FINALIZER in metadata.get("finalizers", ()),
+        deleting="deletionTimestamp" in metadata,
+    )
 
 
 def trial_record(manifest: Mapping[str, Any], space: SearchSpace | None = None) -> Trial:

@@ -197,7 +197,9 @@ class ExperimentStatus(StatusModel):
     )
     display: Display | None = Field(None, description="Strings of the printer columns.")
     spec_digest: Id | None = Field(None, description="Digest of the effective spec.")
-    started: Time | None = Field(None, description="When the first trial began.")
+    started: Time | None = Field(
+        None, description="When preflight passed first; stopping.maxDuration counts from here."
+    )
     finished: Time | None = Field(None, description="When the Experiment ended.")
     trials_created: int = Field(0, ge=0, description="Trials up to this index must exist; never shrinks.")
     trials_counted: int = Field(
@@ -225,6 +227,7 @@ class ExperimentStatus(StatusModel):
     diagnostics: DiagnosticsStatus | None = Field(None, description="Health of the model at the last suggestion.")
     figures: FiguresStatus | None = Field(None, description="How well the search works, from its finished trials.")
     retry_at: Time | None = Field(None, description="Nothing is tried before this time.")
+    designer_failures: int = Field(0, ge=0, description="Questions in a row that the optimizer could not answer.")
     scrape_interval_seconds: FiniteFloat | None = Field(None, description="Scrape interval that preflight found.")
     requests_per_second: FiniteFloat | None = Field(
         None, description="Requests per second of the whole target that preflight found."

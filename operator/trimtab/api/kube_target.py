@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from trimtab.api.kube_hazards import hazards_of, side_effects_of
@@ -131,6 +131,8 @@ def pod_from(pod: Manifest) -> PodView:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     ready, scheduled = conditions.get("Ready", {}), conditions.get("PodScheduled", {})
     is_ready = ready.get("status") == "True"
+    begun = _statuses(status.get("initContainerStatuses"))
+    sidecars = {c["name"] for c in pod["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always"}
     return PodView(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -141,16 +143,21 @@ def pod_from(pod: Manifest) -> PodView:
         node=pod["spec"].get("nodeName", ""),
         deleting=bool(metadata.get("deletionTimestamp")),
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
-        containers=tuple(_container_status(c) for c in status.get("containerStatuses") or ()),
+        containers=(*_statuses(status.get("containerStatuses")), *(c for c in begun if c.name in sidecars)),
         resources=tuple((c["name"], resources_from(c)) for c in pod["spec"]["containers"]),
         template_hash=(metadata.get("labels") or {}).get(TEMPLATE_HASH, ""),
         created=unix(metadata.get("creationTimestamp")),
+        init_containers=tuple(c for c in begun if c.name not in sidecars),
     )
 
 
 def _disruption(conditions: Mapping[str, Raw]) -> str:
     found = conditions.get("DisruptionTarget", {})
     return str(found.get("reason", "")) if found.get("status") == "True" else ""
+
+
+def _statuses(raw: Sequence[Raw] | None) -> tuple[ContainerStatus, ...]:
+    return tuple(_container_status(c) for c in raw or ())
 
 
 def _container_status(status: Raw) -> ContainerStatus:

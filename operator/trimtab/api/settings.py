@@ -192,9 +192,19 @@ class Stopping(WireModel):
     max_cost: MoneyCap | None = Field(
         None, description="Greatest cost of all arms together, in $, as a decimal string."
     )
-    max_duration: Annotated[str, lasting("1m", "2160h")] = Field("168h", description="Time from the first trial.")
+    max_duration: Annotated[str, lasting("1m", "2160h")] = Field(
+        "168h",
+        description="Time from the passed preflight. Then the search ends and what it found is verified; what still "
+        "waits after the time that takes is stopped. mode: Observe goes on.",
+    )
     max_infeasible: int = Field(8, ge=1, le=1000, description="Infeasible trials after which the Experiment stops.")
-    max_inconclusive: int = Field(8, ge=1, le=1000, description="Inconclusive trials after which it stops.")
+    max_inconclusive: int = Field(
+        8,
+        ge=1,
+        le=1000,
+        description="Trials that were inconclusive, failed to deploy, or had to be aborted without anybody asking "
+        "for it, after which it stops.",
+    )
     patience: int = Field(10, ge=1, le=1000, description="Trials in a row without improvement after which it stops.")
     min_improvement_percent: Annotated[str, percentage()] = Field(
         "1", description="Stops when the most that can still be saved is below this percentage of the present cost."

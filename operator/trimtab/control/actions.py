@@ -12,7 +12,7 @@ from enum import StrEnum
 from trimtab.control.snapshot import Inquiry
 from trimtab.domain.kube import ArmPlan, ResourceSetting
 from trimtab.domain.state import ExperimentState, RecommendationState
-from trimtab.domain.trial import Spent, Trial
+from trimtab.domain.trial import BrokenTrial, Spent, Trial
 from trimtab.ports import NewTrial
 
 
@@ -39,12 +39,12 @@ class WriteTrial:
 class ReleaseTrial:
     """Remove our finalizer from a Trial: nothing of it is left in the cluster."""
 
-    trial: Trial
+    trial: Trial | BrokenTrial
 
 
 @dataclass(frozen=True)
 class CreateArms:
-    """POST both arms of a trial whose Deploying was written; fenced before and after by the Trial."""
+    """POST the arms of a trial whose Deploying was written, the creating leader on record before each of them."""
 
     trial: Trial
     plans: tuple[ArmPlan, ...]
@@ -84,13 +84,17 @@ class ReleaseLock:
 
 @dataclass(frozen=True)
 class RecordSpending:
-    """Add a trial's spending to the target's account, which outlives the Experiment. Idempotent per Trial."""
+    """Add a trial's spending to the target's account, which outlives the Experiment. Idempotent per Trial.
+
+    `required` False: an account that cannot be written is told, and does not hold up a deletion.
+    """
 
     target_uid: str
     trial_uid: str
     at: float
     spent: tuple[Spent, ...]
     window: float
+    required: bool = True
 
 
 @dataclass(frozen=True)

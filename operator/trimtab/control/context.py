@@ -13,7 +13,7 @@ from trimtab.domain.trial import Outcome, Trial, TrialPhase
 
 SOON = 0.0
 POLL = 1.0
-CALM = (1.0, 5.0)  # bounds of half the safety check's interval
+LOOK = 15.0  # how often a live trial is looked at while the watch tells of no change
 RETRY = 10.0
 BLOCKED = 30.0
 DEFAULT_SCRAPE = 15.0  # seconds between scrapes, until preflight has measured them
@@ -36,12 +36,6 @@ class Context:
         if spec is None:
             raise ValueError("rules below `standing` run only with a valid spec")
         return spec
-
-    @property
-    def calm(self) -> float:
-        """Seconds until the next look while a trial only has to wait: what a watch shows comes at once anyway."""
-        least, most = CALM
-        return min(max(0.5 * self.spec.safety.check_interval, least), most)
 
     @property
     def generation(self) -> int:
@@ -69,6 +63,30 @@ class Context:
 
     def wait(self, seconds: float | None) -> Decision:
         return Decision(self.state, requeue_after=seconds)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Why no trial may start now, and in how many seconds to look again. `until` (unix seconds) where that is known."""
+
+    why: str
+    seconds: float
+    until: float | None = None
+
+
+def hold(context: Context, held: Held) -> Decision:
+    """Wait until a trial may start."""
+    return context.say(held.why).update(retry_at=held.until).wait(held.seconds)
+
+
+def stopped(context: Context, reason: str, message: str) -> Decision:
+    """The Experiment ends without a recommendation; a person has to look."""
+    context = context.enter(ExperimentPhase.STOPPED, f"stopped: {message}")
+    context = context.set(ConditionType.STALLED, True, reason, message)
+    context = context.set(ConditionType.READY, False, reason, message)
+    context = context.set(ConditionType.RECOMMENDATION_READY, False, reason, message)
+    context = context.update(finished=context.now, retry_at=None)
+    return context.do(EmitEvent(Severity.WARNING, "ExperimentStopped", f"{reason}: {message}"))
 
 
 def withdraw(trial: Trial, now: float, outcome: Outcome) -> tuple[Action, ...]:

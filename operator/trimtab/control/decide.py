@@ -1,8 +1,9 @@
 """`decide`: what to do next, as a pure function of what was seen.
 
 The rules stand in one table, in the order in which they are asked; the first that answers decides. What must be undone
-comes first, then what people asked for, then whether the Experiment may run at all, and progress comes last. The live
-safety rules (SLIs, budgets, hard signals) run in their own loop beside this one, see `slo/safety.py`.
+comes first, then what has run out of time, then what people asked for, then whether the Experiment may run at all, and
+progress comes last. The live safety rules (SLIs, budgets, hard signals) run in their own loop beside this one, see
+`slo/safety.py`.
 """
 
 from __future__ import annotations
@@ -23,21 +24,24 @@ Rule = Callable[[Context], Decision | None]
 
 UNDO: tuple[Rule, ...] = (
     lifecycle.namespace_leaving,
-    lifecycle.corrupted,
     lifecycle.draining,
     lifecycle.leftovers,
     lifecycle.trial_deleted,
+    lifecycle.broken_trials,
     lifecycle.deletion,
+    lifecycle.corrupted,
 )
+DEADLINES: tuple[Rule, ...] = (lifecycle.overdue_trials, lifecycle.out_of_time)
 ON_CALL: tuple[Rule, ...] = (requests.stop, requests.skip, requests.approve)
 STANDING: tuple[Rule, ...] = (
     lifecycle.finished,
+    standing.readable_ledger,
     standing.valid_spec,
     standing.target_present,
     standing.locked,
     standing.preflight,
 )
-RULES: tuple[Rule, ...] = (*UNDO, *ON_CALL, *STANDING)
+RULES: tuple[Rule, ...] = (*UNDO, *DEADLINES, *ON_CALL, *STANDING)
 
 
 def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
@@ -50,7 +54,18 @@ def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
     context = lifecycle.missing_trials(requests.forget_removed(context))
     context, warnings = requests.unknown_annotations(context)
     decision = _let_go(context, _first_answer(context))
-    return replace(decision, actions=(*decision.actions, *warnings)) if warnings else decision
+    return replace(decision, state=_steady(state, decision.state), actions=(*decision.actions, *warnings))
+
+
+def _steady(old: ExperimentState, new: ExperimentState) -> ExperimentState:
+    """A condition whose status is what it was has not changed, whatever the rules made of it on their way: else its
+    time would move on every pass, each write would wake the next pass, and so on."""
+    before = {c.type: c for c in old.conditions}
+    kept = (
+        replace(c, changed=before[c.type].changed) if c.type in before and before[c.type].status == c.status else c
+        for c in new.conditions
+    )
+    return replace(new, conditions=tuple(kept))
 
 
 def _let_go(context: Context, decision: Decision) -> Decision:
@@ -65,7 +80,7 @@ def _let_go(context: Context, decision: Decision) -> Decision:
 
 def render_rules() -> str:
     """The order of the rules as Markdown, for the reference documentation."""
-    groups = (("Undo", UNDO), ("On call", ON_CALL), ("Standing", STANDING))
+    groups = (("Undo", UNDO), ("Deadlines", DEADLINES), ("On call", ON_CALL), ("Standing", STANDING))
     rows = [
         f"| {name} | {rule.__name__} | {(rule.__doc__ or '').strip().splitlines()[0]} |"
         for name, rules in groups
@@ -82,10 +97,12 @@ def render_rules() -> str:
 
 
 def _first_answer(context: Context) -> Decision:
-    for rule in UNDO + ON_CALL:
+    for rule in UNDO + DEADLINES + ON_CALL:
         decision = rule(context)
         if decision is not None:
             return decision
+    if context.seen.partial:
+        return context.wait(None)
     context = requests.resume(context)
     for rule in STANDING:
         decision = rule(context)

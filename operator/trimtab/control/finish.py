@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from statistics import NormalDist
 
+from trimtab.control import asking
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import target_settings
-from trimtab.control.context import Context
+from trimtab.control.context import Context, Held, hold
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
@@ -17,15 +18,15 @@ from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import ConditionType, ExperimentPhase, RecommendationState
-from trimtab.domain.study import Recommended, Study
+from trimtab.domain.study import NoAnswer, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_CANDIDATES = 3
 MAX_RETRIES = 2
 
 
-def finish(context: Context, reason: str) -> Decision:
-    """Ask for a recommendation, verify it, publish it."""
+def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
+    """Ask for a recommendation, verify it, publish it. `held`: no verification may start now."""
     target, record, spec = context.seen.target, context.state.target, context.spec
     assert isinstance(target, Target)
     assert record is not None
@@ -36,26 +37,45 @@ def finish(context: Context, reason: str) -> Decision:
         message = f"keep the baseline: {len(failed)} candidates failed their verification"
         keep = Recommended(record.baseline, True, 0.0, (), message)
         return _publish(context, study, keep, verified=True)
+    candidate = context.state.candidate
+    if held is not None and candidate is not None and candidate not in failed and _next(context, candidate):
+        return hold(context, held)
+    pause = asking.resting(context)
+    if pause is not None:
+        return pause
     answer = context.seen.recommended(study)
     if answer is None:
         return context.say(f"search over ({reason}): choosing a recommendation").ask(AskRecommendation(study))
+    if isinstance(answer, NoAnswer):
+        return asking.in_vain(context, answer.message)
+    context = asking.answered(context).update(retry_at=None)
     if answer.keep_baseline or spec.verification.replicates == 0:
         return _publish(context, study, answer, verified=answer.keep_baseline)
-    fresh = _verifications(context, answer.assignment)
-    passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
-    if len(passed) >= spec.verification.replicates:
-        return _publish(context, study, answer, verified=True)
+    number = _next(context, answer.assignment)
+    if number is None:
+        return _publish(context, study, answer, verified=_passed(context, answer.assignment))
+    context = context.enter(ExperimentPhase.VERIFYING).update(candidate=answer.assignment)
+    return hold(context, held) if held is not None else _verify(context, answer, number)
+
+
+def _next(context: Context, candidate: Assignment) -> int | None:
+    """The number of the verification trial that is due, None when it is verified or was tried too often in vain."""
+    fresh = _verifications(context, candidate)
     undecided = sum(1 for t in fresh if t.phase is TrialPhase.INCONCLUSIVE)
-    if undecided > MAX_RETRIES:
-        return _publish(context, study, answer, verified=False)
-    return _verify(context, answer, len(passed) + 1)
+    if _passed(context, candidate) or undecided > MAX_RETRIES:
+        return None
+    return 1 + sum(1 for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+
+
+def _passed(context: Context, candidate: Assignment) -> bool:
+    passed = sum(1 for t in _verifications(context, candidate) if t.phase is TrialPhase.SUCCEEDED)
+    return passed >= context.spec.verification.replicates
 
 
 def _verify(context: Context, answer: Recommended, number: int) -> Decision:
     spec = context.spec
     text = spec.space.describe(answer.assignment)
-    message = f"verifying {text} ({number} of {spec.verification.replicates})"
-    context = context.enter(ExperimentPhase.VERIFYING, message).update(candidate=answer.assignment)
+    context = context.say(f"verifying {text} ({number} of {spec.verification.replicates})")
     suggestion = Suggestion(
         assignment=answer.assignment,
         purpose=Purpose.VERIFICATION,

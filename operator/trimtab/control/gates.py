@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from trimtab.control.context import DEFAULT_SCRAPE, Context
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.measurement import Absence, Reading, TelemetryError
+from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.state import BudgetState, ConditionType
 from trimtab.slo.budget import Cap, GateVerdict, allowed_bad, evaluate, history_of
@@ -50,8 +49,7 @@ def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, 
 
 def _short(state: BudgetState) -> str:
     """The same words for as long as it lasts: a status that changes with each pass would cause the next one."""
-    began = datetime.fromtimestamp(state.metrics_since, UTC) if state.metrics_since is not None else None
-    since = f"at {began:%Y-%m-%d %H:%M} UTC" if began is not None else "not long ago"
+    since = f"at {format_moment(state.metrics_since)}" if state.metrics_since is not None else "not long ago"
     return (
         f"{state.name}: the metrics begin {since}; until they reach back over the whole window, the budget is the "
         "observed rate times the window"

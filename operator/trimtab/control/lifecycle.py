@@ -18,12 +18,16 @@ from trimtab.control.actions import (
     WriteTrial,
 )
 from trimtab.control.arms import baseline_assignment
-from trimtab.control.context import POLL, RETRY, SOON, Context, withdraw, withdraw_all
+from trimtab.control.context import POLL, RETRY, SOON, Context, stopped, withdraw, withdraw_all
+from trimtab.control.finish import MAX_CANDIDATES
 from trimtab.control.settle import settle, still_ending
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import ArmView, Target
+from trimtab.domain.quantity import format_duration
+from trimtab.domain.spec import Mode
 from trimtab.domain.state import ConditionType, ExperimentPhase
-from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.domain.trial import BrokenTrial, Outcome, Trial, TrialPhase
+from trimtab.slo.deadline import overdue
 
 
 def namespace_leaving(context: Context) -> Decision | None:
@@ -35,7 +39,8 @@ def namespace_leaving(context: Context) -> Decision | None:
     """
     if not context.seen.namespace_leaving:
         return None
-    actions: list[Action] = [ReleaseTrial(t) for t in context.seen.trials if t.finalized]
+    rows: tuple[Trial | BrokenTrial, ...] = (*context.seen.trials, *context.seen.broken)
+    actions: list[Action] = [ReleaseTrial(t) for t in rows if t.finalized]
     if context.seen.experiment.finalized:
         actions.append(ReleaseExperiment())
     after = SOON if actions else POLL
@@ -88,7 +93,10 @@ def _finish(context: Context, trial: Trial) -> tuple[Action, ...]:
     spec = context.seen.experiment.spec
     if trial.spent:
         window = max((b.window for b in spec.budgets), default=720 * 3600.0) if spec else 720 * 3600.0
-        actions.append(RecordSpending(trial.environment.target_uid, trial.uid, context.now, trial.spent, window))
+        required = not context.seen.experiment.deleting
+        actions.append(
+            RecordSpending(trial.environment.target_uid, trial.uid, context.now, trial.spent, window, required)
+        )
     good = done.phase is TrialPhase.SUCCEEDED
     severity = Severity.NORMAL if good else Severity.WARNING
     actions += [
@@ -99,6 +107,14 @@ def _finish(context: Context, trial: Trial) -> tuple[Action, ...]:
     return tuple(actions)
 
 
+def broken_trials(context: Context) -> Decision | None:
+    """A Trial that cannot be read is let go of when it is deleted, once its arms are gone."""
+    for trial in context.seen.broken:
+        if trial.finalized and (trial.deleting or context.seen.experiment.deleting):
+            return context.do(DeleteArms(trial.uid, verify=True), ReleaseTrial(trial))
+    return None
+
+
 def deletion(context: Context) -> Decision | None:
     """The Experiment is being deleted: withdraw, unlock, let go. Never hangs a delete."""
     if not context.seen.experiment.deleting:
@@ -107,11 +123,11 @@ def deletion(context: Context) -> Decision | None:
     if actions:
         return context.say("deleting: withdrawing the live trial").do(*actions)
     done: list[Action] = []
-    record = context.state.target
-    if record is not None and context.seen.lock.mine:
-        done.append(ReleaseLock(record.uid))
     if context.seen.experiment.finalized:
         done.append(ReleaseExperiment())
+    record = context.state.target
+    if record is not None and context.seen.lock.mine:  # last: a lock without its Experiment is free anyway
+        done.append(ReleaseLock(record.uid))
     return context.say("deleted").do(*done, after=None)
 
 
@@ -124,6 +140,33 @@ def trial_deleted(context: Context) -> Decision | None:
     return None
 
 
+def overdue_trials(context: Context) -> Decision | None:
+    """A trial past its deadline is withdrawn, whatever keeps the Experiment from going on."""
+    longest = context.seen.experiment.spec.trial.deadline if context.seen.experiment.spec is not None else None
+    for trial in context.seen.live:
+        if trial.uid in context.seen.withdrawing:
+            continue
+        why = overdue(trial, context.now, context.seen.arms_of(trial), longest)
+        if why is not None:
+            return context.do(*withdraw(trial, context.now, why))
+    return None
+
+
+def out_of_time(context: Context) -> Decision | None:
+    """maxDuration is over, and so is the time that verification may take on top: whatever it waited for, it ends."""
+    spec, started = context.seen.experiment.spec, context.state.started
+    if spec is None or started is None or context.state.phase.terminal or context.seen.live:
+        return None
+    extra = spec.trial.deadline * (1 + MAX_CANDIDATES * spec.verification.replicates)
+    if spec.mode is Mode.OBSERVE or context.now < started + spec.stopping.max_duration + extra:
+        return None
+    waited = context.state.message
+    words = f"maxDuration passed, and {format_duration(extra)} more for its end" + (
+        f"; last: {waited}" if waited else ""
+    )
+    return stopped(context, "MaxDuration", words)
+
+
 def missing_trials(context: Context) -> Context:
     """A Trial at or below `trialsCreated` that is not there was deleted: reported, never silently ignored."""
     present = {t.index for t in context.seen.trials}
@@ -131,7 +174,7 @@ def missing_trials(context: Context) -> Context:
     newest = max((t.index + 1 for t in context.seen.trials), default=0)
     if newest > context.state.trials_created:
         context = context.update(trials_created=newest)
-    if missing and not context.state.phase.terminal:
+    if missing and context.state.is_true(ConditionType.READY) and not context.state.phase.terminal:
         names = ", ".join(str(i) for i in missing[:5])
         return context.set(
             ConditionType.READY, True, "TrialsMissing", f"trials {names} were deleted; the model forgets them"
@@ -177,5 +220,6 @@ def corrupted(context: Context) -> Decision | None:
     if not problem:
         return None
     actions = withdraw_all(context, TrialPhase.ABORTED, "StatusCorrupted", problem)
-    paused = context.set(ConditionType.STALLED, True, "StatusCorrupted", problem).say(f"paused: {problem}")
-    return paused.do(*actions, after=RETRY)
+    words = f"{problem}; restore the status or delete this Experiment"  # the status itself is not touched, so an Event
+    paused = context.set(ConditionType.STALLED, True, "StatusCorrupted", words).say(f"paused: {words}")
+    return paused.do(*actions, EmitEvent(Severity.WARNING, "StatusCorrupted", words), after=RETRY)

@@ -52,8 +52,8 @@ TRIAL_MOVES: dict[tuple[TrialPhase, TrialEvent], tuple[TrialPhase, ...]] = {
 X = ExperimentPhase
 
 EXPERIMENT_MOVES: dict[ExperimentPhase, tuple[ExperimentPhase, ...]] = {
-    X.PENDING: (X.PREFLIGHT, X.PAUSED, X.FAILED),
-    X.PREFLIGHT: (X.RUNNING, X.PAUSED, X.PENDING, X.FAILED),
+    X.PENDING: (X.PREFLIGHT, X.PAUSED, X.STOPPED, X.FAILED),
+    X.PREFLIGHT: (X.RUNNING, X.PAUSED, X.PENDING, X.STOPPED, X.FAILED),
     X.RUNNING: (X.PREFLIGHT, X.VERIFYING, X.PAUSED, X.PENDING, X.COMPLETED, X.STOPPED, X.FAILED),
     X.VERIFYING: (X.PREFLIGHT, X.RUNNING, X.PAUSED, X.PENDING, X.COMPLETED, X.STOPPED, X.FAILED),
     X.PAUSED: (X.PENDING, X.PREFLIGHT, X.RUNNING, X.VERIFYING, X.COMPLETED, X.STOPPED, X.FAILED),
@@ -75,6 +75,11 @@ def start(trial: Trial, now: float, deadline: float, leader: str) -> Trial:
     """Pending -> Deploying: written before the first arm is created."""
     moved = _enter(trial, E.START, P.DEPLOYING, replace(trial.times, deploying=now))
     return replace(moved, deadline=deadline, leader=leader)
+
+
+def claimed(trial: Trial, leader: str) -> Trial:
+    """Deploying, with the operator on record that is about to create arms: writing it is what fences them."""
+    return replace(trial, leader=leader)
 
 
 def arms_ready(trial: Trial, now: float) -> Trial:

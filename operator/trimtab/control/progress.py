@@ -7,7 +7,7 @@ from dataclasses import replace
 from trimtab.control import machine
 from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
 from trimtab.control.arms import admitted_mismatch, plan_arms
-from trimtab.control.context import DEFAULT_SCRAPE, POLL, SOON, Context, withdraw
+from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
@@ -21,7 +21,7 @@ def advance(context: Context) -> Decision | None:
     """Move the first live trial one step; None when there is none."""
     for trial in context.seen.live:
         if trial.uid in context.seen.withdrawing:
-            return context.say(f"trial {trial.index}: being withdrawn by the safety monitor").wait(POLL)
+            return context.say(f"trial {trial.index}: being withdrawn by the safety monitor").wait(LOOK)
         return STEPS[trial.phase](context, trial)
     return None
 
@@ -41,7 +41,7 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     views = tuple(context.seen.arm(trial, plan.arm) for plan in plans)
     missing = tuple(plan for plan, view in zip(plans, views, strict=True) if view is None or view.uid is None)
     if missing and not any(v is not None and v.deleting for v in views):
-        return context.do(CreateArms(trial, missing), after=POLL)
+        return context.do(CreateArms(machine.claimed(trial, context.seen.leader), missing), after=POLL)
     found = tuple(v for v in views if v is not None)
     fault = _edited(found) or _infrastructure(plans, found)
     if fault is not None:
@@ -49,8 +49,10 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     if len(found) == len(plans) and all(_serving(v) for v in found):
         message = f"trial {trial.index}: warming up {context.spec.space.describe(trial.assignment)}"
         return context.say(message).do(WriteTrial(machine.arms_ready(trial, context.now)))
-    ready = sum(v.ready_endpoints for v in found)
-    return context.say(f"trial {trial.index}: {ready} of {sum(p.replicas for p in plans)} arm pods ready").wait(POLL)
+    serving, wanted = sum(v.ready_endpoints for v in found), sum(p.replicas for p in plans)
+    context = context.say(f"trial {trial.index}: {serving} of {wanted} arm pods ready")
+    # Pods are watched, endpoints are not: they follow within a moment.
+    return context.wait(POLL if sum(v.ready_pods for v in found) > serving else LOOK)
 
 
 def _serving(view: ArmView) -> bool:
@@ -94,7 +96,7 @@ def _warm_up(context: Context, trial: Trial) -> Decision:
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ends = since + max(context.spec.trial.warm_up, 2 * scrape)
     if context.now < ends:
-        return context.wait(min(context.calm, ends - context.now))
+        return context.wait(min(LOOK, ends - context.now))
     window = Window(context.now, context.now + duration_of(context.spec, trial.purpose))
     message = f"trial {trial.index}: measuring {context.spec.space.describe(trial.assignment)}"
     return context.say(message).do(WriteTrial(machine.warmed_up(trial, context.now, window)))
@@ -113,7 +115,7 @@ def _measure(context: Context, trial: Trial) -> Decision:
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ready_at = trial.window.end + 1.5 * scrape
     if context.now < ready_at:
-        return context.wait(min(context.calm, ready_at - context.now))
+        return context.wait(min(LOOK, ready_at - context.now))
     ask = AskMeasurements(trial.name, trial.window, trial.extended)
     readings = context.seen.readings(ask)
     if readings is None:

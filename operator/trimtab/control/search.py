@@ -2,84 +2,78 @@
 
 from __future__ import annotations
 
-from trimtab.control import gates
-from trimtab.control.actions import Decision, EmitEvent, Severity
-from trimtab.control.context import RETRY, Context
+from itertools import takewhile
+
+from trimtab.control import asking, gates
+from trimtab.control.actions import Decision
+from trimtab.control.context import RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
 from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
 from trimtab.domain.kube import Target
+from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import Mode
-from trimtab.domain.state import ConditionType, ExperimentPhase
-from trimtab.domain.study import Hold, HoldReason
-from trimtab.domain.trial import TrialPhase
+from trimtab.domain.study import Hold, HoldReason, NoAnswer
+from trimtab.domain.trial import Trial, TrialPhase
 
-NOTHING_LEARNED = frozenset({TrialPhase.INFRA_FAILED, TrialPhase.STALE, TrialPhase.INCONCLUSIVE})
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
 
 
 def search(context: Context) -> Decision:
-    """Gates, then stopping rules, then the Designer."""
+    """Caps and stopping rules, then gates, then the Designer. Gates hold trials back, never the end."""
     readings = context.seen.budgets()
     if readings is None:
         return context.ask(AskBudgets())
     context, closed = gates.evaluate_gate(context, readings)
-    if closed:
-        return context.say(f"waiting: {closed}").wait(RETRY)
     if context.spec.mode is Mode.OBSERVE:
-        return context.say(f"observing {context.spec.target.name}: {gates.describe(context)}").wait(RETRY)
-    wait = _backoff(context)
-    if wait > 0:
-        last = context.seen.trials[-1]
-        why = f"trial {last.index} was {last.phase}: {last.outcome.reason if last.outcome else ''}"
-        return context.say(f"retrying in {wait:.0f} s; {why}").wait(wait)
+        seen = f"waiting: {closed}" if closed else f"observing {context.spec.target.name}: {gates.describe(context)}"
+        return context.say(seen).wait(RETRY)
     ended = _caps(context)
     if ended is not None:
         return ended
-    if context.state.candidate is not None:
-        return finish(context, "verifying")
-    reason = _enough(context)
-    return finish(context, reason) if reason else _propose(context)
+    held = Held(f"waiting: {closed}", RETRY) if closed else _resting(context)
+    reason = "verifying" if context.state.candidate is not None else _enough(context)
+    if reason:
+        return finish(context, reason, held)
+    return hold(context, held) if held is not None else _propose(context)
 
 
-def _backoff(context: Context) -> float:
-    """Seconds to wait after trials that failed for reasons outside the assignment: 5 s doubling up to 5 min."""
-    failures = 0
-    for trial in reversed(context.seen.trials):
-        if trial.phase not in NOTHING_LEARNED:
-            break
-        failures += 1
-    if not failures:
-        return 0.0
-    finished = context.seen.trials[-1].times.finished or context.now
-    pause = min(FIRST_BACKOFF * 2.0 ** (failures - 1), MAX_BACKOFF)
-    return max(0.0, finished + pause - context.now)
+def _resting(context: Context) -> Held | None:
+    """The pause after trials that failed for reasons outside the assignment: 5 s, doubling up to 5 min.
+
+    Trials that people had aborted neither cause a pause nor end one.
+    """
+    failed = [*takewhile(_in_vain, (t for t in reversed(context.seen.trials) if not t.asked_for))]
+    if not failed:
+        return None
+    last = failed[0]
+    finished = last.times.finished if last.times.finished is not None else last.times.created
+    until = finished + min(FIRST_BACKOFF * 2.0 ** (len(failed) - 1), MAX_BACKOFF)
+    if until <= context.now:
+        return None
+    why = f"trial {last.index} was {last.phase}" + (f" ({last.outcome.reason})" if last.outcome is not None else "")
+    return Held(f"next trial not before {format_moment(until)}: {why}", until - context.now, until)
+
+
+def _in_vain(trial: Trial) -> bool:
+    return trial.wasted or trial.phase is TrialPhase.STALE
 
 
 def _caps(context: Context) -> Decision | None:
     """Too many trials that went wrong: stop with a condition, recommend nothing."""
     stopping, trials = context.spec.stopping, context.seen.trials
     infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE)
-    useless = sum(1 for t in trials if t.phase in {TrialPhase.INCONCLUSIVE, TrialPhase.INFRA_FAILED})
     if infeasible >= stopping.max_infeasible:
         return stopped(context, "MaxInfeasible", f"{infeasible} trials were withdrawn or broke a bound")
-    if useless >= stopping.max_inconclusive:
-        last = next(t for t in reversed(trials) if t.phase in {TrialPhase.INCONCLUSIVE, TrialPhase.INFRA_FAILED})
-        words = f"; last: {last.outcome.reason}: {last.outcome.message}" if last.outcome else ""
-        return stopped(context, "MaxInconclusive", f"{useless} trials were inconclusive or failed to deploy{words}")
+    wasted = [t for t in trials if t.wasted]
+    if len(wasted) >= stopping.max_inconclusive:
+        last = wasted[-1].outcome
+        words = f"; last: {last.reason}: {last.message}" if last is not None else ""
+        what = f"{len(wasted)} trials were inconclusive, failed to deploy or had to be aborted"
+        return stopped(context, "MaxInconclusive", f"{what}{words}")
     return None
-
-
-def stopped(context: Context, reason: str, message: str) -> Decision:
-    """The Experiment ends without a recommendation; a person has to look."""
-    context = context.enter(ExperimentPhase.STOPPED, f"stopped: {message}")
-    context = context.set(ConditionType.STALLED, True, reason, message)
-    context = context.set(ConditionType.READY, False, reason, message)
-    context = context.set(ConditionType.RECOMMENDATION_READY, False, reason, message)
-    context = context.update(finished=context.now)
-    return context.do(EmitEvent(Severity.WARNING, "ExperimentStopped", f"{reason}: {message}"))
 
 
 def _enough(context: Context) -> str:
@@ -95,15 +89,24 @@ def _propose(context: Context) -> Decision:
     target, record = context.seen.target, context.state.target
     assert isinstance(target, Target)
     assert record is not None
+    pause = asking.resting(context)
+    if pause is not None:
+        return pause
     state = context.state
     study = build_study(context.spec, target, record, context.seen.trials, state.started or 0.0, state.floors)
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))
-    context = context.update(diagnostics=proposal.diagnostics)
-    answer = proposal.answer
-    if isinstance(answer, Hold):
-        if answer.reason is HoldReason.BASELINE_INFEASIBLE:
-            return stopped(context, "BaselineInfeasible", answer.message)
-        return finish(context, f"{answer.reason}: {answer.message}")
-    return start_trial(context, answer)
+    match proposal.answer:
+        case NoAnswer(why):
+            return asking.in_vain(context, why)
+        case Hold(HoldReason.NUMERICAL, message):
+            return asking.in_vain(context, message, for_good=True)
+    context = asking.answered(context).update(diagnostics=proposal.diagnostics, retry_at=None)
+    match proposal.answer:
+        case Hold(HoldReason.BASELINE_INFEASIBLE, message):
+            return stopped(context, "BaselineInfeasible", message)
+        case Hold(reason, message):
+            return finish(context, f"{reason}: {message}")
+        case suggestion:
+            return start_trial(context, suggestion)

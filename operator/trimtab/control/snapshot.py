@@ -13,8 +13,8 @@ from typing import Any
 
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import Arm, Measurement, Reading, Window
-from trimtab.domain.study import Proposal, Recommended, Study
-from trimtab.domain.trial import Load, Trial
+from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
+from trimtab.domain.trial import BrokenTrial, Load, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
 
 
@@ -125,11 +125,13 @@ class Snapshot:
     surroundings: Surroundings | None
     arms: tuple[ArmView, ...]
     lock: LockView
-    leader: str
+    leader: str  # this operator, and the transitions of its Lease
     namespace_paused: str = ""  # the value of the kill switch on the Namespace, "" when absent
     operator_paused: str = ""  # ... on the operator's own Deployment
     namespace_leaving: bool = False  # the Namespace is being deleted
     withdrawing: frozenset[str] = frozenset()  # Trials whose arms the safety loop is taking away right now
+    broken: tuple[BrokenTrial, ...] = ()  # Trials that cannot be read
+    partial: bool = False  # target and surroundings were not read: only undo and what people asked for can be decided
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def probes(self) -> tuple[SliProbe, ...] | None:
@@ -157,8 +159,8 @@ class Snapshot:
         answer: Proposal | None = self.answers.get(AskProposal(study))
         return answer
 
-    def recommended(self, study: Study) -> Recommended | None:
-        answer: Recommended | None = self.answers.get(AskRecommendation(study))
+    def recommended(self, study: Study) -> Recommended | NoAnswer | None:
+        answer: Recommended | NoAnswer | None = self.answers.get(AskRecommendation(study))
         return answer
 
     def arm(self, trial: Trial, arm: Arm) -> ArmView | None:

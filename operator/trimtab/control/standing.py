@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from trimtab.control import asking, faults
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
@@ -21,6 +22,8 @@ from trimtab.domain.spec import Mode
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, TargetRecord
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe
+
+KEPT = asking.REASONS | faults.REASONS
 
 
 def stall(context: Context, reason: str, message: str) -> Context:
@@ -40,6 +43,14 @@ def _stalled(context: Context, reason: str, message: str, after: float) -> Decis
     fresh = old is None or old.status is not True or old.reason != reason or old.message != message
     event = (EmitEvent(Severity.WARNING, reason, message),) if fresh else ()
     return stall(context, reason, message).do(*actions, *event, after=0.0 if actions else after)
+
+
+def readable_ledger(context: Context) -> Decision | None:
+    """A Trial that cannot be read stops everything: what it taught is nobody's guess."""
+    if not context.seen.broken:
+        return None
+    first = context.seen.broken[0]
+    return _stalled(context, "TrialUnreadable", f"{first.problem}; restore it or delete this Experiment", BLOCKED)
 
 
 def valid_spec(context: Context) -> Decision | None:
@@ -76,7 +87,7 @@ def _same_target(context: Context, target: Target) -> Decision | None:
     actions = withdraw_all(context, TrialPhase.STALE, "TargetChanged", message)
     if record.uid != target.uid and context.seen.lock.mine:
         actions = (*actions, ReleaseLock(record.uid))
-    changed = context.update(target=None, spec_digest="")
+    changed = context.update(target=None, spec_digest="", candidate=None)
     changed = changed.set(ConditionType.PREFLIGHT, False, "TargetChanged", message).say(message)
     return changed.do(*actions, EmitEvent(Severity.NORMAL, "TargetChanged", message))
 
@@ -184,13 +195,14 @@ def _budgets(context: Context, probes: tuple[SliProbe, ...]) -> tuple[BudgetStat
 
 
 def healthy(context: Context) -> Context:
-    """Reached the running part: an old stall is over."""
-    if context.state.is_true(ConditionType.STALLED):
+    """Reached the running part: an old stall is over, unless its own rule has to say so."""
+    stalled, ready = (context.state.condition(kind) for kind in (ConditionType.STALLED, ConditionType.READY))
+    if stalled is not None and stalled.status is True and stalled.reason not in KEPT:
         context = context.set(ConditionType.STALLED, False, "Accepted", "the problem is gone")
     if context.state.phase in {ExperimentPhase.PAUSED, ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT}:
         if context.state.phase is ExperimentPhase.PENDING:
             context = context.enter(ExperimentPhase.PREFLIGHT)
         context = context.enter(ExperimentPhase.RUNNING, "running")
-    if not context.state.is_true(ConditionType.READY):
+    if ready is None or (ready.status is not True and ready.reason not in KEPT):
         context = context.set(ConditionType.READY, True, "Accepted", "accepted and running")
-    return replace(context)
+    return context

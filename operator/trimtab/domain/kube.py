@@ -206,10 +206,11 @@ class PodView:
     node: str
     deleting: bool
     unschedulable: str  # the scheduler's message, "" when scheduled
-    containers: tuple[ContainerStatus, ...]
+    containers: tuple[ContainerStatus, ...]  # side-cars are among them
     resources: tuple[tuple[str, Resources], ...]  # as admitted, per container
     template_hash: str = ""
     created: float | None = None
+    init_containers: tuple[ContainerStatus, ...] = ()  # those that end before the others begin
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ CPU is in cores, memory in bytes; exact decimals, so that a grid point written t
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from trimtab.domain.errors import InvalidSpec
@@ -74,3 +75,8 @@ def format_duration(seconds: float) -> str:
     minutes, secs = divmod(rest, 60)
     text = (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "") + (f"{secs}s" if secs else "")
     return text or "0s"
+
+
+def format_moment(seconds: float) -> str:
+    """Write unix seconds for people: `2026-03-01 14:00:05 UTC`."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -194,7 +194,8 @@ class ExperimentState:
     handled: tuple[HandledRequest, ...] = ()
     diagnostics: Diagnostics | None = None
     figures: Figures | None = None
-    retry_at: float | None = None  # unix seconds: no new trial before (backoff after InfraFailed or Inconclusive)
+    retry_at: float | None = None  # unix seconds: nothing is tried before (a trial, or a question to the Designer)
+    designer_failures: int = 0  # questions in a row that the Designer could not answer
     rollbacks: int = 0  # live trials withdrawn, whatever the reason
     scrape_interval: float | None = None  # seconds, as preflight found it
     requests_per_second: float | None = None  # of the whole target, as preflight found it

@@ -123,6 +123,13 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class NoAnswer:
+    """The Designer cannot answer now, and why. Nothing about the search follows from it: ask again later."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """Health of the model at one suggestion.
 
@@ -147,9 +154,9 @@ class Diagnostics:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The Designer's answer: a suggestion or a hold, and the model's health."""
+    """The Designer's answer: a suggestion, a hold or that it cannot tell, and the model's health."""
 
-    answer: Suggestion | Hold
+    answer: Suggestion | Hold | NoAnswer
     diagnostics: Diagnostics
 
 

@@ -33,6 +33,9 @@ TERMINAL_PHASES = frozenset({
 })  # fmt: skip
 
 
+WASTED_PHASES = frozenset({TrialPhase.INCONCLUSIVE, TrialPhase.INFRA_FAILED, TrialPhase.ABORTED})
+
+
 class Purpose(StrEnum):
     BASELINE = "Baseline"
     INITIAL = "Initial"
@@ -79,6 +82,13 @@ class Outcome:
     phase: TrialPhase
     reason: str
     message: str
+
+
+# Reasons for which people had a trial aborted. Whatever else aborts one may happen again to the next.
+ASKED_FOR = frozenset({
+    "OnCallPause", "OnCallRollback", "NamespacePaused", "OperatorPaused", "SpecPaused", "Skipped",
+    "ExperimentDeleted", "ExperimentFinished", "TrialDeleted",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -197,5 +207,37 @@ class Trial:
         """An effect of this trial may exist in the cluster."""
         return not self.phase.terminal
 
+    @property
+    def asked_for(self) -> bool:
+        """People had it aborted."""
+        return self.phase is TrialPhase.ABORTED and self.outcome is not None and self.outcome.reason in ASKED_FOR
+
+    @property
+    def wasted(self) -> bool:
+        """It ended for a reason outside its assignment that nobody had asked for: it taught nothing and cost time."""
+        return self.phase in WASTED_PHASES and not self.asked_for
+
     def measurement(self, sli: str, arm: Arm) -> Measurement | None:
         return next((m for m in self.measurements if m.sli == sli and m.arm is arm), None)
+
+
+@dataclass(frozen=True)
+class BrokenTrial:
+    """A row of the ledger that cannot be read: what its metadata says, and the problem in words. It is nobody's guess
+    what it did, so its arms go; it can only be let go of."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    problem: str
+    finalized: bool
+    deleting: bool
+
+
+@dataclass(frozen=True)
+class TrialRows:
+    """The ledger of one Experiment: its Trials by index, and those that cannot be read by name."""
+
+    readable: tuple[Trial, ...]
+    broken: tuple[BrokenTrial, ...] = ()

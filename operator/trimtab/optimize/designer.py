@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Recommended, Study
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
@@ -39,7 +39,8 @@ Timer = Callable[[], float]
 
 
 def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
-    """What to try next, or a typed Hold; never raises.
+    """What to try next, a typed Hold, or that nothing can be told; never raises. A model that fails is stood in for by
+    space-filling trials.
 
     `timer` (seconds) only feeds `fit_seconds` and `search_seconds`; simulations pass a constant.
     """
@@ -47,16 +48,15 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
         found = _suggest(study, timer)
         return replace(found, diagnostics=replace(found.diagnostics, diversity=diversity(study)))
     except Exception as error:  # the port's promise: a defect here must not stop the operator
-        message = f"the optimizer failed: {type(error).__name__}: {error}"
-        return Proposal(Hold(HoldReason.NUMERICAL, message), replace(_NO_MODEL, outcomes=len(study.outcomes)))
+        return sobol.without_model(study, f"the optimizer failed: {type(error).__name__}: {error}")
 
 
-def recommend(study: Study) -> Recommended:
+def recommend(study: Study) -> Recommended | NoAnswer:
     """The cheapest evaluated assignment that holds with a margin, or the baseline; never raises."""
     try:
         return _recommend(study)
-    except Exception as error:  # as above
-        return recommending.keep_baseline(study, f"keep the baseline: {type(error).__name__}: {error}")
+    except Exception as error:  # as above; that a model failed is no reason to end with the baseline
+        return NoAnswer(f"the optimizer failed: {type(error).__name__}: {error}")
 
 
 def _suggest(study: Study, timer: Timer) -> Proposal:
@@ -189,8 +189,10 @@ def digest(belief: Belief) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _recommend(study: Study) -> Recommended:
+def _recommend(study: Study) -> Recommended | NoAnswer:
     hold = unusable(study)
+    if hold is not None and hold.reason is HoldReason.NUMERICAL:
+        return NoAnswer(hold.message)
     if hold is not None:
         return recommending.keep_baseline(study, f"keep the baseline: {hold.message}")
     if not study.outcomes:

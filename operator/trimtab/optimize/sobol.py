@@ -12,10 +12,10 @@ import math
 from collections.abc import Iterator
 
 from trimtab.domain.space import Assignment, Parameter
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, Proposal, Study
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize.readings import Evidence, broken_below, gather
-from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed
+from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed, unusable
 from trimtab.optimize.steps import axis, below_floor, nearest, no_more, reach
 
 BITS = 30
@@ -86,6 +86,18 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
         HoldReason.SPACE_EXHAUSTED, f"no new, cheaper point within the step limits of {len(members)} verified ones"
     )
     return Proposal(hold, diagnostics)
+
+
+def without_model(study: Study, why: str) -> Proposal:
+    """The answer when no model can be asked: space-filling, or the Hold that any designer would give; never raises."""
+    try:
+        hold = unusable(study)
+        if hold is None:
+            return suggest(study, why)
+        answer: Hold | NoAnswer = hold
+    except Exception as error:  # a study that breaks both designers must not stop the operator
+        answer = NoAnswer(f"{why}; the fallback failed too: {type(error).__name__}: {error}")
+    return Proposal(answer, Diagnostics(len(study.outcomes), 1, 0, 1.0, None, fallback=why))
 
 
 def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignment]:

@@ -31,10 +31,10 @@ from trimtab.control.actions import (
     WriteTrial,
 )
 from trimtab.domain import kinds
-from trimtab.domain.errors import AlreadyExists, Forbidden, NotFound, Rejected
+from trimtab.domain.errors import AlreadyExists, CorruptLedger, Forbidden, NotFound, Rejected
 from trimtab.domain.kube import ArmPlan
 from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
-from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.domain.trial import BrokenTrial, Outcome, Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.chronicle import Chronicle
 from trimtab.runtime.events import EventRecorder
@@ -110,8 +110,8 @@ class Actor:
                 await self._locks.acquire(claim(experiment, target_uid))
             case ReleaseLock(target_uid):
                 await self._locks.release(claim(experiment, target_uid))
-            case RecordSpending(target_uid, trial_uid, at, spent, window):
-                await self._spending.record(experiment.namespace, target_uid, trial_uid, at, spent, window)
+            case RecordSpending():
+                await self._record_spending(experiment, action)
             case PublishRecommendation(recommendation, target, settings):
                 data = recommendation_data(experiment, recommendation, target, settings)
                 await self._publish(experiment, recommendation.config_map, dict(data))
@@ -137,21 +137,32 @@ class Actor:
             return replace(trial, events=await self._chronicle.events(trial))
         return trial
 
-    async def _release(self, trial: Trial, done: _Done) -> None:
-        latest = done.written.get(trial.uid, trial)
+    async def _release(self, trial: Trial | BrokenTrial, done: _Done) -> None:
         try:
-            await self._ledger.finalize_trial(latest, False)
+            if isinstance(trial, BrokenTrial):
+                await self._ledger.let_go(trial)
+            else:
+                await self._ledger.finalize_trial(done.written.get(trial.uid, trial), False)
         except NotFound:
             log.info("trial.gone", trial=trial.name)
+
+    async def _record_spending(self, experiment: ExperimentRecord, entry: RecordSpending) -> None:
+        try:
+            await self._spending.record(
+                experiment.namespace, entry.target_uid, entry.trial_uid, entry.at, entry.spent, entry.window
+            )
+        except (Forbidden, Rejected, CorruptLedger) as error:
+            if entry.required:
+                raise
+            words = f"what a trial has spent is not on record: {error}"
+            await self._emit(experiment, Severity.WARNING, "SpendingNotRecorded", words, None)
 
     async def _create_arms(self, experiment: ExperimentRecord, trial: Trial, plans: tuple[ArmPlan, ...]) -> None:
         assert experiment.spec is not None
         target = await self._cluster.get(kinds.DEPLOYMENTS, trial.namespace, experiment.spec.target.name)
         for plan in plans:
-            self._check()
-            current = await self._ledger.trial(trial.namespace, trial.name)
-            if self._latch.is_set(trial.uid) or current.phase is not TrialPhase.DEPLOYING or current.deleting:
-                log.info("arm.not_created", trial=trial.name, phase=current.phase.value)
+            current = await self._claim(trial)
+            if current is None:
                 return
             body = arm_manifest(target, plan)
             try:
@@ -167,6 +178,22 @@ class Actor:
                     raise
                 return
         await self._fence(experiment, trial)
+
+    async def _claim(self, trial: Trial) -> Trial | None:
+        """The Trial with this leader on record; None when no arm may be made any more.
+
+        A create carries no resourceVersion, this write does: whoever withdrew the trial, or took over, since it was
+        read here makes it fail, and with it the create.
+        """
+        self._check()
+        current = await self._ledger.trial(trial.namespace, trial.name)
+        deploying = current.uid == trial.uid and current.phase is TrialPhase.DEPLOYING and not current.deleting
+        if self._latch.is_set(trial.uid) or not deploying:
+            log.info("arm.not_created", trial=trial.name, phase=current.phase.value)
+            return None
+        current = await self._ledger.write_trial(machine.claimed(current, trial.leader))
+        self._check()
+        return current
 
     async def _is_ours(self, plan: ArmPlan, trial: Trial) -> bool:
         found = await self._cluster.get(kinds.DEPLOYMENTS, plan.namespace, plan.name)

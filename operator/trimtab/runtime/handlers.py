@@ -39,14 +39,17 @@ def make_registry(feed: Feed, state: WatchState, connection: Connection) -> kopf
         with contextlib.suppress(RuntimeError):  # the main loop is closed: we are stopping
             loop.call_soon_threadsafe(function, *args)
 
+    def arrived(experiment: Mapping[str, Any], deleted: bool) -> None:
+        if state.delivered(experiment, deleted):
+            feed(key_of(experiment["metadata"]))
+
     registry = kopf.OperatorRegistry()
 
     async def on_experiment(event: Mapping[str, Any], **_: Any) -> None:
         body = event["object"]
         # A copy of the little that is needed: the event belongs to kopf, and to another thread.
         spec = {"targetRef": dict((body.get("spec") or {}).get("targetRef") or {})}
-        call(state.delivered, {"metadata": dict(body["metadata"]), "spec": spec}, event["type"] == "DELETED")
-        call(feed, key_of(body["metadata"]))
+        call(arrived, {"metadata": dict(body["metadata"]), "spec": spec}, event["type"] == "DELETED")
 
     async def on_other(event: Mapping[str, Any], **_: Any) -> None:
         for key in keys_of(event["object"], state):
@@ -99,24 +102,24 @@ class Watcher:
         settings: Callable[[], kopf.OperatorSettings],
         *,
         namespaces: Sequence[str],
-        state: WatchState | None = None,
+        state: WatchState,
         backoff: Sequence[float] = (1.0, 5.0, 15.0, 60.0),
     ) -> None:
         self._registry, self._settings = registry, settings
         self._namespaces = tuple(namespaces)
         self._backoff = tuple(backoff)
-        self._dead = state.dead if state is not None else asyncio.Event()
+        self._state = state
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep watching until `stop`."""
         failures = 0
         while not stop.is_set():
-            self._dead.clear()
+            self._state.anew()
             thread = _KopfThread(self._registry, self._settings(), self._namespaces)
             thread.start()
             started = asyncio.get_running_loop().time()
-            await _first(thread.ended, stop.wait(), self._dead.wait())
-            silent = self._dead.is_set()
+            await _first(thread.ended, stop.wait(), self._state.dead.wait())
+            silent = self._state.dead.is_set()
             error = await thread.stop()
             if stop.is_set():
                 return

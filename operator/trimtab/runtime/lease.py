@@ -104,6 +104,10 @@ class Elector:
         if not self.leading:
             raise LeadershipLost(f"not the leader ({self.last_failure or 'lease not held'})")
 
+    def stamp(self) -> str:
+        """Who leads, and for the how manieth time the Lease has changed hands: `identity/transitions`."""
+        return f"{self.identity}/{self.transitions}"
+
     async def run(self, stop: asyncio.Event, *, on_started: Callable[[], None], on_lost: Callable[[str], None]) -> None:
         """Become the leader, stay it until `stop` or the loss, release."""
         if not await self._acquire(stop):

@@ -6,20 +6,34 @@ Nothing is decided here. What is expensive is read only when `decide` asked for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from trimtab.api.kube import surroundings_from, target_from
+from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import Inquiry, LockView, Snapshot
 from trimtab.domain import kinds
-from trimtab.domain.errors import NotFound
+from trimtab.domain.errors import ApiError, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest, Surroundings, Target, TargetMissing
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.arms import read_arms
-from trimtab.runtime.killswitch import KillSwitches
+from trimtab.runtime.killswitch import KillSwitches, NamespaceView
 from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.runtime.withdraw import Latch
+
+T = TypeVar("T")
+SHARED_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was around a target, at `at` (monotonic seconds)."""
+
+    at: float
+    target: Target
+    around: Surroundings
 
 
 class Observer:
@@ -31,50 +45,71 @@ class Observer:
         ledger: Ledger,
         clock: Clock,
         locks: TargetLocks,
-        leader: str,
+        leader: Callable[[], str],
         switches: KillSwitches,
         latch: Latch,
     ) -> None:
         self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
         self._leader, self._switches, self._latch = leader, switches, latch
         self._version = ""
+        self._around_known: dict[str, _Known] = {}
 
     async def observe(
         self, experiment: ExperimentRecord, now: float, answers: Mapping[Inquiry, Any], *, quick: bool = False
     ) -> Snapshot:
-        """One snapshot. `quick` leaves out target and surroundings (on-call requests need neither).
+        """One snapshot. `quick` leaves out what undoing and on-call requests do not need, and does not mind what cannot
+        be read beside that; a deletion and a request to stop are always answered from such a snapshot.
 
         Raises:
-            ApiError: any read failed; `Forbidden` names the right that is missing.
+            TrimtabError: a read that is needed failed; `Forbidden` names the right that is missing.
         """
+        quick = quick or experiment.deleting or stop_request(experiment, "", "") is not None
         namespace = experiment.namespace
-        target: Target | TargetMissing | None = None
-        around: Surroundings | None = None
-        if experiment.spec is not None and not quick:
-            target = await self.target(namespace, experiment.spec.target.name)
-            if isinstance(target, Target):
-                around = await self.surroundings(target)
-        trials, arms, place, own_paused = await asyncio.gather(
+        target, around = (None, None) if quick else await self._around(experiment)
+        rows, arms, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
             read_arms(self._cluster, namespace, experiment.uid),
-            self._switches.namespace(namespace),
-            self._switches.operator(),
+            _if_readable(self._switches.namespace(namespace), NamespaceView(), quick),
+            _if_readable(self._switches.operator(), "", quick),
         )
         return Snapshot(
             now=now,
             experiment=experiment,
-            trials=trials,
+            trials=rows.readable,
             target=target,
             surroundings=around,
             arms=arms,
-            lock=await self._lock_view(experiment, target),
-            leader=self._leader,
+            lock=await _if_readable(self._lock_view(experiment, target), LockView(mine=False), quick),
+            leader=self._leader(),
             namespace_paused=place.paused,
             namespace_leaving=place.leaving,
             operator_paused=own_paused,
             withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
+            broken=rows.broken,
+            partial=quick,
             answers=answers,
         )
+
+    async def _around(self, experiment: ExperimentRecord) -> tuple[Target | TargetMissing | None, Surroundings | None]:
+        if experiment.spec is None:
+            return None, None
+        target = await self.target(experiment.namespace, experiment.spec.target.name)
+        if not isinstance(target, Target):
+            return target, None
+        live = experiment.state is not None and bool(experiment.state.active)
+        return target, await self._surroundings(experiment.uid, target, SHARED_SECONDS if live else 0.0)
+
+    async def _surroundings(self, experiment_uid: str, target: Target, most: float) -> Surroundings:
+        """What is around this very target, read at most `most` seconds ago: eight lists are too many for each pass of
+        a live trial, which comes with each change of a pod."""
+        now = self._clock.monotonic()
+        self._around_known = {uid: k for uid, k in self._around_known.items() if now - k.at < SHARED_SECONDS}
+        known = self._around_known.get(experiment_uid)
+        if known is not None and known.target == target and now - known.at < most:
+            return known.around
+        around = await self.surroundings(target)
+        self._around_known[experiment_uid] = _Known(now, target, around)
+        return around
 
     async def target(self, namespace: str, name: str) -> Target | TargetMissing:
         """The target Deployment, or what is there instead of it."""
@@ -130,6 +165,16 @@ class Observer:
         if holder.uid == experiment.uid:
             return LockView(mine=True)
         return LockView(mine=False, holder=f"{holder.namespace}/{holder.name}")
+
+
+async def _if_readable(read: Awaitable[T], otherwise: T, quick: bool) -> T:
+    """What was read; in a quick look, `otherwise` when the API server refuses."""
+    try:
+        return await read
+    except ApiError:
+        if not quick:
+            raise
+        return otherwise
 
 
 SURROUNDING_KINDS = (

@@ -111,9 +111,8 @@ async def _work(parts: Parts, settings: Settings) -> None:
     async def handle(key: Key) -> float | None:
         return await parts.reconciler.reconcile(key.namespace, key.name)
 
-    def on_error(key: Key, error: Exception, delay: float) -> None:
+    def on_error(_: Key, error: Exception, __: float) -> None:
         parts.metrics.reconcile_errors.labels(type(error).__name__).inc()
-        log.error("reconcile.defect", experiment=str(key), retry_in=delay, exc_info=error)
 
     def on_done(_: Key, seconds: float) -> None:
         parts.metrics.reconcile_seconds.observe(seconds)

@@ -125,7 +125,7 @@ def _reconciler(
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
     ledger, locks, spending = KubernetesLedger(cluster, clock), TargetLocks(cluster, clock), SpendingAccount(cluster)
-    observer = Observer(cluster, ledger, clock, locks, elector.identity, KillSwitches(cluster, own), latch)
+    observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
     answerer = Answerer(ports.telemetry, ports.designer, spending, clock)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)

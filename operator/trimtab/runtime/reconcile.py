@@ -1,43 +1,35 @@
 """One pass over one Experiment: observe, decide, ask what is missing, act, write the status.
 
-Errors become conditions or a retry, never a crash and never a hot loop.
+An error becomes a condition with a remedy (see `control/faults.py`) and goes on to the workqueue, which comes back
+later and later. Whatever cannot be read, what must be undone and what people asked for is done first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars, unbind_contextvars
 
+from trimtab.control import faults
 from trimtab.control.actions import Decision
 from trimtab.control.decide import decide
-from trimtab.control.snapshot import Inquiry
-from trimtab.domain.errors import (
-    Conflict,
-    CorruptLedger,
-    Forbidden,
-    NotFound,
-    RetryLater,
-    Throttled,
-    TrimtabError,
-    Unavailable,
-)
-from trimtab.domain.state import ConditionType, ExperimentState
+from trimtab.control.snapshot import Inquiry, Snapshot
+from trimtab.domain.errors import LeadershipLost, NotFound, RetryLater, TrimtabError
+from trimtab.domain.state import ExperimentState
 from trimtab.ports import Clock, ExperimentRecord, Ledger
 from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.observe import Observer
+from trimtab.runtime.workqueue import Key
 
 log = structlog.get_logger(__name__)
 
 MAX_ROUNDS = 6
-CONFLICT_RETRY = 0.1
-ERROR_RETRY = 5.0
-DENIED_RETRY = 30.0
+UNDECIDED_RETRY = 5.0
 
 
 class Reconciler:
@@ -48,45 +40,87 @@ class Reconciler:
     ) -> None:
         self._ledger, self._observer, self._answerer = ledger, observer, answerer
         self._actor, self._clock, self._metrics = actor, clock, metrics
+        self._failures: dict[Key, int] = {}  # passes in a row that failed
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass.
 
         Raises:
             LeadershipLost: this process may no longer write.
+            Exception: the pass failed; the Experiment's status says so where people should know. Try again, later and
+                later.
         """
-        with structlog.contextvars.bound_contextvars(namespace=namespace, experiment=name):
+        key = Key(namespace, name)
+        with bound_contextvars(namespace=namespace, experiment=name):
             try:
-                experiment = await self._ledger.experiment(namespace, name)
-            except NotFound:
-                self._metrics.forget(namespace, name)
-                return None
-            except TrimtabError as error:
-                return self._retry(error)
-            try:
-                return await self._pass(experiment)
-            except (Forbidden, CorruptLedger) as error:
-                return await self._refused(experiment, error)
-            except TrimtabError as error:
-                return self._retry(error)
+                after = await self._reconcile(key)
+            except LeadershipLost:
+                raise
+            except Exception as error:
+                await self._failed(key, error)
+                raise
+            finally:
+                unbind_contextvars("trial")
+            self._failures.pop(key, None)
+            return after
 
-    async def _pass(self, experiment: ExperimentRecord) -> float | None:
+    async def _reconcile(self, key: Key) -> float | None:
+        try:
+            experiment = await self._ledger.experiment(key.namespace, key.name)
+        except NotFound:
+            self._metrics.forget(key.namespace, key.name)
+            return None
+        try:
+            return await self._rounds(experiment)
+        except _Unseen as unseen:
+            if await self._at_least(unseen.experiment):
+                return 0.0
+            raise unseen.error from None
+
+    async def _rounds(self, experiment: ExperimentRecord, *, fallback: bool = False) -> float | None:
+        """Observe and decide, ask what is missing and decide again, act.
+
+        Raises:
+            _Unseen: not even the first look was possible; not with `fallback`, which is content with less.
+        """
         now = self._clock.now()
         answers: Mapping[Inquiry, Any] = MappingProxyType({})
         for _ in range(MAX_ROUNDS):
-            seen = await self._observer.observe(experiment, now, answers)
-            decision = decide(experiment.state or ExperimentState(), seen)
+            try:
+                seen = await self._observer.observe(experiment, now, answers, quick=fallback)
+            except TrimtabError as error:
+                if fallback or isinstance(error, LeadershipLost):
+                    raise
+                raise _Unseen(experiment, error) from error
+            decision = _decided(experiment, seen)
             if not decision.inquiries:
-                return await self._carry_out(experiment, decision)
+                return await self._carry_out(experiment, decision, recovered=not fallback)
             experiment = await self._save(experiment, decision.state)
             fresh = {inquiry: await self._answerer.answer(inquiry, seen) for inquiry in decision.inquiries}
             answers = MappingProxyType({**answers, **fresh})
-        raise RetryLater(ERROR_RETRY, f"undecided after {MAX_ROUNDS} rounds of questions")
+        raise RetryLater(UNDECIDED_RETRY, f"undecided after {MAX_ROUNDS} rounds of questions")
 
-    async def _carry_out(self, experiment: ExperimentRecord, decision: Decision) -> float | None:
+    async def _at_least(self, experiment: ExperimentRecord) -> bool:
+        """Something cannot be read: do what needs none of it, which is to undo and to answer people.
+
+        Returns:
+            Whether there is more of that to do at once.
+        """
+        try:
+            return await self._rounds(experiment, fallback=True) == 0.0
+        except LeadershipLost:
+            raise
+        except TrimtabError as error:
+            log.warning("reconcile.not_even_undone", error=str(error))
+            return False
+
+    async def _carry_out(self, experiment: ExperimentRecord, decision: Decision, recovered: bool) -> float | None:
         experiment = await self._actor.act(experiment, decision.actions)
-        experiment = await self._save(experiment, decision.state)
-        self._metrics.observe_state(experiment, decision.state)
+        state = decision.state
+        if recovered:
+            state = faults.recovered(state, self._clock.now(), experiment.generation)
+        experiment = await self._save(experiment, state)
+        self._metrics.observe_state(experiment, state)
         return decision.requeue_after
 
     async def _save(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
@@ -98,36 +132,33 @@ class Reconciler:
         except NotFound:
             return experiment
 
-    async def _refused(self, experiment: ExperimentRecord, error: TrimtabError) -> float:
-        """A missing right, or a ledger that cannot be read: said in the status, retried slowly."""
-        if isinstance(error, Forbidden):
-            reason, remedy = "RBACDenied", "grant the right in the chart's Role and wait, or correct the install"
+    async def _failed(self, key: Key, error: Exception) -> None:
+        """Say why nothing moves: in the log, and in the status. That the latter may fail changes nothing."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        if isinstance(error, TrimtabError):
+            log.warning("reconcile.failed", kind=type(error).__name__, error=str(error), failures=failures)
         else:
-            reason, remedy = "LedgerCorrupted", "restore the object or delete this Experiment"
-        message = f"{error}; {remedy}"
-        log.warning("reconcile.refused", reason=reason, error=str(error))
+            log.error("reconcile.defect", failures=failures, exc_info=error)
         try:
-            experiment = await self._ledger.experiment(experiment.namespace, experiment.name)
-            state = (experiment.state or ExperimentState()).with_condition(
-                ConditionType.STALLED, True, reason, message, self._clock.now(), experiment.generation
-            )
-            await self._save(experiment, replace(state, message=f"{reason}: {message}"))
+            experiment = await self._ledger.experiment(key.namespace, key.name)
+            old = experiment.state or ExperimentState()
+            state = faults.told(old, error, failures, self._clock.now(), experiment.generation)
+            await self._save(experiment, state)
+        except NotFound:
+            self._failures.pop(key, None)
         except TrimtabError as second:
             log.warning("reconcile.status_not_written", error=str(second))
-        return DENIED_RETRY
 
-    def _retry(self, error: TrimtabError) -> float:
-        match error:
-            case Conflict():
-                return CONFLICT_RETRY
-            case Throttled(after=after) | RetryLater(after=after):
-                log.info("reconcile.later", after=after, why=str(error))
-                return after
-            case NotFound():
-                return CONFLICT_RETRY
-            case Unavailable():
-                log.warning("reconcile.unavailable", error=str(error))
-                return ERROR_RETRY
-            case _:
-                log.error("reconcile.failed", error=str(error), kind=type(error).__name__)
-                return ERROR_RETRY
+
+class _Unseen(Exception):
+    """The first look of a pass failed."""
+
+    def __init__(self, experiment: ExperimentRecord, error: TrimtabError) -> None:
+        self.experiment, self.error = experiment, error
+        super().__init__(str(error))
+
+
+def _decided(experiment: ExperimentRecord, seen: Snapshot) -> Decision:
+    """The decision; from here on log lines carry the live trial, where there is one."""
+    bind_contextvars(**({"trial": seen.live[0].name} if seen.live else {}))
+    return decide(experiment.state or ExperimentState(), seen)

@@ -14,12 +14,14 @@ from typing import Any
 from trimtab.domain.errors import ApiError
 from trimtab.domain.kinds import DEPLOYMENTS, EXPERIMENTS, PODS, TRIALS
 from trimtab.domain.kube import Manifest
-from trimtab.domain.names import LABEL_EXPERIMENT
+from trimtab.domain.names import GROUP, LABEL_EXPERIMENT
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.workqueue import Key
 
 WATCHED = (EXPERIMENTS, TRIALS, DEPLOYMENTS, PODS)  # of pods only those of arms
 Feed = Callable[[Key], None]
+_Wanted = tuple[object, object, tuple[tuple[str, str], ...]]
+"""The generation of the spec, the time of the deletion, and our annotations."""
 
 
 class WatchState:
@@ -30,6 +32,7 @@ class WatchState:
         self.dead = asyncio.Event()  # set when the watch must be started anew
         self._fine_at = clock.monotonic()
         self._delivered: dict[str, str] = {}  # Experiment's uid -> version that the watch delivered last
+        self._wanted: dict[str, _Wanted] = {}  # uid -> what people wanted of it in that version
         self._missed: dict[str, str] = {}  # uid -> version that the last list showed and the watch had not delivered
         self._target_of: dict[Key, tuple[str, str]] = {}
         self._tuning: dict[tuple[str, str], tuple[Key, ...]] = {}
@@ -37,6 +40,11 @@ class WatchState:
     def begin(self) -> None:
         """Watching starts now: a standby that waited for days has missed nothing."""
         self._fine_at = self._clock.monotonic()
+
+    def anew(self) -> None:
+        """The watch starts, maybe again: whatever its first list shows is news."""
+        self.dead.clear()
+        self._wanted.clear()
 
     def age(self) -> float:
         """Seconds since the watch was last known to miss nothing."""
@@ -46,17 +54,26 @@ class WatchState:
         """The Experiments that have this Deployment as their target. Safe to call from another thread."""
         return self._tuning.get((namespace, deployment), ())
 
-    def delivered(self, experiment: Manifest, deleted: bool) -> None:
-        """The watch delivered a version of an Experiment."""
+    def delivered(self, experiment: Manifest, deleted: bool) -> bool:
+        """The watch delivered a version of an Experiment.
+
+        Returns:
+            Whether it is news. Where only the status changed it is our own doing: a pass that follows each write of a
+            pass would never end.
+        """
         metadata = experiment["metadata"]
-        self._missed.pop(metadata["uid"], None)
+        uid = metadata["uid"]
+        self._missed.pop(uid, None)
         self._fine_at = self._clock.monotonic()
         if deleted:
-            self._delivered.pop(metadata["uid"], None)
+            self._delivered.pop(uid, None)
+            self._wanted.pop(uid, None)
             self._forget_target(key_of(metadata))
-        else:
-            self._delivered[metadata["uid"]] = metadata["resourceVersion"]
-            self._note_target(experiment)
+            return True
+        self._delivered[uid] = metadata["resourceVersion"]
+        self._note_target(experiment)
+        before, self._wanted[uid] = self._wanted.get(uid), _wanted(metadata)
+        return before != self._wanted[uid]
 
     def listed(self, experiments: Sequence[Manifest]) -> None:
         """Compare a complete list with what the watch delivered: what was missed for a whole period proves it dead."""
@@ -65,6 +82,7 @@ class WatchState:
             self.dead.set()
         self._missed = {uid: version for uid, version in versions.items() if self._delivered.get(uid) != version}
         self._delivered = {uid: version for uid, version in self._delivered.items() if uid in versions}
+        self._wanted = {uid: wanted for uid, wanted in self._wanted.items() if uid in versions}
         if not self._missed:
             self._fine_at = self._clock.monotonic()
         present = {key_of(each["metadata"]) for each in experiments}
@@ -134,6 +152,12 @@ class Resync:
             self._feed(key)
         if self._on_listed is not None:
             self._on_listed(keys)
+
+
+def _wanted(metadata: Mapping[str, Any]) -> _Wanted:
+    annotations = metadata.get("annotations") or {}
+    ours = tuple(sorted((key, value) for key, value in annotations.items() if key.startswith(f"{GROUP}/")))
+    return metadata.get("generation"), metadata.get("deletionTimestamp"), ours
 
 
 def key_of(metadata: Mapping[str, Any]) -> Key:

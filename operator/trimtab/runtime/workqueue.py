@@ -14,7 +14,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from trimtab.domain.errors import LeadershipLost, RetryLater, Throttled
+from trimtab.control.faults import least_pause
+from trimtab.domain.errors import LeadershipLost
 from trimtab.ports import Clock
 
 
@@ -203,8 +204,7 @@ async def _work(queue: WorkQueue, handle: Handler, clock: Clock, on_error: OnErr
                 queue.close()
                 raise
             except Exception as error:
-                at_least = error.after if isinstance(error, RetryLater | Throttled) else 0.0
-                on_error(key, error, queue.add_failed(key, at_least))
+                on_error(key, error, queue.add_failed(key, least_pause(error)))
             else:
                 queue.forget(key)
                 if again is not None:

@@ -51,7 +51,7 @@ class SimulatedWatch:
         """Keep watching until `stop`."""
         while not stop.is_set():
             self._closed.clear()
-            self._state.dead.clear()
+            self._state.anew()
             self._life += 1
             unsubscribe = self._cluster.subscribe(self._changed)
             try:
@@ -84,8 +84,8 @@ class SimulatedWatch:
         if life != self._life or self._closed.is_set():
             return
         if event.kind == EXPERIMENTS:
-            self._state.delivered(event.object, event.type == "DELETED")
-            self._feed(key_of(event.object["metadata"]))
+            if self._state.delivered(event.object, event.type == "DELETED"):
+                self._feed(key_of(event.object["metadata"]))
             return
         for key in keys_of(event.object, self._state):
             self._feed(key)

@@ -160,6 +160,9 @@ def evaluate(
     if firing:
         return GateVerdict(state, "BudgetBurning", f"{budget.name}: {words}")
     unread = next((r for r in readings.values() if isinstance(r, TelemetryError)), None)
+    if unread is None and (isinstance(whole, NoData) or (isinstance(whole, Sample) and whole.total <= 0)):
+        words = f"{budget.name}: no request was counted within {format_duration(budget.window)}, so there is no budget"
+        return GateVerdict(state, "NoTraffic", f"{words}; send traffic to the target, Trimtab never makes any")
     if remaining is None or unread is not None:
         why = f": {unread.detail}" if unread is not None else ""
         return GateVerdict(state, "BudgetUnknown", f"{budget.name}: the budget could not be read from telemetry{why}")
@@ -182,8 +185,8 @@ def _hysteresis(alarms: tuple[_Alarm, ...], old: BudgetState | None, now: float)
     since = old.clear_since if old.clear_since is not None else now
     if now - since >= CLEAR_SECONDS:
         return "", "", None
-    left = format_duration(CLEAR_SECONDS - (now - since))
-    return held.label, f"{held.label} is over; trials may start in {left} if it stays so", since
+    wait = format_duration(CLEAR_SECONDS)
+    return held.label, f"{held.label} is over; trials may start once it has stayed so for {wait}", since
 
 
 def time_to_exhaustion(budget: ErrorBudget, state: BudgetState) -> float | None:

@@ -16,6 +16,7 @@ from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
+from trimtab.slo.deadline import overdue
 from trimtab.slo.estimate import shrunk_overdispersion
 from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
@@ -91,20 +92,7 @@ def _request(view: SafetyView) -> Outcome | None:
 
 def _deadline(view: SafetyView) -> Outcome | None:
     """Every live trial has an end."""
-    deadline = view.trial.deadline
-    if deadline is None or view.now < deadline:
-        return None
-    if view.trial.phase is TrialPhase.DEPLOYING:
-        words = _pending(view) or "the arms did not become ready"
-        return Outcome(TrialPhase.INFRA_FAILED, "DeployTimeout", f"{words} until the deadline")
-    return Outcome(TrialPhase.INCONCLUSIVE, "DeadlinePassed", "the trial did not end until its deadline")
-
-
-def _pending(view: SafetyView) -> str:
-    for pod in _pods(view.canary) + _pods(view.control):
-        if pod.unschedulable:
-            return f"pod {pod.name} cannot be scheduled: {pod.unschedulable[:200]}"
-    return ""
+    return overdue(view.trial, view.now, (view.canary, view.control))
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:
@@ -117,10 +105,13 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
         for pod in _pods(arm):
             if pod.reason in DISRUPTIONS:
                 return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", f"pod {pod.name}: {pod.reason}")
-            for container in pod.containers:
+            for container in (*pod.init_containers, *pod.containers):
                 if container.waiting_reason in IMAGE_REASONS:
                     message = f"pod {pod.name}: {container.waiting_reason} {container.message}".strip()
                     return Outcome(TrialPhase.INFRA_FAILED, container.waiting_reason, message[:300])
+            found = _init_failure(pod)
+            if found:
+                return Outcome(TrialPhase.INFRA_FAILED, "InitContainerFailed", found)
         leaving = next((p for p in _pods(arm) if p.deleting), None)
         if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
             message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
@@ -140,6 +131,17 @@ def _lost_pod(view: SafetyView, arm: ArmView) -> str:
         return f"pod {new.name} took the place of one that is gone (a drain, an eviction, or by hand)"
     if len(arm.pods) < arm.replicas:
         return f"{arm.name} has {len(arm.pods)} of {arm.replicas} pods (a drain, an eviction, or by hand)"
+    return ""
+
+
+def _init_failure(pod: PodView) -> str:
+    """An init container that does not get to its end. It is never tuned, so it says nothing about the assignment; one
+    that failed once and then succeeded is nothing new."""
+    for container in pod.init_containers:
+        oom = "OOMKilled" if container.last_terminated_reason == "OOMKilled" and not container.ready else ""
+        why = oom or ("crashes again and again" if container.waiting_reason == "CrashLoopBackOff" else "")
+        if why:
+            return f"init container {container.name} of pod {pod.name}: {why} {container.message}".strip()[:300]
     return ""
 
 
@@ -321,7 +323,7 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
         for pod in _pods(arm):
             states = ", ".join(
                 f"{c.name} ready={c.ready} restarts={c.restarts} {c.waiting_reason or c.last_terminated_reason}".strip()
-                for c in pod.containers
+                for c in (*pod.init_containers, *pod.containers)
             )
             lines.append(f"pod {pod.name} {pod.phase} {states}"[:300])
     return tuple(lines[:24])

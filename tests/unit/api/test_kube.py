@@ -212,6 +212,16 @@ class TestPod:
         target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
         assert pod_from(pod("p", conditions=[target])).reason == "PreemptionByScheduler"
 
+    def test_a_side_car_counts_as_a_container_and_an_init_container_does_not(self) -> None:
+        waiting = {"name": "schema", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+        killed = {"name": "proxy", "restartCount": 1, "lastState": {"terminated": {"reason": "OOMKilled"}}}
+        manifest = pod("p", containerStatuses=[{"name": "web"}], initContainerStatuses=[waiting, killed])
+        manifest["spec"]["initContainers"] = [{"name": "schema"}, {"name": "proxy", "restartPolicy": "Always"}]
+        view = pod_from(manifest)
+        assert [(c.name, c.waiting_reason) for c in view.init_containers] == [("schema", "CrashLoopBackOff")]
+        assert [c.name for c in view.containers] == ["web", "proxy"]
+        assert view.containers[1].last_terminated_reason == "OOMKilled"
+
     def test_a_pod_without_a_status_is_pending(self) -> None:
         view = pod_from({"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": [{"name": "web"}]}})
         assert (view.phase, view.ready, view.containers, view.node) == ("Pending", False, (), "")

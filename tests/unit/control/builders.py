@@ -8,9 +8,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from trimtab.control.actions import Decision
+from trimtab.control.actions import CreateTrial, Decision, EmitEvent, WriteTrial
 from trimtab.control.decide import decide
-from trimtab.control.snapshot import AskBudgets, BudgetReadings, BudgetWindow, Inquiry, LockView, Snapshot
+from trimtab.control.snapshot import AskBudgets, AskSpent, BudgetReadings, BudgetWindow, Inquiry, LockView, Snapshot
+from trimtab.control.study import build_study
 from trimtab.domain.cost import Prices
 from trimtab.domain.kube import (
     ArmView,
@@ -55,14 +56,16 @@ from trimtab.domain.spec import (
     TrialTiming,
     Verification,
 )
-from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState, TargetRecord
-from trimtab.domain.trial import Environment, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
-from trimtab.ports import ExperimentRecord
+from trimtab.domain.state import Condition, ConditionType, ExperimentPhase, ExperimentState, TargetRecord
+from trimtab.domain.study import Diagnostics, Hold, NoAnswer, Proposal, Study
+from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Purpose, Suggestion, Trial, TrialPhase
+from trimtab.ports import ExperimentRecord, NewTrial
 
 NOW = 1_790_000_000.0
 GIB = Decimal(2**30)
 UID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 BASELINE = Assignment((("cpu", Decimal("2")), ("memory", 2 * GIB)))
+LIVE = (TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING)
 CHEAPER = Assignment((("cpu", Decimal("1")), ("memory", GIB)))
 
 
@@ -166,7 +169,6 @@ def experiment(state: ExperimentState | None = None, **changes: Any) -> Experime
 
 
 def trial(phase: TrialPhase = TrialPhase.PENDING, index: int = 0, **changes: Any) -> Trial:
-    suggestion = Suggestion(CHEAPER, Purpose.SEARCH, 1, True, 0.99, 0.1, (), "digest", 0.01, 0.01)
     made = Trial(
         name=trial_name("web", UID, index),
         namespace="shop",
@@ -175,7 +177,7 @@ def trial(phase: TrialPhase = TrialPhase.PENDING, index: int = 0, **changes: Any
         experiment_uid=UID,
         experiment_name="web",
         index=index,
-        suggestion=suggestion,
+        suggestion=suggestion(),
         spec_digest="spec-1",
         environment=Environment("hash-1", "target-uid", "registry.example/web:1", 20),
         phase=phase,
@@ -275,3 +277,66 @@ def decided(seen: Snapshot) -> Decision:
 def kinds(decision: Decision) -> list[str]:
     """The names of the decision's actions, in order, without Events."""
     return [type(a).__name__ for a in decision.actions if type(a).__name__ != "EmitEvent"]
+
+
+def written(decision: Decision, phase: TrialPhase) -> Trial:
+    """The Trial that the decision writes in this phase."""
+    return next(a.trial for a in decision.actions if isinstance(a, WriteTrial) and a.trial.phase is phase)
+
+
+def outcome(decision: Decision) -> Outcome:
+    """Why the decision withdraws, or how it judges, a live trial."""
+    found = written(decision, TrialPhase.DRAINING).outcome
+    assert found is not None
+    return found
+
+
+def events(decision: Decision) -> list[str]:
+    """The reasons of the decision's Events, in order."""
+    return [a.reason for a in decision.actions if isinstance(a, EmitEvent)]
+
+
+def condition(decision: Decision, kind: ConditionType) -> Condition:
+    """A condition of the decision's state."""
+    found = decision.state.condition(kind)
+    assert found is not None
+    return found
+
+
+def created(decision: Decision) -> NewTrial:
+    """The Trial that the decision starts."""
+    return next(a.new for a in decision.actions if isinstance(a, CreateTrial))
+
+
+def ended(phase: TrialPhase, index: int = 0, reason: str = "Measured", **changes: Any) -> Trial:
+    """A trial that ended one second ago, with nothing left of it."""
+    done = trial(phase, index, finalized=False, outcome=Outcome(phase, reason, "as told"))
+    return replace(done, times=replace(done.times, finished=NOW - 1), **changes)
+
+
+def suggestion(**changes: Any) -> Suggestion:
+    """What the model proposes."""
+    return replace(Suggestion(CHEAPER, Purpose.SEARCH, 1, True, 0.99, 0.1, (), "digest", 0.01, 0.01), **changes)
+
+
+def study(trials: tuple[Trial, ...] = (), **changes: Any) -> Study:
+    """The question that the core asks after these trials."""
+    state = running()
+    assert state.target is not None
+    return replace(build_study(spec(), target(), state.target, trials, state.started or 0.0), **changes)
+
+
+def proposal(answer: Suggestion | Hold | NoAnswer) -> Proposal:
+    """An answer of the Designer."""
+    return Proposal(answer, Diagnostics(5, 3, 10, 1.1, None))
+
+
+def verified(bad: float) -> tuple[Trial, ...]:
+    """Two complete verification trials, each with so many bad events of 5,000."""
+    fresh = (ended(TrialPhase.SUCCEEDED, i, suggestion=suggestion(purpose=Purpose.VERIFICATION)) for i in (0, 1))
+    return tuple(replace(t, measurements=measured(t, bad)) for t in fresh)
+
+
+def counted_again(*draining: Trial) -> dict[Inquiry, Any]:
+    """What telemetry says of canaries that are gone."""
+    return {AskSpent(t.name, NOW): (("errors", Sample(0.0, 0.001, 5000.0, 0.0, newest=NOW)),) for t in draining}

@@ -34,6 +34,7 @@ from trimtab.domain.study import (
     HardFailure,
     Hold,
     HoldReason,
+    NoAnswer,
     Study,
 )
 from trimtab.domain.trial import Purpose, Suggestion
@@ -252,7 +253,6 @@ HOLDS = {
     "no parameter": HoldReason.SPACE_EXHAUSTED,
     "contradictory rules": HoldReason.SPACE_EXHAUSTED,
     "zero bound": HoldReason.NUMERICAL,
-    "foreign assignment": HoldReason.NUMERICAL,
     "no time": HoldReason.NUMERICAL,
 }
 
@@ -269,6 +269,8 @@ def test_every_bad_input_has_a_typed_answer(name: str, kind: str) -> None:
         assert isinstance(answer, Hold)
         assert answer.reason is HOLDS[name]
         assert answer.message
+    elif isinstance(answer, NoAnswer):
+        assert "the fallback failed too" in answer.message
     elif isinstance(answer, Suggestion):
         assert tuple(answer.assignment) == study.space.names
         assert all(math.isfinite(p.mean) and math.isfinite(p.sd) for p in answer.predictions)
@@ -315,11 +317,21 @@ def test_the_last_trials_confirm_the_incumbent(monkeypatch: pytest.MonkeyPatch) 
     assert answer.assignment == verified(believe(study, gather(study)))[0]
 
 
-def test_a_defect_is_a_hold_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_the_model_costs_neither_the_search_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a defect")
 
+    study, why = history(5), "the optimizer failed: RuntimeError: a defect"
     monkeypatch.setattr(designer, "believe", broken)
-    answer = suggest(history(5)).answer
-    assert answer == Hold(HoldReason.NUMERICAL, "the optimizer failed: RuntimeError: a defect")
-    assert recommend(history(5)).message == "keep the baseline: RuntimeError: a defect"
+    proposal = suggest(study)
+    assert isinstance(proposal.answer, Suggestion)
+    assert not proposal.answer.by_model
+    assert proposal.diagnostics.fallback == why
+    assert recommend(study) == NoAnswer(why)
+    monkeypatch.setattr("trimtab.optimize.sobol.gather", broken)
+    assert suggest(study).answer == NoAnswer(f"{why}; the fallback failed too: RuntimeError: a defect")
+
+
+@pytest.mark.parametrize("name", ["zero bound", "no time"])
+def test_what_cannot_be_computed_ends_nothing(name: str) -> None:
+    assert isinstance(recommend(BAD[name]()), NoAnswer)

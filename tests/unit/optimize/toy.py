@@ -34,6 +34,7 @@ from trimtab.domain.study import (
     FailureKind,
     HardFailure,
     Hold,
+    NoAnswer,
     Proposal,
     Recommended,
     Study,
@@ -153,7 +154,7 @@ class Run:
 
 
 Suggest = Callable[[Study], Proposal]
-Recommend = Callable[[Study], Recommended]
+Recommend = Callable[[Study], Recommended | NoAnswer]
 
 
 def play(
@@ -169,6 +170,7 @@ def play(
         if isinstance(proposal.answer, Hold):
             run.hold = proposal.answer
             break
+        assert isinstance(proposal.answer, Suggestion), proposal.answer
         run.suggestions.append(proposal.answer)
         outcome = trial(service, run.study, proposal.answer, index, now + 600, rng, fault=index == fault_at)
         load = outcome.canary.load or service.load
@@ -178,7 +180,9 @@ def play(
             run.gross += g > math.log(1.5)
         run.study = replace(run.study, outcomes=(*run.study.outcomes, outcome))
     done = len(run.study.outcomes)
-    run.recommended = recommend(replace(run.study, index=done, now=study.now + HOUR * done))
+    recommended = recommend(replace(run.study, index=done, now=study.now + HOUR * done))
+    assert isinstance(recommended, Recommended), recommended
+    run.recommended = recommended
     return run
 
 

@@ -87,6 +87,30 @@ async def test_no_experiments_at_all_are_healthy_too() -> None:
     await bench.end()
 
 
+async def test_only_what_people_want_is_news() -> None:
+    """The operator's own writes of a status wake nobody: each pass writes one."""
+    bench = Bench()
+    made = await bench.make("web")
+
+    def delivered(**metadata: Any) -> bool:
+        return bench.state.delivered({**made, "metadata": {**made["metadata"], **metadata}}, False)
+
+    assert not delivered(resourceVersion="99")
+    assert not delivered(annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"})
+    assert not delivered(finalizers=["trimtab.dev/undo"])
+    assert delivered(annotations={"trimtab.dev/pause": "me"})
+    assert not delivered(annotations={"trimtab.dev/pause": "me"}, resourceVersion="100")
+    assert delivered()  # the annotation was removed
+    assert delivered(generation=made["metadata"].get("generation", 1) + 1)
+    assert delivered(deletionTimestamp="2026-03-01T00:00:00Z")
+    assert bench.state.delivered(made, deleted=True)
+    assert delivered()  # another one of that name
+    assert not delivered()
+    bench.state.anew()
+    assert delivered()  # whatever was missed by a watch that died
+    await bench.end()
+
+
 async def test_a_dead_watch_is_noticed_within_two_relists() -> None:
     bench = Bench()
     await bench.make("web")

@@ -146,7 +146,11 @@ def test_blindness_neither_fires_nor_clears_and_starts_nothing() -> None:
 
 
 def test_a_service_without_traffic_has_no_budget_to_spend() -> None:
-    assert judged({s: NoData("no traffic") for s in needed_windows(BUDGET)}).reason == "BudgetUnknown"
+    for nothing in (NoData("no traffic"), Sample(0.0, 0.0, 0.0, 0.0)):
+        verdict = judged(dict.fromkeys(needed_windows(BUDGET), nothing))
+        assert verdict.reason == "NoTraffic"
+        assert "no request was counted within" in verdict.closed
+        assert "send traffic to the target" in verdict.closed
 
 
 def test_a_short_history_is_scaled_to_the_window() -> None:

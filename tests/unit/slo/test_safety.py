@@ -134,6 +134,15 @@ def test_a_pod_that_was_never_ready_has_lost_nothing() -> None:
             {"containers": status(waiting_reason="ImagePullBackOff", message="not found"), "ready": False},
             "ImagePullBackOff",
         ),
+        ({"init_containers": status(waiting_reason="ErrImagePull", ready=False), "ready": False}, "ErrImagePull"),
+        (
+            {"init_containers": status(waiting_reason="CrashLoopBackOff", ready=False), "ready": False},
+            "InitContainerFailed",
+        ),
+        (
+            {"init_containers": status(last_terminated_reason="OOMKilled", ready=False), "ready": False},
+            "InitContainerFailed",
+        ),
     ],
 )
 @pytest.mark.parametrize("which", [Arm.CANARY, Arm.CONTROL])
@@ -162,6 +171,13 @@ def test_a_pod_that_ended_between_two_ticks_is_a_disruption_too(pods: tuple[PodV
     assert judge_tick(view(canary=arm(LIVE, Arm.CANARY, pods=(pod("x", created=WHEN_READY - 1),)))) == Continue()
     deploying = trial(TrialPhase.DEPLOYING)
     assert judge_tick(view(deploying, canary=arm(deploying, Arm.CANARY, pods=pods))) == Continue()
+
+
+@pytest.mark.parametrize(
+    "done", [status(restarts=2, last_terminated_reason="Error"), status(last_terminated_reason="OOMKilled")]
+)
+def test_an_init_container_that_succeeded_in_the_end_is_no_failure(done: tuple[ContainerStatus, ...]) -> None:
+    assert isinstance(judge_tick(view(canary=arm_with(Arm.CANARY, init_containers=done))), Continue)
 
 
 @pytest.mark.parametrize("gone", [{"deleting": True}, {"uid": None}])

@@ -1,0 +1,177 @@
+"""No trial is live: may one start, which one, or is the search over?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.control.builders import (
+    NOW,
+    budgets,
+    condition,
+    created,
+    decided,
+    ended,
+    experiment,
+    kinds,
+    proposal,
+    running,
+    snapshot,
+    spec,
+    study,
+    suggestion,
+)
+
+from trimtab.control.actions import Decision
+from trimtab.control.snapshot import (
+    AskBudgets,
+    AskProposal,
+    AskRecommendation,
+    LockView,
+    Snapshot,
+)
+from trimtab.domain.kube import TargetMissing
+from trimtab.domain.spec import Mode
+from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, ExperimentState
+from trimtab.domain.study import Hold, HoldReason, NoAnswer
+from trimtab.domain.trial import ASKED_FOR, TrialPhase
+
+
+def test_budgets_are_read_before_a_trial_may_start() -> None:
+    seen = snapshot()
+    without = replace(seen, answers={})
+    assert decided(without).inquiries == (AskBudgets(),)
+
+
+def test_then_the_designer_is_asked() -> None:
+    decision = decided(snapshot())
+    assert decision.inquiries == (AskProposal(study()),)
+
+
+def test_a_suggestion_is_written_ahead_of_any_effect() -> None:
+    told = proposal(suggestion())
+    answers = {AskProposal(study()): told}
+    decision = decided(snapshot(experiment(finalized=False), answers=answers))
+    assert kinds(decision) == ["HoldExperiment", "CreateTrial"]
+    new = created(decision)
+    assert new.index == 0
+    assert decision.state.trials_created == 1
+
+
+def test_the_index_never_repeats_even_when_trials_were_deleted() -> None:
+    state = running(trials_created=4)
+    told = proposal(suggestion())
+    decision = decided(snapshot(experiment(state), answers={AskProposal(study()): told}))
+    new = created(decision)
+    assert new.index == 4
+    assert condition(decision, ConditionType.READY).reason == "TrialsMissing"
+
+
+def test_observe_mode_never_starts_a_trial() -> None:
+    decision = decided(snapshot(experiment(spec=spec(mode=Mode.OBSERVE), finalized=False)))
+    assert kinds(decision) == []
+    assert decision.inquiries == ()
+
+
+def test_a_converged_search_asks_for_the_recommendation() -> None:
+    told = proposal(Hold(HoldReason.CONVERGED, "nothing left"))
+    decision = decided(snapshot(answers={AskProposal(study()): told}))
+    assert isinstance(decision.inquiries[0], AskRecommendation)
+
+
+def test_too_many_infeasible_trials_stop_the_experiment() -> None:
+    bad = tuple(ended(TrialPhase.INFEASIBLE, i, "AbortRule") for i in range(8))
+    decision = decided(snapshot(experiment(running(trials_created=8)), bad))
+    assert decision.state.phase is ExperimentPhase.STOPPED
+    assert condition(decision, ConditionType.STALLED).reason == "MaxInfeasible"
+
+
+UNASKED = ("ControlFailed", "ControlFailedToo", "ArmEdited", "ArmDeleted", "ArmNameTaken", "ExperimentCapReached")
+IN_VAIN = (
+    (TrialPhase.INFRA_FAILED, "FailedCreate"),
+    (TrialPhase.INCONCLUSIVE, "NoData"),
+    *((TrialPhase.ABORTED, reason) for reason in (*UNASKED, "BudgetBurning")),
+)
+
+
+@pytest.mark.parametrize(("phase", "reason"), [*IN_VAIN, (TrialPhase.STALE, "TargetChanged")])
+def test_after_a_trial_in_vain_comes_a_pause(phase: TrialPhase, reason: str) -> None:
+    """Without it a controller that edits Deployments would have arms made and deleted every few seconds."""
+    failed = ended(phase, 0, reason)
+    decision = decided(snapshot(experiment(running(trials_created=1)), (failed,)))
+    assert decision.requeue_after == pytest.approx(4.0)
+    assert decision.state.retry_at == NOW + 4
+    assert f"trial 0 was {phase} ({reason})" in decision.state.message
+
+
+def test_the_pause_doubles_and_has_an_end() -> None:
+    for number, pause in ((1, 5.0), (2, 10.0), (4, 40.0), (7, 300.0)):
+        failed = tuple(ended(TrialPhase.ABORTED, i, "ArmEdited") for i in range(number))
+        assert decided(snapshot(None, failed)).requeue_after == pytest.approx(pause - 1)
+
+
+@pytest.mark.parametrize("reason", sorted(ASKED_FOR))
+def test_what_people_asked_for_neither_pauses_nor_counts(reason: str) -> None:
+    asked = tuple(ended(TrialPhase.ABORTED, i, reason) for i in range(20))
+    assert isinstance(decided(snapshot(None, asked)).inquiries[0], AskProposal)
+    failed = ended(TrialPhase.INFRA_FAILED, 0, "FailedCreate")
+    skipped = ended(TrialPhase.ABORTED, 1, reason)
+    assert "trial 0 was InfraFailed" in decided(snapshot(None, (failed, skipped))).state.message
+
+
+@pytest.mark.parametrize(("phase", "reason"), IN_VAIN)
+def test_trials_in_vain_are_capped(phase: TrialPhase, reason: str) -> None:
+    failed = tuple(ended(phase, i, reason) for i in range(8))
+    decision = decided(snapshot(experiment(running(trials_created=8)), failed))
+    assert decision.state.phase is ExperimentPhase.STOPPED
+    assert condition(decision, ConditionType.STALLED).reason == "MaxInconclusive"
+    assert f"last: {reason}: as told" in decision.state.message
+
+
+CLOSED = {AskBudgets(): budgets(bad=9900.0)}
+
+
+def test_a_closed_gate_holds_trials_and_not_the_end() -> None:
+    bad = tuple(ended(TrialPhase.INFEASIBLE, i, "AbortRule") for i in range(8))
+    assert decided(snapshot(None, bad, answers=CLOSED)).state.phase is ExperimentPhase.STOPPED
+    waiting = decided(snapshot(answers=CLOSED))
+    assert waiting.inquiries == ()
+    assert waiting.state.message.startswith("waiting: availability")
+
+
+def test_after_max_duration_the_search_is_over_though_the_gate_is_closed() -> None:
+    state = running(started=NOW - 1001)
+    record = experiment(state, spec=spec(stopping=replace(spec().stopping, max_duration=1000.0)))
+    assert isinstance(decided(snapshot(record, answers=CLOSED)).inquiries[0], AskRecommendation)
+
+
+def waiting_worlds() -> dict[str, Snapshot]:
+    burning = budgets(bad=1000.0)
+    recovering = BudgetState("availability", 0.5, 0.1, 0.0, 0.0, firing="budget burned within 6h", clear_since=NOW - 60)
+    return {
+        "closed gate": snapshot(answers=CLOSED),
+        "gate that clears": snapshot(experiment(running(budgets=(recovering,))), answers={AskBudgets(): burning}),
+        "backoff": snapshot(None, (ended(TrialPhase.INFRA_FAILED, 0, "FailedCreate"),)),
+        "observing": snapshot(experiment(spec=spec(mode=Mode.OBSERVE))),
+        "blocked": snapshot(lock=LockView(False, "shop/other")),
+        "no target": snapshot(target=TargetMissing("web"), surroundings=None),
+        "paused": snapshot(namespace_paused="a drill"),
+        "optimizer in trouble": snapshot(
+            experiment(decided(snapshot(answers={AskProposal(study()): proposal(NoAnswer("died"))})).state)
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(waiting_worlds()))
+def test_while_nothing_happens_nothing_is_written(name: str) -> None:
+    """The passing of time alone changes no status: each write wakes a pass, and that would go on for ever."""
+    seen = waiting_worlds()[name]
+
+    def after(state: ExperimentState, seconds: float) -> Decision:
+        return decided(replace(seen, now=NOW + seconds, experiment=replace(seen.experiment, state=state)))
+
+    settled = after(decided(seen).state, 0.0)
+    for later in (1.0, 2.0):
+        again = after(settled.state, later)
+        assert again.state == settled.state
+        assert again.requeue_after is None or again.requeue_after > 0
