@@ -157,11 +157,12 @@ async def test_a_worker_that_dies_over_a_recommendation_says_nothing(study: Stud
     async with ProcessDesigner() as process:
         first = process.pid
         assert first is not None
-        os.kill(first, signal.SIGSTOP)  # it reads nothing any more, so it dies with the call in its pipe
-        asked = asyncio.create_task(process.recommend(study))
-        await asyncio.sleep(0)
-        os.kill(first, signal.SIGKILL)
-        lost = await asked
+
+        async def kill() -> None:
+            os.kill(first, signal.SIGKILL)
+
+        os.kill(first, signal.SIGSTOP)  # it answers nothing any more, whatever it is asked before its end
+        lost, _ = await asyncio.gather(process.recommend(study), kill())
         assert isinstance(lost, NoAnswer)
         assert "died during recommend" in lost.message
         assert isinstance(await process.recommend(study), Recommended)

@@ -13,7 +13,7 @@ from trimtab.domain.trial import Outcome, Trial, TrialPhase
 
 SOON = 0.0
 POLL = 1.0
-LOOK = 15.0  # how often a live trial is looked at while the watch tells of no change
+LOOK = 20.0  # how often a live trial is looked at while the watch tells of no change
 RETRY = 10.0
 BLOCKED = 30.0
 DEFAULT_SCRAPE = 15.0  # seconds between scrapes, until preflight has measured them

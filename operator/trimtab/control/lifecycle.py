@@ -108,9 +108,9 @@ def _finish(context: Context, trial: Trial) -> tuple[Action, ...]:
 
 
 def broken_trials(context: Context) -> Decision | None:
-    """A Trial that cannot be read is let go of when it is deleted, once its arms are gone."""
+    """A Trial that cannot be read: its arms go, and once they are gone nothing is left to undo."""
     for trial in context.seen.broken:
-        if trial.finalized and (trial.deleting or context.seen.experiment.deleting):
+        if trial.finalized:
             return context.do(DeleteArms(trial.uid, verify=True), ReleaseTrial(trial))
     return None
 

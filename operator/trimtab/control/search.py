@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from trimtab.control import asking, gates
 from trimtab.control.actions import Decision
-from trimtab.control.context import RETRY, Context, Held, hold, stopped
+from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
 from trimtab.control.start import start_trial
@@ -29,7 +29,7 @@ def search(context: Context) -> Decision:
     context, closed = gates.evaluate_gate(context, readings)
     if context.spec.mode is Mode.OBSERVE:
         seen = f"waiting: {closed}" if closed else f"observing {context.spec.target.name}: {gates.describe(context)}"
-        return context.say(seen).wait(RETRY)
+        return context.say(seen).wait(RETRY if closed else BLOCKED)
     ended = _caps(context)
     if ended is not None:
         return ended

@@ -87,7 +87,7 @@ class Outcome:
 # Reasons for which people had a trial aborted. Whatever else aborts one may happen again to the next.
 ASKED_FOR = frozenset({
     "OnCallPause", "OnCallRollback", "NamespacePaused", "OperatorPaused", "SpecPaused", "Skipped",
-    "ExperimentDeleted", "ExperimentFinished", "TrialDeleted",
+    "ExperimentDeleted", "NamespaceDeleted", "ExperimentFinished", "TrialDeleted",
 })  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from trimtab.domain.names import arm_name
 from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
-from trimtab.runtime.budgets import BudgetReader
+from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.spending import SpendingAccount, read_events
 
 TIMEOUT = 10.0
@@ -42,9 +42,16 @@ PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a pr
 class Answerer:
     """Answers one inquiry at a time; never raises for missing data (absence is part of the answer)."""
 
-    def __init__(self, telemetry: Telemetry, designer: Designer, spending: SpendingAccount, clock: Clock) -> None:
-        self._telemetry, self._designer = telemetry, designer
-        self._clock, self._budget_reader = clock, BudgetReader(telemetry, spending, clock)
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        designer: Designer,
+        spending: SpendingAccount,
+        clock: Clock,
+        sums: KnownSums | None = None,
+    ) -> None:
+        self._telemetry, self._designer, self._clock = telemetry, designer, clock
+        self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
@@ -83,7 +90,7 @@ class Answerer:
         spec, target = _spec(seen), seen.target
         assert isinstance(target, Target)
         found = await self._budget_reader.read(seen.experiment, spec, target.uid, timeout=TIMEOUT)
-        return found if spec.budgets else replace(found, probe=await self._probe(seen))
+        return replace(found, probe=await self._probe(seen))  # the sums may be some minutes old
 
     async def _probe(self, seen: Snapshot) -> Reading:
         """One SLI of the target over its last scrapes. Passes that follow each other closely share one query."""

@@ -6,34 +6,44 @@ What could be read last is kept: a rule that needs a budget does not vanish beca
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from trimtab.control.snapshot import BudgetReadings, BudgetWindow
-from trimtab.domain.measurement import NoData, Sample, Window
-from trimtab.domain.spec import ErrorBudget, ExperimentSpec
+from trimtab.domain.measurement import NoData, Reading, Sample, Window
+from trimtab.domain.spec import ErrorBudget, ExperimentSpec, Sli
 from trimtab.ports import Clock, ExperimentRecord, PodSet, Telemetry
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.slo.budget import needed_windows
 
 REREAD_FRACTION = 120.0
 REREAD_MOST = 900.0
+REREAD_NOTHING = 30.0  # where there was no traffic, somebody may wait for the first request to be seen
 REMEMBERED_SECONDS = 6 * 3600.0
 
-_Key = tuple[str, str, float]  # uid of the Experiment, budget, seconds
+_Key = tuple[str, Sli, float]  # uid of the Experiment, what is counted, seconds
 
 
-@dataclass(frozen=True)
-class _Known:
-    at: float
-    window: BudgetWindow
+class KnownSums:
+    """Event sums that were read, and when. One for the reconciler and the safety loop: what one of them has read serves
+    the other, and neither ever waits for the other's queries."""
+
+    def __init__(self) -> None:
+        self._found: dict[_Key, tuple[float, Reading]] = {}
+
+    def get(self, key: _Key) -> tuple[float, Reading] | None:
+        """The time of the last reading (unix seconds), and what it was."""
+        return self._found.get(key)
+
+    def set(self, key: _Key, at: float, reading: Reading) -> None:
+        """Remember; Experiments that nobody asks about any more are forgotten."""
+        self._found = {k: v for k, v in self._found.items() if at - v[0] < REMEMBERED_SECONDS}
+        self._found[key] = (at, reading)
 
 
 class BudgetReader:
     """One for the reconciler, one for the safety loop: each with the telemetry of its own."""
 
-    def __init__(self, telemetry: Telemetry, spending: SpendingAccount, clock: Clock) -> None:
-        self._telemetry, self._spending, self._clock = telemetry, spending, clock
-        self._windows: dict[_Key, _Known] = {}
+    def __init__(self, telemetry: Telemetry, spending: SpendingAccount, clock: Clock, known: KnownSums) -> None:
+        self._telemetry, self._spending, self._clock, self._known = telemetry, spending, clock, known
         self._spent: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def read(
@@ -46,7 +56,7 @@ class BudgetReader:
             ApiError, CorruptLedger: what experiments spent could not be read.
         """
         now = self._clock.now()
-        self._forget(now)
+        self._spent = {k: v for k, v in self._spent.items() if now - v[0] < REMEMBERED_SECONDS}
         windows = await asyncio.gather(
             *(
                 self._window(experiment, spec, budget, seconds, now, timeout)
@@ -63,11 +73,15 @@ class BudgetReader:
 
     def known(self, experiment: ExperimentRecord, spec: ExperimentSpec) -> BudgetReadings:
         """The same as last read, however long ago; what never was is left out."""
-        keys = [(experiment.uid, b.name, seconds) for b in spec.budgets for seconds in needed_windows(b)]
+        found = (
+            (b.name, seconds, self._known.get((experiment.uid, spec.sli(b.sli), seconds)))
+            for b in spec.budgets
+            for seconds in needed_windows(b)
+        )
         spent = [(b.sli, self._spent.get((experiment.uid, b.sli))) for b in spec.budgets]
         return BudgetReadings(
-            tuple(self._windows[key].window for key in keys if key in self._windows),
-            tuple((sli, found[1]) for sli, found in spent if found is not None),
+            tuple(BudgetWindow(name, seconds, known[1]) for name, seconds, known in found if known is not None),
+            tuple((sli, known[1]) for sli, known in spent if known is not None),
         )
 
     async def _window(
@@ -79,22 +93,22 @@ class BudgetReader:
         now: float,
         timeout: float,
     ) -> BudgetWindow:
-        key = (experiment.uid, budget.name, seconds)
-        known = self._windows.get(key)
-        wait = min(max(spec.safety.check_interval, seconds / REREAD_FRACTION), REREAD_MOST)
-        if known is not None and isinstance(known.window.reading, Sample) and now - known.at < wait:
-            return known.window
+        sli = spec.sli(budget.sli)
+        key = (experiment.uid, sli, seconds)
+        known = self._known.get(key)
+        if known is not None and now - known[0] < _lasts(spec, seconds, known[1]):
+            return BudgetWindow(budget.name, seconds, known[1])
         pods, window = PodSet(experiment.namespace, (spec.target.name,)), Window(now - seconds, now)
-        reading = await self._telemetry.totals(spec.sli(budget.sli), pods, window, timeout=timeout)
-        found = BudgetWindow(budget.name, seconds, reading)
+        reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
         if isinstance(reading, Sample | NoData):
-            self._windows[key] = _Known(now, found)
-        return found
-
-    def _forget(self, now: float) -> None:
-        """Experiments that nobody asks about any more."""
-        self._windows = {k: v for k, v in self._windows.items() if now - v.at < REMEMBERED_SECONDS}
-        self._spent = {k: v for k, v in self._spent.items() if now - v[0] < REMEMBERED_SECONDS}
+            self._known.set(key, now, reading)
+        return BudgetWindow(budget.name, seconds, reading)
 
 
-__all__ = ["BudgetReader"]
+def _lasts(spec: ExperimentSpec, seconds: float, reading: Reading) -> float:
+    """For how long (seconds) a reading of a window stands."""
+    most = REREAD_NOTHING if isinstance(reading, NoData) else REREAD_MOST
+    return min(max(spec.safety.check_interval, seconds / REREAD_FRACTION), most)
+
+
+__all__ = ["BudgetReader", "KnownSums"]

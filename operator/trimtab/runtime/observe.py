@@ -6,13 +6,13 @@ Nothing is decided here. What is expensive is read only when `decide` asked for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from trimtab.api.kube import surroundings_from, target_from
 from trimtab.control.requests import stop_request
-from trimtab.control.snapshot import Inquiry, LockView, Snapshot
+from trimtab.control.snapshot import LockView, Snapshot
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound
 from trimtab.domain.kinds import Kind
@@ -24,7 +24,7 @@ from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.runtime.withdraw import Latch
 
 T = TypeVar("T")
-SHARED_SECONDS = 15.0
+SHARED_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Observer:
         self._version = ""
         self._around_known: dict[str, _Known] = {}
 
-    async def observe(
-        self, experiment: ExperimentRecord, now: float, answers: Mapping[Inquiry, Any], *, quick: bool = False
-    ) -> Snapshot:
-        """One snapshot. `quick` leaves out what undoing and on-call requests do not need, and does not mind what cannot
-        be read beside that; a deletion and a request to stop are always answered from such a snapshot.
+    async def observe(self, experiment: ExperimentRecord, now: float, *, quick: bool = False) -> Snapshot:
+        """One snapshot, nothing answered yet.
+
+        `quick` leaves out what undoing and on-call requests do not need, and does not mind what cannot be read beside
+        that; a deletion and a request to stop are always answered from such a snapshot.
 
         Raises:
             TrimtabError: a read that is needed failed; `Forbidden` names the right that is missing.
@@ -87,7 +87,6 @@ class Observer:
             withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
             broken=rows.broken,
             partial=quick,
-            answers=answers,
         )
 
     async def _around(self, experiment: ExperimentRecord) -> tuple[Target | TargetMissing | None, Surroundings | None]:

@@ -15,6 +15,7 @@ from trimtab.domain.errors import ApiError
 from trimtab.ports import Clock, Cluster, Designer, Telemetry
 from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
+from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
 from trimtab.runtime.lease import Elector, Heartbeat, LeaseTiming
@@ -81,7 +82,7 @@ def compose(
         heartbeat=Heartbeat(heart.age, heart.limit),
         rng=rng,
     )
-    latch, events = Latch(), EventRecorder(ports.reconcile, clock, instance=identity)
+    latch, events, sums = Latch(), EventRecorder(ports.reconcile, clock, instance=identity), KnownSums()
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
@@ -96,6 +97,7 @@ def compose(
         check=elector.check,
         namespaces=settings.namespaces,
         on_withdrawn=lambda namespace, name: queue.add(Key(namespace, name)),
+        sums=sums,
     )
     heart.follow(safety)
     resync = Resync(
@@ -111,7 +113,7 @@ def compose(
     metrics.watch_process(
         leading=lambda: elector.leading, queue_depth=lambda: queue.depth, safety_tick_age=heart.age, watch_age=watch.age
     )
-    reconciler = _reconciler(ports, elector, latch, events, metrics, own)
+    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums)
     return Parts(clock, metrics, elector, queue, reconciler, safety, events, watch, resync)
 
 
@@ -122,11 +124,12 @@ def _reconciler(
     events: EventRecorder,
     metrics: Metrics,
     own: OwnDeployment | None,
+    sums: KnownSums,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
     ledger, locks, spending = KubernetesLedger(cluster, clock), TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
-    answerer = Answerer(ports.telemetry, ports.designer, spending, clock)
+    answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     return Reconciler(ledger, observer, answerer, actor, clock, metrics)

@@ -7,6 +7,7 @@ later and later. Whatever cannot be read, what must be undone and what people as
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ROUNDS = 6
 UNDECIDED_RETRY = 5.0
+FRESH_SECONDS = 2.0  # for so long a look serves the next round of questions, too
 
 
 class Reconciler:
@@ -85,13 +87,11 @@ class Reconciler:
         """
         now = self._clock.now()
         answers: Mapping[Inquiry, Any] = MappingProxyType({})
+        seen, looked = await self._look(experiment, now, fallback), self._clock.monotonic()
         for _ in range(MAX_ROUNDS):
-            try:
-                seen = await self._observer.observe(experiment, now, answers, quick=fallback)
-            except TrimtabError as error:
-                if fallback or isinstance(error, LeadershipLost):
-                    raise
-                raise _Unseen(experiment, error) from error
+            if self._clock.monotonic() - looked > FRESH_SECONDS:  # much may have happened meanwhile
+                seen, looked = await self._look(experiment, now, fallback), self._clock.monotonic()
+            seen = replace(seen, experiment=experiment, answers=answers)
             decision = _decided(experiment, seen)
             if not decision.inquiries:
                 return await self._carry_out(experiment, decision, recovered=not fallback)
@@ -99,6 +99,14 @@ class Reconciler:
             fresh = {inquiry: await self._answerer.answer(inquiry, seen) for inquiry in decision.inquiries}
             answers = MappingProxyType({**answers, **fresh})
         raise RetryLater(UNDECIDED_RETRY, f"undecided after {MAX_ROUNDS} rounds of questions")
+
+    async def _look(self, experiment: ExperimentRecord, now: float, fallback: bool) -> Snapshot:
+        try:
+            return await self._observer.observe(experiment, now, quick=fallback)
+        except TrimtabError as error:
+            if fallback or isinstance(error, LeadershipLost):
+                raise
+            raise _Unseen(experiment, error) from error
 
     async def _at_least(self, experiment: ExperimentRecord) -> bool:
         """Something cannot be read: do what needs none of it, which is to undo and to answer people.

@@ -23,6 +23,7 @@ from trimtab.domain.kube import ArmView
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
 from trimtab.runtime.arms import read_arms
+from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
@@ -90,12 +91,13 @@ class SafetyLoop:
         check: Callable[[], None],
         namespaces: Sequence[str],
         on_withdrawn: Callable[[str, str], None] = lambda namespace, name: None,  # noqa: ARG005
+        sums: KnownSums | None = None,
     ) -> None:
         self._cluster, self._ledger, self._clock = cluster, ledger, clock
         self._latch, self._metrics, self._check = latch, metrics, check
         self._crew = Crew()
         self._withdrawer = Withdrawer(cluster, clock)
-        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics)
+        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics, sums)
         self._withdrawals = Withdrawals(
             cluster=cluster,
             ledger=ledger,
@@ -171,7 +173,9 @@ class SafetyLoop:
 
     async def _look(self, live: _Live) -> _Looked:
         """Judge one trial by what needs no telemetry."""
-        with structlog.contextvars.bound_contextvars(experiment=live.experiment_name, trial=live.trial_name):
+        with structlog.contextvars.bound_contextvars(
+            namespace=live.namespace, experiment=live.experiment_name, trial=live.trial_name
+        ):
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     looked = await self._judge(live)

@@ -25,7 +25,7 @@ from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
 from trimtab.runtime.answer import trial_pods
-from trimtab.runtime.budgets import BudgetReader
+from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.caps import expected_load, judge_cap
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
@@ -76,10 +76,11 @@ class Watchman:
         spending: SpendingAccount,
         clock: Clock,
         metrics: Metrics,
+        sums: KnownSums | None = None,
     ) -> None:
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._clock, self._metrics = clock, metrics
-        self._budgets = BudgetReader(telemetry, spending, clock)
+        self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._memories: dict[str, _Memory] = {}
         self._looking: set[str] = set()
 

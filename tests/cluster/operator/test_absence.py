@@ -57,3 +57,17 @@ def test_the_namespace_deleted_while_the_operator_is_absent(stack: Stack, place:
     assert place.client.list(API, "Experiment", place.namespace), "the finalizer waits for the operator"
     stack.operator.start()
     namespace_gone(place)
+
+
+def test_an_experiment_deleted_although_its_status_cannot_be_read(place: Place) -> None:
+    """Somebody wrote into the status: it is never overwritten, the trial is withdrawn, and a delete goes through."""
+    place.create(experiment())
+    trial = place.wait_live(NAME, {"Measuring"})
+    spoiled = {"status": {"target": {"baseline": [{"name": "cpu", "value": "many"}]}}}
+    place.client.patch(API, "Experiment", NAME, spoiled, place.namespace, subresource="status")
+    outcome = place.wait_outcome(trial, seconds=120)
+    assert (outcome["phase"], outcome["reason"]) == ("Aborted", "StatusCorrupted")
+    assert place.wait_event("StatusCorrupted")["type"] == "Warning"
+    assert place.status(NAME)["target"]["baseline"] == spoiled["status"]["target"]["baseline"]
+    place.delete(NAME)
+    place.wait_deleted(NAME)

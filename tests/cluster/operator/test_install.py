@@ -50,6 +50,23 @@ def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack:
     place.wait_deleted(NAME)
 
 
+def test_a_right_taken_away_in_the_middle_of_a_trial_hangs_no_delete(own_stack: Stack, own_place: Place) -> None:
+    """What is around the target cannot be read any more: people are answered and what is live is undone all the same."""
+    place, client = own_place, own_stack.plane.client
+    place.create(experiment())
+    trial = place.wait_live(NAME, {"Measuring"})
+    role = role_with(client, place.namespace, "limitranges", "list")
+    rules = {"rules": without(role["rules"], "limitranges", "list")}
+    client.patch(RBAC, "Role", role["metadata"]["name"], rules, place.namespace)
+    message = place.wait_condition(NAME, "Stalled", reason="RBACDenied", seconds=90)
+    assert "limitranges" in message
+    place.annotate(NAME, "trimtab.dev/skip", str(trial["spec"]["index"]))
+    assert "withdrawn" in place.wait_handled(NAME, "trimtab.dev/skip")
+    assert place.wait_outcome(trial)["reason"] == "Skipped"
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+
+
 def namespace_gone(place: Place) -> None:
     gone = lambda: place.client.find("v1", "Namespace", place.namespace) is None  # noqa: E731
     wait_for(gone, f"namespace {place.namespace} to be gone", seconds=60)

@@ -234,18 +234,18 @@ BROKEN = BrokenTrial("web-0", "shop", "trial-0", "3", "Trial shop/web-0 cannot b
 def test_a_trial_that_cannot_be_read_stops_everything_and_its_arms_go() -> None:
     decision = decided(snapshot(None, (), both_arms(trial()), broken=(BROKEN,)))
     assert [a.trial_uid for a in decision.actions if isinstance(a, DeleteArms)] == [BROKEN.uid]
-    stalled = decided(snapshot(None, (), broken=(BROKEN,)))
+    stalled = decided(snapshot(None, (), broken=(replace(BROKEN, finalized=False),)))
     found = condition(stalled, ConditionType.STALLED)
     assert found.reason == "TrialUnreadable"
     assert "restore it or delete this Experiment" in found.message
 
 
-@pytest.mark.parametrize("going", ["trial", "experiment"])
-def test_a_trial_that_cannot_be_read_hangs_no_delete(going: str) -> None:
-    broken = replace(BROKEN, deleting=going == "trial")
-    record = experiment(deleting=going == "experiment")
-    decision = decided(snapshot(record, broken=(broken,)))
-    assert kinds(decision) == ["DeleteArms", "ReleaseTrial"]
-    assert [a.trial for a in decision.actions if isinstance(a, ReleaseTrial)] == [broken]
-    after = decided(snapshot(experiment(deleting=True), broken=(replace(broken, finalized=False),)))
-    assert kinds(after)[0] == "ReleaseExperiment"
+@pytest.mark.parametrize("changes", [{}, {"deleting": True}], ids=["here to stay", "deleted"])
+def test_a_trial_that_cannot_be_read_hangs_no_delete(changes: dict[str, Any]) -> None:
+    """Once its arms are gone nothing is left to undo, so it is let go at once, whoever is deleted later."""
+    for broken in (BROKEN, replace(BROKEN, deleting=True)):
+        decision = decided(snapshot(experiment(**changes), broken=(broken,)))
+        assert kinds(decision) == ["DeleteArms", "ReleaseTrial"]
+        assert [a.trial for a in decision.actions if isinstance(a, ReleaseTrial)] == [broken]
+    free = replace(BROKEN, finalized=False)
+    assert kinds(decided(snapshot(experiment(deleting=True), broken=(free,))))[0] == "ReleaseExperiment"

@@ -95,10 +95,13 @@ class TestProbe:
         assert request.pods == PodSet("shop", ("web",))
         assert request.window.seconds == 80.0  # four scrapes
 
-    async def test_budgets_ask_the_store_themselves(self) -> None:
-        telemetry = Told()
-        assert await self.asked(answerer(telemetry), snapshot()) is None
-        assert telemetry.asked == []
+    async def test_with_budgets_too_as_their_sums_may_be_minutes_old(self) -> None:
+        telemetry = Told(sums=lambda *_: Sample(0.001, 0.0001, 1e6, 1e3), reads=lambda _: TelemetryError("down"))
+        by = answerer(telemetry)
+        for _ in range(2):
+            found = await by.answer(AskBudgets(), snapshot())
+            assert all(isinstance(window.reading, Sample) for window in found.windows)
+            assert found.probe == TelemetryError("down")
 
     async def test_passes_in_a_row_share_one_query_and_later_ones_ask_again(self) -> None:
         telemetry = Told()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -55,7 +54,7 @@ class Bench:
     async def look(self, record: ExperimentRecord | None = None, **how: Any) -> Snapshot:
         if await self.cluster.list(kinds.DEPLOYMENTS, "shop") == ():
             await self.cluster.create(kinds.DEPLOYMENTS, "shop", TARGET)
-        return await self.observer.observe(record or experiment(), self.clock.now(), MappingProxyType({}), **how)
+        return await self.observer.observe(record or experiment(), self.clock.now(), **how)
 
 
 async def test_a_whole_look_has_the_target_and_what_is_around_it() -> None:

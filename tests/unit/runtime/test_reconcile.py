@@ -14,11 +14,21 @@ from typing import Any
 import pytest
 import structlog
 from structlog.testing import LogCapture
-from tests.unit.control.builders import both_arms, experiment, kinds, running, snapshot, trial
+from tests.unit.control.builders import (
+    both_arms,
+    budgets,
+    experiment,
+    kinds,
+    proposal,
+    running,
+    snapshot,
+    suggestion,
+    trial,
+)
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.control.actions import Action, Decision
-from trimtab.control.snapshot import Inquiry, LockView, Snapshot
+from trimtab.control.snapshot import AskBudgets, AskProposal, Inquiry, LockView, Snapshot
 from trimtab.domain.errors import (
     AlreadyExists,
     Conflict,
@@ -56,6 +66,9 @@ class Bench:
     acted: list[tuple[Action, ...]] = field(default_factory=list)
     saved: list[ExperimentState] = field(default_factory=list)
     gone: bool = False
+    told: Mapping[type[Inquiry], Any] = field(default_factory=dict)  # what is answered
+    takes: float = 0.0  # seconds that an answer takes
+    looks: int = 0
 
     def __post_init__(self) -> None:
         self.clock = LoopClock()
@@ -71,17 +84,17 @@ class Bench:
         self.saved.append(state)
         return self.record
 
-    async def observe(
-        self, record: ExperimentRecord, now: float, answers: Mapping[Inquiry, Any], *, quick: bool = False
-    ) -> Snapshot:
+    async def observe(self, record: ExperimentRecord, now: float, *, quick: bool = False) -> Snapshot:
+        self.looks += 1
         if quick:
             return replace(self.seen, experiment=record, partial=True, target=None, surroundings=None)
         if self.unseen is not None:
             raise self.unseen
-        return replace(self.seen, experiment=record, answers={**self.seen.answers, **answers})
+        return replace(self.seen, experiment=record, answers={})
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
-        raise AssertionError(f"nobody should ask {inquiry}")
+        await self.clock.sleep(self.takes)
+        return self.told[type(inquiry)]
 
     async def act(self, record: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
         self.acted.append(actions)
@@ -156,6 +169,16 @@ async def test_failures_are_counted_in_a_row() -> None:
         await bench.reconciler.reconcile("shop", "web")
         bench.refused = Unavailable(503, "away")
     assert bench.stalled == "Blocked"
+
+
+@pytest.mark.parametrize(("takes", "looks"), [(0.5, 1), (9.0, 3)])
+async def test_one_look_serves_all_rounds_unless_an_answer_took_long(takes: float, looks: int) -> None:
+    """What people ask for while a fit runs is seen before a trial starts."""
+    told = {AskBudgets: budgets(), AskProposal: proposal(suggestion())}
+    bench = Bench(told=told, takes=takes)
+    await bench.reconciler.reconcile("shop", "web")
+    assert kinds(Decision(ExperimentState(), bench.acted[0])) == ["CreateTrial"]
+    assert bench.looks == looks
 
 
 async def test_who_lost_the_lead_writes_nothing_more() -> None:
