@@ -30,6 +30,7 @@ from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import TrialPhase
 
 T = TypeVar("T")
+_BUDGET_TIMES = ("clear_since", "observed", "metrics_since")
 _TRUTH = {True: "True", False: "False", None: "Unknown"}
 _COUNTED = {
     "succeeded": TrialPhase.SUCCEEDED,
@@ -127,7 +128,8 @@ def _intervals(cls: type[T], outlook: SliOutlook | wire.SliOutlook) -> dict[str,
 
 
 def _budget(b: wire.BudgetStatus) -> BudgetState:
-    return _copied(BudgetState, b, clear_since=_moment(b.clear_since), metrics_since=_moment(b.metrics_since))
+    times = {name: _moment(getattr(b, name)) for name in _BUDGET_TIMES}
+    return _copied(BudgetState, b, **times)
 
 
 def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
@@ -211,8 +213,8 @@ def _write_recommendation(r: RecommendationState | None, space: SearchSpace | No
 
 
 def _write_budget(b: BudgetState) -> wire.BudgetStatus:
-    since, begin = _write_moment(b.clear_since), _write_moment(b.metrics_since)
-    return _copied(wire.BudgetStatus, b, clear_since=since, metrics_since=begin)
+    times = {name: _write_moment(getattr(b, name)) for name in _BUDGET_TIMES}
+    return _copied(wire.BudgetStatus, b, **times)
 
 
 def _write_diagnostics(d: Diagnostics | None) -> wire.DiagnosticsStatus | None:

@@ -173,7 +173,12 @@ def _write_window(window: Window) -> wire.WindowWire:
 def _write_outcome(outcome: Outcome | None) -> wire.OutcomeWire | None:
     if outcome is None:
         return None
-    return wire.OutcomeWire(phase=outcome.phase, reason=outcome.reason or outcome.phase.value, message=outcome.message)
+    return wire.OutcomeWire(
+        phase=outcome.phase,
+        reason=outcome.reason or outcome.phase.value,
+        message=outcome.message,
+        subject=outcome.subject,
+    )
 
 
 def _write_measurement(m: Measurement) -> wire.MeasurementWire:
@@ -304,7 +309,9 @@ def _times(created: float, times: wire.TimesWire | None) -> PhaseTimes:
 
 
 def _outcome(outcome: wire.OutcomeWire | None) -> Outcome | None:
-    return Outcome(outcome.phase, outcome.reason, outcome.message) if outcome is not None else None
+    if outcome is None:
+        return None
+    return Outcome(outcome.phase, outcome.reason, outcome.message, outcome.subject)
 
 
 def _reading(m: wire.MeasurementWire) -> Reading:

@@ -112,6 +112,7 @@ class BudgetStatus(StatusModel):
     name: Id = Field(description="Name of the budget.")
     remaining: FiniteFloat | None = Field(None, description="Fraction of the service's budget that is left.")
     burn_rate: FiniteFloat | None = Field(None, description="Burn rate over the last hour; 1 is exactly sustainable.")
+    observed: Time | None = Field(None, description="When it was judged, to half a minute.")
     allowed_bad: FiniteFloat | None = Field(None, description="Bad events that the whole budget allows, as last known.")
     spent_bad: FiniteFloat = Field(
         description="Bad events that canaries on this target caused; requests that nobody saw count as bad."

@@ -147,6 +147,7 @@ class OutcomeWire(StatusModel):
     phase: TrialPhase = Field(description="The terminal phase.")
     reason: str = Field(min_length=1, max_length=128, pattern=REASON, description="Why, in one CamelCase word.")
     message: Message = Field(description="Why, in one line with numbers.")
+    subject: Id = Field("", description="Name of the constraint or the error budget that decided, if one did.")
 
 
 class NodeTypesWire(StatusModel):

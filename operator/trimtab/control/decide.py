@@ -14,10 +14,12 @@ from dataclasses import replace
 from trimtab.control import lifecycle, progress, requests, standing
 from trimtab.control.actions import Decision, EmitEvent, ReleaseExperiment
 from trimtab.control.context import Context
+from trimtab.control.gates import keep_current
 from trimtab.control.search import search
 from trimtab.control.snapshot import Snapshot
 from trimtab.control.summary import with_summary
 from trimtab.domain.state import ExperimentState
+from trimtab.slo.budget import OBSERVED_SECONDS
 from trimtab.slo.safety import RULES as SAFETY_RULES
 
 Rule = Callable[[Context], Decision | None]
@@ -108,5 +110,15 @@ def _first_answer(context: Context) -> Decision:
         decision = rule(context)
         if decision is not None:
             return decision
-    context = standing.healthy(context)
-    return progress.advance(context) or search(context)
+    current = keep_current(standing.healthy(context))
+    if isinstance(current, Decision):
+        return current
+    decision = progress.advance(current)
+    return search(current) if decision is None else _soon_enough(current, decision)
+
+
+def _soon_enough(context: Context, decision: Decision) -> Decision:
+    """A trial that waits long must not keep its budgets from being judged."""
+    if decision.requeue_after is None or not context.spec.budgets:
+        return decision
+    return replace(decision, requeue_after=min(decision.requeue_after, OBSERVED_SECONDS))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from trimtab.control.actions import Decision
 from trimtab.control.context import DEFAULT_SCRAPE, Context
-from trimtab.control.snapshot import BudgetReadings
+from trimtab.control.snapshot import AskBudgets, BudgetReadings
 from trimtab.domain.measurement import Absence, Reading, TelemetryError
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.domain.state import BudgetState, ConditionType
-from trimtab.slo.budget import Cap, GateVerdict, allowed_bad, evaluate, history_of
+from trimtab.domain.trial import Trial
+from trimtab.slo.budget import BURNING, Burn, Cap, GateVerdict, allowed_bad, evaluate, history_of, observed_at
 from trimtab.slo.spending import expected_rate
 from trimtab.slo.verdict import absence_reason
 
@@ -21,20 +25,62 @@ def windows_of(readings: BudgetReadings, budget: str) -> dict[float, Reading]:
 
 
 def evaluate_all(
-    spec: ExperimentSpec, readings: BudgetReadings, old: tuple[BudgetState, ...], now: float
+    spec: ExperimentSpec,
+    readings: BudgetReadings,
+    old: tuple[BudgetState, ...],
+    now: float,
+    trials: tuple[Trial, ...] = (),
 ) -> tuple[GateVerdict, ...]:
-    """Every budget's verdict."""
-    stored = {b.name: b for b in old}
-    spent = dict(readings.spent)
+    """Every budget's verdict. `trials` tell which burns withdrew one."""
+    stored, spent = {b.name: b for b in old}, dict(readings.spent)
     return tuple(
-        evaluate(b, windows_of(readings, b.name), spent.get(b.sli, 0.0), stored.get(b.name), now) for b in spec.budgets
+        evaluate(
+            b,
+            windows_of(readings, b.name),
+            spent.get(b.sli, 0.0),
+            stored.get(b.name),
+            now,
+            _last_burn(trials, b.name),
+        )
+        for b in spec.budgets
+    )
+
+
+def _last_burn(trials: tuple[Trial, ...], budget: str) -> Burn | None:
+    for trial in reversed(trials):
+        outcome, at = trial.outcome, trial.times.draining
+        if outcome is not None and at is not None and (outcome.reason, outcome.subject) == (BURNING, budget):
+            return Burn(trial.index, at)
+    return None
+
+
+def keep_current(context: Context) -> Context | Decision:
+    """While a trial lives, its budgets are judged twice a minute: people see what it costs, and a burn that begins and
+    ends meanwhile is not missed. What follows from it for the live trial is the safety loop's business."""
+    if not context.seen.live or not context.spec.budgets:
+        return context
+    known = {b.name: b for b in context.state.budgets}
+    if all(observed_at(known.get(b.name), context.now) < context.now for b in context.spec.budgets):
+        return context
+    readings = context.seen.budgets()
+    if readings is None:
+        return context.ask(AskBudgets())
+    return evaluate_gate(context, _with_live(context, readings))[0]
+
+
+def _with_live(context: Context, readings: BudgetReadings) -> BudgetReadings:
+    """What experiments spent, the live trial included; the account holds only those that have ended."""
+    spending = [s for t in context.seen.live for s in t.spent]
+    return replace(
+        readings,
+        spent=tuple((sli, bad + sum(s.cost for s in spending if s.sli == sli)) for sli, bad in readings.spent),
     )
 
 
 def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, str]:
     """The context with budgets and conditions brought up to date, and why no trial may start ("" when one may)."""
     spec, now = context.spec, context.now
-    verdicts = evaluate_all(spec, readings, context.state.budgets, now)
+    verdicts = evaluate_all(spec, readings, context.state.budgets, now, context.seen.trials)
     context = context.update(budgets=tuple(v.state for v in verdicts))
     context, blind = _telemetry(context, readings)
     closed = next((v for v in verdicts if v.closed), None)
@@ -126,4 +172,4 @@ def describe(context: Context) -> str:
     return ", ".join(parts) or "no error budget is configured"
 
 
-__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "longest_trial", "windows_of"]
+__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "keep_current", "longest_trial", "windows_of"]

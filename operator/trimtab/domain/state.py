@@ -67,6 +67,7 @@ class BudgetState:
     clear_since: float | None = (
         None  # unix seconds since when its short window stayed low; the gate opens after a while
     )
+    observed: float | None = None  # unix seconds when it was judged, to half a minute
     allowed_bad: float | None = None  # bad events that the whole budget allows, as last known
     metrics_since: float | None = None  # unix seconds of the store's oldest sample, as preflight found it
 

@@ -77,11 +77,13 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial's end: its terminal phase, a CamelCase reason, and one line with numbers."""
+    """A trial's end: its terminal phase, a CamelCase reason, and one line with numbers. `subject` names the constraint
+    or the error budget that decided, "" when none did."""
 
     phase: TrialPhase
     reason: str
     message: str
+    subject: str = ""
 
 
 # Reasons for which people had a trial aborted. Whatever else aborts one may happen again to the next.

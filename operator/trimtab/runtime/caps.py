@@ -15,15 +15,15 @@ from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Spent, Trial
 from trimtab.ports import ExperimentRecord
 from trimtab.slo.budget import allowed_bad, history_of
-from trimtab.slo.safety import SafetyView
+from trimtab.slo.safety import Closed, SafetyView
 from trimtab.slo.spending import expected_rate, pace, unseen_seconds
 
 
 @dataclass(frozen=True)
 class CapJudgement:
-    """`exceeded` says which share does not hold any more, `unknown` which one nobody knows; "" when neither."""
+    """`exceeded` is the share that does not hold any more; `unknown` says which one nobody knows, "" when all are."""
 
-    exceeded: str = ""
+    exceeded: Closed | None = None
     unknown: str = ""
 
 
@@ -41,7 +41,7 @@ def judge_cap(experiment: ExperimentRecord, readings: BudgetReadings, view: Safe
         cap = cap_of(view.spec, budget, allowed, before, view.scrape_interval, rate)
         words = cap.exceeded(mine.cost, unseen_seconds(mine, view.now))
         if words:
-            return CapJudgement(exceeded=f"{budget.name}: {words}")
+            return CapJudgement(Closed(budget.name, "ExperimentCapReached", f"{budget.name}: {words}"))
     return CapJudgement(unknown=unknown)
 
 

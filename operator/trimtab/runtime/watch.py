@@ -30,8 +30,10 @@ from trimtab.runtime.caps import expected_load, judge_cap
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount, read_events
+from trimtab.slo.budget import BURNING
 from trimtab.slo.safety import (
     SERVING,
+    Closed,
     Continue,
     Judgement,
     SafetyView,
@@ -52,7 +54,7 @@ LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
 PERSIST_SECONDS, PERSIST_ANYWAY = 15.0, 60.0
 LOOK_SCRAPES = 4.0
-LIVE_GATES = frozenset({"BudgetBurning", "BudgetLow"})
+LIVE_GATES = frozenset({BURNING, "BudgetLow"})
 
 
 @dataclass(frozen=True)
@@ -314,9 +316,10 @@ def _unreadable(experiment: ExperimentRecord, trial: Trial) -> Judgement:
     return Withdraw(outcome, "request", ())
 
 
-def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, now: float) -> str:
+def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, now: float) -> Closed | None:
     verdicts = evaluate_all(spec, readings, _stored(experiment), now)
-    return next((v.closed for v in verdicts if v.reason in LIVE_GATES), "")
+    found = next((v for v in verdicts if v.reason in LIVE_GATES), None)
+    return None if found is None else Closed(found.state.name, found.reason, found.closed)
 
 
 def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:

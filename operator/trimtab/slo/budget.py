@@ -18,6 +18,20 @@ from trimtab.domain.state import BudgetState
 CLEAR_SECONDS = 900.0
 CLEAR_FRACTION = 0.8
 HISTORY_ENOUGH = 0.9
+BURNING = "BudgetBurning"
+OBSERVED_SECONDS = 30.0  # a status that changes with each look at it would be looked at for ever
+
+
+@dataclass(frozen=True)
+class Burn:
+    """A burn of this budget that withdrew a trial: which one, and when (unix seconds)."""
+
+    trial: int
+    at: float
+
+    @property
+    def label(self) -> str:
+        return f"the burn that withdrew trial {self.trial}"
 
 
 @dataclass(frozen=True)
@@ -124,9 +138,12 @@ def evaluate(
     spent_bad: float,
     old: BudgetState | None,
     now: float,
+    burn: Burn | None = None,
 ) -> GateVerdict:
     """Judge one budget, with hysteresis: a rule that fired clears only after its short window stayed below 0.8 x its
     limit for 15 minutes. What cannot be read neither fires a rule nor clears it, and lets no trial start.
+
+    A burn that the safety loop saw holds the gate like one that is seen here, however short it was.
 
     Args:
         readings: window (seconds) to event sums of the target.
@@ -134,6 +151,7 @@ def evaluate(
             pods, so they come on top.
         old: the last stored state; it knows how far back the store answers.
         now: unix seconds.
+        burn: the last one that withdrew a trial.
     """
     history = history_of(old, now)
     whole = readings.get(budget.window)
@@ -144,13 +162,14 @@ def evaluate(
     known = allowed if allowed is not None or old is None else old.allowed_bad
     share = spent_bad / known if known is not None else 0.0
     hour = next((readings[w] for w in sorted(readings) if w >= 3600 and w < budget.window), whole)
-    firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed or 0.0)), old, now)
+    firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed or 0.0)), old, now, burn)
     state = BudgetState(
         budget.name,
         remaining,
         burn_rate(budget, hour),
         spent_bad,
         share,
+        observed=observed_at(old, now),
         allowed_bad=known,
         history_short=history_short(budget, history),
         firing=firing,
@@ -158,7 +177,7 @@ def evaluate(
         metrics_since=old.metrics_since if old is not None else None,
     )
     if firing:
-        return GateVerdict(state, "BudgetBurning", f"{budget.name}: {words}")
+        return GateVerdict(state, BURNING, f"{budget.name}: {words}")
     unread = next((r for r in readings.values() if isinstance(r, TelemetryError)), None)
     if unread is None and (isinstance(whole, NoData) or (isinstance(whole, Sample) and whole.total <= 0)):
         words = f"{budget.name}: no request was counted within {format_duration(budget.window)}, so there is no budget"
@@ -172,21 +191,40 @@ def evaluate(
     return GateVerdict(state, "", "")
 
 
-def _hysteresis(alarms: tuple[_Alarm, ...], old: BudgetState | None, now: float) -> tuple[str, str, float | None]:
+def observed_at(old: BudgetState | None, now: float) -> float:
+    """When the budget was judged (unix seconds), to half a minute."""
+    before = old.observed if old is not None else None
+    return before if before is not None and 0 <= now - before < OBSERVED_SECONDS else now
+
+
+def _hysteresis(
+    alarms: tuple[_Alarm, ...], old: BudgetState | None, now: float, burn: Burn | None
+) -> tuple[str, str, float | None]:
     """(label of the rule that holds the gate, in words, since when it has been clearing)."""
     fired = next((a for a in alarms if a.fires), None)
     if fired is not None:
         return fired.label, fired.words, None
-    held = next((a for a in alarms if old is not None and a.label == old.firing), None)
-    if held is None or old is None:
+    before = old.firing if old is not None else ""
+    held = next((a for a in alarms if a.label == before), None)
+    if held is None and burn is not None and (before == burn.label or now - burn.at < CLEAR_SECONDS):
+        held = _burned(burn, alarms)
+    if held is None:
         return "", "", None
     if not held.low:
         return held.label, f"{held.label} is not clearly below its limit yet ({held.words})", None
-    since = old.clear_since if old.clear_since is not None else now
+    since = old.clear_since if old is not None and old.clear_since is not None and held.label == before else now
     if now - since >= CLEAR_SECONDS:
         return "", "", None
     wait = format_duration(CLEAR_SECONDS)
     return held.label, f"{held.label} is over; trials may start once it has stayed so for {wait}", since
+
+
+def _burned(burn: Burn, alarms: tuple[_Alarm, ...]) -> _Alarm:
+    """All alarms as one, each level as a fraction of its limit: any of them may have withdrawn the trial."""
+    levels = [a.short / a.limit if a.short is not None else None for a in alarms]
+    known = [level for level in levels if level is not None]
+    highest = max(known, default=0.0) if len(known) == len(levels) else None
+    return _Alarm(burn.label, 1.0, highest, None, f"{_shown(highest)} of the limit")
 
 
 def time_to_exhaustion(budget: ErrorBudget, state: BudgetState) -> float | None:

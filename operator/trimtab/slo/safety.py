@@ -39,8 +39,17 @@ class StopRequest:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """A rule of an error budget that fires: which budget, the CamelCase reason, and a sentence with numbers."""
+
+    budget: str
+    reason: str
+    words: str
+
+
+@dataclass(frozen=True)
 class SafetyView:
-    """All that one judgement may know. `gate` and `cap` are sentences when a budget rule fires, "" when not."""
+    """All that one judgement may know. `gate` and `cap` are there when a rule of an error budget fires."""
 
     now: float
     spec: ExperimentSpec
@@ -49,8 +58,8 @@ class SafetyView:
     control: ArmView | None
     watch: WatchState
     request: StopRequest | None = None
-    gate: str = ""
-    cap: str = ""
+    gate: Closed | None = None
+    cap: Closed | None = None
     blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
     absent: str = ""  # what could not be read
     scrape_interval: float = 15.0
@@ -191,12 +200,16 @@ def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
 
 def _budget_gate(view: SafetyView) -> Outcome | None:
     """The service burns its error budget, whoever is to blame."""
-    return Outcome(TrialPhase.ABORTED, "BudgetBurning", view.gate) if view.gate else None
+    return _of_budget(view.gate)
 
 
 def _budget_cap(view: SafetyView) -> Outcome | None:
     """The experiments' own share of an error budget is used up, unseen requests included."""
-    return Outcome(TrialPhase.ABORTED, "ExperimentCapReached", view.cap) if view.cap else None
+    return _of_budget(view.cap)
+
+
+def _of_budget(closed: Closed | None) -> Outcome | None:
+    return None if closed is None else Outcome(TrialPhase.ABORTED, closed.reason, closed.words, closed.budget)
 
 
 def _sequential(view: SafetyView) -> Outcome | None:
@@ -242,8 +255,9 @@ def _abort_rules(view: SafetyView) -> Outcome | None:
         message = f"{constraint.name}: {words} in {len(broken)} of {len(recent)} windows"
         message += _control_words(view.spec.sli(constraint.sli), window)
         if _control_breaks_too(view, constraint, tuple(w for w, _ in recent), rule.breaches, phi):
-            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", f"{message}: it broke the bound too")
-        return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message)
+            words = f"{message}: it broke the bound too"
+            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", words, constraint.name)
+        return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message, constraint.name)
     return None
 
 
@@ -345,6 +359,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
 __all__ = [
     "RULES",
     "SERVING",
+    "Closed",
     "Continue",
     "Judgement",
     "SafetyView",

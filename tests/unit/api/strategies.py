@@ -22,7 +22,7 @@ from trimtab.domain.trial import EventDigest, Outcome, PhaseTimes, TrialPhase
 
 EPOCH_2000, EPOCH_2100 = 946_684_800, 4_102_444_800
 TIMES = {
-    "started", "finished", "retry_at", "clear_since", "metrics_since", "at", "start", "end", "deadline",
+    "started", "finished", "retry_at", "clear_since", "observed", "metrics_since", "at", "start", "end", "deadline",
     "deploying", "warming_up", "measuring", "draining", "until",
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}

@@ -126,6 +126,7 @@ class TestEveryRule:
             shop.store.flows["web"].turns(shop.clock.now(), 0.9)  # the service itself, not the canary
             await shop.ended(trial, 120.0)
         assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.ABORTED, "BudgetBurning")
+        assert outcome(shop, trial).subject == "availability"
 
     async def test_the_deadline(self) -> None:
         shop = Shop()

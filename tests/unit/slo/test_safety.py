@@ -25,6 +25,7 @@ from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.slo.estimate import ratio_sample
 from trimtab.slo.safety import (
     RULES,
+    Closed,
     Continue,
     SafetyView,
     SafetyWindow,
@@ -298,8 +299,10 @@ def test_nothing_is_tested_that_nobody_asked_for() -> None:
 
 
 def test_budget_rules_abort_and_blame_nobody() -> None:
-    assert withdrawal(view(gate="availability: burn rate")).outcome.reason == "BudgetBurning"
-    found = withdrawal(view(cap="10 left", gate="x"))
+    burning = Closed("availability", "BudgetBurning", "availability: burn rate 20 over 5m")
+    found = withdrawal(view(gate=burning))
+    assert (found.rule, found.outcome.reason, found.outcome.subject) == ("budgetGate", "BudgetBurning", "availability")
+    found = withdrawal(view(cap=Closed("availability", "ExperimentCapReached", "10 left"), gate=burning))
     assert (found.rule, found.outcome.phase) == ("budgetCap", TrialPhase.ABORTED)
 
 
