@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from controlplane import ApiClient, ApiError, ControlPlane, wait_for
-from stack import OperatorProcess, Stack, StackOptions
+from controlplane import ApiError, ControlPlane, wait_for
+from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.paths import EXAMPLES
 
 API = "trimtab.dev/v1alpha1"
@@ -54,30 +54,34 @@ def experiment(name: str, namespace: str, **sections: Mapping[str, Any]) -> dict
 
 
 class Live:
-    """The operator's install on a stack, and Experiments on its one target, one after the other."""
+    """One install of the operator on a stack, and Experiments on its one target, one after the other."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self.client, self.namespace = stack, stack.plane.client, stack.options.namespace
+    def __init__(self, stack: Stack, namespace: str) -> None:
+        self.stack, self.client, self.namespace = stack, stack.plane.client, namespace
         self._operators: list[OperatorProcess] = []
 
-    def operator(self, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> OperatorProcess:
-        """Start another operator process, and wait until it leads."""
-        made = self.stack.new_operator(f"operator-{len(self._operators)}", environment)
+    def operator(
+        self, environment: Mapping[str, str] | None = None, *, ready: bool = True, server: str | None = None
+    ) -> OperatorProcess:
+        """Start another operator process, and wait until it leads; `server` stands for the API server's address."""
+        name = f"{self.namespace}-operator-{len(self._operators)}"
+        made = self.stack.new_operator(name, environment, namespace=self.namespace, server=server)
         self._operators.append(made)
         made.start(ready=ready)
         return made
 
     def kill_operators(self) -> None:
         """End all operator processes, and their lease as if it had run out."""
-        for operator in (self.stack.operator, *self._operators):
+        for operator in self._operators:
             operator.kill()
         self.expire_lease()
 
     def expire_lease(self) -> None:
         """Nobody leads, from now on: saves the wait for a killed leader's lease where that is not the question."""
-        lease = self.client.get(*LEASE, self.namespace)
-        lease["spec"]["holderIdentity"] = ""
-        self.client.replace(lease)
+        lease = self.client.find(*LEASE, self.namespace)
+        if lease is not None:
+            lease["spec"]["holderIdentity"] = ""
+            self.client.replace(lease)
 
     def create(self, name: str, **sections: Mapping[str, Any]) -> None:
         """A new Experiment."""
@@ -144,7 +148,7 @@ class Live:
 
     def target(self) -> dict[str, Any]:
         """What must not change of the target while it is tuned."""
-        found = self.stack.target()
+        found = self.stack.target(self.namespace)
         metadata = found["metadata"]
         return {"spec": found["spec"], "labels": metadata.get("labels"), "annotations": metadata.get("annotations")}
 
@@ -180,32 +184,25 @@ def live_stack(
     plane: ControlPlane, directory: Path, name: str, *, replicas: int = REPLICAS, load: int = LOAD
 ) -> Iterator[Live]:
     """A stack with a day of the service's past in a namespace of its own, and no operator running."""
+    with live_places(plane, directory, name, 1, replicas=replicas, load=load) as (live,):
+        yield live
+
+
+@contextlib.contextmanager
+def live_places(
+    plane: ControlPlane, directory: Path, name: str, count: int, *, replicas: int = REPLICAS, load: int = LOAD
+) -> Iterator[list[Live]]:
+    """One stack with several namespaces, each with the workload, a day of its past, and an install of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
     workload["load"]["requestsPerSecond"] = load
     path = directory / "workload.yaml"
     path.write_text(yaml.safe_dump(workload))
-    namespace = f"{name}-{secrets.token_hex(3)}"
-    options = StackOptions(namespace=namespace, days=1.0, replicas=replicas, workload=path)
+    run = secrets.token_hex(3)
+    namespaces = tuple(f"{name}-{run}-{number}" for number in range(count))
+    options = StackOptions(installs=namespaces, days=1.0, replicas=replicas, workload=path, operator=False)
     try:
         with Stack(plane, directory / "stack", options) as stack:
-            live = Live(stack)
-            live.kill_operators()
-            try:
-                yield live
-            finally:
-                live.kill_operators()
+            yield [Live(stack, namespace) for namespace in namespaces]
     finally:
-        _drop(plane.client, namespace)
-
-
-def _drop(client: ApiClient, namespace: str) -> None:
-    """Delete a namespace in which neither an operator nor a kubelet is left to let go of anything."""
-    with contextlib.suppress(ApiError):
-        for kind in ("Experiment", "Trial"):
-            for found in client.list(API, kind, namespace):
-                if found["metadata"].get("finalizers"):
-                    body = {"metadata": {"finalizers": None}}
-                    client.patch(API, kind, found["metadata"]["name"], body, namespace)
-        client.delete("v1", "Namespace", namespace)
-        client.delete_all("v1", "Pod", namespace, grace=0)
+        drop_namespaces(plane.client, *namespaces)

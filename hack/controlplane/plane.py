@@ -183,6 +183,11 @@ class ControlPlane:
         return (self._pki / "apiserver.crt").read_bytes()
 
     @property
+    def serving_certificate(self) -> tuple[Path, Path]:
+        """The API server's certificate and its key, for a program of ours that stands in front of it on loopback."""
+        return self._pki / "apiserver.crt", self._pki / "apiserver.key"
+
+    @property
     def client(self) -> ApiClient:
         """A client of the cluster administrator."""
         return self.client_for(ADMIN)
@@ -234,16 +239,17 @@ class ControlPlane:
         return str(self.client.request("POST", path, request)["status"]["token"])
 
     def service_account_kubeconfig(
-        self, namespace: str, name: str, path: Path | None = None, *, seconds: int = 3600
+        self, namespace: str, name: str, path: Path | None = None, *, seconds: int = 3600, server: str | None = None
     ) -> Path:
         """Write a kubeconfig of a service account that names a token file beside it, and that file.
 
-        Call it again to renew the token: the token file is replaced in one step, as a kubelet does.
+        Call it again to renew the token: the token file is replaced in one step, as a kubelet does. `server` is an
+        address to use instead of the API server's own, e.g. of a proxy with the same certificate.
         """
         place = path or self.directory / "kubeconfig" / f"{namespace}-{name}"
         token_file = place.with_name(f"{place.name}.token").resolve()
         write_private(token_file, self.service_account_token(namespace, name, seconds))
-        return write_kubeconfig(place, self.server, self.ca_pem, {"tokenFile": str(token_file)}, namespace)
+        return write_kubeconfig(place, server or self.server, self.ca_pem, {"tokenFile": str(token_file)}, namespace)
 
     def apply_crds(self, folder: Path, *, seconds: float = 30.0) -> list[str]:
         """Create or replace the CustomResourceDefinitions of a folder and wait until they are served.

@@ -17,7 +17,6 @@ import pytest
 
 from controlplane import (
     ApiClient,
-    ApiError,
     BuildError,
     ControlPlane,
     PlaneOptions,
@@ -26,6 +25,7 @@ from controlplane import (
     wait_for,
 )
 from controlplane.tools import CONTROL_PLANE, MONITORING
+from stack import drop_namespaces, make_namespaces
 
 FIXTURES_WITH_BINARIES = {"controlplane", "prometheus_factory", "built"}
 BINARIES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
@@ -85,13 +85,9 @@ def namespace(admin: ApiClient) -> Iterator[str]:
     It is deleted afterwards without waiting for its end: the next test has another one.
     """
     name = f"test-{secrets.token_hex(4)}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    wait_for(lambda: admin.find("v1", "ServiceAccount", "default", name), f"the service account of {name}")
+    make_namespaces(admin, name)
     yield name
-    with contextlib.suppress(ApiError):
-        admin.delete("v1", "Namespace", name)
-        # Without a kubelet, a scheduled pod would wait for its grace period for ever.
-        admin.delete_all("v1", "Pod", name, grace=0)
+    drop_namespaces(admin, name)
 
 
 @pytest.fixture
