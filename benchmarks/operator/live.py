@@ -135,10 +135,14 @@ class Live:
             if FINALIZER in item["metadata"].get("finalizers", [])
         ]
 
+    def delete(self, name: str) -> None:
+        """Ask for an Experiment's deletion."""
+        self.client.delete(API, "Experiment", name, self.namespace)
+
     def remove(self, name: str, seconds: float = 20.0) -> None:
         """Delete an Experiment and wait until its Trials and its target lock are gone with it."""
         with contextlib.suppress(ApiError):
-            self.client.delete(API, "Experiment", name, self.namespace)
+            self.delete(name)
 
         def gone() -> bool:
             locks = [i["metadata"]["name"] for i in self.client.list(*LEASE[:2], self.namespace)]
