@@ -146,11 +146,12 @@ class Lived:
     """One life, told to its end.
 
     Attributes:
-        died: whether the operator reached its point; it did not when this life had fewer effects than the recorded one.
-        effects: what it did until then.
+        deaths: how many operators died at their points; fewer than asked for when this life had fewer effects than the
+            recorded one.
+        effects: what the first operator did.
     """
 
-    died: bool
+    deaths: int
     effects: tuple[Point, ...]
 
 
@@ -175,25 +176,25 @@ class Lives:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def submit(self, story: Story, point: Point | None, **options: Step) -> Future[Lived]:
-        """Tell a story as soon as a place is free; the operator dies at the point, if one is given."""
-        return self._pool.submit(self._tell, story, point, **options)
+    def submit(self, story: Story, *points: Point, **options: Step) -> Future[Lived]:
+        """Tell a story as soon as a place is free; see `tell`."""
+        return self._pool.submit(self._tell, story, points, options)
 
     def record(self, stories: Iterable[Story] = STORIES) -> dict[str, tuple[Point, ...]]:
         """The points of each story that are its own, from lives in peace."""
-        told = [(story, self.submit(story, None)) for story in stories]
-        found: dict[str, tuple[Point, ...]] = {}
-        for story, future in told:
-            found[story.name] = tuple(p for p in future.result().effects if story.tells(p))
-        return found
+        told = [(story, self.submit(story)) for story in stories]
+        return {story.name: tuple(p for p in life.result().effects if story.tells(p)) for story, life in told}
 
-    def _tell(self, story: Story, point: Point | None, **options: Step) -> Lived:
+    def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Step]) -> Lived:
         with self._lock:
             self._count += 1
             name = f"{story.name}-{self._count}"
         live = self._free.get()
         try:
-            return tell(live, story, name, point, self._directory / f"{name}.effects", **options)
+            return tell(live, story, name, points, self._directory / name, **options)
+        except BaseException as error:
+            error.add_note(f"{story.name} with deaths at {', '.join(map(str, points)) or 'no point'}")
+            raise
         finally:
             self._free.put(live)
 
@@ -202,56 +203,71 @@ def tell(
     live: Live,
     story: Story,
     name: str,
-    point: Point | None,
-    log: Path,
+    points: Sequence[Point],
+    directory: Path,
     *,
     before_death: Step = nothing,
     after_death: Step = nothing,
 ) -> Lived:
-    """Tell a story to its end, with the death of the operator at the point and a successor, and check everything.
+    """Tell a story to its end: one operator after the other dies at its point, the last one lives; check everything.
 
     Args:
         live: where.
         story: what happens.
         name: of the Experiment.
-        point: where the operator dies; None: it lives.
-        log: for the effects of the first operator.
+        points: where the operators die, each counted from its own start.
+        directory: for the effect logs.
         before_death: called once the Experiment exists and was provoked.
-        after_death: called between the two operators.
+        after_death: called after the first death.
 
     Raises:
-        AssertionError: an invariant is broken, or something does not end; with everything a person needs to see.
+        AssertionError: an invariant is broken, or something does not end.
     """
-    target = live.target()
-    environment = {"TRIMTAB_EFFECT_LOG": str(log)} | ({"TRIMTAB_FAIL_POINT": str(point)} if point else {})
-    died = False
+    directory.mkdir()
+    logs = [directory / f"{number}.effects" for number in range(len(points) + 1)]
+    target, deaths = live.target(), 0
     with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
-        first = live.operator(environment)
+        operator = _operator(live, logs[0], points[0] if points else None)
         live.create(name, **({"trial": story.trial} if story.trial else {}))
         if story.provoke is not None:
             live.wait_trial(name, MEASURING)
             story.provoke(live, name)
         before_death(live, name)
-        if point is not None and _dies(live, story, name, first):
-            died = True
-            assert read_points(log)[-1].line == point.line
-            after_death(live, name)
+        for point in points:
+            if not _dies(live, story, name, operator):
+                break
+            assert read_points(logs[deaths])[-1].line == point.line
+            deaths += 1
+            if deaths == 1:
+                after_death(live, name)
             wait_for(lambda: not orphans(live), "its worker to end with it")
             live.expire_lease()
-            live.operator()
-        if story.provoke is not None:
-            wait_for(lambda: _first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
-            story.settle(live, name)
-        wait_for(lambda: story.over(live, name), f"the story of {name} to end", seconds=SECONDS)
-        live.wait_nothing_left()
-        story.check(live, name)
+            operator = _operator(live, logs[deaths], points[deaths] if deaths < len(points) else None)
+        _end(live, story, name)
         assert live.target() == target
         for trial in live.trials(name):
             witness.caught_up(trial["metadata"]["resourceVersion"])
         check_history(witness.changes())
     live.kill_operators()
     live.remove(name)
-    return Lived(died, read_points(log))
+    return Lived(deaths, read_points(logs[0]))
+
+
+def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
+    """An operator that dies at this point, if any. It may be dead before it answers, so nobody waits for that."""
+    environment = {"TRIMTAB_EFFECT_LOG": str(log)}
+    if point is not None:
+        environment["TRIMTAB_FAIL_POINT"] = str(point)
+    return live.operator(environment, ready=False)
+
+
+def _end(live: Live, story: Story, name: str) -> None:
+    if story.provoke is not None:
+        wait_for(lambda: _first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
+        story.settle(live, name)
+    wait_for(lambda: story.over(live, name), f"the story of {name} to end", seconds=SECONDS)
+    live.wait_nothing_left()
+    story.check(live, name)
 
 
 def _dies(live: Live, story: Story, name: str, operator: OperatorProcess) -> bool:

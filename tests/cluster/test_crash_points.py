@@ -106,13 +106,13 @@ def others(calm: dict[str, tuple[Point, ...]]) -> Iterator[tuple[Story, Point]]:
 
 @pytest.mark.parametrize("name", POINTS)
 def test_trial_survives_the_death_of_its_operator(told: Told, name: str) -> None:
-    assert told.named[name].result().died
+    assert told.named[name].result().deaths == 1
 
 
 def test_a_withdrawal_survives_the_death_of_its_operator(told: Told) -> None:
     """The safety loop has deleted one arm of a slow canary's trial and recorded nothing yet."""
     life = told.named[WITHDRAWAL].result()
-    assert life.died
+    assert life.deaths == 1
     assert (SAFETY, "replace:Trial/status") not in {point.kind for point in life.effects}
 
 
@@ -120,7 +120,7 @@ def test_every_other_kind_of_effect(told: Told) -> None:
     lived = {name: future.result() for name, future in told.others.items()}
     print(*(f"\nkilled {name}" for name in lived), sep="")
     assert lived, "a safety loop and an election have effects of their own"
-    assert [name for name, life in lived.items() if not life.died] == []
+    assert [name for name, life in lived.items() if life.deaths != 1] == []
 
 
 def test_trial_survives_a_death_between_its_pods(told: Told, controlplane: ControlPlane) -> None:
@@ -136,6 +136,6 @@ def test_trial_survives_a_death_between_its_pods(told: Told, controlplane: Contr
         controllers.resume()
 
     try:
-        assert told.lives.submit(TUNE, reconcilers(ALONE), before_death=pause, after_death=resume).result().died
+        assert told.lives.submit(TUNE, reconcilers(ALONE), before_death=pause, after_death=resume).result().deaths == 1
     finally:
         controllers.resume()
