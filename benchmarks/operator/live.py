@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from controlplane import ApiError, ControlPlane, wait_for
+from controlplane.client import Unavailable
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.paths import EXAMPLES
 
@@ -27,6 +28,7 @@ CANARY = {ARM: "canary"}
 ENDED = frozenset({"Completed", "Stopped", "Failed"})
 TERMINAL = frozenset({"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"})
 LAYERS = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
+AWAY = (Unavailable,)  # an API server that cannot answer just now is waited for
 REPLICAS = 4
 LOAD = 4000  # requests per second: 667 for each of four pods and two arms
 LOG_LINES = 40
@@ -103,7 +105,7 @@ class Live:
             found = self.find(name)
             return found if (found.get("status") or {}).get("phase") in ENDED else None
 
-        return wait_for(ended, f"Experiment {name} to end", seconds=seconds)
+        return wait_for(ended, f"Experiment {name} to end", seconds=seconds, ignore=AWAY)
 
     def wait_trial(self, name: str, phases: frozenset[str], seconds: float = 40.0) -> dict[str, Any]:
         """Wait until its newest Trial is in one of these phases."""
@@ -112,7 +114,7 @@ class Live:
             found = self.trials(name)
             return found[-1] if found and phase_of(found[-1]) in phases else None
 
-        return wait_for(reached, f"a Trial of {name} to be {' or '.join(sorted(phases))}", seconds=seconds)
+        return wait_for(reached, f"a Trial of {name} to be {' or '.join(sorted(phases))}", seconds=seconds, ignore=AWAY)
 
     def arms(self) -> list[str]:
         """Everything of an arm that exists, as Kind/name."""
@@ -124,7 +126,8 @@ class Live:
 
     def wait_nothing_left(self, seconds: float = 20.0) -> None:
         """Wait until nothing of an arm exists (terminating pods are the kubelet's for a moment) and nothing is held."""
-        wait_for(lambda: not self.arms() and not self.held(), "arms and finalizers to be gone", seconds=seconds)
+        nothing = lambda: not self.arms() and not self.held()  # noqa: E731
+        wait_for(nothing, "arms and finalizers to be gone", seconds=seconds, ignore=AWAY)
 
     def held(self) -> list[str]:
         """Experiments and Trials that carry our finalizer."""
@@ -148,7 +151,7 @@ class Live:
             locks = [i["metadata"]["name"] for i in self.client.list(*LEASE[:2], self.namespace)]
             return not self.find(name) and not self.trials(name) and all(n == LEASE[2] for n in locks)
 
-        wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds)
+        wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds, ignore=AWAY)
 
     def target(self) -> dict[str, Any]:
         """What must not change of the target while it is tuned."""

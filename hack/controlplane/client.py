@@ -43,7 +43,11 @@ class ApiError(Exception):
         self.message = message
 
 
-class Unreachable(ApiError):
+class Unavailable(ApiError):
+    """The server cannot answer now, and may later: 429 or 5xx."""
+
+
+class Unreachable(Unavailable):
     """No answer: connection refused, reset or timed out."""
 
 
@@ -73,6 +77,7 @@ _BY_CODE: dict[int, type[ApiError]] = {
     404: NotFound,
     409: Conflict,
     422: Invalid,
+    **dict.fromkeys((429, 500, 502, 503, 504), Unavailable),
 }
 
 
@@ -120,6 +125,10 @@ class ApiClient:
     def with_token(self, token: str | None) -> ApiClient:
         """The same server as another user."""
         return ApiClient(self.server, self._ca_pem, token, timeout=self.timeout)
+
+    def through(self, server: str, timeout: float = 15.0) -> ApiClient:
+        """The same user at another address of the same server, e.g. a proxy's."""
+        return ApiClient(server, self._ca_pem, self._token, headers=self._headers, timeout=timeout)
 
     def impersonate(self, user: str, groups: Sequence[str] = ("system:authenticated",)) -> ApiClient:
         """Act as this user; the client's own user must be allowed to impersonate."""

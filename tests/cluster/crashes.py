@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,8 +225,8 @@ def tell(
     """
     directory.mkdir()
     logs = [directory / f"{number}.effects" for number in range(len(points) + 1)]
-    target, deaths = live.target(), 0
-    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+    deaths = 0
+    with witnessed(live, name):
         operator = _operator(live, logs[0], points[0] if points else None)
         live.create(name, **({"trial": story.trial} if story.trial else {}))
         if story.provoke is not None:
@@ -244,13 +244,21 @@ def tell(
             live.expire_lease()
             operator = _operator(live, logs[deaths], points[deaths] if deaths < len(points) else None)
         _end(live, story, name)
+    live.kill_operators()
+    live.remove(name)
+    return Lived(deaths, read_points(logs[0]))
+
+
+@contextlib.contextmanager
+def witnessed(live: Live, name: str) -> Iterator[None]:
+    """What happens to this Experiment inside breaks no invariant, and leaves the target as it was."""
+    target = live.target()
+    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+        yield
         assert live.target() == target
         for trial in live.trials(name):
             witness.caught_up(trial["metadata"]["resourceVersion"])
         check_history(witness.changes())
-    live.kill_operators()
-    live.remove(name)
-    return Lived(deaths, read_points(logs[0]))
 
 
 def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
