@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from controlplane import ApiError, ControlPlane, wait_for
-from controlplane.client import Unavailable
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.paths import EXAMPLES
 
@@ -28,7 +27,7 @@ CANARY = {ARM: "canary"}
 ENDED = frozenset({"Completed", "Stopped", "Failed"})
 TERMINAL = frozenset({"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"})
 LAYERS = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
-AWAY = (Unavailable,)  # an API server that cannot answer just now is waited for
+PATIENCE = 60.0  # seconds for which an API server may be away while somebody looks
 REPLICAS = 4
 LOAD = 4000  # requests per second: 667 for each of four pods and two arms
 LOG_LINES = 40
@@ -42,16 +41,17 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-def experiment(name: str, namespace: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The example's Experiment in windows of seconds; `sections` change parts of its spec."""
+def experiment(name: str, namespace: str, **sections: Any) -> dict[str, Any]:
+    """The example's Experiment in windows of seconds; `sections` change parts of its spec: mappings are merged."""
     manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / "web-service" / "experiment.yaml").read_text())
     manifest["metadata"] |= {"name": name, "namespace": namespace}
     spec = manifest["spec"]
     for section, values in (*SHORT.items(), *sections.items()):
-        spec[section] = {**spec.get(section, {}), **values}
+        spec[section] = {**spec.get(section, {}), **values} if isinstance(values, Mapping) else values
     for sli in spec["slis"]:
         sli["minSamples"] = 200
-    spec["errorBudgets"][0]["experimentSharePercent"] = "50"
+    if "errorBudgets" not in sections:
+        spec["errorBudgets"][0]["experimentSharePercent"] = "50"
     return manifest
 
 
@@ -59,7 +59,7 @@ class Live:
     """One install of the operator on a stack, and Experiments on its one target, one after the other."""
 
     def __init__(self, stack: Stack, namespace: str) -> None:
-        self.stack, self.client, self.namespace = stack, stack.plane.client, namespace
+        self.stack, self.client, self.namespace = stack, stack.plane.client.patient(PATIENCE), namespace
         self._operators: list[OperatorProcess] = []
 
     def operator(
@@ -85,7 +85,7 @@ class Live:
             lease["spec"]["holderIdentity"] = ""
             self.client.replace(lease)
 
-    def create(self, name: str, **sections: Mapping[str, Any]) -> None:
+    def create(self, name: str, **sections: Any) -> None:
         """A new Experiment."""
         self.client.create(experiment(name, self.namespace, **sections))
 
@@ -105,7 +105,7 @@ class Live:
             found = self.find(name)
             return found if (found.get("status") or {}).get("phase") in ENDED else None
 
-        return wait_for(ended, f"Experiment {name} to end", seconds=seconds, ignore=AWAY)
+        return wait_for(ended, f"Experiment {name} to end", seconds=seconds)
 
     def wait_trial(self, name: str, phases: frozenset[str], seconds: float = 40.0) -> dict[str, Any]:
         """Wait until its newest Trial is in one of these phases."""
@@ -114,7 +114,7 @@ class Live:
             found = self.trials(name)
             return found[-1] if found and phase_of(found[-1]) in phases else None
 
-        return wait_for(reached, f"a Trial of {name} to be {' or '.join(sorted(phases))}", seconds=seconds, ignore=AWAY)
+        return wait_for(reached, f"a Trial of {name} to be {' or '.join(sorted(phases))}", seconds=seconds)
 
     def arms(self) -> list[str]:
         """Everything of an arm that exists, as Kind/name."""
@@ -126,8 +126,7 @@ class Live:
 
     def wait_nothing_left(self, seconds: float = 20.0) -> None:
         """Wait until nothing of an arm exists (terminating pods are the kubelet's for a moment) and nothing is held."""
-        nothing = lambda: not self.arms() and not self.held()  # noqa: E731
-        wait_for(nothing, "arms and finalizers to be gone", seconds=seconds, ignore=AWAY)
+        wait_for(lambda: not self.arms() and not self.held(), "arms and finalizers to be gone", seconds=seconds)
 
     def held(self) -> list[str]:
         """Experiments and Trials that carry our finalizer."""
@@ -151,7 +150,7 @@ class Live:
             locks = [i["metadata"]["name"] for i in self.client.list(*LEASE[:2], self.namespace)]
             return not self.find(name) and not self.trials(name) and all(n == LEASE[2] for n in locks)
 
-        wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds, ignore=AWAY)
+        wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds)
 
     def target(self) -> dict[str, Any]:
         """What must not change of the target while it is tuned."""

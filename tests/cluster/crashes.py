@@ -271,7 +271,7 @@ def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
 
 def _end(live: Live, story: Story, name: str) -> None:
     if story.provoke is not None:
-        wait_for(lambda: _first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
+        wait_for(lambda: first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
         story.settle(live, name)
     wait_for(lambda: story.over(live, name), f"the story of {name} to end", seconds=SECONDS)
     live.wait_nothing_left()
@@ -289,7 +289,8 @@ def _dies(live: Live, story: Story, name: str, operator: OperatorProcess) -> boo
     return True
 
 
-def _first_ended(live: Live, name: str) -> bool:
+def first_ended(live: Live, name: str) -> bool:
+    """Whether the first trial has ended, or the Experiment is gone."""
     trials = live.trials(name)
     return not live.find(name) or (bool(trials) and phase_of(trials[0]) in TERMINAL)
 

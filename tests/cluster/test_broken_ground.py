@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.operator.live import AWAY, ENDED, Live, live_stack, phase_of
+from benchmarks.operator.live import Live, live_stack, phase_of
 from tests.cluster.crashes import MEASURING, witnessed
+from tests.cluster.ground import KeptAlive, proxied
 
 from controlplane import ApiClient, ControlPlane, wait_for
 from controlplane.client import Conflict, Unavailable, Unreachable
-from faultproxy import Asked, Fault, FaultProxy, Plan, WatchFault
+from faultproxy import Asked, Fault, Plan, WatchFault
 from faultproxy.plan import WatchLife
 
 SEED = 1
@@ -33,35 +34,6 @@ def live(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -
     """One stack for the Experiments of this module."""
     with live_stack(controlplane, tmp_path_factory.mktemp("ground"), "ground") as found:
         yield found
-
-
-class KeptAlive:
-    """An operator that is started again whenever it has ended, as a kubelet would."""
-
-    def __init__(self, live: Live, server: str | None = None) -> None:
-        self._operator = live.operator(ready=False, server=server)
-        self.starts = 1
-
-    def look(self) -> None:
-        """Start it again if it has ended."""
-        if self._operator.component.pid is None:
-            self._operator.start(ready=False)
-            self.starts += 1
-
-    def wait_ended(self, live: Live, name: str, seconds: float) -> dict:
-        """Keep it alive until the Experiment has ended; returns that."""
-
-        def ended() -> dict | None:
-            self.look()
-            found = live.find(name)
-            return found if (found.get("status") or {}).get("phase") in ENDED else None
-
-        return wait_for(ended, f"Experiment {name} to end", seconds=seconds, ignore=AWAY)
-
-
-def proxied(plane: ControlPlane, plan: Plan) -> FaultProxy:
-    """A proxy in front of this control plane's API server."""
-    return FaultProxy(plane.server, plane.ca_pem, plane.serving_certificate, plan)
 
 
 class Always(Plan):
@@ -152,7 +124,7 @@ def test_etcd_dies_in_the_middle_of_a_trial(live: Live, controlplane: ControlPla
         trial = live.wait_trial(name, MEASURING)
         etcd.kill()
         try:
-            wait_for(lambda: not answers(live, name), "the API server to notice")
+            wait_for(lambda: not answers(controlplane.client), "the API server to notice")
         finally:
             controlplane.start_component("etcd")
         ended = operator.wait_ended(live, name, 90.0)
@@ -164,9 +136,9 @@ def test_etcd_dies_in_the_middle_of_a_trial(live: Live, controlplane: ControlPla
     live.remove(name)
 
 
-def answers(live: Live, name: str) -> bool:
+def answers(client: ApiClient) -> bool:
     """Whether the API server can read something from etcd."""
     try:
-        return bool(live.find(name))
+        return bool(client.list("v1", "Namespace"))
     except Unavailable:
         return False

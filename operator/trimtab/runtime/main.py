@@ -119,12 +119,11 @@ async def _serve(settings: Settings, process: _Process, stop: asyncio.Event) -> 
     await http.start()
     log.info("http.listening", host=settings.http_host, port=http.port)
 
-    async def watch(ended: asyncio.Event) -> None:
-        registry = make_registry(parts.queue.add, parts.watch, process.connection)
-        await Watcher(registry, kopf_settings, namespaces=settings.namespaces, state=parts.watch).run(ended)
-
+    registry = make_registry(parts.queue.add, parts.watch, process.connection)
+    watcher = Watcher(registry, kopf_settings, namespaces=settings.namespaces, state=parts.watch)
+    parts.metrics.watch_tasks(lambda: len(asyncio.all_tasks()) + watcher.tasks)
     try:
-        lost = await operate(parts, settings, stop, watch=watch, prepare=process.designer.start)
+        lost = await operate(parts, settings, stop, watch=watcher.run, prepare=process.designer.start)
     finally:
         await http.close()
     if lost:
