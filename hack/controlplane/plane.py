@@ -8,7 +8,6 @@ kubelet: pods are bound to Node objects that somebody registers, and stay Pendin
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -18,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from controlplane.build import binaries
 from controlplane.client import ApiClient, ApiError, Obj, Unreachable
 from controlplane.credentials import ADMIN, Credentials, signing_key
+from controlplane.definitions import read_definitions, serve
 from controlplane.kubeconfig import write_kubeconfig, write_private
 from controlplane.processes import Component, Family, start_on_free_port, stop_together, temporary_path
-from controlplane.waiting import wait_for
 
 ETCD, APISERVER, CONTROLLERS, SCHEDULER = "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 ISSUER = "https://kubernetes.default.svc"
@@ -42,6 +41,8 @@ class PlaneOptions:
         node_monitor_grace_period: seconds without a heartbeat after which a Node counts as lost.
         users: further users by name with their groups; each gets a random token.
         audit_log: write an audit log of all requests (level Metadata), see `ControlPlane.audit_events`.
+        definitions: CustomResourceDefinitions that are served before the controllers start: their garbage collector
+            looks for new ones only every 30 seconds.
         arguments: further arguments per component, given last.
         ready_seconds: deadline of every start.
     """
@@ -50,6 +51,7 @@ class PlaneOptions:
     node_monitor_grace_period: float = 40.0
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
     audit_log: bool = False
+    definitions: Sequence[Obj] = ()
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ready_seconds: float = 60.0
 
@@ -118,6 +120,7 @@ class ControlPlane:
             self.start_component(ETCD)
             start_on_free_port(self._start_apiserver_on, lambda: self._components[APISERVER])
             self.kubeconfig()
+            serve(self.client, self.options.definitions)
             self.start_component(SCHEDULER)
             self.start_component(CONTROLLERS)
         except BaseException:
@@ -257,22 +260,18 @@ class ControlPlane:
         Returns:
             their names.
         """
-        import yaml  # only needed here
+        return serve(self.client, read_definitions(folder), seconds)
 
-        documents = [d for path in sorted(folder.glob("*.y*ml")) for d in yaml.safe_load_all(path.read_text()) if d]
-        definitions = [d for d in documents if d["kind"] == "CustomResourceDefinition"]
-        for definition in definitions:
-            self.client.apply(definition)
-        for definition in definitions:
-            name = str(definition["metadata"]["name"])
-            served = functools.partial(_is_served, self.client, name)
-            wait_for(served, f"the definition {name} to be served", seconds=seconds)
-        return [str(definition["metadata"]["name"]) for definition in definitions]
+    def audit_events(self, user: str | None = None) -> list[Obj]:
+        """All completed requests so far (needs `audit_log`); one dict per request, as in audit.k8s.io/v1.
 
-    def audit_events(self) -> list[Obj]:
-        """All completed requests so far (needs `audit_log`); one dict per request, as in audit.k8s.io/v1."""
+        Args:
+            user: only the requests of this user.
+        """
         path = self.logs / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        events = [json.loads(line) for line in lines if user is None or f'"username":"{user}"' in line]
+        return [event for event in events if user in {None, event["user"]["username"]}]
 
     # How it is started
 
@@ -335,7 +334,11 @@ class ControlPlane:
 
     def _apiserver_command(self) -> list[str]:
         pki = self._pki
-        audit = [f"--audit-policy-file={pki / 'audit-policy.json'}", f"--audit-log-path={self.logs / 'audit.jsonl'}"]
+        audit = [
+            f"--audit-policy-file={pki / 'audit-policy.json'}",
+            f"--audit-log-path={self.logs / 'audit.jsonl'}",
+            "--audit-log-maxsize=4096",  # MB; at 100 it would start anew in the middle of a long test run
+        ]
         return [
             str(self._paths[APISERVER]),
             f"--etcd-servers=unix://{self._scratch / 'client.sock'}",
@@ -385,18 +388,3 @@ def _short_temporary_folder() -> Path:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="trimtab-", dir="/tmp"))
     return folder
-
-
-def _is_served(client: ApiClient, definition: str) -> bool:
-    spec: dict[str, Any] = client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", definition)
-    conditions = {item["type"]: item["status"] for item in (spec.get("status") or {}).get("conditions") or []}
-    if conditions.get("Established") != "True":
-        return False
-    group, plural = spec["spec"]["group"], spec["spec"]["names"]["plural"]
-    served = [version["name"] for version in spec["spec"]["versions"] if version["served"]]
-    try:
-        for version in served:
-            client.request("GET", f"/apis/{group}/{version}/{plural}", query={"limit": "1"})
-    except ApiError:
-        return False
-    return True

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.contract.test_cluster import GADGETS
 
 from controlplane import (
     ApiClient,
@@ -22,12 +23,33 @@ from controlplane import (
     PlaneOptions,
     PrometheusServer,
     binaries,
+    read_definitions,
     wait_for,
 )
 from controlplane.tools import CONTROL_PLANE, MONITORING
 from stack import drop_namespaces, make_namespaces
+from stack.paths import CRDS
 
 FIXTURES_WITH_BINARIES = {"controlplane", "prometheus_factory", "built"}
+GADGET_DEFINITION: dict[str, Any] = {  # of the Cluster's contract: a status and any content
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"{GADGETS.plural}.{GADGETS.group}"},
+    "spec": {
+        "group": GADGETS.group,
+        "scope": "Namespaced",
+        "names": {"plural": GADGETS.plural, "singular": "gadget", "kind": GADGETS.name, "listKind": "GadgetList"},
+        "versions": [
+            {
+                "name": GADGETS.version,
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
 BINARIES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
 FAILURE: pytest.StashKey[str] = pytest.StashKey()
 
@@ -56,20 +78,19 @@ def built(pytestconfig: pytest.Config) -> dict[str, Path]:
 
 @pytest.fixture(scope="session", name="controlplane")
 def controlplane_fixture(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane of this process; its logs stay in pytest's temporary directory."""
-    options = PlaneOptions(hpa_sync_period=5.0, audit_log=True)
+    """The control plane of this process; its logs stay in pytest's temporary directory.
+
+    Every definition that any test uses is there from the start, so no test depends on who ran before it: neither on
+    what is served, nor on whether the garbage collector has already found out.
+    """
+    definitions = [*read_definitions(CRDS), GADGET_DEFINITION]
+    options = PlaneOptions(hpa_sync_period=5.0, audit_log=True, definitions=definitions)
     plane = ControlPlane(tmp_path_factory.mktemp("controlplane"), options, paths=built)
     plane.start()
     try:
         yield plane
     finally:
         plane.stop(keep_logs=True)
-
-
-@pytest.fixture(scope="session")
-def crds(controlplane: ControlPlane) -> None:
-    """The CRDs of the repository are served."""
-    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
 
 
 @pytest.fixture
