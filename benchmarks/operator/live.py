@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from controlplane import ApiError, ControlPlane, wait_for
+from controlplane.client import NotFound
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.paths import EXAMPLES
 
@@ -84,6 +85,11 @@ class Live:
         if lease is not None:
             lease["spec"]["holderIdentity"] = ""
             self.client.replace(lease)
+
+    def forget_lease(self) -> None:
+        """As if no operator had ever been here."""
+        with contextlib.suppress(NotFound):
+            self.client.delete(*LEASE, self.namespace)
 
     def create(self, name: str, **sections: Any) -> None:
         """A new Experiment."""

@@ -83,6 +83,7 @@ class ControlPlane:
         self._port = 0
         self._family: Family | None = None
         self._components: dict[str, Component] = {}
+        self._clients: dict[str, ApiClient] = {}
 
     def __enter__(self) -> Self:
         return self.start()
@@ -220,8 +221,10 @@ class ControlPlane:
         return self.logs / f"{name}.log"
 
     def client_for(self, user: str) -> ApiClient:
-        """A client of a static user."""
-        return ApiClient(self.server, self.ca_pem, self._credentials.tokens[user])
+        """A client of a static user; the same one each time, for what it has learned about the server."""
+        if user not in self._clients:
+            self._clients[user] = ApiClient(self.server, self.ca_pem, self._credentials.tokens[user])
+        return self._clients[user]
 
     def kubeconfig(
         self, path: Path | None = None, *, user: str = ADMIN, token: str | None = None, namespace: str = "default"
@@ -300,7 +303,8 @@ class ControlPlane:
 
     def _apiserver_ready(self) -> bool:
         try:
-            return ApiClient(self.server, self.ca_pem, self._credentials.tokens[ADMIN]).raw("GET", "/readyz") == "ok"
+            self._clients.clear()  # of another port, or of a certificate that was not written yet
+            return self.client.raw("GET", "/readyz") == "ok"
         except (ApiError, FileNotFoundError):
             return False
 

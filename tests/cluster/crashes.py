@@ -120,7 +120,7 @@ def _gone(live: Live, name: str) -> bool:
     return not live.find(name) and not live.trials(name)
 
 
-TUNE = Story("tune", _ended, _succeeded)
+TUNE = Story("tune", _ended, _succeeded, tells=lambda point: point.part != SAFETY)
 WITHDRAW = Story(
     "withdraw",
     _ended,
@@ -246,6 +246,7 @@ def tell(
         _end(live, story, name)
     live.kill_operators()
     live.remove(name)
+    live.forget_lease()
     return Lived(deaths, read_points(logs[0]))
 
 
