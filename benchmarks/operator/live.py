@@ -18,6 +18,7 @@ import yaml
 from controlplane import ApiError, ControlPlane, wait_for
 from controlplane.client import NotFound
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
+from stack.namespaces import release_all
 from stack.paths import EXAMPLES
 
 API = "trimtab.dev/v1alpha1"
@@ -157,6 +158,15 @@ class Live:
             return not self.find(name) and not self.trials(name) and all(n == LEASE[2] for n in locks)
 
         wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds)
+
+    def clear(self) -> None:
+        """Leave nothing of what happened here, however it ended: no operator, no Experiment, nobody's lease."""
+        self.kill_operators()
+        release_all(self.client, self.namespace)
+        for found in self.client.list(API, "Experiment", self.namespace):
+            self.remove(found["metadata"]["name"])
+        self.wait_nothing_left()
+        self.forget_lease()
 
     def target(self) -> dict[str, Any]:
         """What must not change of the target while it is tuned."""

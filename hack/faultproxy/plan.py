@@ -41,16 +41,18 @@ class WatchFault(StrEnum):
     REFUSED = "watch refused"
 
 
-READ_FAULTS = (Fault.THROTTLED, Fault.BROKEN, Fault.CUT_BEFORE, Fault.SILENT_AFTER)
+READ_FAULTS = (Fault.THROTTLED, Fault.BROKEN, Fault.CUT_BEFORE)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How many requests go well between two that do not."""
+    """How many requests go well between two that do not. `silent_reads`: some reads are never answered, either; then
+    whoever waits for them does so until its time-out."""
 
     writes: int = 2
     leases: int = 9
     reads: int = 30
+    silent_reads: bool = False
     events_of_watch: int = 8
     seconds_of_watch: float = 6.0
 
@@ -101,8 +103,7 @@ class Plan:
         """What happens to this request; None: it goes well."""
         name = str(asked)
         if name not in self._decks:
-            faults = tuple(Fault) if asked.writes else READ_FAULTS
-            self._decks[name] = Deck(f"{self.seed}/{name}", faults, self._blanks(asked))
+            self._decks[name] = Deck(f"{self.seed}/{name}", self._faults(asked), self._blanks(asked))
         return self._decks[name].draw()
 
     def watch(self, asked: Asked) -> WatchLife:
@@ -116,6 +117,11 @@ class Plan:
     def error_code(self) -> int:
         """Which error of the 5xx."""
         return self._rng.choice((500, 502, 503, 504))
+
+    def _faults(self, asked: Asked) -> tuple[Fault, ...]:
+        if asked.writes:
+            return tuple(Fault)
+        return (*READ_FAULTS, Fault.SILENT_AFTER) if self.rates.silent_reads else READ_FAULTS
 
     def _blanks(self, asked: Asked) -> int:
         if not asked.writes:

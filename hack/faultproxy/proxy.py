@@ -137,8 +137,9 @@ class FaultProxy:
         return answer
 
     async def _forwarded(self, request: web.Request, body: bytes) -> web.Response:
-        url = self._server + request.raw_path
-        async with self._session.request(request.method, url, headers=_kept(request.headers), data=body) as answer:
+        async with self._session.request(
+            request.method, self._server + request.raw_path, headers=_kept(request.headers), data=body or None
+        ) as answer:
             return web.Response(status=answer.status, headers=_kept(answer.headers), body=await answer.read())
 
     async def _watch(self, request: web.Request, asked: Asked) -> web.StreamResponse:

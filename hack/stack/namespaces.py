@@ -30,15 +30,16 @@ def drop_namespaces(client: ApiClient, *names: str) -> None:
     for name in names:
         with contextlib.suppress(ApiError):
             client.delete("v1", "Namespace", name)
-        for kind in HELD:
-            with contextlib.suppress(ApiError):  # also when the definitions are not installed
-                _release(client, kind, name)
+        with contextlib.suppress(ApiError):  # also when the definitions are not installed
+            release_all(client, name)
         with contextlib.suppress(ApiError):
             client.delete_all("v1", "Pod", name, grace=0)
 
 
-def _release(client: ApiClient, kind: str, namespace: str) -> None:
-    for found in client.list(API, kind, namespace):
-        if found["metadata"].get("finalizers"):
-            with contextlib.suppress(ApiError):
-                client.patch(API, kind, found["metadata"]["name"], {"metadata": {"finalizers": None}}, namespace)
+def release_all(client: ApiClient, namespace: str) -> None:
+    """Take the finalizers of everything that an operator held there and that nobody will let go of."""
+    for kind in HELD:
+        for found in client.list(API, kind, namespace):
+            if found["metadata"].get("finalizers"):
+                with contextlib.suppress(ApiError):
+                    client.patch(API, kind, found["metadata"]["name"], {"metadata": {"finalizers": None}}, namespace)

@@ -30,10 +30,17 @@ WRITES = (  # of which no trial does without
 
 
 @pytest.fixture(scope="module")
-def live(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def ground(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One stack for the Experiments of this module."""
     with live_stack(controlplane, tmp_path_factory.mktemp("ground"), "ground") as found:
         yield found
+
+
+@pytest.fixture
+def live(ground: Live) -> Iterator[Live]:
+    """The place of a test, which leaves nothing there."""
+    yield ground
+    ground.clear()
 
 
 class Always(Plan):
@@ -111,8 +118,6 @@ def test_an_experiment_completes_through_a_bad_network(live: Live, controlplane:
         assert set(proxy.by_fault()) == {f.value for f in (*Fault, *WatchFault)}
         met = {asked for asked, _ in proxy.injected}
         assert [write for write in WRITES if write not in met] == []
-    live.kill_operators()
-    live.remove(name)
 
 
 def test_etcd_dies_in_the_middle_of_a_trial(live: Live, controlplane: ControlPlane) -> None:
@@ -132,8 +137,6 @@ def test_etcd_dies_in_the_middle_of_a_trial(live: Live, controlplane: ControlPla
         print(f"\ntrials {[phase_of(t) for t in live.trials(name)]}, operator started {operator.starts} times")
         assert ended["status"]["phase"] == "Completed"
         assert live.trials(name)[0]["metadata"]["uid"] == trial["metadata"]["uid"]
-    live.kill_operators()
-    live.remove(name)
 
 
 def answers(client: ApiClient) -> bool:

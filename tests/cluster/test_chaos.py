@@ -19,6 +19,7 @@ from tests.cluster.ground import Breaker, KeptAlive, Tally, proxied, run
 
 from controlplane import ControlPlane
 from faultproxy import Plan
+from faultproxy.plan import Rates
 from stack.paths import ROOT
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(4 * 3600)]
@@ -27,6 +28,7 @@ OUT = ROOT / "build" / "chaos"
 PLACES = 3
 ALIKE = 2  # renewals of a lease are all alike: so many of them are points
 PAIRS = 30
+RATES = Rates(silent_reads=True)
 NETWORK_SECONDS, GROUND_SECONDS, SOAK_SECONDS = 600.0, 600.0, 1200.0
 
 
@@ -111,7 +113,7 @@ def told_of(tallies: list[Tally]) -> dict[str, Any]:
 def test_bad_networks(places: list[Live], controlplane: ControlPlane) -> None:
     """Each place has a proxy with a seed of its own."""
     with contextlib.ExitStack() as open_, ThreadPoolExecutor(PLACES) as pool:
-        proxies = [open_.enter_context(proxied(controlplane, Plan(seed))) for seed in range(PLACES)]
+        proxies = [open_.enter_context(proxied(controlplane, Plan(seed, RATES))) for seed in range(PLACES)]
         told = [
             pool.submit(run, live, KeptAlive(live, proxy.address), seed, NETWORK_SECONDS)
             for seed, (live, proxy) in enumerate(zip(places, proxies, strict=True))
