@@ -1,8 +1,9 @@
 """What goes wrong, drawn from a seed: for each kind of request a deck of its own.
 
-A deck deals every fault once before it deals one again, with a fixed share of requests in between that go well. So even
-a request that is rare meets each fault soon, no request fails for ever, and the order for one kind of request does not
-depend on how requests of other kinds fall in between.
+A deck deals every fault once before it deals one again, with a fixed share of requests in between that go well. So
+no request fails for ever, and the order for one kind of request does not depend on how many of other kinds fall in
+between. The first write of each kind fails, the first kind with one fault, the next with another: whatever is written
+at all meets a fault, and some kind of write meets each.
 """
 
 from __future__ import annotations
@@ -58,13 +59,17 @@ class Rates:
 
 
 class Deck(Generic[T]):
-    """Deals cards in a seeded order, one in each block of `blanks` + 1."""
+    """Deals cards in a seeded order, one in each block of `blanks` + 1; `first` is dealt at once."""
 
-    def __init__(self, seed: str, cards: Sequence[T], blanks: int) -> None:
+    def __init__(self, seed: str, cards: Sequence[T], blanks: int, first: T | None = None) -> None:
         self._rng = random.Random(seed)
         self._cards, self._blanks = tuple(cards), blanks
         self._coming: list[T] = []
         self._block: list[T | None] = []
+        if first is not None:
+            self._coming = self._rng.sample(self._cards, len(self._cards))
+            self._coming.remove(first)
+            self._block = [*([None] * blanks), first]
 
     def draw(self) -> T | None:
         """The next card, None for a blank."""
@@ -96,6 +101,7 @@ class Plan:
     def __init__(self, seed: int, rates: Rates = Rates()) -> None:
         self.seed, self.rates = seed, rates
         self._decks: dict[str, Deck[Fault]] = {}
+        self._writes = 0
         self._watches: dict[str, Deck[WatchFault]] = {}
         self._rng = random.Random(f"{seed}/how")
 
@@ -103,7 +109,7 @@ class Plan:
         """What happens to this request; None: it goes well."""
         name = str(asked)
         if name not in self._decks:
-            self._decks[name] = Deck(f"{self.seed}/{name}", self._faults(asked), self._blanks(asked))
+            self._decks[name] = self._write_deck(asked) if asked.writes else self._read_deck(name)
         return self._decks[name].draw()
 
     def watch(self, asked: Asked) -> WatchLife:
@@ -118,12 +124,13 @@ class Plan:
         """Which error of the 5xx."""
         return self._rng.choice((500, 502, 503, 504))
 
-    def _faults(self, asked: Asked) -> tuple[Fault, ...]:
-        if asked.writes:
-            return tuple(Fault)
-        return (*READ_FAULTS, Fault.SILENT_AFTER) if self.rates.silent_reads else READ_FAULTS
+    def _write_deck(self, asked: Asked) -> Deck[Fault]:
+        faults = tuple(Fault)
+        first = faults[(self.seed + self._writes) % len(faults)]
+        self._writes += 1
+        blanks = self.rates.leases if asked.resource == "leases" else self.rates.writes
+        return Deck(f"{self.seed}/{asked}", faults, blanks, first)
 
-    def _blanks(self, asked: Asked) -> int:
-        if not asked.writes:
-            return self.rates.reads
-        return self.rates.leases if asked.resource == "leases" else self.rates.writes
+    def _read_deck(self, name: str) -> Deck[Fault]:
+        faults = (*READ_FAULTS, Fault.SILENT_AFTER) if self.rates.silent_reads else READ_FAULTS
+        return Deck(f"{self.seed}/{name}", faults, self.rates.reads)

@@ -30,6 +30,13 @@ def test_each_block_has_one_fault() -> None:
     assert max(b - a for a, b in pairwise(at)) <= 7
 
 
+def test_the_first_write_of_each_kind_fails_each_in_its_own_way() -> None:
+    plan = Plan(3)
+    first = [plan.request(Asked("create", f"things-{number}")) for number in range(len(Fault))]
+    assert set(first) == set(Fault)
+    assert plan.request(Asked("create", "things-0")) is None
+
+
 def test_the_same_seed_deals_the_same_whatever_comes_between() -> None:
     alone, among = Plan(7), Plan(7)
     first = [alone.request(CREATE) for _ in range(30)]
