@@ -43,17 +43,18 @@ class WatchFault(StrEnum):
 
 
 READ_FAULTS = (Fault.THROTTLED, Fault.BROKEN, Fault.CUT_BEFORE)
+QUICK_FAULTS = tuple(fault for fault in Fault if fault is not Fault.SILENT_AFTER)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How many requests go well between two that do not. `silent_reads`: some reads are never answered, either; then
-    whoever waits for them does so until its time-out."""
+    """How many requests go well between two that do not. `often_silent`: not only the first of some kinds of writes is
+    never answered, but also later ones, and reads; each costs its client the whole time-out."""
 
     writes: int = 2
     leases: int = 9
-    reads: int = 30
-    silent_reads: bool = False
+    reads: int = 60
+    often_silent: bool = False
     events_of_watch: int = 8
     seconds_of_watch: float = 6.0
 
@@ -67,8 +68,7 @@ class Deck(Generic[T]):
         self._coming: list[T] = []
         self._block: list[T | None] = []
         if first is not None:
-            self._coming = self._rng.sample(self._cards, len(self._cards))
-            self._coming.remove(first)
+            self._coming = [card for card in self._rng.sample(self._cards, len(self._cards)) if card != first]
             self._block = [*([None] * blanks), first]
 
     def draw(self) -> T | None:
@@ -125,12 +125,12 @@ class Plan:
         return self._rng.choice((500, 502, 503, 504))
 
     def _write_deck(self, asked: Asked) -> Deck[Fault]:
-        faults = tuple(Fault)
-        first = faults[(self.seed + self._writes) % len(faults)]
+        first = tuple(Fault)[(self.seed + self._writes) % len(Fault)]
         self._writes += 1
+        faults = tuple(Fault) if self.rates.often_silent else QUICK_FAULTS
         blanks = self.rates.leases if asked.resource == "leases" else self.rates.writes
         return Deck(f"{self.seed}/{asked}", faults, blanks, first)
 
     def _read_deck(self, name: str) -> Deck[Fault]:
-        faults = (*READ_FAULTS, Fault.SILENT_AFTER) if self.rates.silent_reads else READ_FAULTS
+        faults = (*READ_FAULTS, Fault.SILENT_AFTER) if self.rates.often_silent else READ_FAULTS
         return Deck(f"{self.seed}/{name}", faults, self.rates.reads)

@@ -28,7 +28,7 @@ OUT = ROOT / "build" / "chaos"
 PLACES = 3
 ALIKE = 2  # renewals of a lease are all alike: so many of them are points
 PAIRS = 30
-RATES = Rates(silent_reads=True)
+RATES = Rates(often_silent=True)
 NETWORK_SECONDS, GROUND_SECONDS, SOAK_SECONDS = 600.0, 600.0, 1200.0
 
 

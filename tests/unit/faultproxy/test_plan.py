@@ -53,13 +53,25 @@ def test_the_same_seed_deals_the_same_whatever_comes_between() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "blanks", "faults"),
-    [(CREATE, Rates.writes, tuple(Fault)), (LEASE, Rates.leases, tuple(Fault)), (LIST, Rates.reads, READ_FAULTS)],
+    [
+        (CREATE, Rates.writes, tuple(Fault)),
+        (LEASE, Rates.leases, tuple(Fault)),
+        (LIST, Rates.reads, (*READ_FAULTS, Fault.SILENT_AFTER)),
+    ],
     ids=str,
 )
 def test_how_often_depends_on_what_is_asked(asked: Asked, blanks: int, faults: tuple[Fault, ...]) -> None:
-    plan = Plan(1)
+    plan = Plan(1, Rates(often_silent=True))
     drawn = [plan.request(asked) for _ in range((blanks + 1) * len(faults))]
     assert sorted(f for f in drawn if f is not None) == sorted(faults)
+
+
+def test_a_short_run_is_rarely_kept_waiting() -> None:
+    plan = Plan(1)
+    first = [plan.request(Asked("create", f"things-{number}")) for number in range(len(Fault))]
+    later = [plan.request(asked) for asked in (CREATE, LIST, Asked("create", "things-0")) for _ in range(500)]
+    assert first.count(Fault.SILENT_AFTER) == 1
+    assert Fault.SILENT_AFTER not in later
 
 
 def test_every_watch_ends() -> None:
