@@ -47,6 +47,21 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
     place.wait_deleted(NAME)
 
 
+def test_a_prometheus_that_comes_back_empty_in_the_middle_of_a_trial(stack: Stack, place: Place) -> None:
+    """Its volume was lost: what was measured before is unknown again, and nobody is blamed for it."""
+    trial = {"warmUp": "1s", "duration": "12s", "deadline": "90s"}
+    place.create(experiment(trial=trial, safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
+    first = place.wait_live(NAME, {"Measuring"})
+    wait_for(lambda: "trial 0: slow" in place.status(NAME)["message"], "something to be measured")
+    stack.prometheus.restart(empty=True)
+    outcome = place.wait_outcome(first, seconds=90)
+    print(f"\n{outcome['phase']}: {outcome['reason']}: {outcome['message']}")
+    assert outcome["phase"] != "Infeasible", outcome
+    place.wait_live(NAME, after=0, seconds=90)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+
+
 def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, place: Place) -> None:
     stack.prometheus.kill()
     try:
