@@ -49,10 +49,11 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
 
 def test_a_prometheus_that_comes_back_empty_in_the_middle_of_a_trial(stack: Stack, place: Place) -> None:
     """Its volume was lost: what was measured before is unknown again, and nobody is blamed for it."""
-    trial = {"warmUp": "1s", "duration": "12s", "deadline": "90s"}
+    trial = {"warmUp": "1s", "duration": "15s", "deadline": "90s"}
     place.create(experiment(trial=trial, safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
     first = place.wait_live(NAME, {"Measuring"})
-    wait_for(lambda: "trial 0: slow" in place.status(NAME)["message"], "something to be measured")
+    served = f'min(count_over_time(http_requests_total{{namespace="{place.namespace}",pod=~"tt-.*",code="200"}}[1m]))'
+    wait_for(lambda: (stack.prometheus.value(served) or 0.0) >= 6, "both arms to have served for five seconds")
     stack.prometheus.restart(empty=True)
     outcome = place.wait_outcome(first, seconds=90)
     print(f"\n{outcome['phase']}: {outcome['reason']}: {outcome['message']}")
