@@ -15,7 +15,11 @@ export PYTHONPATH := operator:hack
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup check lint generate verify test test-fast test-cluster demo bench build-controlplane clean
+# Long campaigns, a target each; `make chaos` runs them all.
+CAMPAIGNS := chaos-cluster
+
+.PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench \
+	build-controlplane clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +62,12 @@ test: setup build-controlplane lint ## Everything: the fast tests, then the real
 
 test-cluster: setup build-controlplane ## Only the tests on the real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope tests/cluster $(ARGS)
+
+chaos: $(CAMPAIGNS) ## Every long campaign, hours in total: what `make test` has a short form of
+
+chaos-cluster: setup build-controlplane ## The campaigns on the real control plane: crashes, bad networks, soak
+	@mkdir -p build/chaos
+	@$(BIN)/python -m pytest --long -s tests/cluster $(ARGS)
 
 demo: setup build-controlplane ## Tune the example web service on a real control plane (SEED=n, KEEP=1)
 	@$(BIN)/python -m demo --seed $(SEED) $(if $(KEEP),--keep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import settings
 
 # Machines are noisy, so no example has a deadline; a failing one prints the blob that reproduces it.
@@ -14,3 +15,16 @@ settings.load_profile("trimtab")
 def pytest_sessionstart() -> None:
     """A plugin asks for the current event loop in every test, and asyncio makes one that nobody closes: have none."""
     asyncio.set_event_loop(None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Long forms are asked for by name: they take minutes to hours each."""
+    parser.addoption("--long", action="store_true", help="run the tests marked `long`, and only those (`make chaos`)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests run when asked for, the others when not."""
+    wanted = bool(config.getoption("--long"))
+    others = [item for item in items if (item.get_closest_marker("long") is not None) != wanted]
+    items[:] = [item for item in items if (item.get_closest_marker("long") is not None) == wanted]
+    config.hook.pytest_deselected(items=others)

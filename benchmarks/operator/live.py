@@ -15,8 +15,10 @@ from typing import Any
 
 import yaml
 
-from controlplane import ApiClient, ApiError, ControlPlane, wait_for
-from stack import OperatorProcess, Stack, StackOptions
+from controlplane import ApiError, ControlPlane, wait_for
+from controlplane.client import NotFound
+from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
+from stack.namespaces import release_all
 from stack.paths import EXAMPLES
 
 API = "trimtab.dev/v1alpha1"
@@ -27,6 +29,7 @@ CANARY = {ARM: "canary"}
 ENDED = frozenset({"Completed", "Stopped", "Failed"})
 TERMINAL = frozenset({"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"})
 LAYERS = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
+PATIENCE = 60.0  # seconds for which an API server may be away while somebody looks
 REPLICAS = 4
 LOAD = 4000  # requests per second: 667 for each of four pods and two arms
 LOG_LINES = 40
@@ -40,46 +43,56 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-def experiment(name: str, namespace: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The example's Experiment in windows of seconds; `sections` change parts of its spec."""
+def experiment(name: str, namespace: str, **sections: Any) -> dict[str, Any]:
+    """The example's Experiment in windows of seconds; `sections` change parts of its spec: mappings are merged."""
     manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / "web-service" / "experiment.yaml").read_text())
     manifest["metadata"] |= {"name": name, "namespace": namespace}
     spec = manifest["spec"]
     for section, values in (*SHORT.items(), *sections.items()):
-        spec[section] = {**spec.get(section, {}), **values}
+        spec[section] = {**spec.get(section, {}), **values} if isinstance(values, Mapping) else values
     for sli in spec["slis"]:
         sli["minSamples"] = 200
-    spec["errorBudgets"][0]["experimentSharePercent"] = "50"
+    if "errorBudgets" not in sections:
+        spec["errorBudgets"][0]["experimentSharePercent"] = "50"
     return manifest
 
 
 class Live:
-    """The operator's install on a stack, and Experiments on its one target, one after the other."""
+    """One install of the operator on a stack, and Experiments on its one target, one after the other."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.stack, self.client, self.namespace = stack, stack.plane.client, stack.options.namespace
+    def __init__(self, stack: Stack, namespace: str) -> None:
+        self.stack, self.client, self.namespace = stack, stack.plane.client.patient(PATIENCE), namespace
         self._operators: list[OperatorProcess] = []
 
-    def operator(self, environment: Mapping[str, str] | None = None, *, ready: bool = True) -> OperatorProcess:
-        """Start another operator process, and wait until it leads."""
-        made = self.stack.new_operator(f"operator-{len(self._operators)}", environment)
+    def operator(
+        self, environment: Mapping[str, str] | None = None, *, ready: bool = True, server: str | None = None
+    ) -> OperatorProcess:
+        """Start another operator process, and wait until it leads; `server` stands for the API server's address."""
+        name = f"{self.namespace}-operator-{len(self._operators)}"
+        made = self.stack.new_operator(name, environment, namespace=self.namespace, server=server)
         self._operators.append(made)
         made.start(ready=ready)
         return made
 
     def kill_operators(self) -> None:
         """End all operator processes, and their lease as if it had run out."""
-        for operator in (self.stack.operator, *self._operators):
+        for operator in self._operators:
             operator.kill()
         self.expire_lease()
 
     def expire_lease(self) -> None:
         """Nobody leads, from now on: saves the wait for a killed leader's lease where that is not the question."""
-        lease = self.client.get(*LEASE, self.namespace)
-        lease["spec"]["holderIdentity"] = ""
-        self.client.replace(lease)
+        lease = self.client.find(*LEASE, self.namespace)
+        if lease is not None:
+            lease["spec"]["holderIdentity"] = ""
+            self.client.replace(lease)
 
-    def create(self, name: str, **sections: Mapping[str, Any]) -> None:
+    def forget_lease(self) -> None:
+        """As if no operator had ever been here."""
+        with contextlib.suppress(NotFound):
+            self.client.delete(*LEASE, self.namespace)
+
+    def create(self, name: str, **sections: Any) -> None:
         """A new Experiment."""
         self.client.create(experiment(name, self.namespace, **sections))
 
@@ -131,10 +144,14 @@ class Live:
             if FINALIZER in item["metadata"].get("finalizers", [])
         ]
 
+    def delete(self, name: str) -> None:
+        """Ask for an Experiment's deletion."""
+        self.client.delete(API, "Experiment", name, self.namespace)
+
     def remove(self, name: str, seconds: float = 20.0) -> None:
         """Delete an Experiment and wait until its Trials and its target lock are gone with it."""
         with contextlib.suppress(ApiError):
-            self.client.delete(API, "Experiment", name, self.namespace)
+            self.delete(name)
 
         def gone() -> bool:
             locks = [i["metadata"]["name"] for i in self.client.list(*LEASE[:2], self.namespace)]
@@ -142,9 +159,18 @@ class Live:
 
         wait_for(gone, f"Experiment {name} and what it owns to be gone", seconds=seconds)
 
+    def clear(self) -> None:
+        """Leave nothing of what happened here, however it ended: no operator, no Experiment, nobody's lease."""
+        self.kill_operators()
+        release_all(self.client, self.namespace)
+        for found in self.client.list(API, "Experiment", self.namespace):
+            self.remove(found["metadata"]["name"])
+        self.wait_nothing_left()
+        self.forget_lease()
+
     def target(self) -> dict[str, Any]:
         """What must not change of the target while it is tuned."""
-        found = self.stack.target()
+        found = self.stack.target(self.namespace)
         metadata = found["metadata"]
         return {"spec": found["spec"], "labels": metadata.get("labels"), "annotations": metadata.get("annotations")}
 
@@ -180,32 +206,25 @@ def live_stack(
     plane: ControlPlane, directory: Path, name: str, *, replicas: int = REPLICAS, load: int = LOAD
 ) -> Iterator[Live]:
     """A stack with a day of the service's past in a namespace of its own, and no operator running."""
+    with live_places(plane, directory, name, 1, replicas=replicas, load=load) as (live,):
+        yield live
+
+
+@contextlib.contextmanager
+def live_places(
+    plane: ControlPlane, directory: Path, name: str, count: int, *, replicas: int = REPLICAS, load: int = LOAD
+) -> Iterator[list[Live]]:
+    """One stack with several namespaces, each with the workload, a day of its past, and an install of its own."""
     directory.mkdir(parents=True, exist_ok=True)
     workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
     workload["load"]["requestsPerSecond"] = load
     path = directory / "workload.yaml"
     path.write_text(yaml.safe_dump(workload))
-    namespace = f"{name}-{secrets.token_hex(3)}"
-    options = StackOptions(namespace=namespace, days=1.0, replicas=replicas, workload=path)
+    run = secrets.token_hex(3)
+    namespaces = tuple(f"{name}-{run}-{number}" for number in range(count))
+    options = StackOptions(installs=namespaces, days=1.0, replicas=replicas, workload=path, operator=False)
     try:
         with Stack(plane, directory / "stack", options) as stack:
-            live = Live(stack)
-            live.kill_operators()
-            try:
-                yield live
-            finally:
-                live.kill_operators()
+            yield [Live(stack, namespace) for namespace in namespaces]
     finally:
-        _drop(plane.client, namespace)
-
-
-def _drop(client: ApiClient, namespace: str) -> None:
-    """Delete a namespace in which neither an operator nor a kubelet is left to let go of anything."""
-    with contextlib.suppress(ApiError):
-        for kind in ("Experiment", "Trial"):
-            for found in client.list(API, kind, namespace):
-                if found["metadata"].get("finalizers"):
-                    body = {"metadata": {"finalizers": None}}
-                    client.patch(API, kind, found["metadata"]["name"], body, namespace)
-        client.delete("v1", "Namespace", namespace)
-        client.delete_all("v1", "Pod", namespace, grace=0)
+        drop_namespaces(plane.client, *namespaces)

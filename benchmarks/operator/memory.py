@@ -11,45 +11,15 @@ import argparse
 import json
 import statistics
 import tempfile
-import threading
 from pathlib import Path
 from typing import Any
 
 from benchmarks.operator.live import Live, live_stack
+from benchmarks.operator.meter import Meter
 from controlplane import ControlPlane
 
 NAME = "memory"
 REPLICAS, LOAD = 20, 16_000  # the example's own: a small share of the load leaves the model something to explore
-PERIOD = 0.2
-MIB = 1024.0
-
-
-class Meter:
-    """Samples a process and its children until it is stopped."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid, self._stop = pid, threading.Event()
-        self.operator: list[float] = []
-        self.worker: list[float] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """No more samples."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
-            own = _resident(self._pid)
-            if own:
-                self.operator.append(own)
-                self.worker.append(sum(_resident(child) for child in _children(self._pid)))
-
-    @property
-    def together(self) -> list[float]:
-        """Operator and worker, MiB, shape (samples,)."""
-        return [a + b for a, b in zip(self.operator, self.worker, strict=True)]
 
 
 def measure(live: Live, trials: int) -> dict[str, Any]:
@@ -68,28 +38,12 @@ def measure(live: Live, trials: int) -> dict[str, Any]:
         "trials": len(done),
         "byModel": sum(bool((t["spec"].get("suggestion") or {}).get("byModel")) for t in done),
         "message": ended["status"]["message"],
-        "operatorMedianMiB": round(statistics.median(meter.operator), 1),
-        "workerMedianMiB": round(statistics.median(meter.worker), 1),
-        "togetherMedianMiB": round(statistics.median(meter.together), 1),
-        "togetherMaxMiB": round(max(meter.together), 1),
-        "samples": len(meter.together),
+        "operatorMedianMiB": round(statistics.median(held.own for held in meter.samples), 1),
+        "workerMedianMiB": round(statistics.median(held.children for held in meter.samples), 1),
+        "togetherMedianMiB": round(statistics.median(held.together for held in meter.samples), 1),
+        "togetherMaxMiB": round(max(held.together for held in meter.samples), 1),
+        "samples": len(meter.samples),
     }
-
-
-def _resident(pid: int) -> float:
-    """MiB, 0 when the process is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / MIB for line in lines if line.startswith("VmRSS")), 0.0)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """An eyewitness of a namespace: every change of what Trimtab touches, in the API server's order.
 
 Looking now and then would miss a second canary that lived for a moment. A watch misses nothing, and resource versions
-order the changes of all kinds.
+order the changes of all kinds. A watch that ends, because the API server did, goes on after the version it had seen.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +32,13 @@ WATCHED = (
     (f"/apis/{API}", "experiments", ""),
     (f"/apis/{API}", "trials", ""),
 )
+
+
+AWAY_SECONDS = 60.0  # for which an API server may be away
+
+
+class _Missed(Exception):
+    """The API server cannot show all that happened since."""
 
 
 class Witness:
@@ -50,10 +58,10 @@ class Witness:
 
     def __enter__(self) -> Self:
         for group, plural, labels in WATCHED:
-            query = {"watch": "1", "allowWatchBookmarks": "false", **({"labelSelector": labels} if labels else {})}
-            path = f"{group}/namespaces/{self._namespace}/{plural}?{urllib.parse.urlencode(query)}"
-            answer = self._open(path)
-            thread = threading.Thread(target=self._follow, args=(plural, answer), daemon=True)
+            path = f"{group}/namespaces/{self._namespace}/{plural}"
+            query = {"watch": "1", "allowWatchBookmarks": "true", **({"labelSelector": labels} if labels else {})}
+            arguments = (plural, path, query, self._open(path, query))
+            thread = threading.Thread(target=self._follow, args=arguments, daemon=True)
             thread.start()
             self._threads.append(thread)
         return self
@@ -63,7 +71,7 @@ class Witness:
     ) -> None:
         self._stopping = True
         for connection in self._connections:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):  # one that has ended has no socket
                 connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads from it
         for thread in self._threads:
             thread.join(5.0)
@@ -83,28 +91,54 @@ class Witness:
         """Wait until a change that carries this resource version was seen."""
         wait_for(lambda: any(c.version >= int(version) for c in list(self._changes)), f"version {version} to be seen")
 
-    def _open(self, path: str) -> http.client.HTTPResponse:
+    def _open(self, path: str, query: Mapping[str, str]) -> http.client.HTTPResponse:
         address = urllib.parse.urlsplit(self._server).netloc
         connection = http.client.HTTPSConnection(address, context=self._tls, timeout=3600)
-        connection.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})
+        target = f"{path}?{urllib.parse.urlencode(query)}"
+        connection.request("GET", target, headers={"Authorization": f"Bearer {self._token}"})
         self._connections.append(connection)
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
         return answer
 
-    def _follow(self, plural: str, answer: http.client.HTTPResponse) -> None:
-        try:
-            for line in answer:
-                event = json.loads(line)
-                version = int(event["object"]["metadata"]["resourceVersion"])
-                self._changes.append(Change(time.time(), version, event["type"], plural, event["object"]))
-            why = "the watch ended"
-        except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-            why = repr(error)
-        finally:
-            answer.close()
+    def _follow(self, plural: str, path: str, query: dict[str, str], answer: http.client.HTTPResponse) -> None:
+        why = ""
+        while not why:
+            try:
+                for line in answer:
+                    query["resourceVersion"] = self._note(plural, json.loads(line))
+            except _Missed as missed:
+                why = str(missed)
+            except (OSError, ValueError, http.client.HTTPException):  # half a line is what a dying server leaves
+                pass
+            finally:
+                answer.close()
+            again = None if why else self._again(path, query)
+            if again is None:
+                why = why or f"no watch for {AWAY_SECONDS:g} s"
+            else:
+                answer = again
         if not self._stopping:
             self._lost.append(f"{plural}: {why}")
+
+    def _note(self, plural: str, event: dict[str, Any]) -> str:
+        """Keep a change; returns its version."""
+        if event["type"] == "ERROR":
+            raise _Missed(str(event["object"].get("message")))
+        version = str(event["object"]["metadata"]["resourceVersion"])
+        if event["type"] != "BOOKMARK":
+            self._changes.append(Change(time.time(), int(version), event["type"], plural, event["object"]))
+        return version
+
+    def _again(self, path: str, query: Mapping[str, str]) -> http.client.HTTPResponse | None:
+        """The watch from where it ended, None when that is impossible or nobody wants it."""
+        deadline = time.monotonic() + AWAY_SECONDS
+        while not self._stopping and time.monotonic() < deadline:
+            try:
+                return self._open(path, query)
+            except (OSError, http.client.HTTPException, AssertionError):
+                time.sleep(0.2)
+        return None
 
 
 def serving(world: dict[str, dict[str, dict[str, Any]]], suffix: str = "-c-") -> list[str]:

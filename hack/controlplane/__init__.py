@@ -6,6 +6,7 @@ the API server, `waiting` polls for a condition. Nothing here reads or writes th
 
 from controlplane.build import binaries
 from controlplane.client import ApiClient, ApiError
+from controlplane.definitions import read_definitions
 from controlplane.errors import BuildError, ControlPlaneError, StartError
 from controlplane.plane import ControlPlane, PlaneOptions
 from controlplane.prometheus import PrometheusError, PrometheusServer, backfill, scrape_config
@@ -24,6 +25,7 @@ __all__ = [
     "WaitTimeout",
     "backfill",
     "binaries",
+    "read_definitions",
     "scrape_config",
     "wait_for",
 ]

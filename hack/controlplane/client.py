@@ -11,6 +11,7 @@ import base64
 import http.client
 import json
 import ssl
+import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 Obj = dict[str, Any]
 Objs = list[Obj]
 
+PAUSE = 0.2  # seconds between two attempts of a patient read
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -43,7 +45,11 @@ class ApiError(Exception):
         self.message = message
 
 
-class Unreachable(ApiError):
+class Unavailable(ApiError):
+    """The server cannot answer now, and may later: 429 or 5xx."""
+
+
+class Unreachable(Unavailable):
     """No answer: connection refused, reset or timed out."""
 
 
@@ -73,6 +79,7 @@ _BY_CODE: dict[int, type[ApiError]] = {
     404: NotFound,
     409: Conflict,
     422: Invalid,
+    **dict.fromkeys((429, 500, 502, 503, 504), Unavailable),
 }
 
 
@@ -85,6 +92,7 @@ class ApiClient:
         token: bearer token, or None for an anonymous client.
         headers: sent with every request.
         timeout: seconds per request.
+        patience: seconds for which a read is repeated while the server cannot answer.
 
     Attributes:
         warnings: the Warning headers of the last answer.
@@ -98,9 +106,11 @@ class ApiClient:
         *,
         headers: Sequence[tuple[str, str]] = (),
         timeout: float = 15.0,
+        patience: float = 0.0,
     ) -> None:
         self.server = server
         self.timeout = timeout
+        self._patience = patience
         self.warnings: list[str] = []
         self._ca_pem = ca_pem
         self._token = token
@@ -120,6 +130,16 @@ class ApiClient:
     def with_token(self, token: str | None) -> ApiClient:
         """The same server as another user."""
         return ApiClient(self.server, self._ca_pem, token, timeout=self.timeout)
+
+    def through(self, server: str, timeout: float = 15.0) -> ApiClient:
+        """The same user at another address of the same server, e.g. a proxy's."""
+        return ApiClient(server, self._ca_pem, self._token, headers=self._headers, timeout=timeout)
+
+    def patient(self, seconds: float) -> ApiClient:
+        """The same user, whose reads wait for a server that is away."""
+        return ApiClient(
+            self.server, self._ca_pem, self._token, headers=self._headers, timeout=self.timeout, patience=seconds
+        )
 
     def impersonate(self, user: str, groups: Sequence[str] = ("system:authenticated",)) -> ApiClient:
         """Act as this user; the client's own user must be allowed to impersonate."""
@@ -153,6 +173,16 @@ class ApiClient:
     ) -> str:
         """One request; the answer is text, for /readyz, /metrics and pod logs."""
         target = path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        deadline = time.monotonic() + (self._patience if method == "GET" else 0.0)
+        while True:
+            try:
+                return self._once(method, target, body, content_type)
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(PAUSE)
+
+    def _once(self, method: str, target: str, body: Any, content_type: str) -> str:
         connection = http.client.HTTPSConnection(self._address, timeout=self.timeout, context=self._tls)
         try:
             code, text = self._exchange(connection, method, target, body, content_type)

@@ -8,7 +8,6 @@ kubelet: pods are bound to Node objects that somebody registers, and stay Pendin
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import shutil
@@ -18,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from controlplane.build import binaries
 from controlplane.client import ApiClient, ApiError, Obj, Unreachable
 from controlplane.credentials import ADMIN, Credentials, signing_key
+from controlplane.definitions import read_definitions, serve
 from controlplane.kubeconfig import write_kubeconfig, write_private
 from controlplane.processes import Component, Family, start_on_free_port, stop_together, temporary_path
-from controlplane.waiting import wait_for
 
 ETCD, APISERVER, CONTROLLERS, SCHEDULER = "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 ISSUER = "https://kubernetes.default.svc"
@@ -42,6 +41,8 @@ class PlaneOptions:
         node_monitor_grace_period: seconds without a heartbeat after which a Node counts as lost.
         users: further users by name with their groups; each gets a random token.
         audit_log: write an audit log of all requests (level Metadata), see `ControlPlane.audit_events`.
+        definitions: CustomResourceDefinitions that are served before the controllers start: their garbage collector
+            looks for new ones only every 30 seconds.
         arguments: further arguments per component, given last.
         ready_seconds: deadline of every start.
     """
@@ -50,6 +51,7 @@ class PlaneOptions:
     node_monitor_grace_period: float = 40.0
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
     audit_log: bool = False
+    definitions: Sequence[Obj] = ()
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ready_seconds: float = 60.0
 
@@ -81,6 +83,7 @@ class ControlPlane:
         self._port = 0
         self._family: Family | None = None
         self._components: dict[str, Component] = {}
+        self._clients: dict[str, ApiClient] = {}
 
     def __enter__(self) -> Self:
         return self.start()
@@ -118,6 +121,7 @@ class ControlPlane:
             self.start_component(ETCD)
             start_on_free_port(self._start_apiserver_on, lambda: self._components[APISERVER])
             self.kubeconfig()
+            serve(self.client, self.options.definitions)
             self.start_component(SCHEDULER)
             self.start_component(CONTROLLERS)
         except BaseException:
@@ -183,6 +187,11 @@ class ControlPlane:
         return (self._pki / "apiserver.crt").read_bytes()
 
     @property
+    def serving_certificate(self) -> tuple[Path, Path]:
+        """The API server's certificate and its key, for a program of ours that stands in front of it on loopback."""
+        return self._pki / "apiserver.crt", self._pki / "apiserver.key"
+
+    @property
     def client(self) -> ApiClient:
         """A client of the cluster administrator."""
         return self.client_for(ADMIN)
@@ -212,8 +221,10 @@ class ControlPlane:
         return self.logs / f"{name}.log"
 
     def client_for(self, user: str) -> ApiClient:
-        """A client of a static user."""
-        return ApiClient(self.server, self.ca_pem, self._credentials.tokens[user])
+        """A client of a static user; the same one each time, for what it has learned about the server."""
+        if user not in self._clients:
+            self._clients[user] = ApiClient(self.server, self.ca_pem, self._credentials.tokens[user])
+        return self._clients[user]
 
     def kubeconfig(
         self, path: Path | None = None, *, user: str = ADMIN, token: str | None = None, namespace: str = "default"
@@ -234,16 +245,17 @@ class ControlPlane:
         return str(self.client.request("POST", path, request)["status"]["token"])
 
     def service_account_kubeconfig(
-        self, namespace: str, name: str, path: Path | None = None, *, seconds: int = 3600
+        self, namespace: str, name: str, path: Path | None = None, *, seconds: int = 3600, server: str | None = None
     ) -> Path:
         """Write a kubeconfig of a service account that names a token file beside it, and that file.
 
-        Call it again to renew the token: the token file is replaced in one step, as a kubelet does.
+        Call it again to renew the token: the token file is replaced in one step, as a kubelet does. `server` is an
+        address to use instead of the API server's own, e.g. of a proxy with the same certificate.
         """
         place = path or self.directory / "kubeconfig" / f"{namespace}-{name}"
         token_file = place.with_name(f"{place.name}.token").resolve()
         write_private(token_file, self.service_account_token(namespace, name, seconds))
-        return write_kubeconfig(place, self.server, self.ca_pem, {"tokenFile": str(token_file)}, namespace)
+        return write_kubeconfig(place, server or self.server, self.ca_pem, {"tokenFile": str(token_file)}, namespace)
 
     def apply_crds(self, folder: Path, *, seconds: float = 30.0) -> list[str]:
         """Create or replace the CustomResourceDefinitions of a folder and wait until they are served.
@@ -251,22 +263,18 @@ class ControlPlane:
         Returns:
             their names.
         """
-        import yaml  # only needed here
+        return serve(self.client, read_definitions(folder), seconds)
 
-        documents = [d for path in sorted(folder.glob("*.y*ml")) for d in yaml.safe_load_all(path.read_text()) if d]
-        definitions = [d for d in documents if d["kind"] == "CustomResourceDefinition"]
-        for definition in definitions:
-            self.client.apply(definition)
-        for definition in definitions:
-            name = str(definition["metadata"]["name"])
-            served = functools.partial(_is_served, self.client, name)
-            wait_for(served, f"the definition {name} to be served", seconds=seconds)
-        return [str(definition["metadata"]["name"]) for definition in definitions]
+    def audit_events(self, user: str | None = None) -> list[Obj]:
+        """All completed requests so far (needs `audit_log`); one dict per request, as in audit.k8s.io/v1.
 
-    def audit_events(self) -> list[Obj]:
-        """All completed requests so far (needs `audit_log`); one dict per request, as in audit.k8s.io/v1."""
+        Args:
+            user: only the requests of this user.
+        """
         path = self.logs / "audit.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        events = [json.loads(line) for line in lines if user is None or f'"username":"{user}"' in line]
+        return [event for event in events if user in {None, event["user"]["username"]}]
 
     # How it is started
 
@@ -295,7 +303,8 @@ class ControlPlane:
 
     def _apiserver_ready(self) -> bool:
         try:
-            return ApiClient(self.server, self.ca_pem, self._credentials.tokens[ADMIN]).raw("GET", "/readyz") == "ok"
+            self._clients.clear()  # of another port, or of a certificate that was not written yet
+            return self.client.raw("GET", "/readyz") == "ok"
         except (ApiError, FileNotFoundError):
             return False
 
@@ -329,7 +338,11 @@ class ControlPlane:
 
     def _apiserver_command(self) -> list[str]:
         pki = self._pki
-        audit = [f"--audit-policy-file={pki / 'audit-policy.json'}", f"--audit-log-path={self.logs / 'audit.jsonl'}"]
+        audit = [
+            f"--audit-policy-file={pki / 'audit-policy.json'}",
+            f"--audit-log-path={self.logs / 'audit.jsonl'}",
+            "--audit-log-maxsize=4096",  # MB; at 100 it would start anew in the middle of a long test run
+        ]
         return [
             str(self._paths[APISERVER]),
             f"--etcd-servers=unix://{self._scratch / 'client.sock'}",
@@ -379,18 +392,3 @@ def _short_temporary_folder() -> Path:
         folder.rmdir()
         folder = Path(tempfile.mkdtemp(prefix="trimtab-", dir="/tmp"))
     return folder
-
-
-def _is_served(client: ApiClient, definition: str) -> bool:
-    spec: dict[str, Any] = client.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", definition)
-    conditions = {item["type"]: item["status"] for item in (spec.get("status") or {}).get("conditions") or []}
-    if conditions.get("Established") != "True":
-        return False
-    group, plural = spec["spec"]["group"], spec["spec"]["names"]["plural"]
-    served = [version["name"] for version in spec["spec"]["versions"] if version["served"]]
-    try:
-        for version in served:
-            client.request("GET", f"/apis/{group}/{version}/{plural}", query={"limit": "1"})
-    except ApiError:
-        return False
-    return True

@@ -183,9 +183,15 @@ class PrometheusServer:
         """SIGKILL; `restart` brings it back on the same port with its data."""
         self._running().kill()
 
-    def restart(self) -> None:
-        """Stop it if it runs, start it on the same port with the same data, and wait until it answers."""
+    def restart(self, *, empty: bool = False) -> None:
+        """Stop it if it runs, start it on the same port with the same data, and wait until it answers.
+
+        Args:
+            empty: without the data: its volume was lost.
+        """
         self._running().stop()
+        if empty:
+            shutil.rmtree(self.tsdb, ignore_errors=True)
         self._start_on(self._port)
 
     def reload(self, config: Config | None = None) -> None:

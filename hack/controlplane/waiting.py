@@ -25,7 +25,7 @@ def wait_for(
     what: str,
     *,
     seconds: float = 30.0,
-    interval: float = 0.1,
+    interval: float = 0.2,
     ignore: tuple[type[Exception], ...] = (),
 ) -> T:
     """Call `probe` until it returns something truthy, and return that.

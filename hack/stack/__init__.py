@@ -4,10 +4,10 @@ The operator runs as a process of its own with the chart's ServiceAccount token,
 excess right shows.
 """
 
-from stack.chart import install_rights
+from stack.namespaces import drop_namespaces, make_namespaces
 from stack.operator import OperatorProcess
 from stack.place import Place
 from stack.playground import Playground
 from stack.setup import Stack, StackOptions
 
-__all__ = ["OperatorProcess", "Place", "Playground", "Stack", "StackOptions", "install_rights"]
+__all__ = ["OperatorProcess", "Place", "Playground", "Stack", "StackOptions", "drop_namespaces", "make_namespaces"]

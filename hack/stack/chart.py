@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from controlplane import ControlPlane, ControlPlaneError
+from controlplane import ApiClient, ApiError, ControlPlane, ControlPlaneError
 from stack.paths import CHART
 
-RIGHTS = frozenset(
-    {
-        "ServiceAccount",
-        "Role",
-        "RoleBinding",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    }
-)
+NAMESPACED = frozenset({"ServiceAccount", "Role", "RoleBinding"})
+CLUSTER_WIDE = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy", "ClusterRoleBinding", "ClusterRole")
 RELEASE = "trimtab"
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What was applied, and the name of the ServiceAccount that may act."""
+
+    account: str
+    documents: tuple[dict[str, Any], ...]
+
+    def remove(self, client: ApiClient) -> None:
+        """Delete what the namespace does not take with it: a policy that stays would answer other people's requests."""
+        for document in self.documents:
+            if document["kind"] in CLUSTER_WIDE:
+                with contextlib.suppress(ApiError):
+                    client.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
 
 
 def render(helm: Path, namespace: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -39,20 +47,19 @@ def render(helm: Path, namespace: str, values: Mapping[str, Any]) -> list[dict[s
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapping[str, Any]) -> str:
-    """Apply the chart's ServiceAccount and rights; returns the ServiceAccount's name."""
-    account = ""
+def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapping[str, Any]) -> Rights:
+    """Apply the chart's ServiceAccount and rights."""
+    documents = []
     for document in render(helm, namespace, values):
-        if document["kind"] not in RIGHTS:
+        if document["kind"] not in NAMESPACED | set(CLUSTER_WIDE):
             continue
-        hooks = (document["metadata"].get("annotations") or {}).get("helm.sh/hook")
-        if hooks:
+        if (document["metadata"].get("annotations") or {}).get("helm.sh/hook"):
             continue
-        if document["kind"] in {"ServiceAccount", "Role", "RoleBinding"}:
+        if document["kind"] in NAMESPACED:
             document["metadata"].setdefault("namespace", namespace)
-        if document["kind"] == "ServiceAccount" and not account:
-            account = document["metadata"]["name"]
         plane.client.apply(document)
-    if not account:
+        documents.append(document)
+    accounts = [d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"]
+    if not accounts:
         raise ControlPlaneError("the chart renders no ServiceAccount")
-    return account
+    return Rights(accounts[0], tuple(documents))

@@ -26,7 +26,9 @@ class OperatorProcess:
         prometheus_url: the metrics store.
         directory: for the kubeconfig and the log.
         name: tells two operators apart.
+        watch: the namespaces that it watches, "" for all; its own by default.
         environment: further variables, e.g. TRIMTAB_FAIL_POINT.
+        server: the API server's address for this operator, e.g. a proxy's.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class OperatorProcess:
         name: str = "operator",
         watch: str | None = None,
         environment: Mapping[str, str] | None = None,
+        server: str | None = None,
     ) -> None:
         self.environment = dict(environment or {})
         self.port = free_port()
-        kubeconfig = plane.service_account_kubeconfig(namespace, account, directory / f"{name}.kubeconfig")
+        path = directory / f"{name}.kubeconfig"
+        kubeconfig = plane.service_account_kubeconfig(namespace, account, path, server=server)
         self._settings = {
             "PYTHONPATH": PYTHONPATH,
             "TRIMTAB_KUBECONFIG": str(kubeconfig),
@@ -66,7 +70,11 @@ class OperatorProcess:
         """Start it and wait until it leads and answers."""
         self.component.start()
         if ready:
-            self.component.wait_ready(self.is_leading, seconds)
+            self.wait_leading(seconds)
+
+    def wait_leading(self, seconds: float = 60.0) -> None:
+        """Wait until it leads and answers; fails early when it ends."""
+        self.component.wait_ready(self.is_leading, seconds)
 
     def is_leading(self) -> bool:
         """It answers /readyz, which a standby does too, and its metric says that it leads."""

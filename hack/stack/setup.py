@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +24,14 @@ from controlplane import (
     scrape_config,
     wait_for,
 )
-from controlplane.processes import Family
-from stack.chart import install_rights
+from controlplane.processes import Family, stop_together
+from stack.chart import Rights, install_rights
 from stack.operator import OperatorProcess
 from stack.paths import CRDS, EXAMPLES, PYTHONPATH
 from stack.playground import Playground
 
 Say = Callable[[str], None]
+STOP_SECONDS = 10.0
 
 
 def silent(text: str) -> None:
@@ -41,13 +43,16 @@ def silent(text: str) -> None:
 class StackOptions:
     """What may differ.
 
-    The operator is installed in `namespace` and watches it alone, or with `cluster` every namespace. The workload runs
-    in `places`, by default in `namespace`. `days` of its past are backfilled (0: none). `values` go to the chart.
+    The operator is installed in `namespace` and watches it alone, or with `cluster` every namespace; `installs` are
+    several namespaces with an install of their own each. The workload runs in `places`, by default where the operator
+    is installed. `days` of its past are backfilled (0: none). `values` go to the chart. `operator`: start one, too.
     """
 
     namespace: str = "shop"
     cluster: bool = False
+    installs: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    operator: bool = True
     seed: int = 1
     days: float = 30.0
     scrape_interval: float = 1.0
@@ -61,7 +66,12 @@ class StackOptions:
     @property
     def workload_namespaces(self) -> tuple[str, ...]:
         """Where the workload runs."""
-        return self.places or (self.namespace,)
+        return self.places or self.install_namespaces
+
+    @property
+    def install_namespaces(self) -> tuple[str, ...]:
+        """Where the chart's rights are applied."""
+        return self.installs or (self.namespace,)
 
 
 class Stack:
@@ -72,7 +82,7 @@ class Stack:
         directory.mkdir(parents=True, exist_ok=True)
         self._paths = binaries(["helm", "prometheus", "promtool"])
         self.family = Family()
-        self.account = ""
+        self._rights: dict[str, Rights] = {}
         kubeconfig = plane.kubeconfig()
         self.playground = Playground(
             self.family,
@@ -112,31 +122,36 @@ class Stack:
     def start(self) -> Self:
         """Everything up and the target's pods ready."""
         self.install()
-        self.start_workload()
-        self.start_prometheus()
-        self._say("starting the operator with the chart's ServiceAccount")
-        self._operator = self.new_operator("operator", self.options.operator_environment)
-        self._operator.start()
+        with ThreadPoolExecutor(1) as beside:
+            past = beside.submit(self._past)
+            self.start_workload()
+            self.start_prometheus(past.result())
+        if self.options.operator:
+            self._say("starting the operator with the chart's ServiceAccount")
+            self._operator = self.new_operator("operator", self.options.operator_environment)
+            self._operator.start(ready=False)
         self._wait_ready()
         return self
 
     def _wait_ready(self) -> None:
-        """The target's pods are ready, and each has been scraped often enough for rates."""
+        """The target's pods are ready, each has been scraped often enough for rates, and the operator leads."""
         for namespace in self.options.workload_namespaces:
             ready = functools.partial(self._target_ready, namespace)
             wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=120)
         enough = "min(count_over_time(up[1m])) >= 5"
         wait_for(lambda: self.prometheus.query(enough), "the first scrapes", seconds=60)
+        if self._operator is not None:
+            self._operator.wait_leading()
 
     def install(self) -> None:
-        """CRDs, namespace, and the chart's rights."""
+        """CRDs, namespaces, and the chart's rights."""
         self._say("installing CRDs and the chart's rights")
         self.plane.apply_crds(CRDS)
-        namespace = self.options.namespace
-        self.plane.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         scope = "Cluster" if self.options.cluster else "Namespace"
         values = {"scope": scope, "prometheus": {"url": "http://127.0.0.1:9090"}, **self.options.values}
-        self.account = install_rights(self.plane, self._paths["helm"], namespace, values)
+        for name in self.options.install_namespaces:
+            self.plane.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            self._rights[name] = install_rights(self.plane, self._paths["helm"], name, values)
 
     def start_workload(self) -> None:
         """The Deployment and Service, and the program that plays their pods; they get ready by themselves."""
@@ -146,13 +161,19 @@ class Stack:
             self._deploy(namespace)
 
     def _deploy(self, namespace: str) -> None:
-        for document in yaml.safe_load_all(self.options.manifest.read_text()):
-            document["metadata"]["namespace"] = namespace
-            if document["kind"] == "Deployment" and self.options.replicas is not None:
-                document["spec"]["replicas"] = self.options.replicas
+        for document in self._manifests(namespace):
             self.plane.client.apply(document)
             if document["kind"] == "Deployment":
                 self._deployment = document["metadata"]["name"]
+
+    def _manifests(self, namespace: str) -> list[dict[str, Any]]:
+        """The target Deployment and its Service in this namespace."""
+        documents: list[dict[str, Any]] = list(yaml.safe_load_all(self.options.manifest.read_text()))
+        for document in documents:
+            document["metadata"]["namespace"] = namespace
+            if document["kind"] == "Deployment" and self.options.replicas is not None:
+                document["spec"]["replicas"] = self.options.replicas
+        return documents
 
     def _target_ready(self, namespace: str) -> bool:
         found = self.target(namespace)
@@ -164,54 +185,75 @@ class Stack:
         where = namespace or self.options.workload_namespaces[0]
         return self.plane.client.get("apps/v1", "Deployment", self._deployment, where)
 
-    def start_prometheus(self) -> None:
+    def start_prometheus(self, tsdb: Path | None) -> None:
         """Prometheus with the service's past, scraping the workload program."""
-        tsdb = None
-        if self.options.days:
-            self._say(f"backfilling {self.options.days:.0f} days of the service's past into Prometheus")
-            tsdb = self._backfill()
         self._say("starting Prometheus")
         config = scrape_config({"playground": [self.playground.address]}, scrape_interval=self.options.scrape_interval)
         directory = self.directory / "prometheus"
         self._prometheus = PrometheusServer(config, directory, tsdb=tsdb, path=self._paths["prometheus"])
         self._prometheus.start()
 
-    def _backfill(self) -> Path:
-        past, tsdb = self.directory / "past.om", self.directory / "tsdb"
-        replicas = self.target()["spec"]["replicas"]
+    def _past(self) -> Path | None:
+        """Blocks with the service's past in every place, or None when none is wanted."""
+        if not self.options.days:
+            return None
+        self._say(f"backfilling {self.options.days:.0f} days of the service's past for Prometheus")
+        tsdb = self.directory / "tsdb"
+        for namespace in self.options.workload_namespaces:
+            self._backfill(namespace, tsdb)
+        return tsdb
+
+    def _backfill(self, namespace: str, tsdb: Path) -> None:
+        (deployment,) = (d for d in self._manifests(namespace) if d["kind"] == "Deployment")
+        past = self.directory / f"{namespace}.om"
         command = [sys.executable, "-m", "playground", "backfill", "--workload", str(self.options.workload)]
-        command += ["--namespace", self.options.workload_namespaces[0], "--deployment", self._deployment]
-        command += ["--replicas", str(replicas), "--days", str(self.options.days), "--out", str(past)]
-        command += ["--seed", str(self.options.seed), "--time-origin", self.options.time_origin]
+        command += ["--namespace", namespace, "--deployment", deployment["metadata"]["name"]]
+        command += ["--replicas", str(deployment["spec"]["replicas"]), "--days", str(self.options.days)]
+        command += ["--out", str(past), "--seed", str(self.options.seed), "--time-origin", self.options.time_origin]
         command += ["--end", str(time.time() - 5)]
         done = subprocess.run(["env", f"PYTHONPATH={PYTHONPATH}", *command], capture_output=True, text=True)
         if done.returncode:
             raise ControlPlaneError(f"backfill: {done.stderr.strip()}")
         backfill(past, tsdb, promtool=self._paths["promtool"], max_block_duration="486h")
         past.unlink()
-        return tsdb
 
-    def new_operator(self, name: str, environment: Mapping[str, str] | None = None) -> OperatorProcess:
-        """Another operator process of the same install (a standby, or a successor)."""
+    def new_operator(
+        self,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        namespace: str | None = None,
+        server: str | None = None,
+    ) -> OperatorProcess:
+        """Another operator process of an install (a standby, or a successor).
+
+        Args:
+            name: tells it apart; also of its log.
+            environment: further variables.
+            namespace: of its install; the first by default.
+            server: an address that stands for the API server's, e.g. a proxy's.
+        """
+        where = namespace or self.options.install_namespaces[0]
         made = OperatorProcess(
             self.plane,
             self.family,
-            self.options.namespace,
-            self.account,
+            where,
+            self._rights[where].account,
             self.prometheus.url,
             self.directory,
             name=name,
             watch="" if self.options.cluster else None,
             environment=environment,
+            server=server,
         )
         self.operators.append(made)
         return made
 
     def stop(self) -> None:
-        """Stop what was started, by its own process ids; the control plane stays."""
-        for operator in self.operators:
-            operator.stop()
-        self.playground.stop()
+        """Stop what was started, by its own process ids, and take back the rights; the control plane stays."""
+        stop_together([*(operator.component for operator in self.operators), self.playground.component], STOP_SECONDS)
         if self._prometheus is not None:
             self._prometheus.stop(keep_logs=True)
         self.family.close()
+        for rights in self._rights.values():
+            rights.remove(self.plane.client)

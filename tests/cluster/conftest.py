@@ -14,20 +14,42 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.contract.test_cluster import GADGETS
 
 from controlplane import (
     ApiClient,
-    ApiError,
     BuildError,
     ControlPlane,
     PlaneOptions,
     PrometheusServer,
     binaries,
+    read_definitions,
     wait_for,
 )
 from controlplane.tools import CONTROL_PLANE, MONITORING
+from stack import drop_namespaces, make_namespaces
+from stack.paths import CRDS
 
 FIXTURES_WITH_BINARIES = {"controlplane", "prometheus_factory", "built"}
+GADGET_DEFINITION: dict[str, Any] = {  # of the Cluster's contract: a status and any content
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"{GADGETS.plural}.{GADGETS.group}"},
+    "spec": {
+        "group": GADGETS.group,
+        "scope": "Namespaced",
+        "names": {"plural": GADGETS.plural, "singular": "gadget", "kind": GADGETS.name, "listKind": "GadgetList"},
+        "versions": [
+            {
+                "name": GADGETS.version,
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
 BINARIES: pytest.StashKey[dict[str, Path]] = pytest.StashKey()
 FAILURE: pytest.StashKey[str] = pytest.StashKey()
 
@@ -56,20 +78,19 @@ def built(pytestconfig: pytest.Config) -> dict[str, Path]:
 
 @pytest.fixture(scope="session", name="controlplane")
 def controlplane_fixture(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """The control plane of this process; its logs stay in pytest's temporary directory."""
-    options = PlaneOptions(hpa_sync_period=5.0, audit_log=True)
+    """The control plane of this process; its logs stay in pytest's temporary directory.
+
+    Every definition that any test uses is there from the start, so no test depends on who ran before it: neither on
+    what is served, nor on whether the garbage collector has already found out.
+    """
+    definitions = [*read_definitions(CRDS), GADGET_DEFINITION]
+    options = PlaneOptions(hpa_sync_period=5.0, audit_log=True, definitions=definitions)
     plane = ControlPlane(tmp_path_factory.mktemp("controlplane"), options, paths=built)
     plane.start()
     try:
         yield plane
     finally:
         plane.stop(keep_logs=True)
-
-
-@pytest.fixture(scope="session")
-def crds(controlplane: ControlPlane) -> None:
-    """The CRDs of the repository are served."""
-    controlplane.apply_crds(Path(__file__).parents[2] / "crds")
 
 
 @pytest.fixture
@@ -85,13 +106,9 @@ def namespace(admin: ApiClient) -> Iterator[str]:
     It is deleted afterwards without waiting for its end: the next test has another one.
     """
     name = f"test-{secrets.token_hex(4)}"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    wait_for(lambda: admin.find("v1", "ServiceAccount", "default", name), f"the service account of {name}")
+    make_namespaces(admin, name)
     yield name
-    with contextlib.suppress(ApiError):
-        admin.delete("v1", "Namespace", name)
-        # Without a kubelet, a scheduled pod would wait for its grace period for ever.
-        admin.delete_all("v1", "Pod", name, grace=0)
+    drop_namespaces(admin, name)
 
 
 @pytest.fixture

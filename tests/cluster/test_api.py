@@ -40,7 +40,7 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def served(controlplane: ControlPlane, crds: None) -> ApiClient:
+def served(controlplane: ControlPlane) -> ApiClient:
     """A client of a control plane that serves our definitions."""
     return controlplane.client
 

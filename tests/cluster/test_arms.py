@@ -194,7 +194,7 @@ class World:
 
 
 @pytest.fixture
-def world(admin: ApiClient, namespace: str, no_nodes: None, crds: None) -> World:
+def world(admin: ApiClient, namespace: str, no_nodes: None) -> World:
     return World(admin, namespace)
 
 

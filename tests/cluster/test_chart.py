@@ -123,15 +123,17 @@ def installed(served: ApiClient, namespace: str) -> Iterator[str]:
     objects = [o for o in render(namespace, scope="Namespace") if o["kind"] not in {"Deployment", "Service"}]
     for document in objects:
         served.create(document)
-    # A policy is in force some time after it was created: ask until it refuses both of what the tests rely on.
-    operator = served.impersonate(USER.format(namespace=namespace))
-    wait_for(lambda: refused(operator, config_map(namespace, "probe", {})), "the operator's policy to be in force")
-    nobody = person(served, namespace, "nobody", patch=False)
-    wait_for(lambda: refused(nobody, experiment(namespace)), "the people's policy to be in force")
-    yield namespace
-    for document in objects:
-        if document["kind"] in CLUSTER_WIDE:
-            served.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
+    try:
+        # A policy is in force some time after it was created: ask until it refuses both of what the tests rely on.
+        operator = served.impersonate(USER.format(namespace=namespace))
+        wait_for(lambda: refused(operator, config_map(namespace, "probe", {})), "the operator's policy to be in force")
+        nobody = person(served, namespace, "nobody", patch=False)
+        wait_for(lambda: refused(nobody, experiment(namespace)), "the people's policy to be in force")
+        yield namespace
+    finally:
+        for document in objects:
+            if document["kind"] in CLUSTER_WIDE:
+                served.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
 
 
 def refused(client: ApiClient, manifest: Obj) -> bool:

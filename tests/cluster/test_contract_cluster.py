@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.contract.test_cluster import (
     pod,
 )
 
-from controlplane import ApiClient, ApiError, ControlPlane, wait_for
+from controlplane import ApiClient, ControlPlane
 from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import PAGE, KubernetesCluster
 from trimtab.adapters.connection import connect
@@ -32,33 +32,6 @@ from trimtab.domain.errors import Forbidden, Rejected, Unavailable
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 
 __all__ = ["TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestRead", "TestReplace", "TestStatus"]
-
-SCHEMA = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
-
-@pytest.fixture(scope="session")
-def gadgets(controlplane: ControlPlane) -> None:
-    """A custom resource with a status and any content."""
-    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
-    names = {"plural": GADGETS.plural, "singular": "gadget", "kind": GADGETS.name, "listKind": "GadgetList"}
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{GADGETS.plural}.{GADGETS.group}"},
-        "spec": {
-            "group": GADGETS.group,
-            "scope": "Namespaced",
-            "names": names,
-            "versions": [version | {"schema": {"openAPIV3Schema": SCHEMA}}],
-        },
-    }
-    controlplane.client.create(definition)
-
-    def served() -> bool:
-        controlplane.client.list(GADGETS.api_version, GADGETS.name)
-        return True
-
-    wait_for(served, "the custom resource to be served", ignore=(ApiError,))
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -70,8 +43,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> Non
 
 
 @pytest.fixture
-async def world(controlplane: ControlPlane, namespace: str, gadgets: None) -> AsyncIterator[World]:
-    """The real API server, as the administrator."""
+async def world(controlplane: ControlPlane, namespace: str, no_nodes: None) -> AsyncIterator[World]:
+    """The real API server, as the administrator; without Nodes, so that a pod stays without one."""
     connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
     cluster = Clean(KubernetesCluster(connection))
     yield World(cluster, namespace, eventually)
@@ -116,6 +89,24 @@ async def client() -> AsyncIterator[Client]:
     await eventually(closed, "all connections are closed")
 
 
+@pytest.fixture
+def bad_name(admin: ApiClient, namespace: str) -> Iterator[str]:
+    """The name of a ConfigMap that an admission policy refuses in the test's namespace."""
+    api, name = "admissionregistration.k8s.io/v1", f"no-{namespace}"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    constraints = {"resourceRules": [rule], "namespaceSelector": namespace_selector(namespace)}
+    check = {"expression": "object.metadata.name != 'bad'", "message": "this name is bad", "reason": "Forbidden"}
+    specs = {
+        "ValidatingAdmissionPolicy": {"matchConstraints": constraints, "validations": [check]},
+        "ValidatingAdmissionPolicyBinding": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    for kind, spec in specs.items():
+        admin.create({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec})
+    yield "bad"
+    for kind in reversed(specs):
+        admin.delete(api, kind, name)
+
+
 class TestErrors:
     async def test_a_missing_right_is_forbidden(
         self, controlplane: ControlPlane, namespace: str, client: Client
@@ -143,22 +134,9 @@ class TestErrors:
 
         await eventually(refused, "the quota is counted and in force")
 
-    async def test_an_admission_policy_is_a_refusal_with_its_words(self, world: World, admin: ApiClient) -> None:
-        name = f"no-{world.namespace}"
-        rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
-        constraints = {"resourceRules": [rule], "namespaceSelector": namespace_selector(world.namespace)}
-        check = {"expression": "object.metadata.name != 'bad'", "message": "this name is bad"}
-        api = "admissionregistration.k8s.io/v1"
-        policy = {"matchConstraints": constraints, "validations": [check | {"reason": "Forbidden"}]}
-        admin.create(
-            {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": policy}
-        )
-        binding = {"policyName": name, "validationActions": ["Deny"]}
-        head = {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}}
-        admin.create(head | {"spec": binding})
-
+    async def test_an_admission_policy_is_a_refusal_with_its_words(self, world: World, bad_name: str) -> None:
         async def refused() -> bool:
-            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bad"}}
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": bad_name}}
             try:
                 await world.cluster.create(kinds.CONFIG_MAPS, world.namespace, body, dry_run=True)
             except Rejected as error:

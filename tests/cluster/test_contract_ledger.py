@@ -17,7 +17,7 @@ __all__ = ["TestExperiments", "TestTrials"]
 
 
 @pytest.fixture
-async def books(controlplane: ControlPlane, namespace: str, crds: None) -> AsyncIterator[Books]:
+async def books(controlplane: ControlPlane, namespace: str) -> AsyncIterator[Books]:
     """As the administrator, in the test's own namespace."""
     clock = SystemClock()
     cluster = KubernetesCluster(await connect(str(controlplane.kubeconfig()), clock.monotonic))

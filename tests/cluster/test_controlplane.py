@@ -107,9 +107,7 @@ def test_a_service_account_may_do_what_it_is_granted_and_nothing_else(
         reader.list("v1", "Secret", namespace)
     with pytest.raises(Forbidden, match="cannot create resource"):
         reader.create(config_map(namespace, "mine"))
-    assert f"system:serviceaccount:{namespace}:reader" in {
-        event["user"]["username"] for event in controlplane.audit_events()
-    }
+    assert "list" in {event["verb"] for event in controlplane.audit_events(f"system:serviceaccount:{namespace}:reader")}
 
 
 def test_a_wrong_token_is_refused(admin: ApiClient) -> None:
@@ -174,11 +172,14 @@ def test_definitions_are_served_once_applied_and_their_rules_hold(
         },
     }
     (tmp_path / "spans.yaml").write_text(json.dumps(definition))
-    assert controlplane.apply_crds(tmp_path) == ["spans.test.trimtab.dev"]
-    span = {"apiVersion": "test.trimtab.dev/v1", "kind": "Span", "metadata": {"name": "s", "namespace": namespace}}
-    admin.create(span | {"spec": {"least": 1, "most": 2}}, dry_run=True)
-    with pytest.raises(Invalid, match="least must be below most"):
-        admin.create(span | {"spec": {"least": 2, "most": 1}})
+    try:
+        assert controlplane.apply_crds(tmp_path) == ["spans.test.trimtab.dev"]
+        span = {"apiVersion": "test.trimtab.dev/v1", "kind": "Span", "metadata": {"name": "s", "namespace": namespace}}
+        admin.create(span | {"spec": {"least": 1, "most": 2}}, dry_run=True)
+        with pytest.raises(Invalid, match="least must be below most"):
+            admin.create(span | {"spec": {"least": 2, "most": 1}})
+    finally:
+        admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", "spans.test.trimtab.dev")
 
 
 def test_a_second_plane_is_separate_survives_faults_and_leaves_nothing(

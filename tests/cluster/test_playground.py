@@ -14,6 +14,7 @@ from tests.cluster.conftest import PrometheusFactory
 from controlplane import ApiClient, ControlPlane, backfill, scrape_config, wait_for
 from playground.backfill import Past, write_past
 from playground.process import PlaygroundError, PlaygroundProcess
+from stack import drop_namespaces, make_namespaces
 from trimtab.workload import Resources, evaluate, load_workload
 from trimtab.workload.units import GIB, MIB
 
@@ -282,7 +283,7 @@ def test_two_programs_share_the_nodes(
     admin: ApiClient, controlplane: ControlPlane, namespace: str, playground: PlaygroundProcess, apply: Apply
 ) -> None:
     other = f"{namespace}-b"
-    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    make_namespaces(admin, other)
     try:
         with PlaygroundProcess(controlplane.kubeconfig(), [WORKLOAD], [other], seed=2) as second:
             apply(replicas=2)
@@ -290,4 +291,4 @@ def test_two_programs_share_the_nodes(
             assert [p["namespace"] for p in playground.state()["pods"]] == [namespace] * 2
             assert second.state()["pods"] == []
     finally:
-        admin.delete("v1", "Namespace", other)
+        drop_namespaces(admin, other)

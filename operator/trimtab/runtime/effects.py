@@ -8,6 +8,9 @@ after a sleep, so they hit what they mean:
 
 An effect's name is `<verb>:<Kind>`, or `<verb>:<Kind>/<subresource>`: `create:Trial`, `replace:Trial/status`,
 `delete:Pod`. Reads and dry runs are no effects. The simulator uses the same hook to raise instead of to kill.
+
+Several parts of a process may write: the reconciler, the safety loop, the election. Each counts its own effects, and
+the log says whose they are: `safety/after:delete:Pod`. A fail point may name its part in the same way.
 """
 
 from __future__ import annotations
@@ -87,23 +90,29 @@ class EffectfulCluster:
 
 
 class KillAt:
-    """A fail point that kills this process at the nth occurrence of one point, and logs them all."""
+    """A fail point that kills this process at the nth occurrence of one point, and logs them all under `part`."""
 
-    def __init__(self, point: str, nth: int, log: Path | None, kill: Callable[[], None]) -> None:
+    def __init__(self, point: str, nth: int, log: Path | None, kill: Callable[[], None], part: str = "") -> None:
         self._point, self._nth, self._log, self._kill = point, nth, log, kill
+        self._prefix = f"{part}/" if part else ""
         self._seen: Counter[str] = Counter()
 
     async def __call__(self, point: str) -> None:
         """Note the point; die if it is the one."""
         self._seen[point] += 1
         if self._log is not None:
-            _append(self._log, f"{point}\n")
+            _append(self._log, f"{self._prefix}{point}\n")
         if point == self._point and self._seen[point] == self._nth:
             self._kill()
 
 
-def with_fail_points(cluster: Cluster, environment: Mapping[str, str]) -> Cluster:
+def with_fail_points(cluster: Cluster, environment: Mapping[str, str], part: str = "") -> Cluster:
     """The cluster itself, or wrapped when the environment asks for the test facility.
+
+    Args:
+        cluster: where the effects go.
+        environment: TRIMTAB_FAIL_POINT and TRIMTAB_EFFECT_LOG.
+        part: who writes through this client.
 
     Raises:
         InvalidSetting: TRIMTAB_FAIL_POINT is malformed.
@@ -111,17 +120,21 @@ def with_fail_points(cluster: Cluster, environment: Mapping[str, str]) -> Cluste
     wanted, log = environment.get("TRIMTAB_FAIL_POINT", ""), environment.get("TRIMTAB_EFFECT_LOG", "")
     if not wanted and not log:
         return cluster
-    point, nth = _parse(wanted) if wanted else ("", 0)
-    return EffectfulCluster(cluster, KillAt(point, nth, Path(log) if log else None, _kill_self))
+    whose, point, nth = _parse(wanted) if wanted else ("", "", 0)
+    if whose not in ("", part):
+        point = ""
+    return EffectfulCluster(cluster, KillAt(point, nth, Path(log) if log else None, _kill_self, part))
 
 
-def _parse(text: str) -> tuple[str, int]:
+def _parse(text: str) -> tuple[str, str, int]:
+    """Part ("" for any), point, and which occurrence of it."""
     point, _, nth = text.rpartition(":")
     moment, _, effect = point.partition(":")
+    part, slash, moment = moment.rpartition("/")
     if moment not in ("before", "after") or ":" not in effect or not nth.isdigit() or int(nth) < 1:
-        remedy = "use <before|after>:<verb>:<Kind>[/<subresource>]:<nth>, e.g. after:create:Deployment:1"
+        remedy = "use [<part>/]<before|after>:<verb>:<Kind>[/<subresource>]:<nth>, e.g. after:create:Deployment:1"
         raise InvalidSetting("TRIMTAB_FAIL_POINT", f"{text!r} is not a fail point", remedy)
-    return point, int(nth)
+    return part, point.removeprefix(f"{part}{slash}"), int(nth)
 
 
 def _append(path: Path, line: str) -> None:

@@ -109,13 +109,19 @@ class Watcher:
         self._namespaces = tuple(namespaces)
         self._backoff = tuple(backoff)
         self._state = state
+        self._thread: _KopfThread | None = None
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of kopf's loop, 0 while it does not run."""
+        return self._thread.tasks if self._thread is not None else 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep watching until `stop`."""
         failures = 0
         while not stop.is_set():
             self._state.anew()
-            thread = _KopfThread(self._registry, self._settings(), self._namespaces)
+            thread = self._thread = _KopfThread(self._registry, self._settings(), self._namespaces)
             thread.start()
             started = asyncio.get_running_loop().time()
             await _first(thread.ended, stop.wait(), self._state.dead.wait())
@@ -143,6 +149,12 @@ class _KopfThread(threading.Thread):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._started_up = threading.Event()
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of its loop; may be asked from another thread."""
+        loop = self._loop
+        return len(asyncio.all_tasks(loop)) if loop is not None and loop.is_running() else 0
 
     def run(self) -> None:
         """The thread's body."""

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 EXIT_BAD_SETTING = 2
 EXIT_LEADERSHIP_LOST = 3
+WRITERS = ("reconcile", "safety", "lease")  # whose effects a fail point counts, each with a client of its own
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ async def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 def _wire(settings: Settings, environment: Mapping[str, str], connection: Connection, clock: SystemClock) -> _Process:
     metrics = Metrics()
-    clients = tuple(KubernetesCluster(connection, on_request=metrics.api_request) for _ in range(3))
-    reconcile, safety, lease = (with_fail_points(c, environment) for c in clients)
+    clients = tuple(KubernetesCluster(connection, on_request=metrics.api_request) for _ in WRITERS)
+    reconcile, safety, lease = (with_fail_points(c, environment, w) for c, w in zip(clients, WRITERS, strict=True))
     telemetries = (_telemetry(settings), _telemetry(settings))
     designer = ProcessDesigner()
     ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
@@ -118,12 +119,11 @@ async def _serve(settings: Settings, process: _Process, stop: asyncio.Event) -> 
     await http.start()
     log.info("http.listening", host=settings.http_host, port=http.port)
 
-    async def watch(ended: asyncio.Event) -> None:
-        registry = make_registry(parts.queue.add, parts.watch, process.connection)
-        await Watcher(registry, kopf_settings, namespaces=settings.namespaces, state=parts.watch).run(ended)
-
+    registry = make_registry(parts.queue.add, parts.watch, process.connection)
+    watcher = Watcher(registry, kopf_settings, namespaces=settings.namespaces, state=parts.watch)
+    parts.metrics.watch_tasks(lambda: len(asyncio.all_tasks()) + watcher.tasks)
     try:
-        lost = await operate(parts, settings, stop, watch=watch, prepare=process.designer.start)
+        lost = await operate(parts, settings, stop, watch=watcher.run, prepare=process.designer.start)
     finally:
         await http.close()
     if lost:

@@ -136,6 +136,10 @@ class Metrics:
         self.safety_tick_age.set_function(safety_tick_age)
         self.watch_age.set_function(watch_age)
 
+    def watch_tasks(self, tasks: Callable[[], int]) -> None:
+        """Where the number of tasks is read from when it is scraped."""
+        self.tasks.set_function(lambda: float(tasks()))
+
     def _experiments(self) -> None:
         self.experiment_info = self._gauge("experiment_info", "1 for the Experiment's current phase", "phase")
         self.trials = self._counter("trials", "Trials that ended, by terminal phase and reason", "verdict", "reason")
@@ -193,6 +197,7 @@ class Metrics:
         self.leader = self._process_gauge("leader", "1 while this process leads")
         self.watch_age = self._process_gauge("watch_age_seconds", "Since the watch was last known to miss nothing")
         self.workqueue_depth = self._process_gauge("workqueue_depth", "Experiments that wait for a worker")
+        self.tasks = self._process_gauge("tasks", "Tasks of the event loops; grows only while Experiments do")
         self.reconcile_seconds = self._process_histogram("reconcile_seconds", "One pass", FAST_BUCKETS)
         self.reconcile_errors = self._process_counter("reconcile_errors", "Passes that raised, by error", "error")
         self.api_requests = self._process_counter(

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from tests.cluster.operator.support import REPLICAS, workload
 
-from controlplane import ApiClient, ApiError, ControlPlane, wait_for
-from stack import Place, Stack, StackOptions
+from controlplane import ApiError, ControlPlane
+from stack import Place, Stack, StackOptions, drop_namespaces, make_namespaces
 
 LOG_LINES = 60
 MOST_PLACES = 5
@@ -34,7 +34,7 @@ def stack(
     run = secrets.token_hex(3)
     places = tuple(f"place-{run}-{number}" for number in range(min(max(len(tests), 1), MOST_PLACES)))
     namespace = f"trimtab-{run}"
-    _make(controlplane.client, (namespace, *places))
+    make_namespaces(controlplane.client, namespace, *places)
     directory = tmp_path_factory.mktemp("stack")
     replicas = getattr(request.module, "TARGET_REPLICAS", REPLICAS)
     load = workload(directory, replicas)
@@ -43,7 +43,7 @@ def stack(
         with Stack(controlplane, directory, options) as running:
             yield running
     finally:
-        _drop(controlplane.client, (namespace, *places))
+        drop_namespaces(controlplane.client, namespace, *places)
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +99,3 @@ def _report(stack: Stack, place: Place) -> list[tuple[str, Callable[[], str]]]:
         return "\n".join(line for one in stack.operators for line in one.component.tail(LOG_LINES).splitlines())
 
     return [(f"Experiments in {place.namespace}", place.report), ("operator's log", log)]
-
-
-def _make(client: ApiClient, namespaces: tuple[str, ...]) -> None:
-    for name in namespaces:
-        client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    for name in namespaces:
-        wait_for(lambda name=name: client.find("v1", "ServiceAccount", "default", name), f"the account of {name}")
-
-
-def _drop(client: ApiClient, namespaces: tuple[str, ...]) -> None:
-    """Without the workload program, pods would wait for their grace period for ever."""
-    for name in namespaces:
-        with contextlib.suppress(ApiError):
-            for kind in ("Experiment", "Trial"):
-                for found in client.list("trimtab.dev/v1alpha1", kind, name):
-                    if found["metadata"].get("finalizers"):
-                        body = {"metadata": {"finalizers": None}}
-                        client.patch("trimtab.dev/v1alpha1", kind, found["metadata"]["name"], body, name)
-            client.delete("v1", "Namespace", name)
-            client.delete_all("v1", "Pod", name, grace=0)

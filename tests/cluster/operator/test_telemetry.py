@@ -47,6 +47,22 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
     place.wait_deleted(NAME)
 
 
+def test_a_prometheus_that_comes_back_empty_in_the_middle_of_a_trial(stack: Stack, place: Place) -> None:
+    """Its volume was lost: what was measured before is unknown again, and nobody is blamed for it."""
+    trial = {"warmUp": "1s", "duration": "15s", "deadline": "90s"}
+    place.create(experiment(trial=trial, safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
+    first = place.wait_live(NAME, {"Measuring"})
+    served = f'min(count_over_time(http_requests_total{{namespace="{place.namespace}",pod=~"tt-.*",code="200"}}[1m]))'
+    wait_for(lambda: (stack.prometheus.value(served) or 0.0) >= 6, "both arms to have served for five seconds")
+    stack.prometheus.restart(empty=True)
+    outcome = place.wait_outcome(first, seconds=90)
+    print(f"\n{outcome['phase']}: {outcome['reason']}: {outcome['message']}")
+    assert outcome["phase"] != "Infeasible", outcome
+    place.wait_live(NAME, after=0, seconds=90)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+
+
 def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, place: Place) -> None:
     stack.prometheus.kill()
     try:

@@ -76,13 +76,28 @@ async def test_it_dies_at_the_nth_only(tmp_path: Path) -> None:
     assert deaths == [3]
 
 
+async def test_parts_count_their_own_effects_and_sign_them(tmp_path: Path) -> None:
+    log, cluster = tmp_path / "effects", InMemoryCluster(LoopClock())
+    environment = {"TRIMTAB_FAIL_POINT": "safety/before:create:Pod:1", "TRIMTAB_EFFECT_LOG": str(log)}
+    await one_of_each(with_fail_points(cluster, environment, "reconcile"))
+    assert log.read_text().splitlines() == [f"reconcile/{m}:{e}" for e in EFFECTS for m in ("before", "after")]
+
+
 def test_it_is_off_unless_asked_for() -> None:
     cluster = InMemoryCluster(LoopClock())
     assert with_fail_points(cluster, {}) is cluster
 
 
 @pytest.mark.parametrize(
-    "text", ["create:Trial", "after:create:Trial", "after:create:Trial:0", "during:create:Trial:1", "after:create:1"]
+    "text",
+    [
+        "create:Trial",
+        "after:create:Trial",
+        "after:create:Trial:0",
+        "during:create:Trial:1",
+        "after:create:1",
+        "safety/create:Trial:1",
+    ],
 )
 def test_a_malformed_point_is_refused(text: str) -> None:
     with pytest.raises(InvalidSetting, match=r"^TRIMTAB_FAIL_POINT: "):
@@ -90,21 +105,29 @@ def test_a_malformed_point_is_refused(text: str) -> None:
 
 
 PROGRAM = """
-import asyncio, os
+import asyncio, os, sys
 from tests.unit.runtime.test_effects import one_of_each
 from trimtab.adapters.clock import LoopClock
 from trimtab.runtime.effects import with_fail_points
 from trimtab.simulate.cluster import InMemoryCluster
 
 async def main():
-    await one_of_each(with_fail_points(InMemoryCluster(LoopClock()), os.environ))
+    await one_of_each(with_fail_points(InMemoryCluster(LoopClock()), os.environ, sys.argv[1]))
 
 asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("moment", "last"), [("before", "before:replace:Trial"), ("after", "after:replace:Trial")])
-async def test_a_process_really_dies_there(tmp_path: Path, moment: str, last: str) -> None:
+@pytest.mark.parametrize(
+    ("moment", "part", "last"),
+    [
+        ("before", "", "before:replace:Trial"),
+        ("after", "", "after:replace:Trial"),
+        ("reconcile/after", "reconcile", "reconcile/after:replace:Trial"),
+        ("after", "reconcile", "reconcile/after:replace:Trial"),
+    ],
+)
+async def test_a_process_really_dies_there(tmp_path: Path, moment: str, part: str, last: str) -> None:
     root = Path(__file__).parents[3]
     log = tmp_path / "effects"
     environment = os.environ | {
@@ -112,6 +135,6 @@ async def test_a_process_really_dies_there(tmp_path: Path, moment: str, last: st
         "TRIMTAB_FAIL_POINT": f"{moment}:replace:Trial:1",
         "TRIMTAB_EFFECT_LOG": str(log),
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, env=environment)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, part, env=environment)
     assert await process.wait() == -signal.SIGKILL
     assert log.read_text().splitlines()[-1] == last

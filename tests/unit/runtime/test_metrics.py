@@ -157,8 +157,12 @@ def test_the_process_is_read_when_it_is_scraped() -> None:
     metrics = Metrics()
     leading, depth = True, 3
     metrics.watch_process(
-        leading=lambda: leading, queue_depth=lambda: depth, safety_tick_age=lambda: 1.5, watch_age=lambda: 60.0
+        leading=lambda: leading,
+        queue_depth=lambda: depth,
+        safety_tick_age=lambda: 1.5,
+        watch_age=lambda: 60.0,
     )
+    metrics.watch_tasks(lambda: 12)
     metrics.api_request("get", "200")
     metrics.api_request("get", "200")
     metrics.api_request("list", "0")
@@ -167,6 +171,7 @@ def test_the_process_is_read_when_it_is_scraped() -> None:
     assert found["trimtab_workqueue_depth", ()] == 3.0
     assert found["trimtab_safety_tick_age_seconds", ()] == 1.5
     assert found["trimtab_watch_age_seconds", ()] == 60.0
+    assert found["trimtab_tasks", ()] == 12.0
     assert found["trimtab_api_requests_total", (("code", "200"), ("verb", "get"))] == 2.0
     assert found["trimtab_api_requests_total", (("code", "0"), ("verb", "list"))] == 1.0
     leading, depth = False, 0

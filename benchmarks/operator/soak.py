@@ -1,0 +1,158 @@
+"""One operator process, many short trials in real time: does what it holds grow?
+
+`python -m benchmarks.operator.soak [--minutes 20] [--json FILE]` (with PYTHONPATH=operator:hack) starts a control
+plane, Prometheus and an operator for the whole cluster, and in each of several namespaces one Experiment after the
+other: three trials, an end, a deletion, the next one. Memory, open files, threads and tasks are sampled each second;
+the first and the last quarter are compared, after a minute to warm up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import secrets
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.operator.live import ENDED, LOAD, REPLICAS, Live, phase_of
+from benchmarks.operator.meter import Held, Meter
+from controlplane import ControlPlane
+from stack import OperatorProcess, Stack, StackOptions, drop_namespaces, make_namespaces
+from stack.paths import EXAMPLES
+
+PLACES = 5
+TRIALS = 3
+WARM_UP = 60.0
+PERIOD = 1.0
+
+
+class Line:
+    """One namespace, in which one Experiment follows the other."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._name, self._count, self._leaving = "", 0, False
+        self.trials: Counter[str] = Counter()
+
+    def look(self, more: bool) -> bool:
+        """Take the next step if it is time; `more`: another Experiment may begin. Returns whether one is there."""
+        if not self._name:
+            if more:
+                self._name, self._leaving = f"soak-{self._count}", False
+                self._count += 1
+                self._live.create(self._name, stopping={"maxTrials": TRIALS})
+            return more
+        found = self._live.find(self._name)
+        if not found:
+            self._name = ""
+        elif not self._leaving and (found.get("status") or {}).get("phase") in ENDED:
+            self.trials.update(phase_of(trial) for trial in self._live.trials(self._name))
+            self._live.delete(self._name)
+            self._leaving = True
+        return True
+
+    @property
+    def experiments(self) -> int:
+        """How many were begun."""
+        return self._count
+
+
+def soak(stack: Stack, seconds: float) -> dict[str, Any]:
+    """Run for so long; returns the figures."""
+    lines = [Line(Live(stack, namespace)) for namespace in stack.options.places]
+    _steps(lines, WARM_UP)
+    pid = stack.operator.component.pid
+    assert pid is not None
+    meter = Meter(pid, PERIOD, lambda: tasks_of(stack.operator))
+    _steps(lines, seconds)
+    meter.stop()
+    assert stack.operator.component.pid == pid, "the operator ended meanwhile"
+    _steps(lines, 120.0, more=False)
+    trials = sum((line.trials for line in lines), Counter[str]())
+    return {
+        "minutes": round(seconds / 60.0, 1),
+        "experiments": sum(line.experiments for line in lines),
+        "trials": dict(sorted(trials.items())),
+        "first": quarter(meter.samples[: len(meter.samples) // 4]),
+        "last": quarter(meter.samples[-(len(meter.samples) // 4) :]),
+    }
+
+
+def _steps(lines: Sequence[Line], seconds: float, *, more: bool = True) -> None:
+    """Keep all lines going; without `more`, until none has an Experiment."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        there = [line.look(more) for line in lines]
+        if not any(there):
+            return
+        time.sleep(0.5)
+    assert more, "Experiments did not end"
+
+
+def quarter(samples: Sequence[Held]) -> dict[str, float]:
+    """Medians and the greatest values of a quarter."""
+    assert samples, "too short to compare quarters"
+    return {
+        "operatorMiB": round(statistics.median(s.own for s in samples), 1),
+        "operatorMaxMiB": round(max(s.own for s in samples), 1),
+        "workerMiB": round(statistics.median(s.children for s in samples), 1),
+        "files": statistics.median(s.files for s in samples),
+        "threads": statistics.median(s.threads for s in samples),
+        "tasks": statistics.median(s.tasks for s in samples),
+        "tasksMax": max(s.tasks for s in samples),
+    }
+
+
+def tasks_of(operator: OperatorProcess) -> int:
+    """Tasks of its event loops, by its own metric."""
+    found = [line.split()[1] for line in operator.get("/metrics").splitlines() if line.startswith("trimtab_tasks ")]
+    return int(float(found[0])) if found else 0
+
+
+@contextlib.contextmanager
+def soak_stack(plane: ControlPlane, directory: Path) -> Iterator[Stack]:
+    """An operator for the whole cluster, and the workload with a day of past in several namespaces."""
+    workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
+    workload["load"]["requestsPerSecond"] = LOAD
+    path = directory / "workload.yaml"
+    path.write_text(yaml.safe_dump(workload))
+    run = secrets.token_hex(3)
+    own, *places = names = tuple(f"soak-{run}-{number}" for number in range(PLACES + 1))
+    make_namespaces(plane.client, *names)
+    options = StackOptions(
+        namespace=own, cluster=True, places=tuple(places), days=1.0, replicas=REPLICAS, workload=path
+    )
+    try:
+        with Stack(plane, directory / "stack", options) as stack:
+            yield stack
+    finally:
+        drop_namespaces(plane.client, *names)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="trimtab-soak-") as folder,
+        ControlPlane() as plane,
+        soak_stack(plane, Path(folder)) as stack,
+    ):
+        found = soak(stack, 60.0 * options.minutes)
+    print(json.dumps(found, indent=2))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

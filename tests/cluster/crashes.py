@@ -1,0 +1,318 @@
+"""Operators that die at a named effect of an Experiment's life, and what their successors make of it.
+
+The effects are not listed by hand: each story is told once in peace and its effects are recorded, so one that is added
+later is killed at, too. Lives run side by side, each in a namespace with an install of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.operator.live import CANARY, ENDED, TERMINAL, Live, phase_of
+from benchmarks.operator.witness import Witness
+from tests.simulation.invariants import check_history
+
+from controlplane import WaitTimeout, wait_for
+from controlplane.processes import group_members
+from stack import OperatorProcess
+
+LONG_TRIAL = {"warmUp": "1s", "duration": "40s", "deadline": "90s"}
+MEASURING = frozenset({"Measuring"})
+RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "election"
+WORKER = "trimtab.optimize.worker"
+SECONDS = 90.0  # for a life that shares two cores with others
+AFTERMATH = 3.0  # within which an Experiment's last effects happen after its end
+
+
+@dataclass(frozen=True)
+class Point:
+    """Before or after the nth time that a part of the operator has an effect."""
+
+    part: str
+    moment: str
+    effect: str
+    nth: int
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Whose effect it is, and which."""
+        return self.part, self.effect
+
+    @property
+    def line(self) -> str:
+        """As the effect log has it."""
+        return f"{self.part}/{self.moment}:{self.effect}"
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.nth}"
+
+
+def read_points(log: Path) -> tuple[Point, ...]:
+    """All points of an effect log, in order."""
+    found: list[Point] = []
+    seen: dict[str, int] = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        part, _, rest = line.partition("/")
+        moment, _, effect = rest.partition(":")
+        seen[line] = seen.get(line, 0) + 1
+        found.append(Point(part, moment, effect, seen[line]))
+    return tuple(found)
+
+
+Step = Callable[[Live, str], None]
+
+
+def nothing(live: Live, name: str) -> None:
+    """A step of a story in which nothing happens."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """A life of an Experiment.
+
+    Attributes:
+        name: part of its Experiments' names.
+        over: whether it has come to its end.
+        check: what must be true then, besides what is true for all.
+        trial: the trial's windows, {} for the short ones.
+        provoke: what happens to the first trial while it measures; None: nothing.
+        settle: what is done once the first trial has ended.
+        tells: which points are this story's own; the others are told by another one.
+    """
+
+    name: str
+    over: Callable[[Live, str], bool]
+    check: Step
+    trial: Mapping[str, str] = field(default_factory=dict)
+    provoke: Step | None = None
+    settle: Step = nothing
+    tells: Callable[[Point], bool] = bool
+
+
+def _ended(live: Live, name: str) -> bool:
+    return (live.find(name).get("status") or {}).get("phase") in ENDED
+
+
+def _succeeded(live: Live, name: str) -> None:
+    ended, trials = live.find(name), live.trials(name)
+    assert ended["status"]["phase"] == "Completed"
+    assert [t["spec"]["index"] for t in trials] == list(range(ended["status"]["trialsCreated"]))
+    assert [phase_of(t) for t in trials].count("Succeeded") == 1
+
+
+def _slow_canary(live: Live, name: str) -> None:
+    fault = {"kind": "SlowDependency", "factor": 6.0, "selector": CANARY, "namespace": live.namespace}
+    live.stack.playground.fault(name=name, **fault)
+
+
+def _withdrawn(live: Live, name: str) -> None:
+    outcome = live.trials(name)[0]["status"]["outcome"]
+    assert outcome["phase"] in {"Infeasible", "Aborted"}, outcome
+
+
+def _gone(live: Live, name: str) -> bool:
+    return not live.find(name) and not live.trials(name)
+
+
+TUNE = Story("tune", _ended, _succeeded, tells=lambda point: point.part != SAFETY)
+WITHDRAW = Story(
+    "withdraw",
+    _ended,
+    _withdrawn,
+    LONG_TRIAL,
+    provoke=_slow_canary,
+    settle=lambda live, name: live.stack.playground.clear(name),
+    tells=lambda point: point.part == SAFETY,
+)
+DELETE = Story(
+    "delete",
+    _gone,
+    nothing,
+    LONG_TRIAL,
+    provoke=lambda live, name: live.delete(name),
+    tells=lambda point: point.part == RECONCILE and point.effect.startswith("delete:"),
+)
+STORIES = (TUNE, WITHDRAW, DELETE)
+
+
+@dataclass(frozen=True)
+class Lived:
+    """One life, told to its end.
+
+    Attributes:
+        deaths: how many operators died at their points; fewer than asked for when this life had fewer effects than the
+            recorded one.
+        effects: what the first operator did.
+    """
+
+    deaths: int
+    effects: tuple[Point, ...]
+
+
+class Lives:
+    """Tells stories in several places at once; use it as a context manager.
+
+    Args:
+        places: installs on one stack; each tells one story at a time.
+        directory: for the effect logs.
+    """
+
+    def __init__(self, places: Sequence[Live], directory: Path) -> None:
+        self._free: queue.Queue[Live] = queue.Queue()
+        for live in places:
+            self._free.put(live)
+        self._directory, self._count, self._lock = directory, 0, threading.Lock()
+        self._pool = ThreadPoolExecutor(len(places), thread_name_prefix="life")
+
+    def __enter__(self) -> Lives:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, story: Story, *points: Point, **options: Step) -> Future[Lived]:
+        """Tell a story as soon as a place is free; see `tell`."""
+        return self._pool.submit(self._tell, story, points, options)
+
+    def record(self, stories: Iterable[Story] = STORIES) -> dict[str, tuple[Point, ...]]:
+        """The points of each story that are its own, from lives in peace."""
+        told = [(story, self.submit(story)) for story in stories]
+        return {story.name: tuple(p for p in life.result().effects if story.tells(p)) for story, life in told}
+
+    def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Step]) -> Lived:
+        with self._lock:
+            self._count += 1
+            name = f"{story.name}-{self._count}"
+        live = self._free.get()
+        try:
+            return tell(live, story, name, points, self._directory / name, **options)
+        except BaseException as error:
+            error.add_note(f"{story.name} with deaths at {', '.join(map(str, points)) or 'no point'}")
+            raise
+        finally:
+            self._free.put(live)
+
+
+def tell(
+    live: Live,
+    story: Story,
+    name: str,
+    points: Sequence[Point],
+    directory: Path,
+    *,
+    before_death: Step = nothing,
+    after_death: Step = nothing,
+) -> Lived:
+    """Tell a story to its end: one operator after the other dies at its point, the last one lives; check everything.
+
+    Args:
+        live: where.
+        story: what happens.
+        name: of the Experiment.
+        points: where the operators die, each counted from its own start.
+        directory: for the effect logs.
+        before_death: called once the Experiment exists and was provoked.
+        after_death: called after the first death.
+
+    Raises:
+        AssertionError: an invariant is broken, or something does not end.
+    """
+    directory.mkdir()
+    logs = [directory / f"{number}.effects" for number in range(len(points) + 1)]
+    deaths = 0
+    with witnessed(live, name):
+        operator = _operator(live, logs[0], points[0] if points else None)
+        live.create(name, **({"trial": story.trial} if story.trial else {}))
+        if story.provoke is not None:
+            live.wait_trial(name, MEASURING)
+            story.provoke(live, name)
+        before_death(live, name)
+        for point in points:
+            if not _dies(live, story, name, operator):
+                break
+            assert read_points(logs[deaths])[-1].line == point.line
+            deaths += 1
+            if deaths == 1:
+                after_death(live, name)
+            wait_for(lambda: not orphans(live), "its worker to end with it")
+            live.expire_lease()
+            operator = _operator(live, logs[deaths], points[deaths] if deaths < len(points) else None)
+        _end(live, story, name)
+    live.kill_operators()
+    live.remove(name)
+    live.forget_lease()
+    return Lived(deaths, read_points(logs[0]))
+
+
+@contextlib.contextmanager
+def witnessed(live: Live, name: str) -> Iterator[None]:
+    """What happens to this Experiment inside breaks no invariant, and leaves the target as it was."""
+    target = live.target()
+    with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
+        yield
+        assert live.target() == target
+        for trial in live.trials(name):
+            witness.caught_up(trial["metadata"]["resourceVersion"])
+        check_history(witness.changes())
+
+
+def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
+    """An operator that dies at this point, if any. It may be dead before it answers, so nobody waits for that."""
+    environment = {"TRIMTAB_EFFECT_LOG": str(log)}
+    if point is not None:
+        environment["TRIMTAB_FAIL_POINT"] = str(point)
+    return live.operator(environment, ready=False)
+
+
+def _end(live: Live, story: Story, name: str) -> None:
+    if story.provoke is not None:
+        wait_for(lambda: first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
+        story.settle(live, name)
+    wait_for(lambda: story.over(live, name), f"the story of {name} to end", seconds=SECONDS)
+    live.wait_nothing_left()
+    story.check(live, name)
+
+
+def _dies(live: Live, story: Story, name: str, operator: OperatorProcess) -> bool:
+    """Wait for the operator's death; False when the story ended without it."""
+    dead = lambda: operator.component.pid is None  # noqa: E731
+    wait_for(lambda: dead() or story.over(live, name), f"the operator of {name} to die", seconds=SECONDS)
+    try:
+        operator.wait_dead(AFTERMATH)
+    except WaitTimeout:
+        return False
+    return True
+
+
+def first_ended(live: Live, name: str) -> bool:
+    """Whether the first trial has ended, or the Experiment is gone."""
+    trials = live.trials(name)
+    return not live.find(name) or (bool(trials) and phase_of(trials[0]) in TERMINAL)
+
+
+def orphans(live: Live) -> list[int]:
+    """Fitting processes whose operator is gone."""
+    operators = {operator.component.pid for operator in live.stack.operators}
+    return [
+        pid
+        for pid in group_members(live.stack.family.group)
+        if WORKER in _command(pid) and _parent(pid) not in operators
+    ]
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0

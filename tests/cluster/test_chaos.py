@@ -1,0 +1,159 @@
+"""The long forms on the real control plane: `make chaos-cluster`. Figures are printed and kept in build/chaos."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.operator.live import Live, live_places
+from benchmarks.operator.soak import soak, soak_stack
+from tests.cluster.crashes import ELECTION, STORIES, TUNE, Lived, Lives, Point, Story
+from tests.cluster.ground import Breaker, KeptAlive, Tally, proxied, run
+
+from controlplane import ControlPlane
+from faultproxy import Plan
+from faultproxy.plan import Rates
+from stack.paths import ROOT
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(4 * 3600)]
+
+OUT = ROOT / "build" / "chaos"
+PLACES = 3
+ALIKE = 2  # renewals of a lease are all alike: so many of them are points
+PAIRS = 30
+RATES = Rates(often_silent=True)
+NETWORK_SECONDS, GROUND_SECONDS, SOAK_SECONDS = 600.0, 600.0, 1200.0
+
+
+def keep(name: str, figures: dict[str, Any]) -> None:
+    """Print figures, and write them to a file of this name."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(figures, indent=1)
+    (OUT / f"{name}.json").write_text(text + "\n")
+    print(f"\n{name}: {text}")
+
+
+@pytest.fixture(scope="module")
+def places(controlplane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Live]]:
+    """One stack with several installs."""
+    with live_places(controlplane, tmp_path_factory.mktemp("chaos"), "chaos", PLACES) as found:
+        yield found
+
+
+def worth_dying_at(points: tuple[Point, ...]) -> list[Point]:
+    """All of them, but of the election only the first of each kind."""
+    return [point for point in points if point.part != ELECTION or point.nth <= ALIKE]
+
+
+def test_every_effect(places: list[Live], tmp_path: Path) -> None:
+    """The operator dies before and after every single effect of every story."""
+    with Lives(places, tmp_path) as lives:
+        calm = lives.record()
+        todo = [(story, point) for story in STORIES for point in worth_dying_at(calm[story.name])]
+        lived = told(lives, todo)
+        lived |= told(lives, [(story, point) for story, point in todo if not lived[story.name, point].deaths])
+    died = [(story, point) for (story, point), life in lived.items() if life.deaths]
+    never = {(story.name, point.line) for story, point in todo} - {(story, point.line) for story, point in died}
+    figures = {
+        "effects": {story.name: len(calm[story.name]) // 2 for story in STORIES},
+        "points": len(todo),
+        "killed": len(died),
+        "notReached": sorted(f"{story}: {point}" for (story, point), life in lived.items() if not life.deaths),
+        "byKind": dict(sorted(Counter(f"{point.part} {point.effect}" for _, point in died).items())),
+    }
+    keep("crash-points", figures)
+    assert sorted(never) == [], "kinds of effects at which no operator died"
+    assert len(died) >= 0.9 * len(todo)
+
+
+def told(lives: Lives, todo: list[tuple[Story, Point]]) -> dict[tuple[str, Point], Lived]:
+    """Lives with a death at each of these points."""
+    futures = {(story.name, point): lives.submit(story, point) for story, point in todo}
+    raise_all({f"{story}: {point}": future for (story, point), future in futures.items()})
+    return {key: future.result() for key, future in futures.items()}
+
+
+def raise_all(futures: dict[str, Future[Lived]]) -> None:
+    """All lives are told before the first failure counts."""
+    failures = {name: error for name, future in futures.items() if (error := future.exception()) is not None}
+    for name, error in failures.items():
+        print(f"\nFAILED {name}: {error}\n" + "\n".join(getattr(error, "__notes__", ())))
+    assert sorted(failures) == []
+
+
+def test_two_deaths_in_one_life(places: list[Live], tmp_path: Path) -> None:
+    """The successor dies, too, while it finishes or undoes what it found."""
+    rng = random.Random(1)
+    with Lives(places, tmp_path) as lives:
+        points = worth_dying_at(lives.record([TUNE])[TUNE.name])
+        pairs = [rng.sample(points, 2) for _ in range(PAIRS)]
+        futures = {f"{number}: {a}, then {b}": lives.submit(TUNE, a, b) for number, (a, b) in enumerate(pairs)}
+        raise_all(futures)
+    deaths = Counter(future.result().deaths for future in futures.values())
+    keep("crash-pairs", {"lives": len(futures), "livesByDeaths": {str(n): deaths[n] for n in sorted(deaths)}})
+    assert deaths[2] >= PAIRS // 3
+
+
+def told_of(tallies: list[Tally]) -> dict[str, Any]:
+    """Figures of several places."""
+    return {
+        "experiments": sum(tally.experiments for tally in tallies),
+        "trials": dict(sorted(sum((tally.trials for tally in tallies), Counter[str]()).items())),
+        "operatorStarts": sum(tally.starts for tally in tallies),
+    }
+
+
+def test_bad_networks(places: list[Live], controlplane: ControlPlane) -> None:
+    """Each place has a proxy with a seed of its own."""
+    with contextlib.ExitStack() as open_, ThreadPoolExecutor(PLACES) as pool:
+        proxies = [open_.enter_context(proxied(controlplane, Plan(seed, RATES))) for seed in range(PLACES)]
+        told = [
+            pool.submit(run, live, KeptAlive(live, proxy.address), seed, NETWORK_SECONDS)
+            for seed, (live, proxy) in enumerate(zip(places, proxies, strict=True))
+        ]
+        tallies = [future.result() for future in told]
+    faults = sum((Counter(proxy.by_fault()) for proxy in proxies), Counter[str]())
+    requests = sum(sum(proxy.passed.values()) for proxy in proxies) + sum(faults.values())
+    keep("bad-networks", {**told_of(tallies), "requests": requests, "faults": dict(sorted(faults.items()))})
+    for live in places:
+        live.kill_operators()
+    assert told_of(tallies)["trials"].get("Succeeded", 0) > 0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ground_that_breaks(places: list[Live], seed: int) -> None:
+    """Prometheus, etcd, the API server and operators go and come back; the ground holds again before the end."""
+    operators = [KeptAlive(live) for live in places]
+    with (
+        Breaker(places[0].stack, operators, seed, GROUND_SECONDS) as breaker,
+        ThreadPoolExecutor(PLACES) as pool,
+    ):
+        told = [
+            pool.submit(run, live, operator, 100 * seed + number, GROUND_SECONDS)
+            for number, (live, operator) in enumerate(zip(places, operators, strict=True))
+        ]
+        tallies = [future.result() for future in told]
+    keep(f"breaking-ground-{seed}", {**told_of(tallies), "broken": dict(sorted(breaker.broken.items()))})
+    for live in places:
+        live.kill_operators()
+    assert told_of(tallies)["trials"].get("Succeeded", 0) > 0
+
+
+def test_soak(controlplane: ControlPlane, tmp_path: Path) -> None:
+    """What one operator process holds does not grow over hundreds of trials."""
+    with soak_stack(controlplane, tmp_path) as stack:
+        figures = soak(stack, SOAK_SECONDS)
+    keep("soak", figures)
+    first, last = figures["first"], figures["last"]
+    assert last["operatorMiB"] <= 1.05 * first["operatorMiB"] + 5.0
+    assert last["workerMiB"] <= 1.05 * first["workerMiB"] + 5.0
+    assert last["files"] <= first["files"] + 5
+    assert last["threads"] <= first["threads"] + 2
+    assert last["tasks"] <= first["tasks"] + 10
