@@ -10,7 +10,7 @@ from tests.unit.optimize.test_acquisition import history
 from tests.unit.optimize.test_readings import arm, outcome
 from tests.unit.optimize.toy import Service, web, web_study
 
-from trimtab.domain.study import Study
+from trimtab.domain.study import NoAnswer, Study
 from trimtab.optimize import crosscheck
 from trimtab.optimize.crosscheck import disagreement
 from trimtab.optimize.designer import recommend
@@ -104,11 +104,12 @@ def test_nothing_evaluated_keeps_the_baseline(trials: int) -> None:
     assert answer.message.startswith("keep the baseline")
 
 
-def test_bad_input_keeps_the_baseline(study: Study) -> None:
+def test_bad_input_recommends_nothing(study: Study) -> None:
+    """What may be different next time keeps the baseline; a defect is no answer, which people are told."""
     assert recommend(replace(study, now=float("nan"))).keep_baseline
     elsewhere = outcome(0, replace(arm("1", 10), assignment=web("1", 1024).of({"other": "thing"})))
     broken = recommend(web_study(outcomes=(elsewhere,)))
-    assert broken.keep_baseline
+    assert isinstance(broken, NoAnswer)
     assert "KeyError" in broken.message
 
 
