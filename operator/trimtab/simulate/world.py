@@ -30,6 +30,7 @@ from trimtab.simulate.admission import admit_own, all_of
 from trimtab.simulate.clock import EPOCH, SimulatedClock
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.controllers.autoscaler import Autoscaler
+from trimtab.simulate.controllers.expiry import Expiry
 from trimtab.simulate.controllers.kubelet import Kubelet
 from trimtab.simulate.controllers.limits import Limits
 from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
@@ -118,6 +119,7 @@ class World:
             Services(cluster, self.traffic, seed=seed),
             Autoscaler(cluster, self.traffic, self.clock),
             self.limits,
+            Expiry(cluster, self.clock),
         )
         cluster.subscribe(self.history.record)
         for each in controllers:
