@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.operator.live import ARM, ENDED, FINALIZER, LOAD, REPLICAS, TERMINAL, experiment, phase_of
+from benchmarks.operator.live import ARM, FINALIZER, LOAD, REPLICAS, TERMINAL, experiment, phase_of
 from stack.paths import EXAMPLES
 from trimtab.adapters.series_store import QueryFailed
 from trimtab.domain import kinds
@@ -23,7 +23,7 @@ from trimtab.simulate.world import Options, Setting, World
 from trimtab.workload import WorkloadSpec, parse_workload
 from trimtab.workload.faults import Fault, FaultKind
 
-NAMESPACE, NAME, TARGET = "shop", "tune", "web"
+NAMESPACE, NAME, AGAIN, TARGET = "shop", "tune", "again", "web"
 SECONDS = 1200.0  # a story that has not ended by then stands still
 SCRAPE = 1.0
 SEARCH = {"designer": "Sobol", "initialTrials": 2}
@@ -101,6 +101,11 @@ def phase_is(phase: str) -> Callable[[World], bool]:
     return lambda w: ((w.experiment(NAME) or {}).get("status") or {}).get("phase") == phase
 
 
+def _paused_after(index: int) -> Callable[[World], bool]:
+    """The Trial of this index has ended, and the Experiment stands still."""
+    return lambda w: trial_ended(index)(w) and phase_is("Paused")(w)
+
+
 def annotate(**annotations: str | None) -> Callable[[World], object]:
     """Write an annotation on the Experiment, None removes it."""
     return lambda w: w.admin.annotate(kinds.EXPERIMENTS, NAMESPACE, NAME, **annotations)
@@ -134,6 +139,17 @@ def prometheus_up(world: World) -> None:
 def delete_experiment(world: World) -> None:
     """kubectl delete experiment."""
     world.admin.delete(kinds.EXPERIMENTS, NAMESPACE, NAME)
+
+
+def terminate(world: World) -> None:
+    """SIGTERM to the operator that was started last, as a rollout of the operator does."""
+    world.life.stop.set()
+
+
+def another_experiment(world: World) -> None:
+    """A second Experiment on the same target."""
+    sections: dict[str, Mapping[str, Any]] = {"search": SEARCH, "stopping": {"maxTrials": 1}}
+    world.admin.apply(experiment(AGAIN, NAMESPACE, **sections), NAMESPACE)
 
 
 # Checks
@@ -199,11 +215,6 @@ def _pods(world: World) -> tuple[Mapping[str, Any], ...]:
     return world.admin.list(kinds.PODS, NAMESPACE)
 
 
-def _stopped(world: World) -> bool:
-    found = world.experiment(NAME)
-    return found is not None and (found.get("status") or {}).get("phase") in ENDED
-
-
 MEASURING = ("Measuring",)
 STORIES: tuple[Story, ...] = (
     Story("success", {"search": SEARCH, "stopping": {"maxTrials": 1}}, check=completed),
@@ -239,7 +250,9 @@ STORIES: tuple[Story, ...] = (
         {"search": SEARCH, "stopping": {"maxTrials": 1}},
         (
             (trial_is(0, *MEASURING), annotate(trimtab_pause="lunch")),
-            (lambda w: trial_ended(0)(w) and phase_is("Paused")(w), annotate(trimtab_pause=None)),
+            (_paused_after(0), annotate(trimtab_pause=None)),
+            (trial_is(1, *MEASURING), annotate(trimtab_pause="lunch")),  # the same words: one Event with a count
+            (_paused_after(1), annotate(trimtab_pause=None)),
         ),
         check=_asked_was_done("OnCallPause"),
     ),
@@ -248,7 +261,7 @@ STORIES: tuple[Story, ...] = (
         {"search": SEARCH, "stopping": {"maxTrials": 1}},
         (
             (trial_is(0, "WarmingUp", *MEASURING), annotate(trimtab_rollback="it hurts")),
-            (lambda w: trial_ended(0)(w) and phase_is("Paused")(w), annotate(trimtab_rollback=None)),
+            (_paused_after(0), annotate(trimtab_rollback=None)),
         ),
         check=_asked_was_done("OnCallRollback"),
     ),
@@ -258,6 +271,19 @@ STORIES: tuple[Story, ...] = (
         ((trial_is(0, "Deploying", *MEASURING), delete_experiment),),
         ended=_gone,
         check=nothing_left,
+    ),
+    Story(
+        "handover",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        ((trial_is(0, *MEASURING), terminate),),
+        check=completed,
+    ),
+    Story(
+        "again",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        ((lambda w: w.ended(NAME)(), another_experiment),),
+        ended=lambda w: w.experiment(AGAIN) is not None and w.ended(AGAIN)(),
+        check=completed,
     ),
 )
 

@@ -15,6 +15,7 @@ Everything between the ports is the operator's real code. The same seed tells th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +87,7 @@ class World:
     def __init__(self, settings: Sequence[Setting], options: Options, designer: Designer | None = None) -> None:
         self.options, self.settings = options, tuple(settings)
         self._loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()  # of nobody's life, whoever causes a callback
         self._loop.set_task_factory(task_factory)
         self._loop.set_exception_handler(self._defective)
         self.clock = SimulatedClock(options.epoch)
@@ -126,7 +128,7 @@ class World:
             cluster.subscribe(each.changed)
 
     def _collect_later(self, collect: Callable[[], None]) -> None:
-        self._loop.call_later(COLLECTOR_SECONDS, collect)
+        self._loop.call_later(COLLECTOR_SECONDS, collect, context=self.context)
 
     @classmethod
     async def build(
@@ -227,7 +229,7 @@ class World:
             nonlocal planned
             if not planned:
                 planned = True
-                self._loop.call_soon(ask)
+                self._loop.call_soon(ask, context=self.context)
 
         unsubscribe = self.cluster.subscribe(lambda _: soon())
         self._asked.append(soon)
