@@ -7,9 +7,11 @@ service, the same short windows, and an eyewitness that misses no change.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,15 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
+def _example() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((EXAMPLES / "web-service" / "experiment.yaml").read_text())
+    return found
+
+
 def experiment(name: str, namespace: str, **sections: Any) -> dict[str, Any]:
     """The example's Experiment in windows of seconds; `sections` change parts of its spec: mappings are merged."""
-    manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / "web-service" / "experiment.yaml").read_text())
+    manifest = copy.deepcopy(_example())
     manifest["metadata"] |= {"name": name, "namespace": namespace}
     spec = manifest["spec"]
     for section, values in (*SHORT.items(), *sections.items()):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.operator.live import FINALIZER, TERMINAL, phase_of
-from benchmarks.operator.witness import Change, states
+
+from trimtab.simulate.history import Change, Existing, states
 
 
 def check_history(changes: list[Change]) -> None:
@@ -14,7 +15,7 @@ def check_history(changes: list[Change]) -> None:
     _check_ledger(changes)
 
 
-def _check_world(when: str, world: dict[str, dict[str, dict]]) -> None:
+def _check_world(when: str, world: Existing) -> None:
     """Never two canaries, and no arm that nobody has to undo."""
     trials = {t["metadata"]["uid"]: t for t in world["trials"].values()}
     canaries = [name for name in world["deployments"] if name.endswith("-c")]

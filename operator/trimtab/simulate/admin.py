@@ -110,12 +110,7 @@ class Admin:
 
     def evict(self, namespace: str, pod: str) -> None:
         """Evict a pod as a drain does."""
-        found = self._cluster.objects.need(kinds.PODS, namespace, pod)
-        condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-        status = dict(found.get("status") or {})
-        others = [c for c in status.get("conditions") or () if c["type"] != "DisruptionTarget"]
-        self._cluster.objects.set_status(kinds.PODS, namespace, pod, status | {"conditions": [*others, condition]})
-        self._cluster.take(kinds.PODS, namespace, pod)
+        self._cluster.evict(namespace, pod)
 
 
 __all__ = ["Admin", "UnknownKind"]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from trimtab.domain import kinds
-from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected, Unavailable
+from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected, Throttled, Unavailable
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Clock
@@ -47,6 +47,8 @@ class Effect:
     def __str__(self) -> str:
         return f"{self.verb}:{self.kind.name}" + (f"/{self.subresource}" if self.subresource else "")
 
+
+EVICT_AGAIN = 10.0  # seconds, as the server's Retry-After says
 
 Hook = Callable[[Effect], Awaitable[None]]
 Admit = Callable[[Kind, str, Obj, Manifest | None], None]
@@ -123,9 +125,34 @@ class InMemoryCluster:
             raise NotFound(404, "the server could not find the requested resource")
         effect = Effect("create", kind, namespace, name, subresource)
         await self._before(effect)
-        self.objects.begin_delete(kind, namespace, name, None)
+        self.evict(namespace, name)
         await self._after(effect)
         return {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+
+    def evict(self, namespace: str, name: str) -> None:
+        """Evict a pod at once: what a drain does. The budget's own count decides, as its controller wrote it.
+
+        Raises:
+            Throttled: a disruption budget allows none now.
+        """
+        pod = self.objects.need(kinds.PODS, namespace, name)
+        labels = pod["metadata"].get("labels") or {}
+        for budget in self.objects.names(kinds.POD_DISRUPTION_BUDGETS, namespace).values():
+            wanted = (budget["spec"].get("selector") or {}).get("matchLabels") or {}
+            allowed = (budget.get("status") or {}).get("disruptionsAllowed", 0)
+            if all(labels.get(k) == v for k, v in wanted.items()) and not allowed:
+                raise Throttled("Cannot evict pod as it would violate the pod's disruption budget.", EVICT_AGAIN)
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastTransitionTime": self.objects.timestamp(0),
+        }
+        status = dict(pod.get("status") or {})
+        others = [c for c in status.get("conditions") or () if c["type"] != "DisruptionTarget"]
+        self.objects.set_status(kinds.PODS, namespace, name, status | {"conditions": [*others, condition]})
+        self.objects.begin_delete(kinds.PODS, namespace, name, None)
 
     async def replace(
         self, kind: Kind, namespace: str | None, name: str, body: Manifest, *, subresource: str = ""

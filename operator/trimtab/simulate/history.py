@@ -86,4 +86,4 @@ def states(changes: Iterable[Change], plurals: Iterable[str] = ()) -> Iterator[t
         yield change, world
 
 
-__all__ = ["RECORDED", "Change", "History", "states"]
+__all__ = ["RECORDED", "Change", "Existing", "History", "states"]

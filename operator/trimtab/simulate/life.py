@@ -23,6 +23,7 @@ from trimtab.runtime.parts import Parts, Ports, compose
 from trimtab.runtime.settings import Settings
 from trimtab.simulate.client import Client, Right
 from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.simulate.loop import VirtualLoop
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.simulate.store import Tables
 from trimtab.simulate.watch import Deliver, SimulatedWatch
@@ -58,7 +59,7 @@ class LifeOptions:
     workers: int = 4
 
 
-@dataclass
+@dataclass(eq=False)
 class Life:
     """A running operator. `ended` is why it gave up its leadership, None while it lives or after it was killed."""
 
@@ -108,6 +109,23 @@ class Life:
         self.on_end()
         asyncio.get_running_loop().call_soon(self._reap)
 
+    def freeze(self) -> None:
+        """SIGSTOP: from the next moment on nothing of it runs; what it had sent is with the server."""
+        self._loop().freeze(self._belongs)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on with what it knew."""
+        self._loop().thaw(self._belongs)
+
+    def _belongs(self, context: contextvars.Context) -> bool:
+        return context.get(_LIFE) is self
+
+    @staticmethod
+    def _loop() -> VirtualLoop:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return loop
+
     async def die(self) -> None:
         """Kill, from within: never returns."""
         self.kill()
@@ -142,23 +160,30 @@ class Life:
             await asyncio.wait({self.main})
 
 
-class CrashAt:
-    """A fail point that notes every point, and kills its operator at the nth occurrence of one."""
+class ActAt:
+    """A fail point that notes every point, and does something to its operator at the nth occurrence of one."""
 
-    def __init__(self, point: str = "", nth: int = 0) -> None:
-        self._point, self._nth = point, nth
+    def __init__(self, point: str, nth: int, act: Callable[[Life], Awaitable[None]]) -> None:
+        self._point, self._nth, self._act = point, nth, act
         self.seen: list[tuple[str, int]] = []
         self._counts: Counter[str] = Counter()
 
     async def __call__(self, point: str) -> None:
-        """Note the point; die if it is the one."""
+        """Note the point; act if it is the one."""
         life = Life.current()
         if life is not None and life.killed:  # another task of the same process, in the same moment
             await life.die()
         self._counts[point] += 1
         self.seen.append((point, self._counts[point]))
         if life is not None and (point, self._counts[point]) == (self._point, self._nth):
-            await life.die()
+            await self._act(life)
+
+
+class CrashAt(ActAt):
+    """Kills the operator; without a point it only notes."""
+
+    def __init__(self, point: str = "", nth: int = 0) -> None:
+        super().__init__(point, nth, Life.die)
 
 
 async def _nothing_to_prepare() -> None:
@@ -224,4 +249,7 @@ def task_factory(
     return task
 
 
-__all__ = ["LEASE_NAME", "LEASE_NAMESPACE", "CrashAt", "FailPoint", "Life", "LifeOptions", "begin_life", "task_factory"]
+__all__ = [
+    "LEASE_NAME", "LEASE_NAMESPACE", "ActAt", "CrashAt", "FailPoint", "Life", "LifeOptions", "begin_life",
+    "task_factory",
+]  # fmt: skip

@@ -2,13 +2,19 @@
 
 Three days pass as fast as their work is done, in an order that depends on nothing but the program. Nothing outside of
 the loop can wake it, so a loop in which everybody waits for ever is an error and not a wait.
+
+A part of the program, told by the context of its callbacks, can be frozen, as SIGSTOP freezes a process: its callbacks
+and timers wait until it is thawed, and what was due meanwhile is then due at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import heapq
 import selectors
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,17 +25,62 @@ class Deadlock(RuntimeError):
     """Everything waits and no timer is left: nothing would ever happen again."""
 
 
+Belongs = Callable[[contextvars.Context], bool]
+"""Is a callback with this context part of what is frozen?"""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`time()` starts at 0 and moves only when everything that is ready has run."""
 
     def __init__(self) -> None:
         self.virtual_now = 0.0
+        self._frozen: dict[Belongs, _Held] = {}
         super().__init__(_Jump(self))
         self._clock_resolution = RESOLUTION
 
     def time(self) -> float:
         """Virtual seconds."""
         return self.virtual_now
+
+    def freeze(self, belongs: Belongs) -> None:
+        """Run nothing of this any more, from the next turn of the loop on."""
+        timers = [t for t in self._scheduled if belongs(t._context)]
+        for timer in timers:
+            self._scheduled.remove(timer)
+            timer._scheduled = False
+        heapq.heapify(self._scheduled)
+        self._frozen[belongs] = _Held(timers)
+
+    def thaw(self, belongs: Belongs) -> None:
+        """Go on where it stopped."""
+        held = self._frozen.pop(belongs)
+        self._ready.extend(held.ready)
+        for timer in held.timers:
+            if not timer.cancelled():
+                heapq.heappush(self._scheduled, timer)
+                timer._scheduled = True
+
+    def hold(self) -> bool:
+        """Take what is frozen out of what is ready; whether there was anything."""
+        found = False
+        for belongs, held in self._frozen.items():
+            mine = [h for h in self._ready if belongs(h._context)]
+            if mine:
+                found = True
+                held.ready += mine
+                for handle in mine:
+                    self._ready.remove(handle)
+        return found
+
+    _ready: deque[Any]
+    _scheduled: list[Any]
+
+
+class _Held:
+    """What waits for a thaw: handles of the loop, in their order."""
+
+    def __init__(self, timers: list[Any]) -> None:
+        self.timers, self.ready = timers, list[Any]()
 
 
 class _Jump(selectors.SelectSelector):
@@ -41,6 +92,8 @@ class _Jump(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Jump by the time that the loop would wait for its next timer."""
+        if self._loop.hold():
+            return []  # less is ready than the loop believes: it looks again
         if timeout is None:
             raise Deadlock("everything waits and no timer is left; something was cancelled, or waits for a thread")
         self._loop.virtual_now += timeout

@@ -6,6 +6,7 @@ controllers do with it is in `controllers/`. Stored objects never change, so a s
 
 from __future__ import annotations
 
+import contextvars
 import random
 import uuid
 from collections import deque
@@ -67,6 +68,7 @@ class ObjectStore:
         self._watchers: list[Callable[[WatchEvent], None]] = []
         self._history: deque[WatchEvent] = deque(maxlen=history)
         self._version = 0
+        self._context, self._telling = contextvars.copy_context(), False
         self.defer: Callable[[Callable[[], None]], None] | None = None
 
     @property
@@ -286,7 +288,18 @@ class ObjectStore:
                 self._labelled.pop((kind, *label), None)
 
     def _tell(self, event: WatchEvent) -> None:
+        """Watchers belong to the world, not to whoever wrote: they are told in the world's own context."""
         self._history.append(event)
+        if self._telling:
+            self._tell_all(event)
+            return
+        self._telling = True
+        try:
+            self._context.run(self._tell_all, event)
+        finally:
+            self._telling = False
+
+    def _tell_all(self, event: WatchEvent) -> None:
         for watcher in tuple(self._watchers):
             watcher(event)
 

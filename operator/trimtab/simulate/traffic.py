@@ -21,7 +21,7 @@ from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.latency import FloatArray
 from trimtab.workload.past import expected_gains
 
-KEEP_ARMS = 6 * 3600.0  # seconds for which series of a pod that is gone are kept
+KEEP_ARMS = 3600.0  # seconds for which series of a pod that is gone are kept
 STATE_SECONDS = 3600.0 + LOOKBACK  # how far back the cluster's own metrics are known
 MOST_KNOWN = 2048
 DENSE_SECONDS, DENSE_STEP = 6 * 3600.0, 60.0  # of the past, samples lie this far apart in its last hours,

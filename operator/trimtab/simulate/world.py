@@ -15,6 +15,7 @@ Everything between the ports is the operator's real code. The same seed tells th
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ from trimtab.simulate.admission import admit_own, all_of
 from trimtab.simulate.clock import EPOCH, SimulatedClock
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.controllers.autoscaler import Autoscaler
+from trimtab.simulate.controllers.expiry import Expiry
 from trimtab.simulate.controllers.kubelet import Kubelet
 from trimtab.simulate.controllers.limits import Limits
 from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
@@ -85,6 +87,7 @@ class World:
     def __init__(self, settings: Sequence[Setting], options: Options, designer: Designer | None = None) -> None:
         self.options, self.settings = options, tuple(settings)
         self._loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()  # of nobody's life, whoever causes a callback
         self._loop.set_task_factory(task_factory)
         self._loop.set_exception_handler(self._defective)
         self.clock = SimulatedClock(options.epoch)
@@ -118,13 +121,14 @@ class World:
             Services(cluster, self.traffic, seed=seed),
             Autoscaler(cluster, self.traffic, self.clock),
             self.limits,
+            Expiry(cluster, self.clock),
         )
         cluster.subscribe(self.history.record)
         for each in controllers:
             cluster.subscribe(each.changed)
 
     def _collect_later(self, collect: Callable[[], None]) -> None:
-        self._loop.call_later(COLLECTOR_SECONDS, collect)
+        self._loop.call_later(COLLECTOR_SECONDS, collect, context=self.context)
 
     @classmethod
     async def build(
@@ -225,7 +229,7 @@ class World:
             nonlocal planned
             if not planned:
                 planned = True
-                self._loop.call_soon(ask)
+                self._loop.call_soon(ask, context=self.context)
 
         unsubscribe = self.cluster.subscribe(lambda _: soon())
         self._asked.append(soon)

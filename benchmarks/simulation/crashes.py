@@ -1,0 +1,165 @@
+"""Every crash point: the operator is killed before and after each effect of each story, and again after its restart.
+
+`python -m benchmarks.simulation.crashes [--pairs] [--jobs 2] [--story NAME]` (with PYTHONPATH=operator:hack). The
+points of a story are those that its calm run passes, so a new effect cannot be forgotten; of pairs, the second crash is
+at each of the first twenty effects after the restart. After each crash the successor takes over at once and is answered
+from a stale cache for a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+from tests.simulation.invariants import check_history
+
+from benchmarks.simulation.stories import NAME, SECONDS, STORIES, Story, begun
+from trimtab.simulate.life import ActAt, CrashAt, LifeOptions
+from trimtab.simulate.loop import run
+from trimtab.simulate.world import World
+
+SECOND_POINTS = 20  # effects of the successor at which it is killed, too
+STALE_CHANGES, STALE_SECONDS = 6, 1.5
+Point = tuple[str, int]
+"""`before:<effect>` or `after:<effect>`, and its number."""
+
+MOST_LIVES, MOST_RENEWALS = 8, 3
+NEVER: Point = ("never", 1)
+BEFORE, AFTER = "before:", "after:"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A story with the points at which its operators die, one after the other."""
+
+    story: str
+    crashes: tuple[Point, ...]
+    seed: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.story}, seed {self.seed}, killed at " + ", then ".join(f"{p}:{n}" for p, n in self.crashes)
+
+
+def story_of(name: str) -> Story:
+    """A story by its name."""
+    return next(s for s in STORIES if s.name == name)
+
+
+async def told(case: Case) -> list[ActAt]:
+    """Tell it to its end, and check what must hold; returns what each life did.
+
+    Raises:
+        AssertionError: with the case in its notes.
+    """
+    story = story_of(case.story)
+    world = await begun(story, case.seed)
+    lives: list[ActAt] = []
+    while len(lives) < MOST_LIVES:
+        point = case.crashes[len(lives)] if len(lives) < len(case.crashes) else NEVER
+        lives.append(crash := CrashAt(*point))
+        life = world.start(_options(world, len(lives) - 1, crash))
+        await world.until(lambda life=life: not life.alive or story.ended(world), seconds=SECONDS)  # type: ignore[misc]
+        if life.alive:
+            break
+        await life.gone()
+        if life.killed:
+            world.expire_lease()
+    ended = await world.until(lambda: story.ended(world), seconds=1.0)
+    await world.close()
+    judge(str(case), story, world, ended)
+    return lives
+
+
+def _options(world: World, number: int, crash: CrashAt) -> LifeOptions:
+    """The first life sees everything; later ones begin with a cache that lags behind."""
+    if number == 0:
+        return LifeOptions(f"life-{number}", fail_point=crash, lease_fail_point=crash)
+    stale = world.cluster.objects.as_of(world.cluster.objects.version - STALE_CHANGES)
+    return LifeOptions(f"life-{number}", fail_point=crash, lease_fail_point=crash, stale=stale, stale_for=STALE_SECONDS)
+
+
+def judge(label: str, story: Story, world: World, ended: bool, *, strict: bool = True) -> None:
+    """What must hold in the end, and with `strict` after every single change.
+
+    Raises:
+        AssertionError: with the label in its notes.
+    """
+    try:
+        found = world.experiment(NAME)
+        assert ended, f"no end: {(found or {}).get('status')}"
+        if strict:
+            check_history(world.history.owned)
+        story.check(world)
+    except AssertionError as error:
+        error.add_note(label)
+        raise
+
+
+def points(story: Story) -> list[Point]:
+    """All crash points of a story: every effect of its calm run, before and after. Renewals of the Lease are one."""
+    (calm, *_) = run(told(Case(story.name, (NEVER,))))
+    renewals = {f"{BEFORE}replace:Lease", f"{AFTER}replace:Lease"}
+    return [p for p in calm.seen if p[0] not in renewals or p[1] <= MOST_RENEWALS]
+
+
+def singles(stories: Sequence[Story]) -> Iterator[Case]:
+    """Every crash alone."""
+    for story in stories:
+        for point in points(story):
+            yield Case(story.name, (point,))
+
+
+def pairs(stories: Sequence[Story], most: int = SECOND_POINTS) -> Iterator[Case]:
+    """Every crash, and a second one at each of the first effects after the restart."""
+    for case in singles(stories):
+        try:
+            lives = run(told(case))
+        except AssertionError:
+            continue  # told as a single
+        for second in lives[-1].seen[: 2 * most] if len(lives) > 1 else ():
+            yield Case(case.story, (*case.crashes, second))
+
+
+def failure_of(case: Case) -> str:
+    """What went wrong, "" when all is well."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        run(told(case))
+    except Exception:
+        return f"{case}\n{traceback.format_exc()}"
+    return ""
+
+
+def main() -> int:
+    """Tell all cases; 1 when one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--story", action="append", choices=[s.name for s in STORIES])
+    parser.add_argument("--most", type=int, default=0, help="stop after so many cases")
+    args = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    stories = [s for s in STORIES if not args.story or s.name in args.story]
+    cases = pairs(stories) if args.pairs else singles(stories)
+    begun_at, told_, failed = time.monotonic(), 0, 0
+    with multiprocessing.Pool(args.jobs) as pool:
+        for words in pool.imap_unordered(failure_of, cases, chunksize=4):
+            told_ += 1
+            if words:
+                failed += 1
+                print(words, flush=True)
+            if args.most and told_ >= args.most:
+                break
+    print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""Short lives of an Experiment, which together hold everything that an operator does: each can be told with crashes.
+
+A story is a world, what people and faults do in it as soon as something is true, and what must be true in the end,
+whatever became of its operators.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+from benchmarks.operator.live import ARM, FINALIZER, LOAD, REPLICAS, TERMINAL, experiment, phase_of
+from stack.paths import EXAMPLES
+from trimtab.adapters.series_store import QueryFailed
+from trimtab.domain import kinds
+from trimtab.simulate.traffic import Scraping
+from trimtab.simulate.world import Options, Setting, World
+from trimtab.workload import WorkloadSpec, parse_workload
+from trimtab.workload.faults import Fault, FaultKind
+
+NAMESPACE, NAME, AGAIN, TARGET = "shop", "tune", "again", "web"
+SECONDS = 1200.0  # a story that has not ended by then stands still
+SCRAPE = 1.0
+SEARCH = {"designer": "Sobol", "initialTrials": 2}
+
+Step = tuple[Callable[[World], bool], Callable[[World], object]]
+"""As soon as the first holds, the second is done, once; steps are taken in their order."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for."""
+
+    name: str
+    sections: Mapping[str, Mapping[str, Any]]
+    steps: tuple[Step, ...] = ()
+    ended: Callable[[World], bool] = lambda world: world.ended(NAME)()
+    check: Callable[[World], None] = lambda world: None  # noqa: ARG005
+
+
+@lru_cache(maxsize=1)
+def service() -> tuple[WorkloadSpec, tuple[dict[str, Any], ...]]:
+    """The example's workload and manifests for four pods, calm at any time of day, so that every run is quick."""
+    spec = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
+    spec["load"], spec["noise"] = {"requestsPerSecond": LOAD}, {}
+    manifests = tuple(yaml.safe_load_all((EXAMPLES / "web-service" / "deployment.yaml").read_text()))
+    manifests[0]["spec"]["replicas"] = REPLICAS
+    return parse_workload(yaml.safe_dump(spec)), manifests
+
+
+async def begun(story: Story, seed: int = 1) -> World:
+    """The story's world with its Experiment and its director, and no operator."""
+    workload, manifests = service()
+    options = Options(seed=seed, scraping=Scraping(interval=SCRAPE, past_days=2.0))
+    world = await World.build(Setting(workload, manifests, NAMESPACE), options)
+    world.admin.apply(experiment(NAME, NAMESPACE, **story.sections), NAMESPACE)
+    Director(world, story.steps)
+    return world
+
+
+class Director:
+    """Takes the steps of a story, each as soon as it may, asked after every change."""
+
+    def __init__(self, world: World, steps: tuple[Step, ...]) -> None:
+        self._world, self._steps = world, list(steps)
+        self._loop, self._planned = asyncio.get_running_loop(), False
+        world.cluster.subscribe(lambda _: self._soon())
+        self._soon()
+
+    def _soon(self) -> None:
+        if self._steps and not self._planned:
+            self._planned = True
+            self._loop.call_soon(self._take)
+
+    def _take(self) -> None:
+        self._planned = False
+        while self._steps and self._steps[0][0](self._world):
+            self._steps.pop(0)[1](self._world)
+
+
+# Conditions and deeds
+
+
+def trial_is(index: int, *phases: str) -> Callable[[World], bool]:
+    """The Trial of this index is in one of these phases."""
+    return lambda w: any(t["spec"]["index"] == index and phase_of(t) in phases for t in w.trials(NAME))
+
+
+def trial_ended(index: int) -> Callable[[World], bool]:
+    """The Trial of this index has ended, however."""
+    return trial_is(index, *TERMINAL)
+
+
+def phase_is(phase: str) -> Callable[[World], bool]:
+    """The Experiment is in this phase."""
+    return lambda w: ((w.experiment(NAME) or {}).get("status") or {}).get("phase") == phase
+
+
+def _paused_after(index: int) -> Callable[[World], bool]:
+    """The Trial of this index has ended, and the Experiment stands still."""
+    return lambda w: trial_ended(index)(w) and phase_is("Paused")(w)
+
+
+def annotate(**annotations: str | None) -> Callable[[World], object]:
+    """Write an annotation on the Experiment, None removes it."""
+    return lambda w: w.admin.annotate(kinds.EXPERIMENTS, NAMESPACE, NAME, **annotations)
+
+
+def errors_on_canaries(world: World) -> None:
+    """Forty percent of what canaries answer is an error, from now on."""
+    fault = Fault(name="errors", kind=FaultKind.ERRORS, selector={ARM: "canary"}, error_percent=40.0)
+    world.traffic.faults.set(fault, world.clock.now())
+
+
+def no_errors(world: World) -> None:
+    """Canaries are well again."""
+    world.traffic.faults.remove("errors")
+
+
+def prometheus_down(world: World) -> None:
+    """No query is answered."""
+
+    async def refuse(_: str) -> None:
+        raise QueryFailed("not reachable: ConnectionError")
+
+    world.prometheus.before = refuse
+
+
+def prometheus_up(world: World) -> None:
+    """Queries are answered again."""
+    world.prometheus.before = None
+
+
+def delete_experiment(world: World) -> None:
+    """kubectl delete experiment."""
+    world.admin.delete(kinds.EXPERIMENTS, NAMESPACE, NAME)
+
+
+def terminate(world: World) -> None:
+    """SIGTERM to the operator that was started last, as a rollout of the operator does."""
+    world.life.stop.set()
+
+
+def another_experiment(world: World) -> None:
+    """A second Experiment on the same target."""
+    sections: dict[str, Mapping[str, Any]] = {"search": SEARCH, "stopping": {"maxTrials": 1}}
+    world.admin.apply(experiment(AGAIN, NAMESPACE, **sections), NAMESPACE)
+
+
+# Checks
+
+
+def nothing_left(world: World) -> None:
+    """No arm, no finalizer, no lock is left, and the target is as it was."""
+    for kind in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS):
+        left = [o["metadata"]["name"] for o in world.admin.list(kind, NAMESPACE) if ARM in o["metadata"]["labels"]]
+        assert not left, f"left: {kind.name} {left}"
+    for trial in world.trials(NAME):
+        assert phase_of(trial) in TERMINAL, f"{trial['metadata']['name']} is {phase_of(trial)}"
+        assert FINALIZER not in trial["metadata"].get("finalizers", ()), trial["metadata"]["name"]
+    held = [lock for lock in world.admin.list(kinds.LEASES, NAMESPACE) if lock["spec"].get("holderIdentity")]
+    assert not held, f"held: {[lock['metadata']['name'] for lock in held]}"
+    target = world.admin.find(kinds.DEPLOYMENTS, NAMESPACE, TARGET)
+    assert target is not None
+    assert target["metadata"]["generation"] == 1, "the target was changed"
+
+
+def completed(world: World) -> None:
+    """The Experiment came to its end."""
+    nothing_left(world)
+    found = world.experiment(NAME)
+    assert found is not None
+    assert found["status"]["phase"] == "Completed", found["status"].get("message")
+
+
+def recommended(world: World) -> None:
+    """It completed with a recommendation that was verified and published."""
+    completed(world)
+    found = world.experiment(NAME) or {}
+    assert found["status"]["recommendation"]["assignment"], found["status"]["recommendation"]
+    names = [c["metadata"]["name"] for c in world.admin.list(kinds.CONFIG_MAPS, NAMESPACE)]
+    assert f"{NAME}-recommendation" in names, names
+
+
+def _no_bad_canary_passed(world: World) -> None:
+    """The canary with errors never counted as a success."""
+    completed(world)
+    (bad,) = (t for t in world.trials(NAME) if t["spec"]["index"] == 2)
+    assert phase_of(bad) != "Succeeded", bad["status"]["outcome"]
+
+
+def _asked_was_done(reason: str) -> Callable[[World], None]:
+    """What a person asked for ended the live Trial, unless something else had ended it before."""
+
+    def check(world: World) -> None:
+        completed(world)
+        (trial,) = (t for t in world.trials(NAME) if t["spec"]["index"] == 0)
+        outcome = trial["status"]["outcome"]
+        assert phase_of(trial) != "Succeeded", outcome
+        assert outcome["reason"] in {reason, "Blind", "StaleTelemetry", "ReadinessLost"}, outcome
+
+    return check
+
+
+def _gone(world: World) -> bool:
+    return world.experiment(NAME) is None and not any(ARM in p["metadata"]["labels"] for p in _pods(world))
+
+
+def _pods(world: World) -> tuple[Mapping[str, Any], ...]:
+    return world.admin.list(kinds.PODS, NAMESPACE)
+
+
+MEASURING = ("Measuring",)
+STORIES: tuple[Story, ...] = (
+    Story("success", {"search": SEARCH, "stopping": {"maxTrials": 1}}, check=completed),
+    Story(
+        "recommendation",
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 4},
+            "verification": {"duration": "5s", "replicates": 1},
+        },
+        check=recommended,
+    ),
+    Story(
+        "withdrawal",
+        {"search": SEARCH, "stopping": {"maxTrials": 3}},
+        (
+            (trial_is(2, *MEASURING), errors_on_canaries),
+            (trial_ended(2), no_errors),
+        ),
+        check=_no_bad_canary_passed,
+    ),
+    Story(
+        "blindness",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        (
+            (trial_is(0, *MEASURING), prometheus_down),
+            (trial_ended(0), prometheus_up),
+        ),
+        check=completed,
+    ),
+    Story(
+        "pause",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        (
+            (trial_is(0, *MEASURING), annotate(trimtab_pause="lunch")),
+            (_paused_after(0), annotate(trimtab_pause=None)),
+            (trial_is(1, *MEASURING), annotate(trimtab_pause="lunch")),  # the same words: one Event with a count
+            (_paused_after(1), annotate(trimtab_pause=None)),
+        ),
+        check=_asked_was_done("OnCallPause"),
+    ),
+    Story(
+        "rollback",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        (
+            (trial_is(0, "WarmingUp", *MEASURING), annotate(trimtab_rollback="it hurts")),
+            (_paused_after(0), annotate(trimtab_rollback=None)),
+        ),
+        check=_asked_was_done("OnCallRollback"),
+    ),
+    Story(
+        "deletion",
+        {"search": SEARCH, "stopping": {"maxTrials": 2}},
+        ((trial_is(0, "Deploying", *MEASURING), delete_experiment),),
+        ended=_gone,
+        check=nothing_left,
+    ),
+    Story(
+        "handover",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        ((trial_is(0, *MEASURING), terminate),),
+        check=completed,
+    ),
+    Story(
+        "again",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}},
+        ((lambda w: w.ended(NAME)(), another_experiment),),
+        ended=lambda w: w.experiment(AGAIN) is not None and w.ended(AGAIN)(),
+        check=completed,
+    ),
+)
+
+__all__ = ["NAME", "NAMESPACE", "SECONDS", "STORIES", "Director", "Story", "begun"]
