@@ -182,6 +182,16 @@ _CROSS_RULES = (
         field=".constraints",
     ),
     Rule(
+        "!self.constraints.exists(c, has(c.sli)) || self.constraints.exists(c, has(c.sli) && c.errors != 'GuardOnly')",
+        "constraints: every bound is GuardOnly, so nothing tells which assignments are safe; let one be Modelled, for "
+        "example on the fraction of slow requests",
+        lambda spec: (
+            not any(c.sli is not None for c in spec.constraints)
+            or any(c.sli is not None and c.errors != "GuardOnly" for c in spec.constraints)
+        ),
+        field=".constraints",
+    ),
+    Rule(
         "self.errorBudgets.all(b, self.slis.all(s, s.name != b.sli || has(s.ratio) || "
         "has(s.latency) && has(s.latency.threshold) || has(s.preset) && s.preset.sli != 'LatencyQuantile'))",
         "errorBudgets: a budget needs an SLI that counts events; use ratio, latency with threshold, or a preset "

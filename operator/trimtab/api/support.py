@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trimtab.api.experiment import ExperimentSpec
 from trimtab.api.presets import SOURCES
+from trimtab.api.settings import Promotion
 from trimtab.domain.errors import NotYetSupported
 
 Gap = tuple[str, str]  # field, remedy
@@ -90,6 +91,8 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.strategy", "use Export"
     if spec.promotion.approval != "Required":
         yield "spec.promotion.approval", "use Required"
+    if spec.promotion.bake != Promotion().bake:
+        yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
     if spec.search.acquisition != "ConstrainedEI":
         yield "spec.search.acquisition", "use ConstrainedEI"
     if spec.search.infeasible_baseline != "Refuse":

@@ -46,7 +46,7 @@ def _expected(
     by_name, sli_of = {t.name: t for t in targets}, {c.name: c.sli for c in spec.constraints}
     for prediction in reversed(predictions):
         target = by_name.get(prediction.constraint)
-        if target is None or target.relative_margin is not None:
+        if target is None or target.relative:
             continue
         sign = 1.0 if target.upper else -1.0
         ends = sorted(

@@ -77,6 +77,8 @@ def _ratio_decidable(
         needed = requests_needed(constraint.maximum, ratio or 0.0, constraint.confidence)
     if constraint.relative is not None and constraint.relative.max_increase_ratio and ratio:
         needed = max(needed, _relative_needed(constraint.relative.max_increase_ratio, ratio, _replicates(spec)))
+    if constraint.relative is not None and constraint.relative.max_increase and ratio:
+        needed = max(needed, _increase_needed(constraint.relative.max_increase, ratio, _replicates(spec)))
     yield from _enough(spec, field, needed, seen, pods)
 
 
@@ -85,6 +87,12 @@ def _relative_needed(increase: float, ratio: float, replicates: int) -> float:
     ln(1 + increase); se^2 = 2 / (ratio n)."""
     allowed = math.log1p(increase) * math.sqrt(replicates) / RELATIVE_STANDARD_ERRORS
     return 2.0 / (ratio * allowed**2)
+
+
+def _increase_needed(increase: float, ratio: float, replicates: int) -> float:
+    """The same for canary - control and an increase in the ratio itself; se^2 = 2 ratio (1 - ratio) / n."""
+    allowed = increase * math.sqrt(replicates) / RELATIVE_STANDARD_ERRORS
+    return 2.0 * ratio * (1 - ratio) / allowed**2
 
 
 def _replicates(spec: ExperimentSpec) -> int:

@@ -85,9 +85,10 @@ def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[Const
         name = constraint.name if constraint.maximum is None else f"{constraint.name}/min"
         found.append(ConstraintTarget(name, kind, constraint.minimum, False, None, constraint.guard_only))
     relative = constraint.relative
-    if relative is not None and relative.max_increase_ratio is not None:
-        name = f"{constraint.name}/relative" if found else constraint.name
-        found.append(ConstraintTarget(name, kind, 1.0, True, relative.max_increase_ratio, constraint.guard_only))
+    if relative is not None:
+        name, ratio, increase = constraint.name, relative.max_increase_ratio, relative.max_increase
+        name = f"{name}/relative" if found else name
+        found.append(ConstraintTarget(name, kind, 1.0, True, ratio, constraint.guard_only, increase))
     return tuple(found)
 
 

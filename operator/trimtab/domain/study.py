@@ -16,8 +16,9 @@ from trimtab.domain.trial import Prediction, Purpose, Suggestion
 class ConstraintTarget:
     """A bound that the model learns: g = ln(SLI / bound) <= 0 is safe (for `minimum`: g = ln(bound / SLI)).
 
-    `relative_margin` is None for an absolute bound. For a bound relative to the control it is m in
-    y = ln(canary / control) - ln(1 + m), and `bound` is unused. `guard_only` bounds are not part of the safe set.
+    A bound relative to the control has a `relative_margin` m, g = ln(canary / control) - ln(1 + m), or a
+    `relative_increase` a in the SLI's unit, g = ln(canary / (control + a)); its `bound` is unused. `guard_only` bounds
+    are not part of the safe set.
     """
 
     name: str
@@ -26,6 +27,12 @@ class ConstraintTarget:
     upper: bool = True
     relative_margin: float | None = None
     guard_only: bool = False
+    relative_increase: float | None = None
+
+    @property
+    def relative(self) -> bool:
+        """Does it compare the canary with its control?"""
+        return self.relative_margin is not None or self.relative_increase is not None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ class Observation:
 
 
 def usable(target: ConstraintTarget) -> bool:
-    """Whether g is defined for the target: a positive, finite bound (or a margin above -1)."""
+    """Whether g is defined for the target: a positive, finite bound; a margin above -1; an increase of at least 0."""
+    if target.relative_increase is not None:
+        return math.isfinite(target.relative_increase) and target.relative_increase >= 0
     if target.relative_margin is not None:
         return math.isfinite(target.relative_margin) and target.relative_margin > -1
     return math.isfinite(target.bound) and target.bound > 0
@@ -63,6 +65,8 @@ def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
 
 def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) -> Observation | None:
     """Read a bound relative to the control: y = ln(canary / control) - ln(1 + m), se^2 = se_c^2 + se_b^2."""
+    if target.relative_increase is not None:
+        return _increase(target.relative_increase, canary, control)
     one, other = _log_value(canary), _log_value(control)
     if one is None or other is None or target.relative_margin is None:
         return None
@@ -76,7 +80,7 @@ def observe_trial(target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome
     sample = _sample(arm, target.name)
     if sample is None:
         return None
-    if target.relative_margin is None:
+    if not target.relative:
         return observe(target, sample)
     if trial.control is None or arm is not trial.canary:
         return None
@@ -192,6 +196,26 @@ def _log_value(sample: Sample) -> tuple[float, float] | None:
     if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error)) or sample.value <= 0:
         return None
     return math.log(sample.value), abs(sample.standard_error) / sample.value
+
+
+def _increase(most: float, canary: Sample, control: Sample) -> Observation | None:
+    """y = ln(c / (b + a)), by the delta method se^2 = (se_c / c)^2 + (se_b / (b + a))^2; c and b may be zero."""
+    one, other = _value(canary), _value(control)
+    if one is None or other is None or not other[0] + most > 0:
+        return None
+    allowed = other[0] + most
+    value = max(one[0], one[1], allowed * math.exp(-_G_LIMIT))
+    return Observation(_clip(math.log(value / allowed)), max(math.hypot(one[1] / value, other[1] / allowed), SE_FLOOR))
+
+
+def _value(sample: Sample) -> tuple[float, float] | None:
+    """(value, standard error); counts with half an event more, as for their logarithm."""
+    if sample.bad is not None:
+        found = _log_value(sample)
+        return None if found is None else (math.exp(found[0]), math.exp(found[0]) * found[1])
+    if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error)) or sample.value < 0:
+        return None
+    return sample.value, abs(sample.standard_error)
 
 
 def _poisson_interval(rows: list[Observation]) -> tuple[float, float, float]:

@@ -86,7 +86,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     held = [x for x, own in evidence.items() if own.verifies(study.constraints)]
     models = []
     for target in targets:
-        counts = target.relative_margin is None and has_counts(study, target)
+        counts = not target.relative and has_counts(study, target)
         prior = prior_for(target.kind, counts, encoder.signs, len(study.space.parameters))
         rows = build_rows(study, target, encoder, loads, held)
         models.append(fit(rows, encoder.groups, prior, study.max_fit_evaluations))

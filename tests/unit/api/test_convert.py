@@ -212,6 +212,7 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.warmStart": {"warmStart": {"experimentRef": {"name": "old"}}},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
+    "spec.promotion.bake": {"promotion": {"bake": "2h"}},
     "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
     "spec.search.infeasibleBaseline": {"search": {"infeasibleBaseline": "Repair"}},
     "spec.slis[0].preset.source": {

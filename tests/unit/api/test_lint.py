@@ -111,6 +111,16 @@ def test_a_bounded_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
     assert (finding.field, finding.level) == ("spec.constraints[1]", Level.WARNING)
 
 
+def test_bounds_that_the_model_would_not_know_are_refused(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["constraints"][0]["errors"] = "GuardOnly"
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == ("spec.constraints", Level.ERROR)
+    assert "every bound is GuardOnly" in finding.problem
+    assert "let one be Modelled" in str(finding)
+    manifest["spec"]["constraints"].append({"name": "bound", "sli": manifest["spec"]["slis"][0]["name"], "max": "0.1"})
+    assert lint(manifest) == []
+
+
 def test_annotations(manifest: dict[str, Any]) -> None:
     manifest["metadata"]["annotations"] = {"trimtab.dev/paused": "me", "trimtab.dev/skip": "t", "other/x": "y"}
     (finding,) = lint(manifest)

@@ -542,6 +542,16 @@ class TestPower:
         assert only(within(0.05)).reason == "Undecidable"
         assert within(1.0).problems == ()
 
+    def test_so_does_a_small_increase_over_the_control(self) -> None:
+        (constraint,) = builders.spec().constraints
+
+        def within(increase: float) -> Findings:
+            bound = replace(constraint, maximum=None, relative=RelativeBound(max_increase=increase))
+            return self.decided(4000, 0.005, constraints=(bound,))
+
+        assert only(within(0.0002)).reason == "Undecidable"
+        assert within(0.005).problems == ()
+
 
 class TestAlarms:
     def budget(self, **changes: Any) -> Findings:

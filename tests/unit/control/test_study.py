@@ -16,7 +16,24 @@ from tests.unit.control.builders import (
 
 from trimtab.control.study import build_study
 from trimtab.domain.measurement import Arm
+from trimtab.domain.spec import OutcomeConstraint, RelativeBound
 from trimtab.domain.trial import Load, TrialPhase
+
+
+def targets(bound: OutcomeConstraint) -> list[tuple[str, float | None, float | None]]:
+    state = running()
+    assert state.target is not None
+    study = build_study(spec(constraints=(bound,)), target(), state.target, (), NOW)
+    return [(t.name, t.relative_margin, t.relative_increase) for t in study.constraints]
+
+
+def test_no_bound_is_left_out() -> None:
+    """What the model does not know, it holds safe."""
+    bound = replace(spec().constraints[0], maximum=None)
+    assert targets(replace(bound, relative=RelativeBound(max_increase_ratio=0.1))) == [("errors", 0.1, None)]
+    assert targets(replace(bound, relative=RelativeBound(max_increase=0.001))) == [("errors", None, 0.001)]
+    both = replace(bound, maximum=0.01, minimum=0.001, relative=RelativeBound(max_increase=0.001))
+    assert [name for name, _, _ in targets(both)] == ["errors", "errors/min", "errors/relative"]
 
 
 def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
@@ -26,10 +26,12 @@ from tests.unit.optimize.toy import (
 )
 
 from trimtab.domain.measurement import Sample
-from trimtab.domain.space import Resource, SearchSpace, Sum
+from trimtab.domain.space import Assignment, Resource, SearchSpace, Sum
+from trimtab.domain.spec import SliKind
 from trimtab.domain.study import (
     ArmOutcome,
     ConstraintReading,
+    ConstraintTarget,
     FailureKind,
     HardFailure,
     Hold,
@@ -82,6 +84,40 @@ def test_it_finds_the_savings_safely(decrease: float | None, enough: int) -> Non
     assert sum(share >= 0.9 for share in shares) >= enough
     assert unsafe <= 4  # of 280 trials
     assert gross <= 2
+
+
+SLOWER, FAILING = 0.04, 0.004  # that the canary may exceed its control by
+
+
+@dataclass(frozen=True)
+class BesideItsControl(Service):
+    """The same service, judged by how much worse than its control a canary is."""
+
+    def worst(self, assignment: Assignment, load: float) -> float:
+        found, base = self.ratios(assignment, load), self.ratios(web("1.5", 1536), load)
+        return max(math.log(f / (b + a)) for f, b, a in zip(found, base, (SLOWER, FAILING), strict=True))
+
+
+def test_bounds_that_are_an_increase_over_the_control_are_learned_too() -> None:
+    """With nothing but them, proposals are safe with the probability asked for, and savings are found."""
+    service = BesideItsControl()
+    bounds = (
+        ConstraintTarget("slow", SliKind.LATENCY, 1.0, relative_increase=SLOWER),
+        ConstraintTarget("errors", SliKind.ERRORS, 1.0, relative_increase=FAILING),
+    )
+    unsafe, savings = 0, []
+    for seed in range(4):
+        run = play(web_study(constraints=bounds, search=search(seed=seed)), service, suggest, recommend, TRIALS)
+        unsafe += run.unsafe
+        assert run.recommended is not None
+        savings.append(run.recommended.saving)
+        assert service.worst(run.recommended.assignment, 33.0) <= 0
+        later = [s for s in run.suggestions if s.purpose is Purpose.SEARCH]
+        assert later
+        assert all(s.safety_probability is not None and s.safety_probability >= 0.95 for s in later if s.by_model)
+    print(f"savings {savings}, {unsafe} of {4 * TRIALS} trials unsafe")
+    assert unsafe <= 2
+    assert min(savings) > 0.2
 
 
 def test_a_withdrawn_canary_does_not_stop_the_search() -> None:

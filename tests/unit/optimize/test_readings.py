@@ -114,12 +114,43 @@ def test_relative_bound() -> None:
     assert ratio.g == pytest.approx(math.log(20.5 / 10.5) - math.log(1.1))
 
 
+def test_an_increase_over_the_control() -> None:
+    """At most 0.01 more than the control's."""
+    target = ConstraintTarget("errors", SliKind.ERRORS, bound=0, relative_increase=0.01)
+    at_the_bound = observe_relative(target, Sample(0.03, 0.003, 100), Sample(0.02, 0.002, 100))
+    assert at_the_bound is not None
+    assert at_the_bound.g == pytest.approx(0.0, abs=1e-12)
+    assert at_the_bound.se == pytest.approx(math.hypot(0.1, 0.002 / 0.03))
+    ratio = observe_relative(target, counts(20, 1000), counts(10, 1000))
+    assert ratio is not None
+    assert ratio.g == pytest.approx(math.log(20.5 / 1001 / (10.5 / 1001 + 0.01)))
+
+
+def test_an_increase_over_a_control_without_errors() -> None:
+    """A percentage of nothing would be noise; this is not."""
+    target = ConstraintTarget("errors", SliKind.ERRORS, bound=0, relative_increase=0.01)
+    none = observe_relative(target, counts(0, 5000), counts(0, 5000))
+    some = observe_relative(target, counts(100, 5000), counts(0, 5000))
+    assert none is not None
+    assert some is not None
+    assert none.g < math.log(0.02)
+    assert some.g == pytest.approx(math.log(2), abs=0.02)
+    nothing = observe_relative(target, Sample(0.0, 0.0, 100), Sample(0.0, 0.0, 100))
+    assert nothing is not None
+    assert nothing.g == -12.0
+    assert observe_relative(replace(target, relative_increase=0.0), Sample(1, 1, 1), Sample(0.0, 0.0, 1)) is None
+    assert observe_relative(target, Sample(NAN, 0.1, 1), Sample(0.1, 0.1, 1)) is None
+
+
 def test_usable_bounds() -> None:
     assert usable(SLOW)
     assert not usable(replace(SLOW, bound=0.0))
     assert not usable(replace(SLOW, bound=NAN))
     assert usable(replace(SLOW, bound=0.0, relative_margin=0.1))
     assert not usable(replace(SLOW, relative_margin=-1.0))
+    assert usable(replace(SLOW, bound=0.0, relative_increase=0.0))
+    assert not usable(replace(SLOW, relative_increase=-0.1))
+    assert not usable(replace(SLOW, relative_increase=NAN))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 3, 10, 100, 2000])
@@ -203,12 +234,12 @@ def test_complete_needs_every_bound_of_the_safe_set() -> None:
 
 
 def test_relative_bounds_have_a_row_for_the_canary_only() -> None:
-    target = replace(SLOW, relative_margin=0.5)
     trial = outcome(0, arm("1", 20))
     assert trial.control is not None
-    assert observe_trial(target, trial, trial.canary) is not None
-    assert observe_trial(target, trial, trial.control) is None
-    assert observe_trial(target, replace(trial, control=None), trial.canary) is None
+    for target in (replace(SLOW, relative_margin=0.5), replace(SLOW, relative_increase=0.01)):
+        assert observe_trial(target, trial, trial.canary) is not None
+        assert observe_trial(target, trial, trial.control) is None
+        assert observe_trial(target, replace(trial, control=None), trial.canary) is None
 
 
 def test_an_oom_excludes_what_lies_below() -> None:
