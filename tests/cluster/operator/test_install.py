@@ -51,7 +51,7 @@ def test_a_missing_right_is_named_and_work_goes_on_when_it_is_granted(own_stack:
 
 
 def test_a_right_taken_away_in_the_middle_of_a_trial_hangs_no_delete(own_stack: Stack, own_place: Place) -> None:
-    """What is around the target cannot be read any more: people are answered and what is live is undone all the same."""
+    """What is around the target cannot be read any more: people are answered, what is live is undone all the same."""
     place, client = own_place, own_stack.plane.client
     place.create(experiment())
     trial = place.wait_live(NAME, {"Measuring"})
