@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import signal
 import sys
@@ -17,11 +18,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from controlplane import ApiError, ControlPlane, ControlPlaneError
+from controlplane import ApiError, ControlPlane, ControlPlaneError, PrometheusError, WaitTimeout, wait_for
+from demo.latency import Latencies
 from demo.script import Script
 from demo.settings import EXPERIMENT, NAMESPACE, DemoOptions, experiment
-from demo.summary import Summary, summarize
-from demo.view import render
+from demo.summary import Seen, Summary, arms_left, summarize
+from demo.view import Board, render
 from stack import Stack, StackOptions
 from stack.paths import ROOT
 
@@ -87,6 +89,7 @@ def _experiment(options: DemoOptions, console: Console, plane: ControlPlane, sta
     script = Script(plane.client, stack.playground)
     origin = datetime.fromisoformat(stack.options.time_origin).replace(tzinfo=UTC).timestamp()
     started = time.monotonic()
+    board, latencies = Board(), Latencies(functools.partial(_asked, stack))
     last = ""
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
@@ -97,7 +100,8 @@ def _experiment(options: DemoOptions, console: Console, plane: ControlPlane, sta
             if options.plain:
                 last = _line(console, found, elapsed, last)
             else:
-                live.update(render(found, trials, script.note, elapsed))
+                rows = board.rows(found, trials, latencies.of(trials))
+                live.update(render(found, rows, script.note, elapsed, console.width))
             if (found.get("status") or {}).get("phase") in ENDED:
                 break
             if time.monotonic() - started > DEADLINE:
@@ -109,7 +113,16 @@ def _experiment(options: DemoOptions, console: Console, plane: ControlPlane, sta
     elapsed = time.monotonic() - begun
     trials = plane.client.list(API, "Trial", NAMESPACE)
     when = origin + time.monotonic() - started
-    return summarize(plane.client, found, trials, script, before, stack.target(), when, elapsed, options.seed)
+    seen = Seen(found, trials, before, stack.target(), arms_left(plane.client, NAMESPACE))
+    return summarize(seen, script, when, elapsed, options.seed)
+
+
+def _asked(stack: Stack, expression: str) -> float | None:
+    """One number from Prometheus; the table does without when it does not answer."""
+    try:
+        return stack.prometheus.value(expression)
+    except (PrometheusError, OSError):
+        return None
 
 
 def _line(console: Console, found: dict[str, Any], elapsed: float, last: str) -> str:
@@ -122,9 +135,6 @@ def _line(console: Console, found: dict[str, Any], elapsed: float, last: str) ->
 
 def _settle(plane: ControlPlane, seconds: float = 15.0) -> None:
     """Terminating pods are the kubelet's business for a moment longer."""
-    from controlplane import WaitTimeout, wait_for
-    from demo.summary import arms_left
-
     try:
         wait_for(lambda: arms_left(plane.client, NAMESPACE) == 0, "the last arm pods to go", seconds=seconds)
     except WaitTimeout:
@@ -147,13 +157,15 @@ def _tell(console: Console, summary: Summary) -> None:
         table.add_row("$ per hour", f"{summary.costPerHourBefore:.3f} -> {summary.costPerHourAfter:.3f}")
     share = f" ({100 * saved / optimum:.0f} % of what the noise-free optimum saves)" if saved and optimum else ""
     table.add_row("saving", f"{saved} %{share}")
-    table.add_row("SLO in the noise-free model", "held" if summary.sloHeld else "BROKEN")
+    for words, held in (("at the end", summary.sloHeldAtEnd), ("at the day's peak", summary.sloHeldAtPeak)):
+        table.add_row(f"noise-free SLO {words}", "held" if held else "BROKEN")
     table.add_row(
         "trials",
         f"{summary.trials}: {summary.succeeded} succeeded, {summary.infeasible} infeasible, "
         f"{summary.inconclusive} inconclusive, {summary.aborted} aborted",
     )
     table.add_row("search trials by the model", f"{summary.suggestedByModel} of {summary.searchTrials}")
+    table.add_row("incumbent measured again", f"{summary.replicates}")
     table.add_row("canaries withdrawn", f"{summary.rollbacks}, slowest {summary.rollbackSecondsMax} s")
     table.add_row("slow canary withdrawn for", summary.withdrawnFor or "-")
     table.add_row("target unchanged", "yes" if summary.targetUnchanged else "NO")

@@ -7,7 +7,6 @@ from typing import Any
 
 from controlplane import ApiClient
 from demo.script import Script
-from demo.settings import NAMESPACE
 from stack.paths import EXAMPLES
 from trimtab.api.convert import experiment_record, parse_experiment, trial_record
 from trimtab.api.kube import target_from
@@ -20,6 +19,8 @@ from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, load_workload
 
 WORKLOAD = EXAMPLES / "web-service" / "workload.yaml"
+MIN_TRIALS = 12
+BREAKS = "the recommendation breaks the SLO in the noise-free model,"
 MONITOR_REASONS = {"AbortRule", "WorseThanControl"}  # decided from Prometheus data while the canary was live
 
 
@@ -30,6 +31,7 @@ class Summary:
     trials: int
     suggestedByModel: int
     searchTrials: int
+    replicates: int
     optimumSavingPercent: float
     succeeded: int
     infeasible: int
@@ -41,7 +43,9 @@ class Summary:
     savingPercent: float | None
     costPerHourBefore: float | None
     costPerHourAfter: float | None
-    sloHeld: bool
+    sloHeld: bool  # at both loads below
+    sloHeldAtEnd: bool  # at the load of the demo's last moment
+    sloHeldAtPeak: bool  # at the day's peak
     targetUnchanged: bool
     armsLeft: int
     recommendation: dict[str, str] | None
@@ -52,12 +56,15 @@ class Summary:
 
     def failures(self) -> list[str]:
         """Why the demo did not show what it promises, in words; empty when it did."""
+        none = self.recommendation is None
         checks = (
+            (self.trials >= MIN_TRIALS, f"{self.trials} trials ended, {MIN_TRIALS} or more are promised"),
             (self.targetUnchanged, "the target Deployment changed"),
             (self.armsLeft == 0, f"{self.armsLeft} arm objects are left"),
             (self.withdrawnFor in MONITOR_REASONS, "the safety monitor did not withdraw the slow canary"),
             (self.recommendation is not None, "no recommendation came"),
-            (self.recommendation is None or self.sloHeld, "the recommendation breaks the SLO in the noise-free model"),
+            (none or self.sloHeldAtEnd, f"{BREAKS} at the load of the end"),
+            (none or self.sloHeldAtPeak, f"{BREAKS} at the day's peak"),
         )
         return [words for ok, words in checks if not ok]
 
@@ -65,23 +72,26 @@ class Summary:
         return asdict(self)
 
 
-def summarize(
-    client: ApiClient,
-    experiment: dict[str, Any],
-    trials: list[dict[str, Any]],
-    script: Script,
-    before: dict[str, Any],
-    after: dict[str, Any],
-    time_of_load: float,
-    seconds: float,
-    seed: int,
-) -> Summary:
-    """Everything from the cluster and the noise-free model."""
-    truth = Truth(parse_experiment(experiment), target_from(before), load_workload(WORKLOAD))
-    found = _in_numbers(truth, experiment, trials, time_of_load)
-    status = experiment.get("status") or {}
+@dataclass(frozen=True)
+class Seen:
+    """What was in the cluster when the demo had ended; `before` and `after` are the target Deployment."""
+
+    experiment: dict[str, Any]
+    trials: list[dict[str, Any]]
+    before: dict[str, Any]
+    after: dict[str, Any]
+    arms_left: int
+
+
+def summarize(seen: Seen, script: Script, time_of_load: float, seconds: float, seed: int) -> Summary:
+    """What was seen beside the noise-free model; `time_of_load` in unix seconds of the service's own day. Pure."""
+    truth = Truth(parse_experiment(seen.experiment), target_from(seen.before), load_workload(WORKLOAD))
+    found = _in_numbers(truth, seen, time_of_load)
+    status = seen.experiment.get("status") or {}
     recommendation = status.get("recommendation")
-    slow = next((t for t in trials if t["metadata"]["name"] == script.fault_trial), None)
+    at_end = found.truly_feasible is True
+    at_peak = _holds_at_peak(truth, recommendation)
+    slow = next((t for t in seen.trials if t["metadata"]["name"] == script.fault_trial), None)
     acknowledged = (
         script.pause_acknowledged - script.paused_at if script.pause_acknowledged and script.paused_at else None
     )
@@ -89,6 +99,7 @@ def summarize(
         trials=found.trials,
         suggestedByModel=found.suggested_by_model,
         searchTrials=found.search_trials,
+        replicates=found.replicates,
         optimumSavingPercent=round(_known(found.optimum_saving_percent), 2),
         succeeded=found.succeeded,
         infeasible=found.infeasible,
@@ -100,9 +111,11 @@ def summarize(
         savingPercent=round(_known(found.saving_percent), 2) if recommendation else None,
         costPerHourBefore=recommendation["costBefore"] if recommendation else None,
         costPerHourAfter=recommendation["costAfter"] if recommendation else None,
-        sloHeld=found.truly_feasible is True,
-        targetUnchanged=_shape(before) == _shape(after),
-        armsLeft=arms_left(client, NAMESPACE),
+        sloHeld=at_end and at_peak,
+        sloHeldAtEnd=at_end,
+        sloHeldAtPeak=at_peak,
+        targetUnchanged=_shape(seen.before) == _shape(seen.after),
+        armsLeft=seen.arms_left,
         recommendation={a["name"]: str(a["value"]) for a in recommendation["assignment"]} if recommendation else None,
         verified=bool(recommendation and recommendation["verified"]),
         pauseAcknowledgedSeconds=round(acknowledged, 2) if acknowledged is not None else None,
@@ -111,13 +124,20 @@ def summarize(
     )
 
 
-def _in_numbers(
-    truth: Truth, experiment: dict[str, Any], trials: list[dict[str, Any]], time_of_load: float
-) -> simulated.Summary:
+def _holds_at_peak(truth: Truth, recommendation: dict[str, Any] | None) -> bool:
+    """Does the recommendation keep every bound at the day's peak, when the target's own pods carry all of it?"""
+    if recommendation is None:
+        return False
+    values = {a["name"]: str(a["value"]) for a in recommendation["assignment"]}
+    peak = OfferedLoad.of(truth.workload).peak_rps / truth.target.replicas
+    return truth.judge(truth.spec.space.parse(values), peak).feasible
+
+
+def _in_numbers(truth: Truth, seen: Seen, time_of_load: float) -> simulated.Summary:
     """The same numbers as a simulation's, at the load that each pod of the target has once the arms are gone."""
-    state = experiment_record(experiment).state
+    state = experiment_record(seen.experiment).state
     assert state is not None, "the operator wrote a status that cannot be read"
-    rows = tuple(trial_record(t, truth.spec.space) for t in trials)
+    rows = tuple(trial_record(t, truth.spec.space) for t in seen.trials)
     load = OfferedLoad.of(truth.workload).expected(time_of_load) / truth.target.replicas
     return numbers(truth, Finished(state, rows, (NOT_EXPOSED,) * len(rows), load, time_of_load), ())
 

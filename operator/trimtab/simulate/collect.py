@@ -20,7 +20,6 @@ from trimtab.simulate.truth import NoOptimum, Truth, Verdict
 from trimtab.slo.verdict import absence_reason
 
 Z95: Final = 1.959963984540054
-SEARCH: Final = frozenset({Purpose.SEARCH, Purpose.REPLICATE})
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
     """The result in numbers."""
     state, ended = finished.state, [t for t in finished.trials if t.phase.terminal]
     counts = {phase: sum(t.phase is phase for t in ended) for phase in TrialPhase}
-    search = [t for t in ended if t.purpose in SEARCH]
+    search = [t for t in ended if t.purpose is Purpose.SEARCH]
     withdrawals = [t.withdraw_seconds for t in finished.trials if t.withdraw_seconds is not None]
     budgets = _budgets(truth.spec.budgets, state.budgets)
     started = state.started if state.started is not None else finished.ended
@@ -188,6 +187,7 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
         infra_failed=counts[TrialPhase.INFRA_FAILED],
         search_trials=len(search),
         suggested_by_model=sum(t.suggestion.by_model for t in search),
+        replicates=sum(t.purpose is Purpose.REPLICATE for t in ended),
         baseline_cost=money.baseline,
         best_cost=money.best,
         optimum_cost=money.optimum,

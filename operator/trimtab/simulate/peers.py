@@ -33,7 +33,7 @@ from trimtab.control.progress import duration_of
 from trimtab.domain.quantity import format_cpu
 from trimtab.domain.space import Assignment, Numeric
 from trimtab.domain.trial import Purpose, Trial
-from trimtab.simulate.collect import SEARCH, Finished
+from trimtab.simulate.collect import Finished
 from trimtab.simulate.horizon import Horizon, Segment, minutes_between
 from trimtab.simulate.results import Peer
 from trimtab.workload import UNLIMITED, Resources, noise
@@ -41,6 +41,7 @@ from trimtab.workload.units import MIB
 
 FloatArray = NDArray[np.float64]
 
+SEARCHING: Final = frozenset({Purpose.INITIAL, Purpose.SEARCH, Purpose.REPLICATE})
 DAY_S: Final = 86400.0
 HOUR_S: Final = 3600.0
 MARGIN: Final = 1.15
@@ -117,7 +118,7 @@ def random_search(horizon: Horizon, finished: Finished) -> Played:
 
 
 def _is_search(trial: Trial) -> bool:
-    return trial.purpose in SEARCH or trial.purpose is Purpose.INITIAL
+    return trial.purpose in SEARCHING
 
 
 def _random_place(horizon: Horizon, index: int) -> Assignment:

@@ -61,7 +61,7 @@ def test_a_trial_that_never_served_has_no_load_and_no_verdict_at_it() -> None:
 def test_the_summary_is_against_the_true_optimum() -> None:
     s = result().summary
     assert (s.trials, s.succeeded, s.infeasible) == (10, 9, 1)
-    assert (s.search_trials, s.suggested_by_model) == (5, 5)
+    assert (s.search_trials, s.suggested_by_model, s.replicates) == (4, 4, 1)
     assert s.baseline_cost == pytest.approx(1.43392)
     assert s.optimum_cost == pytest.approx(0.53242375)
     assert s.saving_percent == pytest.approx(60.2955, abs=1e-3)

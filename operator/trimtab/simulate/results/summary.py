@@ -65,9 +65,11 @@ class Summary(Part):
     infra_failed: int
     """The cluster could not run the arms."""
     search_trials: int
-    """Trials of purpose Search or Replicate."""
+    """Trials of purpose Search: new values."""
     suggested_by_model: int
     """How many of those the model chose."""
+    replicates: int
+    """Trials of purpose Replicate: the incumbent measured again."""
     baseline_cost: Real
     """Of the target as it was."""
     best_cost: Number
