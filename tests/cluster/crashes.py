@@ -24,7 +24,7 @@ from stack import OperatorProcess
 
 LONG_TRIAL = {"warmUp": "1s", "duration": "40s", "deadline": "90s"}
 MEASURING = frozenset({"Measuring"})
-RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "election"
+RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "lease"
 WORKER = "trimtab.optimize.worker"
 SECONDS = 90.0  # for a life that shares two cores with others
 AFTERMATH = 3.0  # within which an Experiment's last effects happen after its end
@@ -181,9 +181,14 @@ class Lives:
         return self._pool.submit(self._tell, story, points, options)
 
     def record(self, stories: Iterable[Story] = STORIES) -> dict[str, tuple[Point, ...]]:
-        """The points of each story that are its own, from lives in peace."""
-        told = [(story, self.submit(story)) for story in stories]
-        return {story.name: tuple(p for p in life.result().effects if story.tells(p)) for story, life in told}
+        """The points of each story that are its own, from lives in peace. The first story is told twice in one place:
+        a second Experiment on the same target finds what the first one left, and has other effects."""
+        stories = tuple(stories)
+        told = [(story, self.submit(story)) for story in (*stories, stories[0])]
+        found: dict[str, dict[Point, None]] = {story.name: {} for story in stories}
+        for story, life in told:
+            found[story.name] |= dict.fromkeys(p for p in life.result().effects if story.tells(p))
+        return {name: tuple(points) for name, points in found.items()}
 
     def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Step]) -> Lived:
         with self._lock:
