@@ -126,11 +126,13 @@ def skip(context: Context) -> Decision | None:
     if value is None or not _is_new(context, ANNOTATION_SKIP, value):
         return None
     wanted = value.split(",")[0].strip()
-    for trial in context.seen.live:
-        if wanted in {trial.name, str(trial.index)} and trial.phase is not TrialPhase.DRAINING:
+    for trial in (t for t in context.seen.trials if wanted in {t.name, str(t.index)}):
+        acknowledged = _acknowledge(context, ANNOTATION_SKIP, value, f"trial {trial.index} withdrawn")
+        if trial.live and trial.phase is not TrialPhase.DRAINING:
             outcome = Outcome(TrialPhase.ABORTED, "Skipped", f"skipped on call: {value}")
-            acknowledged = _acknowledge(context, ANNOTATION_SKIP, value, f"trial {trial.index} withdrawn")
             return acknowledged.do(*withdraw(trial, context.now, outcome))
+        if trial.outcome is not None and trial.outcome.reason == "Skipped":  # the safety loop was faster
+            return acknowledged.do()
     answer = f"{wanted!r} is no live trial of this Experiment"
     context = _acknowledge(context, ANNOTATION_SKIP, value, answer)
     return context.do(EmitEvent(Severity.WARNING, "SkipRefused", answer))

@@ -60,8 +60,8 @@ def test_a_right_taken_away_in_the_middle_of_a_trial_hangs_no_delete(own_stack: 
     client.patch(RBAC, "Role", role["metadata"]["name"], rules, place.namespace)
     message = place.wait_condition(NAME, "Stalled", reason="RBACDenied", seconds=90)
     assert "limitranges" in message
-    place.annotate(NAME, "trimtab.dev/skip", str(trial["spec"]["index"]))
-    assert "withdrawn" in place.wait_handled(NAME, "trimtab.dev/skip")
+    place.annotate(NAME, "skip", str(trial["spec"]["index"]))
+    assert "withdrawn" in place.wait_handled(NAME, "skip")
     assert place.wait_outcome(trial)["reason"] == "Skipped"
     place.delete(NAME)
     place.wait_deleted(NAME)

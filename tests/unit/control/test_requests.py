@@ -9,6 +9,7 @@ from tests.unit.control.builders import (
     NOW,
     both_arms,
     decided,
+    ended,
     events,
     experiment,
     kinds,
@@ -80,6 +81,13 @@ def test_skip_ends_one_live_trial_and_answers_for_others() -> None:
     assert outcome(decision).reason == "Skipped"
     refused = decided(snapshot(experiment(annotations=((ANNOTATION_SKIP, "9"),)), (live,), both_arms(live)))
     assert events(refused) == ["SkipRefused"]
+
+
+def test_a_skip_that_the_safety_loop_obeyed_first_is_acknowledged_and_not_refused() -> None:
+    done = ended(TrialPhase.ABORTED, 3, "Skipped")
+    decision = decided(snapshot(experiment(annotations=((ANNOTATION_SKIP, "3"),)), (done,)))
+    assert decision.state.handled[-1].answer == "trial 3 withdrawn"
+    assert events(decision) == []
 
 
 def test_only_the_recommendations_own_digest_is_approved() -> None:
