@@ -181,12 +181,13 @@ class Lives:
         return self._pool.submit(self._tell, story, points, options)
 
     def record(self, stories: Iterable[Story] = STORIES) -> dict[str, tuple[Point, ...]]:
-        """The points of each story that are its own, from lives in peace. The first story is told twice in one place:
-        a second Experiment on the same target finds what the first one left, and has other effects."""
+        """The points of each story that are its own, from lives in peace. The first story is told twice: a second
+        Experiment on the same target finds what the first one left, as most do, and has other effects; its come first.
+        """
         stories = tuple(stories)
         told = [(story, self.submit(story)) for story in (*stories, stories[0])]
         found: dict[str, dict[Point, None]] = {story.name: {} for story in stories}
-        for story, life in told:
+        for story, life in (told[-1], *told[:-1]):
             found[story.name] |= dict.fromkeys(p for p in life.result().effects if story.tells(p))
         return {name: tuple(points) for name, points in found.items()}
 
