@@ -107,7 +107,10 @@ class Life:
         for client in self.clients:
             client.dead = True
         self.on_end()
-        asyncio.get_running_loop().call_soon(self._reap)
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, VirtualLoop):
+            loop.thaw(self._belongs)  # a process that is stopped can be killed, too
+        loop.call_soon(self._reap)
 
     def freeze(self) -> None:
         """SIGSTOP: from the next moment on nothing of it runs; what it had sent is with the server."""

@@ -52,13 +52,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._frozen[belongs] = _Held(timers)
 
     def thaw(self, belongs: Belongs) -> None:
-        """Go on where it stopped."""
-        held = self._frozen.pop(belongs)
+        """Go on where it stopped; nothing happens when it is not frozen."""
+        held = self._frozen.pop(belongs, None)
+        if held is None:
+            return
         self._ready.extend(held.ready)
         for timer in held.timers:
             if not timer.cancelled():
                 heapq.heappush(self._scheduled, timer)
                 timer._scheduled = True
+
+    def thaw_all(self) -> None:
+        """What is to be cancelled must be able to run."""
+        for belongs in tuple(self._frozen):
+            self.thaw(belongs)
 
     def hold(self) -> bool:
         """Take what is frozen out of what is ready; whether there was anything."""
@@ -106,8 +113,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     Raises:
         Deadlock: everything waits and no timer is left.
     """
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main)
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        try:
+            return runner.run(main)
+        finally:
+            loop.thaw_all()
 
 
 __all__ = ["Deadlock", "VirtualLoop", "run"]

@@ -106,6 +106,9 @@ class PodMeter:
         self.states = [PodState(now)]
         self.changed = False  # a series was added since the last look
         self.next_scrape = self._next_after(now)
+        for index, key in enumerate(self._columns.keys if past is not None else ()):
+            if past is not None and key in past.samples:
+                self._born(index, [])
 
     # What happens to the pod
 

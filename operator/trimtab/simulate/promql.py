@@ -172,6 +172,8 @@ def _call(node: _Node, source: Source, at: float) -> Value:
     if name == "timestamp" and args[0].selector is not None:
         found = ((t.labels, t.at(at)) for t in source.matching(args[0].selector))
         return [(_nameless(labels), point[0]) for labels, point in found if point is not None]
+    if name not in KNOWN:
+        raise NotSimulated(f"{name}()")
     values = [_value(a, source, at) for a in args]
     if name == "scalar" and isinstance(values[0], list):
         return values[0][0][1] if len(values[0]) == 1 else math.nan
