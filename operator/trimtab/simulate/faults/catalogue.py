@@ -255,8 +255,34 @@ CELLS: tuple[tuple[FaultKind, Moment], ...] = tuple(
 """Every fault at every moment at which it may strike."""
 
 
-def render_catalogue() -> str:
-    """The table as Markdown, for the reference documentation."""
+_PAGE = """# Faults of a simulation
+
+Generated from `simulate/faults/catalogue.py`.
+
+A faults file lists what goes wrong in a simulated world. Each fault strikes at a time (`at`, from the beginning of the
+world), at a moment of a Trial's life, or when the operator is about to send its nth write of some kind, or has just
+sent it. One that lasts has a `duration`; without it a usual one is taken. `seed` draws what chance decides.
+
+```yaml
+seed: 7
+faults:
+- {kind: APIUnreachable, at: 2m, duration: 30s}
+- {kind: OOMKilled, when: {moment: Measuring, trial: 1, after: 5s}, parameters: {of: canary}}
+- {kind: OperatorKilled, when: {effect: "after:create:Deployment", nth: 2}, parameters: {restartAfter: 10s}}
+```
+
+An effect is `<before|after>:<create|replace|delete>:<Kind>[/<subresource>]`. The moments are those of the Trial with
+index `trial` (from 0), and Preflight (no Trial yet), Between (none is live), Ended (the Experiment is over).
+
+"""
+
+
+def reference_page() -> str:
+    """The reference page."""
+    return _PAGE + _table()
+
+
+def _table() -> str:
     lines = ["| kind | what happens | parameters | lasts | moments |", "|---|---|---|---|---|"]
     for situation in SITUATIONS:
         lines.append(f"| **{situation}** | | | | |")
@@ -279,4 +305,4 @@ def _described(parameter: Parameter) -> str:
     return f"`{parameter.name}`: {low} to {high} (default {default})"
 
 
-__all__ = ["CATALOGUE", "CELLS", "ELSEWHERE", "JOINING", "SITUATIONS", "Row", "render_catalogue"]
+__all__ = ["CATALOGUE", "CELLS", "ELSEWHERE", "JOINING", "SITUATIONS", "Row", "reference_page"]

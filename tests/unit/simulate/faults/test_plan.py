@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from trimtab.simulate.faults.catalogue import CATALOGUE, CELLS, ELSEWHERE, JOINING, SITUATIONS, render_catalogue
+from trimtab.simulate.faults.catalogue import CATALOGUE, CELLS, ELSEWHERE, JOINING, SITUATIONS, reference_page
 from trimtab.simulate.faults.kinds import FaultKind, Moment, Number, Seconds, read_seconds, write_seconds
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
 
@@ -105,7 +105,7 @@ def test_every_kind_is_in_the_catalogue_and_every_situation_has_one() -> None:
 
 
 def test_the_table_shows_every_kind() -> None:
-    page = render_catalogue()
+    page = reference_page()
     assert all(f"`{kind}`" in page for kind in FaultKind)
     assert all(f"`{name}`" in page for name in JOINING)
     assert ELSEWHERE
