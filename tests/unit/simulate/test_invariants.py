@@ -24,8 +24,9 @@ from trimtab.domain.study import ArmOutcome, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
 from trimtab.simulate.faults.kinds import Moment
 from trimtab.simulate.faults.plan import Fault
-from trimtab.simulate.history import Asked, Change, Deed, Record, Strike
+from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import INVARIANTS, check, check_history
+from trimtab.simulate.record import Asked, Deed, Record, Strike
 
 UID, TARGET_UID, START = "e-1", "t-1", 1000.0
 

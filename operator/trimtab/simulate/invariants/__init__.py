@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trimtab.simulate.history import Change, Record, View
+from trimtab.simulate.history import Change, View
 from trimtab.simulate.invariants.arms import ARM_INVARIANTS
 from trimtab.simulate.invariants.base import Breach, Calm, Invariant
 from trimtab.simulate.invariants.ledger import LEDGER_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
+from trimtab.simulate.record import Record
 
 INVARIANTS: tuple[type[Invariant], ...] = (*ARM_INVARIANTS, *LEDGER_INVARIANTS, *PEOPLE_INVARIANTS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trimtab.api.times import parse_time
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import ANNOTATION_DEADLINE, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
-from trimtab.simulate.history import Change, Deed, View
+from trimtab.simulate.history import Change, View
 from trimtab.simulate.invariants.base import (
     TERMINAL,
     Invariant,
@@ -17,6 +17,7 @@ from trimtab.simulate.invariants.base import (
     phase_of,
     trials_by_uid,
 )
+from trimtab.simulate.record import Deed
 
 STRAY_SECONDS = 60.0
 TWO_CANARIES_SECONDS = 30.0

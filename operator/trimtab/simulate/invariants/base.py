@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.trial import TERMINAL_PHASES
 from trimtab.simulate.faults.catalogue import BY_HAND, DELETED, GONE, TEMPLATE
-from trimtab.simulate.history import Change, Record, Strike, View
+from trimtab.simulate.history import Change, View
+from trimtab.simulate.record import Record, Strike
 
 SETTLE = 30.0
 """Seconds after a hindrance before promises about time begin: a lease must run out, a standby or restart take over."""

@@ -9,7 +9,7 @@ from typing import Any
 from trimtab.api.times import parse_time
 from trimtab.domain.names import LABEL_ARM, LABEL_TRIAL
 from trimtab.simulate.faults.kinds import FaultKind
-from trimtab.simulate.history import Change, Strike
+from trimtab.simulate.history import Change
 from trimtab.simulate.invariants.base import (
     TERMINAL,
     Invariant,
@@ -19,6 +19,7 @@ from trimtab.simulate.invariants.base import (
     labels_of,
     phase_of,
 )
+from trimtab.simulate.record import Strike
 
 ACCOUNT = "trimtab-spending-"
 UNDONE = frozenset({"Aborted", "Stale"})
