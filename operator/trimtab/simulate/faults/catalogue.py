@@ -150,7 +150,7 @@ _TELEMETRY = (
     Row(K.PROMETHEUS_ERROR, PROMETHEUS, "Answers are errors.", (Choice("status", ("500", "503", "422")),), usual=LONG),
     Row(K.PROMETHEUS_MALFORMED, PROMETHEUS, "Answers are no JSON.", usual=LONG),
     Row(K.PROMETHEUS_WARNS, PROMETHEUS, "Answers carry a warning: they may be partial.", usual=LONG),
-    Row(K.PROMETHEUS_EMPTIED, ABSENCE, "It was restarted without its past.", usual=LONG),
+    Row(K.PROMETHEUS_EMPTIED, ABSENCE, "It has lost its past, until that is restored.", usual=LONG),
     Row(
         K.PROMETHEUS_CLOCK_OFFSET, ABSENCE, "Its clock, or that of the scraped pods, is off.",
         (Seconds("by", -300.0, 300.0, 60.0),), usual=LONG,
@@ -160,7 +160,7 @@ _TELEMETRY = (
     Row(K.SAMPLES_STALE, ABSENCE, "The newest sample is old.", (WHOSE,), usual=LONG),
     Row(
         K.COUNTER_RESET, ABSENCE, "Counters start anew, and lose what was not scraped.",
-        (WHOSE, Number("lost", 0.01, 0.9, 0.3)), usual=SHORT,
+        (WHOSE, Number("lost", 0.01, 0.9, 0.3)),
     ),
     Row(K.SERIES_DUPLICATED, ABSENCE, "Two series answer where one was expected.", (WHOSE,), usual=LONG),
     Row(K.POD_NOT_SCRAPED, ABSENCE, "One of the pods is not scraped.", (WHOSE,), usual=LONG),
@@ -179,7 +179,7 @@ _PODS = (
     Row(K.POD_PREEMPTED, DISRUPTED, "The scheduler preempts pods.", (OF,), moments=ARMS),
     Row(K.POD_DELETED, BY_HAND, "Pods are deleted by hand.", (OF,), moments=ARMS),
     Row(K.NODE_DRAINED, DISRUPTED, "The pods' node is drained.", (OF,), moments=ARMS),
-    Row(K.NODE_LOST, DISRUPTED, "The pods' node vanishes.", (OF,), moments=ARMS),
+    Row(K.NODE_LOST, DISRUPTED, "The pods' node vanishes, and comes back.", (OF,), usual=(5.0, 400.0), moments=ARMS),
     Row(K.IMAGE_PULL_FAILS, REFUSED, "New containers cannot pull their image.", usual=LONG, moments=LIVE),
     Row(K.UNSCHEDULABLE, REFUSED, "No node has room for new pods.", usual=LONG, moments=(*LIVE, M.BETWEEN)),
     Row(K.QUOTA_EXCEEDED, REFUSED, "A quota leaves no room for new pods.", usual=LONG, moments=RUNNING),
