@@ -115,7 +115,7 @@ def play(plan: FaultPlan, scenario: Scenario) -> Result:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """The operators' logs of thousands of worlds help nobody."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 10))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         yield
     finally:
