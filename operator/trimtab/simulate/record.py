@@ -47,6 +47,11 @@ class Strike:
     def row(self) -> Row:
         return self.fault.row
 
+    @property
+    def hinders(self) -> bool:
+        """The operator or its way to the API server is impaired."""
+        return self.row.hinders or bool(self.fault.parameters.get("operatorAbsent"))
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -23,6 +23,8 @@ from trimtab.simulate.history import Change
 from trimtab.simulate.record import Asked, Deed, Record, Strike
 from trimtab.simulate.world import World
 
+ABSENCES = ("restartAfter", "operatorAbsent")
+"""Parameters for how long no operator runs."""
 _MOVES = frozenset({"experiments", "trials"})
 
 
@@ -139,8 +141,8 @@ class Injector:
         strike = Strike(fault, self.stage.now(), moment, process=process)
         self.record.strikes.append(strike)
         heal = self._act(fault)
-        lasts = fault.duration if fault.duration is not None else fault.parameters.get("restartAfter", 0.0)
-        if not isinstance(lasts, float) or lasts <= 0:
+        lasts = _seconds(fault)
+        if lasts <= 0:
             strike.until = strike.at
             return
         self._later(lasts, lambda: self._heal(strike, heal))
@@ -173,6 +175,13 @@ class Injector:
 
     def _asked(self, study: Study) -> None:
         self.record.asked.append(Asked(self.stage.now(), self.world.cluster.objects.version, study))
+
+
+def _seconds(fault: Fault) -> float:
+    """How long its cause lasts."""
+    if fault.duration is not None:
+        return fault.duration
+    return max((fault.number(name) for name in ABSENCES if name in fault.parameters), default=0.0)
 
 
 def _comes(when: Trigger, moment: Moment, index: int) -> bool:

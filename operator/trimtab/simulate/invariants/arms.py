@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from trimtab.api.times import parse_time
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import ANNOTATION_DEADLINE, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
@@ -23,6 +25,8 @@ STRAY_SECONDS = 60.0
 TWO_CANARIES_SECONDS = 30.0
 OVERDUE_SECONDS = 45.0
 PODS_SECONDS = 60.0
+AUTOSCALERS = "horizontalpodautoscalers"
+AUTOSCALED = "as the autoscaler wants"
 REVISION = "deployment.kubernetes.io/revision"
 BY_OWN_CLOCK = 15.0  # a lease that a hand took away is the leader's for so long by its own clock
 
@@ -110,7 +114,10 @@ class DeadlineKept(Invariant):
 
 
 class NothingLeft(Invariant):
-    """Pods and ReplicaSets of an arm go with it, within PODS_SECONDS."""
+    """Pods and ReplicaSets of an arm go with it: within PODS_SECONDS their deletion is asked for.
+
+    A pod whose node is lost stays until the node is back; it serves nobody.
+    """
 
     kinds = frozenset({"deployments", "replicasets", "pods"})
     bound = PODS_SECONDS
@@ -124,25 +131,34 @@ class NothingLeft(Invariant):
         for kind in ("replicasets", "pods"):
             for name, obj in self.view.all(kind).items():
                 labels = labels_of(obj)
-                if LABEL_ARM in labels and (labels.get(LABEL_TRIAL), labels[LABEL_ARM]) not in arms:
+                if (
+                    LABEL_ARM in labels
+                    and not deleting(obj)
+                    and (labels.get(LABEL_TRIAL), labels[LABEL_ARM]) not in arms
+                ):
                     left[f"{kind} {obj['metadata']['uid']}"] = f"{kind} {name} outlives its arm"
         self.waits.update(change.at, left)
 
 
 class TargetUntouched(Invariant):
-    """The target's spec, labels and annotations are what people made them: the operator changes not a byte."""
+    """The target's spec, labels and annotations are what people made them: the operator changes not a byte.
+
+    An autoscaler changes replicas; what it decides on is `AutoscalerUntouched`'s.
+    """
 
     kinds = frozenset({"deployments"})
 
     def begin(self) -> None:
-        self._intents: dict[str, object] = {}
+        self._intents: dict[str, _Intent] = {}
 
     def see(self, change: Change) -> None:
         """A Deployment that is no arm changed."""
         if LABEL_ARM in labels_of(change.object):
             return
-        uid, now = change.object["metadata"]["uid"], _intent(change.object)
+        uid, now = change.object["metadata"]["uid"], _intent(change.object, bool(self.view.all(AUTOSCALERS)))
         before = self._intents.get(uid, now)
+        if AUTOSCALED in (now.replicas, before.replicas):
+            before = replace(before, replicas=now.replicas)
         by_hand = change.version in self.record.hands
         if change.type == "DELETED":
             if not by_hand and not _terminating(self.view, change.object):
@@ -152,9 +168,21 @@ class TargetUntouched(Invariant):
         self._intents[uid] = now
 
 
-def _intent(deployment: Obj) -> object:
+@dataclass(frozen=True)
+class _Intent:
+    """What people want of a Deployment."""
+
+    replicas: object
+    spec: Obj
+    labels: Obj
+    annotations: Obj
+
+
+def _intent(deployment: Obj, autoscaled: bool) -> _Intent:
     annotations = {k: v for k, v in annotations_of(deployment).items() if k != REVISION}
-    return deployment.get("spec"), dict(labels_of(deployment)), annotations
+    spec = {k: v for k, v in (deployment.get("spec") or {}).items() if k != "replicas"}
+    replicas = AUTOSCALED if autoscaled else (deployment.get("spec") or {}).get("replicas")
+    return _Intent(replicas, spec, dict(labels_of(deployment)), annotations)
 
 
 def _terminating(view: View, obj: Obj) -> bool:
@@ -191,7 +219,7 @@ class AutoscalerUntouched(Invariant):
         labels = labels_of(change.object)
         if change.type != "ADDED" or LABEL_ARM not in labels:
             return
-        if not self.view.all("horizontalpodautoscalers") and not self.view.all("poddisruptionbudgets"):
+        if not self.view.all(AUTOSCALERS) and not self.view.all("poddisruptionbudgets"):
             return
         pods = change.object["spec"]["template"]["metadata"]["labels"]
         for name, other in self.view.all("deployments").items():

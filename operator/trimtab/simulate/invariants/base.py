@@ -42,7 +42,7 @@ class Calm:
 
     def __init__(self, strikes: Iterable[Strike], end: float) -> None:
         self._strikes = tuple(strikes)
-        spans = sorted((s.at, (end if s.until is None else s.until) + SETTLE) for s in self._strikes if s.row.hinders)
+        spans = sorted((s.at, (end if s.until is None else s.until) + SETTLE) for s in self._strikes if s.hinders)
         self._hindered: list[tuple[float, float]] = []
         for begin, until in spans:
             if self._hindered and begin <= self._hindered[-1][1]:
@@ -66,7 +66,7 @@ class Calm:
         return any(
             s.at <= at and (s.until is None or at <= s.until + UNSETTLED)
             for s in self._strikes
-            if s.row.hinders or s.row.survives in _HANDS
+            if s.hinders or s.row.survives in _HANDS
         )
 
 

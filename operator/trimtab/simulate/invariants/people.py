@@ -104,7 +104,7 @@ class GatesHold(Invariant):
 
     def _late(self, since: float, at: float) -> bool:
         """Answers were late between then and now, so that a pass could take long."""
-        slow = (s for s in self.record.strikes if s.row.hinders or s.kind in _SLOW | _BLINDING)
+        slow = (s for s in self.record.strikes if s.hinders or s.kind in _SLOW | _BLINDING)
         return any(s.at <= at and (s.until is None or s.until + 60.0 >= since) for s in slow)
 
 
