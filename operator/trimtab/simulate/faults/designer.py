@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from trimtab.adapters.executor import DEADLINE_SECONDS, without_model
-from trimtab.domain.study import Proposal, Recommended, Study
+from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
 from trimtab.ports import Designer
 from trimtab.simulate.faults.acting import ActingFaults
 from trimtab.simulate.faults.kinds import FaultKind
@@ -37,13 +37,11 @@ class FaultyDesigner:
         why = await self._fails()
         return without_model(study, why) if why else await self._designer.suggest(study)
 
-    async def recommend(self, study: Study) -> Recommended:
+    async def recommend(self, study: Study) -> Recommended | NoAnswer:
         """See the port."""
         self._asked(study)
         why = await self._fails()
-        if why:
-            return Recommended(study.baseline, True, 0.0, (), f"keep the baseline: {why}; ask again")
-        return await self._designer.recommend(study)
+        return NoAnswer(why) if why else await self._designer.recommend(study)
 
     async def _fails(self) -> str:
         """Why there is no answer, "" when there is one."""
