@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.api.samples import experiment
 from tests.unit.control import builders
-from tests.unit.hostile.examples import anything, bounded, example, hostile, mutated, of_budget, one_line, one_of, texts
+from tests.unit.hostile.examples import (
+    anything,
+    bounded,
+    example,
+    hostile,
+    mutated,
+    nested,
+    of_budget,
+    one_line,
+    one_of,
+    texts,
+)
 
 from trimtab.api.convert import experiment_record, experiment_status, parse_experiment, trial_record
 from trimtab.api.lint import Level, defaults_in_effect, lint
@@ -31,6 +43,15 @@ def linted(manifest: Any) -> None:
     with bounded():
         parse_experiment(manifest)
         defaults_in_effect(manifest)
+
+
+@pytest.mark.parametrize("depth", [200, 900, 5_000, 100_000])
+def test_nesting_has_an_end(depth: int) -> None:
+    linted({**GOOD, "spec": {**GOOD["spec"], "parameters": nested(depth)}})
+    record = experiment_record(experiment() | {"spec": nested(depth), "status": nested(depth)})
+    assert record.spec is None
+    one_line(record.problem, "spec")
+    one_line(record.state_problem, "status")
 
 
 @of_budget(0.05)
