@@ -106,10 +106,10 @@ def play_seed(seed: int) -> Result:
     return play(draw_plan(seed, story_of(scenario)), scenario)
 
 
-def play(plan: FaultPlan, scenario: Scenario) -> Result:
-    """One world from its beginning to its end."""
+def play(plan: FaultPlan, scenario: Scenario, *, horizon: float = HORIZON_SECONDS) -> Result:
+    """One world from its beginning to its end, or for `horizon` seconds."""
     with _silence():
-        return _result(run(_told(plan, scenario)))
+        return _result(run(_told(plan, scenario, horizon)))
 
 
 @contextlib.contextmanager
@@ -132,13 +132,13 @@ def story_of(scenario: Scenario) -> Story:
     return Story(scenario.all_trials, seconds, seconds / max(scenario.all_trials, 1), effects)
 
 
-async def _told(plan: FaultPlan, scenario: Scenario) -> Injector:
+async def _told(plan: FaultPlan, scenario: Scenario, horizon: float = HORIZON_SECONDS) -> Injector:
     world = await World.build(setting(), options(plan.seed % 2**31))
     injector = Injector(world, plan, NAME)
     begun = world.clock.monotonic()
     world.admin.apply(experiment(scenario), NAMESPACE)
     injector.begin()
-    over = await world.until(lambda: injector.quiet and _ended(world), seconds=HORIZON_SECONDS)
+    over = await world.until(lambda: injector.quiet and _ended(world), seconds=horizon)
     if over:
         await world.run(AFTERWARDS_SECONDS)
     injector.seconds = world.clock.monotonic() - begun

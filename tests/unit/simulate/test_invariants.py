@@ -11,6 +11,7 @@ import pytest
 from tests.unit.optimize.toy import web, web_study
 
 from trimtab.api.times import format_time
+from trimtab.domain.measurement import Arm
 from trimtab.domain.names import (
     ANNOTATION_DEADLINE,
     ANNOTATION_PAUSE,
@@ -19,6 +20,7 @@ from trimtab.domain.names import (
     LABEL_ARM,
     LABEL_EXPERIMENT_UID,
     LABEL_TRIAL,
+    arm_name,
 )
 from trimtab.domain.study import ArmOutcome, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
@@ -28,7 +30,7 @@ from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import INVARIANTS, check, check_history
 from trimtab.simulate.record import Asked, Deed, Record, Strike
 
-UID, TARGET_UID, START = "e-1", "t-1", 1000.0
+UID, TARGET_UID, START = "e1", "t-1", 1000.0
 
 
 class Story:
@@ -82,7 +84,7 @@ def trial(phase: str, index: int = 0, **rest: Any) -> dict[str, Any]:
 
 
 def arm(index: int = 0, kind: str = "canary", **rest: Any) -> dict[str, Any]:
-    name = f"tt-e1-{index}-{'c' if kind == 'canary' else 'b'}"
+    name = arm_name(UID, index, Arm(kind))
     labels = {LABEL_ARM: kind, LABEL_TRIAL: f"u-{index}", LABEL_EXPERIMENT_UID: UID}
     annotations = {ANNOTATION_DEADLINE: format_time(rest.pop("deadline", START + 600))}
     metadata = {"name": name, "namespace": "shop", "uid": f"d-{name}", "labels": labels, "annotations": annotations}
@@ -244,6 +246,27 @@ def test_never_two_canary_pods() -> None:
     story.put("pods", pod(suffix="x"))
     story.put("pods", pod(suffix="y"))
     assert "OneCanary" in story.broken()
+
+
+def test_an_arms_name_follows_from_its_trial() -> None:
+    story = begun()
+    story.drop("deployments", arm())
+    other = arm()
+    other["metadata"]["name"] = "tt-e1-0x7-c"
+    story.put("deployments", other)
+    assert "NamesFollow" in story.broken()
+
+
+def test_a_foreign_deployment_under_an_arms_name_is_noticed() -> None:
+    story = Story()
+    story.put("experiments", experiment())
+    foreign = target()
+    foreign["metadata"] |= {"name": "tt-e1-0-c", "uid": "f-1"}
+    story.put("deployments", foreign, by_hand=True)
+    story.put("trials", trial("Deploying"))
+    story.at += 31
+    story.put("trials", trial("Aborted", outcome={"phase": "Aborted"}))
+    assert "ForeignNoticed" in story.broken()
 
 
 def test_no_arm_lives_past_its_deadline() -> None:

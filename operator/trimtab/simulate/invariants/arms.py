@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trimtab.api.times import parse_time
 from trimtab.domain.measurement import Arm
-from trimtab.domain.names import ANNOTATION_DEADLINE, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
+from trimtab.domain.names import ANNOTATION_DEADLINE, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL, arm_name
 from trimtab.simulate.history import Change, View
 from trimtab.simulate.invariants.base import (
     TERMINAL,
@@ -25,6 +25,7 @@ STRAY_SECONDS = 60.0
 TWO_CANARIES_SECONDS = 30.0
 OVERDUE_SECONDS = 45.0
 PODS_SECONDS = 60.0
+FOREIGN_SECONDS = 30.0
 AUTOSCALERS = "horizontalpodautoscalers"
 AUTOSCALED = "as the autoscaler wants"
 REVISION = "deployment.kubernetes.io/revision"
@@ -92,6 +93,44 @@ class OneCanary(Invariant):
         if twice and not self.calm.disturbed(change.at):
             self.broken(change.at, "; ".join(twice.values()))
         self.waits.update(change.at, twice)
+
+
+class NamesFollow(Invariant):
+    """An arm's name follows from its Trial, so that a second create collides instead of making a second arm."""
+
+    kinds = frozenset({"deployments"})
+
+    def see(self, change: Change) -> None:
+        """An arm is made."""
+        labels = labels_of(change.object)
+        trial = trials_by_uid(self.view).get(labels.get(LABEL_TRIAL, ""))
+        if change.type != "ADDED" or LABEL_ARM not in labels or trial is None:
+            return
+        spec = trial["spec"]
+        wanted = arm_name(spec["experiment"]["uid"], int(spec["index"]), Arm(labels[LABEL_ARM]))
+        if change.name != wanted:
+            self.broken(change.at, f"arm {change.name} should be named {wanted}")
+
+
+class ForeignNoticed(Invariant):
+    """What somebody else made under an arm's name is found out: the trial ends within FOREIGN_SECONDS."""
+
+    kinds = frozenset({"deployments", "trials"})
+    bound = FOREIGN_SECONDS
+
+    def see(self, change: Change) -> None:
+        """After each change of a Deployment or a Trial."""
+        taken = {}
+        deployments = self.view.all("deployments")
+        for name, trial in self.view.all("trials").items():
+            if phase_of(trial) != "Deploying":
+                continue
+            uid, index = trial["spec"]["experiment"]["uid"], int(trial["spec"]["index"])
+            for arm in (Arm.CANARY, Arm.CONTROL):
+                found = deployments.get(arm_name(uid, index, arm))
+                if found is not None and LABEL_ARM not in labels_of(found):
+                    taken[f"{name} {arm}"] = f"Trial {name} waits for an arm whose name is somebody else's"
+        self.waits.update(change.at, taken)
 
 
 class DeadlineKept(Invariant):
@@ -260,5 +299,6 @@ class LeaderOnly(Invariant):
 
 
 ARM_INVARIANTS = (
-    NoStrayArm, OneCanary, DeadlineKept, NothingLeft, TargetUntouched, OnlyItsOwn, AutoscalerUntouched, LeaderOnly,
+    NoStrayArm, OneCanary, NamesFollow, ForeignNoticed, DeadlineKept, NothingLeft, TargetUntouched, OnlyItsOwn,
+    AutoscalerUntouched, LeaderOnly,
 )  # fmt: skip
