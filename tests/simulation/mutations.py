@@ -156,9 +156,9 @@ def _arm_name_not_deterministic(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(arms, "arm_name", name)
 
 
-def at(moment: str, trial: int = 0) -> dict[str, Any]:
+def at(moment: str, trial: int = 0, after: str = "0s") -> dict[str, Any]:
     """A trigger."""
-    return {"when": {"moment": moment, "trial": trial}}
+    return {"when": {"moment": moment, "trial": trial, "after": after}}
 
 
 MUTATIONS = (
@@ -179,7 +179,7 @@ MUTATIONS = (
     Mutation("finalizer dropped", _finalizer_dropped, frozenset({"HeldWhileLive"})),
     Mutation(
         "NoData as pass", _absence_passes, frozenset({"AbsenceIsNoSuccess"}),
-        ({"kind": "SamplesMissing", "duration": "60s", "parameters": {"of": "canary"}, **at("Measuring", 1)},),
+        ({"kind": "SamplesMissing", "duration": "60s", "parameters": {"of": "canary"}, **at("Measuring", 1, "3s")},),
     ),
     Mutation("budget not persisted", _budget_not_persisted, frozenset({"SpendingKept"})),
     Mutation("duplicate learning", _duplicate_learning, frozenset({"LearnedOnce"})),
