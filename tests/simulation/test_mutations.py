@@ -7,14 +7,13 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 
 from trimtab.simulate.campaign import Result, play
 from trimtab.simulate.faults.plan import plan_of
-from trimtab.simulate.faults.scenario import Scenario
 
 SECONDS = 400.0
 
 
 def played(mutation: Mutation) -> Result:
-    plan = plan_of({"seed": 1, "faults": list(mutation.faults)}, mutation.name)
-    return play(plan, Scenario(trials=3), horizon=SECONDS)
+    plan = plan_of({"seed": 1, "scenario": {"trials": 3}, "faults": list(mutation.faults)}, mutation.name)
+    return play(plan, horizon=SECONDS)
 
 
 def test_there_are_ten() -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 import structlog
 
@@ -19,8 +20,8 @@ from trimtab.domain.trial import TERMINAL_PHASES
 from trimtab.simulate.faults.generate import Story, draw_plan
 from trimtab.simulate.faults.inject import Injector
 from trimtab.simulate.faults.kinds import FaultKind, Moment
-from trimtab.simulate.faults.plan import FaultPlan
-from trimtab.simulate.faults.scenario import NAME, NAMESPACE, Scenario, experiment, options, setting
+from trimtab.simulate.faults.plan import FaultPlan, Scenario
+from trimtab.simulate.faults.scenario import NAME, NAMESPACE, experiment, options, setting
 from trimtab.simulate.faults.strikes.people import RIVAL
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import Breach, check
@@ -69,7 +70,7 @@ class Tally:
     virtual: float = 0.0
     broken: list[Result] = field(default_factory=list)
 
-    def add(self, seed: int, result: Result) -> None:
+    def add(self, result: Result) -> None:
         """One more."""
         self.seeds += 1
         self.strikes.update(result.strikes)
@@ -77,7 +78,7 @@ class Tally:
         self.phases[result.phase or "Deleted"] += 1
         self.three += result.terminal >= 3
         self.recommended += result.recommended
-        self.gaussian += scenario_of(seed).designer != "Sobol"
+        self.gaussian += result.plan.scenario.designer != "Sobol"
         self.virtual += result.seconds
         if result.broken:
             self.broken.append(result)
@@ -97,19 +98,25 @@ class Tally:
 
 def scenario_of(seed: int) -> Scenario:
     """Three to five trials and a verification."""
-    return Scenario(3 + seed % 3, "GaussianProcess" if seed % GP_EVERY == GP_EVERY - 1 else "Sobol")
+    designer: Literal["Sobol", "GaussianProcess"] = "GaussianProcess" if seed % GP_EVERY == GP_EVERY - 1 else "Sobol"
+    return Scenario(trials=3 + seed % 3, designer=designer)
 
 
 def play_seed(seed: int) -> Result:
-    """The plan of a seed, on its scenario."""
+    """The world of a seed."""
+    return play(plan_of_seed(seed))
+
+
+def plan_of_seed(seed: int) -> FaultPlan:
+    """What goes wrong under this seed, and in which scenario."""
     scenario = scenario_of(seed)
-    return play(draw_plan(seed, story_of(scenario)), scenario)
+    return draw_plan(seed, story_of(scenario), scenario)
 
 
-def play(plan: FaultPlan, scenario: Scenario, *, horizon: float = HORIZON_SECONDS) -> Result:
+def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS) -> Result:
     """One world from its beginning to its end, or for `horizon` seconds."""
     with _silence():
-        return _result(run(_told(plan, scenario, horizon)))
+        return _result(run(_told(plan, horizon)))
 
 
 @contextlib.contextmanager
@@ -126,17 +133,17 @@ def _silence() -> Iterator[None]:
 def story_of(scenario: Scenario) -> Story:
     """What an undisturbed world of this scenario shows: how long it takes, and which effects it has."""
     with _silence():
-        injector = run(_told(FaultPlan(), Scenario(scenario.trials, "Sobol", scenario.replicates)))
+        injector = run(_told(FaultPlan(scenario=scenario.model_copy(update={"designer": "Sobol"}))))
     seconds = _result(injector).seconds
     effects = tuple(sorted(injector.effects))
     return Story(scenario.all_trials, seconds, seconds / max(scenario.all_trials, 1), effects)
 
 
-async def _told(plan: FaultPlan, scenario: Scenario, horizon: float = HORIZON_SECONDS) -> Injector:
+async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Injector:
     world = await World.build(setting(), options(plan.seed % 2**31))
     injector = Injector(world, plan, NAME)
     begun = world.clock.monotonic()
-    world.admin.apply(experiment(scenario), NAMESPACE)
+    world.admin.apply(experiment(plan.scenario), NAMESPACE)
     injector.begin()
     over = await world.until(lambda: injector.quiet and _ended(world), seconds=horizon)
     if over:
@@ -179,4 +186,4 @@ def _recommends(change: Change) -> bool:
     return change.kind == "experiments" and bool((change.object.get("status") or {}).get("recommendation"))
 
 
-__all__ = ["Result", "Tally", "play", "play_seed", "scenario_of", "story_of"]
+__all__ = ["Result", "Tally", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of"]

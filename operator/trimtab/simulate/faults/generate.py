@@ -13,7 +13,7 @@ from typing import Any
 
 from trimtab.simulate.faults.catalogue import CATALOGUE, CELLS, Row
 from trimtab.simulate.faults.kinds import LIVE_MOMENTS, FaultKind, Moment, write_seconds
-from trimtab.simulate.faults.plan import Fault, FaultPlan
+from trimtab.simulate.faults.plan import Fault, FaultPlan, Scenario
 
 COUNTS = ((1, 40), (2, 25), (3, 15), (4, 12), (5, 8))
 """How many faults a plan has, in percent of the plans."""
@@ -34,14 +34,14 @@ class Story:
     effects: tuple[str, ...]
 
 
-def draw_plan(seed: int, story: Story) -> FaultPlan:
-    """The plan of a seed."""
+def draw_plan(seed: int, story: Story, scenario: Scenario = Scenario()) -> FaultPlan:  # noqa: B008 - it is frozen
+    """The plan of a seed, for a scenario whose undisturbed story this is."""
     rng = random.Random(f"plan {seed}")
     kind, moment = CELLS[seed % len(CELLS)]
     faults = [_at_moment(rng, CATALOGUE[kind], moment, story, later=0.0)]
     (count,) = rng.choices([n for n, _ in COUNTS], [w for _, w in COUNTS])
     faults += [_anything(rng, story) for _ in range(count - 1)]
-    return FaultPlan(seed=seed, faults=tuple(faults))
+    return FaultPlan(seed=seed, scenario=scenario, faults=tuple(faults))
 
 
 def _anything(rng: random.Random, story: Story) -> Fault:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic.alias_generators import to_camel
@@ -144,15 +144,31 @@ class Fault(_Model):
         return found
 
 
+class Scenario(_Model):
+    """The built-in Experiment that a plan is played on when none is given: how long it is, what chooses its
+    assignments, and how many trials verify the recommendation (0: none)."""
+
+    trials: Annotated[int, Field(ge=1, le=50)] = 4
+    designer: Literal["Sobol", "GaussianProcess"] = "Sobol"
+    replicates: Annotated[int, Field(ge=0, le=5)] = 1
+
+    @property
+    def all_trials(self) -> int:
+        """Trials of an undisturbed story."""
+        return self.trials + self.replicates
+
+
 class FaultPlan(_Model):
     """All faults of one simulated world; `seed` draws what chance decides while they act."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    scenario: Scenario = Scenario()
     faults: tuple[Fault, ...] = Field(default=(), max_length=MAX_FAULTS)
 
     def wire(self) -> dict[str, Any]:
         """The form in a file; read again it is the same plan."""
-        return {"seed": self.seed, "faults": [fault.wire() for fault in self.faults]}
+        scenario = self.scenario.model_dump(mode="json", by_alias=True)
+        return {"seed": self.seed, "scenario": scenario, "faults": [fault.wire() for fault in self.faults]}
 
     def with_faults(self, faults: tuple[Fault, ...]) -> FaultPlan:
         """The same seed with other faults."""
@@ -221,4 +237,4 @@ def _trigger_wire(trigger: Trigger) -> dict[str, Any]:
     return found
 
 
-__all__ = ["Fault", "FaultPlan", "InvalidPlan", "Trigger", "plan_of"]
+__all__ = ["Fault", "FaultPlan", "InvalidPlan", "Scenario", "Trigger", "plan_of"]

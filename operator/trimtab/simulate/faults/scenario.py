@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from trimtab.domain.kinds import VERTICAL_POD_AUTOSCALERS
 from trimtab.domain.names import GROUP, VERSION
+from trimtab.simulate.faults.plan import Scenario
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import SERVED
 from trimtab.simulate.traffic import Scraping
@@ -47,20 +47,6 @@ startup: {base: 1s, cpu: 500ms, coldPercent: 20, coldFor: 2s, shutdown: 500ms}
 slo: {latencyThreshold: 100ms, maxSlowPercent: 5, maxErrorPercent: 0.1}
 buckets: [5ms, 10ms, 25ms, 50ms, 75ms, 100ms, 150ms, 250ms, 500ms, 1s, 2500ms]
 """
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """How long an Experiment is, and what chooses its assignments."""
-
-    trials: int = 4
-    designer: str = "Sobol"  # Sobol | GaussianProcess
-    replicates: int = 1  # of the verification; 0 switches it off
-
-    @property
-    def all_trials(self) -> int:
-        """Trials of an undisturbed story."""
-        return self.trials + self.replicates
 
 
 def experiment(scenario: Scenario) -> dict[str, Any]:

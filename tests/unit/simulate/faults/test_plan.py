@@ -52,6 +52,8 @@ def test_what_was_left_out_is_written_out() -> None:
         ("{fault: []}", "fault: unknown field; did you mean faults?"),
         ("{seed: x}", "seed: must be a whole number; write it without quotes and without a fraction"),
         ("{seed: -1}", "seed: must be at least 0"),
+        ("{scenario: {trials: 0}}", "scenario.trials: must be at least 1"),
+        ("{scenario: {designer: Magic}}", "scenario.designer: unsupported value"),
         ("{faults: [{kind: OOMKiled, at: 1s}]}", "faults[0].kind: 'OOMKiled' is no kind of fault; did you mean"),
         ("{faults: [{kind: 3, at: 1s}]}", "faults[0].kind: '3' is no kind of fault; the"),
         ("{faults: [{at: 1s}]}", "faults[0].kind: is required; add it"),
