@@ -16,7 +16,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 # Long campaigns, a target each; `make chaos` runs them all.
-CAMPAIGNS := chaos-cluster
+CAMPAIGNS := chaos-cluster chaos-simulation
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench \
 	build-controlplane clean
@@ -64,6 +64,10 @@ test-cluster: setup build-controlplane ## Only the tests on the real control pla
 	@$(BIN)/python -m pytest -n 2 --dist loadscope tests/cluster $(ARGS)
 
 chaos: $(CAMPAIGNS) ## Every long campaign, hours in total: what `make test` has a short form of
+
+chaos-simulation: setup ## Ten thousand simulated worlds in which everything goes wrong (ARGS='--seeds 500')
+	@mkdir -p build
+	@$(BIN)/python -m chaos $(ARGS)
 
 chaos-cluster: setup build-controlplane ## The campaigns on the real control plane: crashes, bad networks, soak
 	@mkdir -p build/chaos

@@ -20,6 +20,7 @@ from trimtab.control.decide import render_rules
 from trimtab.control.machine import render_tables
 from trimtab.report.reference import schema_file, simulate_page
 from trimtab.runtime.metrics import Metrics
+from trimtab.simulate.faults.catalogue import reference_page
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNED = (Path("crds"), Path("charts/trimtab/crds"))
@@ -80,7 +81,12 @@ def metrics() -> Generated:
     return {Path("docs/reference/metrics.md"): METRICS_HEAD + "\n".join(rows) + "\n"}
 
 
-GENERATORS: list[Callable[[], Generated]] = [crds, reference, phases, simulation, metrics]
+def faults() -> Generated:
+    """Every fault that a simulation can inject."""
+    return {Path("docs/reference/faults.md"): reference_page()}
+
+
+GENERATORS: list[Callable[[], Generated]] = [crds, reference, phases, simulation, metrics, faults]
 
 
 def generated() -> Generated:

@@ -22,13 +22,15 @@ from typing import Any, Self
 
 from benchmarks.operator.live import API, ARM
 from controlplane import ControlPlane, wait_for
-from trimtab.simulate.history import Change, states
+from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
+from trimtab.simulate.history import Change
 
 WATCHED = (
     ("/apis/apps/v1", "deployments", ARM),
     ("/apis/apps/v1", "replicasets", ARM),
     ("/api/v1", "pods", ARM),
     ("/apis/discovery.k8s.io/v1", "endpointslices", ""),
+    ("/api/v1", "configmaps", f"{LABEL_MANAGED_BY}={MANAGED_BY}"),
     (f"/apis/{API}", "experiments", ""),
     (f"/apis/{API}", "trials", ""),
 )
@@ -139,20 +141,3 @@ class Witness:
             except (OSError, http.client.HTTPException, AssertionError):
                 time.sleep(0.2)
         return None
-
-
-def serving(world: dict[str, dict[str, dict[str, Any]]], suffix: str = "-c-") -> list[str]:
-    """Pods of canaries (or with `-b-` of controls) that some EndpointSlice shows ready: those that get traffic."""
-    return sorted(
-        {
-            endpoint["targetRef"]["name"]
-            for item in world["endpointslices"].values()
-            for endpoint in item.get("endpoints") or ()
-            if (endpoint.get("conditions") or {}).get("ready") is not False
-            and endpoint.get("targetRef", {}).get("name", "").startswith("tt-")
-            and suffix in endpoint["targetRef"]["name"]
-        }
-    )
-
-
-__all__ = ["WATCHED", "Change", "Witness", "serving", "states"]

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
-from tests.simulation.invariants import check_history
 
 from benchmarks.simulation.stories import NAME, SECONDS, STORIES, Story, begun
+from trimtab.simulate.invariants import check_history
 from trimtab.simulate.life import ActAt, CrashAt, LifeOptions
 from trimtab.simulate.loop import run
 from trimtab.simulate.world import World
@@ -95,7 +95,7 @@ def judge(label: str, story: Story, world: World, ended: bool, *, strict: bool =
         found = world.experiment(NAME)
         assert ended, f"no end: {(found or {}).get('status')}"
         if strict:
-            check_history(world.history.owned)
+            check_history(world.history.changes)
         story.check(world)
     except AssertionError as error:
         error.add_note(label)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from benchmarks.operator.live import CANARY, ENDED, TERMINAL, Live, phase_of
 from benchmarks.operator.witness import Witness
-from tests.simulation.invariants import check_history
 
 from controlplane import WaitTimeout, wait_for
 from controlplane.processes import group_members
 from stack import OperatorProcess
+from trimtab.simulate.invariants import check_history
 
 LONG_TRIAL = {"warmUp": "1s", "duration": "40s", "deadline": "90s"}
 MEASURING = frozenset({"Measuring"})

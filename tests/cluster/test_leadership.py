@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from benchmarks.operator.live import CANARY, TERMINAL, Live, live_stack
-from benchmarks.operator.witness import Witness, serving, states
-from tests.simulation.invariants import check_history
+from benchmarks.operator.witness import Witness
 
 from controlplane import ControlPlane, wait_for
 from stack import OperatorProcess
+from trimtab.simulate.history import serving, views
+from trimtab.simulate.invariants import check_history
 
 LEASE = 6.0  # what the stack's operators are told
 RETRY = 1.0  # a candidate looks again after a 7.5th of the lease, and a fifth more
@@ -61,7 +62,7 @@ def test_the_standby_withdraws_when_the_leader_dies_in_a_breach(live: Live) -> N
         witness.caught_up(trial["metadata"]["resourceVersion"])
         changes = witness.changes()
         check_history(changes)
-        silent = next(c.at for c, world in states(changes) if c.at > died and not serving(world))
+        silent = next(c.at for c, world in views(changes) if c.at > died and not serving(world))
         print(f"\nno ready canary endpoint {silent - died:.1f} s after the leader's death")
         assert silent - died <= LEASE + 2 * RETRY + CHECK_INTERVAL + 5.0
     live.kill_operators()

@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 from benchmarks.operator.live import CANARY, TERMINAL, Live, live_stack
-from benchmarks.operator.witness import Change, Witness, serving, states
+from benchmarks.operator.witness import Witness
 
 from controlplane import ControlPlane
 from stack.paths import ROOT
 from trimtab.domain.measurement import Sample
+from trimtab.simulate.history import Change, serving, views
 from trimtab.slo.estimate import interval, ratio_sample
 from trimtab.slo.sequential import ALPHA, EProcess
 
@@ -124,7 +125,7 @@ def test_a_bad_canary_is_withdrawn_in_time(live: Live, figures: Figures, case: C
 def _silent_since(changes: list[Change]) -> float:
     """When the last ready endpoint of a canary went away for good."""
     served, last = False, 0.0
-    for change, world in states(changes):
+    for change, world in views(changes):
         now = bool(serving(world))
         if served and not now:
             last = change.at

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.operator.live import ARM, FINALIZER, phase_of
-from tests.simulation.invariants import check_history
 from tests.simulation.world import NAME, NAMESPACE, SOBOL, TARGET, made, told
 
 from trimtab.domain import kinds
+from trimtab.simulate.invariants import check_history
 from trimtab.simulate.life import CrashAt, LifeOptions
 from trimtab.simulate.world import World
 
@@ -27,7 +27,7 @@ async def played(trials: int, crash: CrashAt | None = None) -> tuple[World, Cras
 
 async def check_end(world: World, expected: int) -> None:
     """Everything taught once, nothing left behind, the target as it was."""
-    check_history(world.history.owned)
+    check_history(world.history.changes)
     trials = await world.cluster.list(kinds.TRIALS, NAMESPACE)
     assert sorted(t["spec"]["index"] for t in trials) == list(range(expected))
     assert {phase_of(t) for t in trials} == {"Succeeded"}

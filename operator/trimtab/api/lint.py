@@ -15,6 +15,7 @@ from trimtab.api.problems import Unreadable, nearest, read
 from trimtab.api.support import gaps
 from trimtab.domain import names
 from trimtab.domain.kinds import EXPERIMENTS
+from trimtab.domain.texts import printable
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -37,6 +38,10 @@ class Finding:
     problem: str
     remedy: str
     level: Level = Level.ERROR
+
+    def __post_init__(self) -> None:
+        for name in ("field", "problem", "remedy"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.level.value}: {self.field}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")

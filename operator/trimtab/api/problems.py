@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trimtab.api.base import RULE_ERROR
+from trimtab.domain.texts import printable
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_MANIFEST = 1_500_000  # characters; the API server's own limit on a request is 3 MiB
@@ -43,6 +44,10 @@ class Problem:
     field: str
     problem: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        for name in ("field", "problem", "remedy"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")

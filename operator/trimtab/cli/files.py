@@ -11,6 +11,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS
+from trimtab.domain.texts import CONTRADICTIONS, printable
 
 MAX_BYTES = 3 * 1024 * 1024  # of a request to the API server
 MAX_NODES = 100_000  # with every alias written out
@@ -20,7 +21,7 @@ class UnreadableFile(Exception):
     """The file holds nothing that can be looked at: one line that names it."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
+        super().__init__(f"{path}: {printable(problem)}")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read_documents(path: Path) -> tuple[Document, ...]:
         raise UnreadableFile(shown, f"is no YAML: {_one_line(error)}") from error
     except RecursionError as error:
         raise UnreadableFile(shown, "is nested too deeply") from error
-    except ValueError as error:
+    except CONTRADICTIONS as error:
         raise UnreadableFile(shown, f"holds a value that is none: {error}") from error
 
 

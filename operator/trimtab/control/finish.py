@@ -53,7 +53,7 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
         return _publish(context, study, answer, verified=answer.keep_baseline)
     number = _next(context, answer.assignment)
     if number is None:
-        return _publish(context, study, answer, verified=_passed(context, answer.assignment))
+        return _publish(context, study, _proven(context, answer), verified=True)
     context = context.enter(ExperimentPhase.VERIFYING).update(candidate=answer.assignment)
     return hold(context, held) if held is not None else _verify(context, answer, number)
 
@@ -65,6 +65,16 @@ def _next(context: Context, candidate: Assignment) -> int | None:
     if _passed(context, candidate) or undecided > MAX_RETRIES:
         return None
     return 1 + sum(1 for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+
+
+def _proven(context: Context, answer: Recommended) -> Recommended:
+    """The answer itself when fresh trials verified it, else the baseline: nothing unverified is recommended."""
+    if _passed(context, answer.assignment):
+        return answer
+    assert context.state.target is not None
+    text = context.spec.space.describe(answer.assignment)
+    why = f"keep the baseline: {text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive"
+    return Recommended(context.state.target.baseline, True, 0.0, (), why)
 
 
 def _passed(context: Context, candidate: Assignment) -> bool:

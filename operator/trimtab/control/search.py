@@ -50,6 +50,7 @@ def _resting(context: Context) -> Held | None:
         return None
     last = failed[0]
     finished = last.times.finished if last.times.finished is not None else last.times.created
+    finished = min(finished, context.now)  # it may lie ahead of a clock that was set back
     until = finished + min(FIRST_BACKOFF * 2.0 ** (len(failed) - 1), MAX_BACKOFF)
     if until <= context.now:
         return None

@@ -19,6 +19,8 @@ _SUFFIX = {
     "Ti": Decimal(2**40), "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+GREATEST = 2**63
+SHOWN = 40  # characters of a text that a message quotes
 _DURATION = re.compile(r"(\d+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -31,11 +33,14 @@ def parse_quantity(text: str, field: str = "quantity") -> Decimal:
     """
     match = _QUANTITY.fullmatch(text.strip())
     if not match:
-        raise InvalidSpec(field, f"{text!r} is not a Kubernetes quantity", "write for example 250m or 512Mi")
+        raise InvalidSpec(field, f"{text[:SHOWN]!r} is not a Kubernetes quantity", "write for example 250m or 512Mi")
     try:
-        return Decimal(match[1]) * _SUFFIX[match[2] or ""]
+        value = Decimal(match[1]) * _SUFFIX[match[2] or ""]
     except InvalidOperation as error:
-        raise InvalidSpec(field, f"{text!r} is out of range") from error
+        raise InvalidSpec(field, f"{text[:SHOWN]!r} is out of range") from error
+    if abs(value) > GREATEST:
+        raise InvalidSpec(field, f"{text[:SHOWN]!r} is more than Kubernetes can hold", "write at most 8Ei")
+    return value
 
 
 def format_cpu(cores: Decimal) -> str:
@@ -61,10 +66,10 @@ def parse_duration(text: str, field: str = "duration") -> float:
     """
     parts = _DURATION.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text:
-        raise InvalidSpec(field, f"{text!r} is not a duration", "write for example 90s, 10m or 1h30m")
+        raise InvalidSpec(field, f"{text[:SHOWN]!r} is not a duration", "write for example 90s, 10m or 1h30m")
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise InvalidSpec(field, f"{text!r} is not positive")
+        raise InvalidSpec(field, f"{text[:SHOWN]!r} is not positive")
     return seconds
 
 

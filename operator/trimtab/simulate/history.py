@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ RECORDED: tuple[Kind, ...] = (
     kinds.TRIALS,
     kinds.CONFIG_MAPS,
     kinds.LEASES,
+    kinds.NAMESPACES,
+    kinds.HORIZONTAL_POD_AUTOSCALERS,
+    kinds.POD_DISRUPTION_BUDGETS,
 )
 
 
@@ -33,7 +36,7 @@ class Change:
     version: int
     type: str  # ADDED | MODIFIED | DELETED
     kind: str  # plural
-    object: dict[str, Any]
+    object: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -56,7 +59,7 @@ class History:
     def record(self, event: WatchEvent) -> None:
         """Subscribe this to a cluster."""
         if event.kind in RECORDED:
-            change = Change(self._clock.now(), event.version, event.type, event.kind.plural, event.object)  # type: ignore[arg-type]
+            change = Change(self._clock.now(), event.version, event.type, event.kind.plural, event.object)
             self._changes.append(change)
             for listener in self.listeners:
                 listener(change)
@@ -72,18 +75,53 @@ class History:
         return [c for c in self._changes if c.owned]
 
 
-Existing = dict[str, dict[str, dict[str, Any]]]
+Objects = dict[str, dict[str, Mapping[str, Any]]]
+"""plural -> name -> object; names of one kind must differ between namespaces."""
 
 
-def states(changes: Iterable[Change], plurals: Iterable[str] = ()) -> Iterator[tuple[Change, Existing]]:
-    """After each change: what exists, as plural -> name -> object."""
-    world: Existing = {plural: {} for plural in (*(k.plural for k in RECORDED), *plurals)}
-    for change in changes:
+class View:
+    """What exists after a change."""
+
+    def __init__(self) -> None:
+        self.objects: Objects = {}
+
+    def apply(self, change: Change) -> None:
+        """The next change."""
+        table = self.objects.setdefault(change.kind, {})
         if change.type == "DELETED":
-            world[change.kind].pop(change.name, None)
+            table.pop(change.name, None)
         else:
-            world[change.kind][change.name] = change.object
-        yield change, world
+            table[change.name] = change.object
+
+    def all(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
+        """Objects of a kind by name."""
+        return self.objects.get(kind, {})
+
+    def arms(self) -> Iterator[Mapping[str, Any]]:
+        """Deployments that are arms."""
+        return (d for d in self.all("deployments").values() if LABEL_ARM in (d["metadata"].get("labels") or {}))
 
 
-__all__ = ["RECORDED", "Change", "Existing", "History", "states"]
+def views(changes: Iterable[Change]) -> Iterator[tuple[Change, View]]:
+    """After each change: what exists. The view is one object that goes along."""
+    view = View()
+    for change in changes:
+        view.apply(change)
+        yield change, view
+
+
+def serving(view: View, suffix: str = "-c-") -> list[str]:
+    """Pods of canaries (or with `-b-` of controls) that some EndpointSlice shows ready: those that get traffic."""
+    return sorted(
+        {
+            endpoint["targetRef"]["name"]
+            for item in view.all("endpointslices").values()
+            for endpoint in item.get("endpoints") or ()
+            if (endpoint.get("conditions") or {}).get("ready") is not False
+            and endpoint.get("targetRef", {}).get("name", "").startswith("tt-")
+            and suffix in endpoint["targetRef"]["name"]
+        }
+    )
+
+
+__all__ = ["RECORDED", "Change", "History", "Objects", "View", "serving", "views"]

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trimtab.adapters.series_store import SeriesStore
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.ports import Clock, Designer
 from trimtab.runtime.effects import EffectfulCluster
@@ -24,7 +25,6 @@ from trimtab.runtime.settings import Settings
 from trimtab.simulate.client import Client, Right
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.loop import VirtualLoop
-from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.simulate.store import Tables
 from trimtab.simulate.watch import Deliver, SimulatedWatch
 
@@ -195,7 +195,7 @@ async def _nothing_to_prepare() -> None:
 
 def begin_life(
     cluster: InMemoryCluster,
-    prometheus: SimulatedPrometheus,
+    store: SeriesStore,
     designer: Designer,
     clock: Clock,
     options: LifeOptions,
@@ -211,7 +211,7 @@ def begin_life(
         asyncio.get_running_loop().call_later(options.stale_for, _refresh, clients)
     points = (options.fail_point, options.fail_point, options.lease_fail_point)
     reconcile, safety, lease = (EffectfulCluster(c, point or _pass) for c, point in zip(clients, points, strict=True))
-    telemetries = (StoreTelemetry(prometheus), StoreTelemetry(prometheus))
+    telemetries = (StoreTelemetry(store), StoreTelemetry(store))
     ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
     rng = random.Random(f"{options.seed} {options.identity}")
     parts = compose(ports, settings, metrics=Metrics(), identity=options.identity, rng=rng)

@@ -36,6 +36,7 @@ class ServiceShare:
         self.namespace, self.workload = namespace, workload
         self.load = OfferedLoad.of(workload, seed)
         self.endpoints: frozenset[str] = frozenset()
+        self._silent = False
         self._times, self._inverse, self._integral = [now], [0.0], [0.0]
         self._behaviours: dict[tuple[Resources, float, Conditions], tuple[PodBehaviour, Chances]] = {}
         self._offered = lru_cache(maxsize=512)(lambda second: self.load.at(second + 0.5))
@@ -47,11 +48,16 @@ class ServiceShare:
         passed = now - self._times[-1]
         self._integral.append(self._integral[-1] + passed * self._inverse[-1])
         self._times.append(now)
-        self._inverse.append(1.0 / len(names) if names else 0.0)
+        self._inverse.append(1.0 / len(names) if names and not self._silent else 0.0)
+
+    def silence(self, silent: bool, now: float) -> None:
+        """From now on nobody asks anything of this Service, or they do again."""
+        self._silent = silent
+        self.set_endpoints(self.endpoints, now)
 
     def per_endpoint(self, now: float) -> float:
         """Requests per second that each ready endpoint gets now."""
-        return self.offered(now) / len(self.endpoints) if self.endpoints else 0.0
+        return self.offered(now) / len(self.endpoints) if self.endpoints and not self._silent else 0.0
 
     def offered(self, t: float) -> float:
         """Requests per second offered to the whole Service, the same within each second."""

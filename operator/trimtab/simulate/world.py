@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.adapters.executor import InlineDesigner
+from trimtab.adapters.series_store import SeriesStore
 from trimtab.domain import kinds
+from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.state import ExperimentPhase
@@ -40,6 +42,7 @@ from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.history import Change, History
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
+from trimtab.simulate.objects import SERVED
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.simulate.traffic import Scraping, Traffic
 from trimtab.workload import WorkloadSpec
@@ -66,7 +69,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Options:
-    """How the world is made. `history`: how many changes are remembered, None for all."""
+    """How the world is made. `served`: kinds that the cluster has; `history`: how many changes are remembered, None for
+    all."""
 
     seed: int = 0
     epoch: float = EPOCH
@@ -74,6 +78,7 @@ class Options:
     node_cores: float = 32.0
     node_memory_gib: float = 128.0
     scraping: Scraping = field(default_factory=Scraping)
+    served: frozenset[Kind] = SERVED
     history: int | None = None
 
 
@@ -93,11 +98,12 @@ class World:
         self.clock = SimulatedClock(options.epoch)
         self.operator_clock = SimulatedClock(options.epoch)  # its skew is what operators see of a clock that is set
         spaces = dict.fromkeys((LEASE_NAMESPACE, *(s.namespace for s in settings)))
-        self.cluster = InMemoryCluster(self.clock, seed=options.seed, namespaces=spaces)
+        self.cluster = InMemoryCluster(self.clock, seed=options.seed, namespaces=spaces, served=options.served)
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
         self.traffic = Traffic(self.clock, services, options.scraping, seed=options.seed)
         self.prometheus = SimulatedPrometheus(self.traffic)
+        self.store: SeriesStore = self.prometheus  # what operators ask; faults may stand in between
         self.designer = designer or InlineDesigner()
         self.admin = Admin(self.cluster)
         self.history = History(self.clock, options.history)
@@ -178,7 +184,7 @@ class World:
     def start(self, options: LifeOptions | None = None) -> Life:
         """Start an operator; it becomes the leader when the Lease is free."""
         chosen = options or LifeOptions(identity=f"operator-{len(self.lives)}", seed=self.options.seed)
-        life = begin_life(self.cluster, self.prometheus, self.designer, self.operator_clock, chosen)
+        life = begin_life(self.cluster, self.store, self.designer, self.operator_clock, chosen)
         life.on_end = self.poke
         self.lives.append(life)
         return life

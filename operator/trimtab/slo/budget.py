@@ -213,6 +213,7 @@ def _hysteresis(
     if not held.low:
         return held.label, f"{held.label} is not clearly below its limit yet ({held.words})", None
     since = old.clear_since if old is not None and old.clear_since is not None and held.label == before else now
+    since = min(since, now)  # it may lie ahead of a clock that was set back
     if now - since >= CLEAR_SECONDS:
         return "", "", None
     wait = format_duration(CLEAR_SECONDS)

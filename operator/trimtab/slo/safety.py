@@ -29,6 +29,8 @@ DISRUPTIONS = frozenset({
     "DeletionByTaintManager", "EvictionByEvictionAPI", "DeletionByPodGC", "TerminationByKubelet",
 })  # fmt: skip
 
+CLOCK_SLACK = 60.0  # seconds by which the clocks of two operators may differ
+
 
 @dataclass(frozen=True)
 class StopRequest:
@@ -102,6 +104,16 @@ def _request(view: SafetyView) -> Outcome | None:
 def _deadline(view: SafetyView) -> Outcome | None:
     """Every live trial has an end."""
     return overdue(view.trial, view.now, (view.canary, view.control))
+
+
+def _clock(view: SafetyView) -> Outcome | None:
+    """What is on record lies in the future: the clock was set back, and no deadline would bound the canary any more."""
+    times = view.trial.times
+    begun = max((t for t in (times.deploying, times.warming_up, times.measuring) if t is not None), default=view.now)
+    if begun - view.now <= CLOCK_SLACK:
+        return None
+    message = f"the trial's times lie {begun - view.now:.0f} s ahead of the clock, which was set back"
+    return Outcome(TrialPhase.INCONCLUSIVE, "ClockSetBack", message)
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:
@@ -352,6 +364,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("budgetCap", _budget_cap),
     ("budgetGate", _budget_gate),
     ("blind", _blind),
+    ("clock", _clock),
     ("deadline", _deadline),
 )
 

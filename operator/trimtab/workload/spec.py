@@ -17,6 +17,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from trimtab.domain.texts import CONTRADICTIONS, printable
+
 from .units import Bytes, Cores, Seconds
 
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -231,14 +233,15 @@ def parse_workload(text: str, source: str = "workload") -> WorkloadSpec:
     """A workload from YAML text; WorkloadError names `source`, the field and the remedy."""
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise WorkloadError(f"{source}: is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, RecursionError, *CONTRADICTIONS) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise WorkloadError(f"{source}: is not YAML: {printable(words)}") from None
     if not isinstance(document, dict):
         raise WorkloadError(f"{source}: must be a mapping with the fields name, target, load, request, memory, slo")
     try:
         return WorkloadSpec.model_validate(document)
     except ValidationError as error:
-        raise WorkloadError(f"{source}: {_one_line(error)}") from None
+        raise WorkloadError(f"{source}: {printable(_one_line(error))}") from None
 
 
 def load_workload(path: str | Path) -> WorkloadSpec:

@@ -119,6 +119,15 @@ def test_a_relapse_starts_the_quarter_of_an_hour_anew() -> None:
     assert again.clear_since == NOW + 700
 
 
+def test_a_clock_that_was_set_back_does_not_hold_the_gate() -> None:
+    fired = judged(readings(w5m=0.02, w1h=0.02), None, NOW + 7200).state
+    clearing = judged(readings(w5m=0.001), fired, NOW + 7200).state
+    assert clearing.clear_since == NOW + 7200
+    back = judged(readings(w5m=0.001), clearing, NOW).state
+    assert back.clear_since == NOW
+    assert judged(readings(w5m=0.001), back, NOW + 900).closed == ""
+
+
 def test_a_long_window_below_does_not_clear_a_short_one_above() -> None:
     fired = judged(readings(w5m=0.02, w1h=0.02)).state
     assert judged(readings(w5m=0.02, w1h=0.001), fired, NOW + 60).state.clear_since is None

@@ -97,7 +97,7 @@ def test_nothing_wrong() -> None:
 def test_the_order_of_the_rules() -> None:
     assert [name for name, _ in RULES] == [
         "request", "infrastructure", "hardSignal", "abortRule", "sequentialTest", "budgetCap", "budgetGate", "blind",
-        "deadline",
+        "clock", "deadline",
     ]  # fmt: skip
 
 
@@ -373,6 +373,18 @@ def test_the_deadline_ends_every_trial() -> None:
     found = withdrawal(view(deploying, canary=stuck))
     assert (found.outcome.phase, found.outcome.reason) == (TrialPhase.INFRA_FAILED, "DeployTimeout")
     assert "insufficient cpu" in found.outcome.message
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_canary_alive() -> None:
+    """Its window and its deadline would lie hours ahead."""
+    ahead = NOW + 3600
+    times = replace(LIVE.times, measuring=ahead)
+    jumped = replace(LIVE, times=times, window=Window(ahead, ahead + 60), deadline=ahead + 600)
+    found = withdrawal(view(jumped))
+    assert (found.rule, found.outcome.phase) == ("clock", TrialPhase.INCONCLUSIVE)
+    assert found.outcome.reason == "ClockSetBack"
+    skewed = replace(LIVE, times=replace(LIVE.times, measuring=NOW + 59))
+    assert judge_tick(view(skewed)) == Continue()
 
 
 def test_a_watch_state_is_bounded_and_the_same_after_a_restart() -> None:

@@ -1,0 +1,1 @@
+"""Thousands of simulated worlds in which everything goes wrong: `make chaos`."""

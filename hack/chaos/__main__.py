@@ -1,0 +1,119 @@
+"""Play many seeds, print a line of progress and every plan that breaks a promise; or see one plan again.
+
+python -m chaos --seeds 10000 --jobs 2 --out build/chaos.json --tables build/chaos.md
+python -m chaos --replay build/chaos/failed-113.json
+python -m chaos --shrink build/chaos/failed-113.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from trimtab.cli.files import UnreadableFile, read_documents
+from trimtab.simulate.campaign import Result, Tally, play, play_seed
+from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
+from trimtab.simulate.faults.shrink import shrink
+from trimtab.simulate.results import as_json, explained, tables
+
+CHUNK = 10
+EXIT_BROKEN, EXIT_UNREADABLE = 1, 2
+
+
+def main() -> int:
+    """0: every promise was kept; 1: one was not; 2: a file cannot be used."""
+    arguments = _arguments()
+    try:
+        if arguments.replay is not None:
+            return _shown(play(_plan(arguments.replay)))
+        if arguments.shrink is not None:
+            return _shrunk(_plan(arguments.shrink))
+    except (InvalidPlan, UnreadableFile) as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return EXIT_UNREADABLE
+    return _campaign(arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--seeds", type=int, default=10_000, metavar="N")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N")
+    parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
+    parser.add_argument("--tables", type=Path, default=Path("build/chaos.md"))
+    parser.add_argument("--replay", type=Path, metavar="FILE")
+    parser.add_argument("--shrink", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+def _plan(path: Path) -> FaultPlan:
+    documents = read_documents(path)
+    if len(documents) != 1:
+        raise InvalidPlan(f"{path}: holds {len(documents)} documents; write one plan")
+    return plan_of(documents[0].content, str(path))
+
+
+def _shown(result: Result) -> int:
+    print(explained(result) if result.broken else f"every promise was kept; it ended as {result.phase or 'Deleted'}")
+    return EXIT_BROKEN if result.broken else 0
+
+
+def _shrunk(plan: FaultPlan) -> int:
+    first = play(plan)
+    if not first.broken:
+        print("this plan breaks nothing")
+        return 0
+    kinds = {b.invariant for b in first.breaches}
+    short = shrink(plan, lambda candidate: bool(kinds & {b.invariant for b in play(candidate).breaches}))
+    return _shown(play(short))
+
+
+def _campaign(arguments: argparse.Namespace) -> int:
+    begun, tally = time.monotonic(), Tally()
+    folder = arguments.out.parent / "chaos"
+    folder.mkdir(parents=True, exist_ok=True)
+    last = arguments.first + arguments.seeds
+    for part in _played(arguments.first, last, arguments.jobs):
+        tally.merge(part)
+        for result in part.broken:
+            path = folder / f"failed-{result.plan.seed}.json"
+            path.write_text(json.dumps(result.plan.wire(), indent=1), encoding="utf-8")
+            print(f"\n{explained(result)}\n  again: python -m chaos --replay {path}", flush=True)
+        _progress(tally, arguments.seeds, time.monotonic() - begun)
+    report = as_json(tally) | {"seconds": round(time.monotonic() - begun), "firstSeed": arguments.first}
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    arguments.tables.write_text(tables(tally), encoding="utf-8")
+    print(f"\n{arguments.out} and {arguments.tables} written")
+    return EXIT_BROKEN if tally.broken else 0
+
+
+def _played(first: int, last: int, jobs: int) -> Iterator[Tally]:
+    chunks = [(a, min(a + CHUNK, last)) for a in range(first, last, CHUNK)]
+    if jobs <= 1:
+        yield from (_chunk(*chunk) for chunk in chunks)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(_chunk, *chunk) for chunk in chunks]):
+            yield future.result()
+
+
+def _chunk(first: int, last: int) -> Tally:
+    tally = Tally()
+    for seed in range(first, last):
+        tally.add(play_seed(seed))
+    return tally
+
+
+def _progress(tally: Tally, seeds: int, seconds: float) -> None:
+    left = seconds / tally.seeds * (seeds - tally.seeds)
+    line = f"{tally.seeds}/{seeds} seeds, {sum(tally.strikes.values())} faults, {len(tally.broken)} broken, "
+    print(f"\r{line}{seconds / tally.seeds:.2f} s a seed, {left / 60:.0f} min left   ", end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Plays many fault plans, one world each, and checks every promise on each of them.
+
+A seed stands for a plan, a scenario and a world; the same seed tells the same story. `play` is one of them, `Tally`
+adds them up. What fails is printed as its plan, which is all that is needed to see it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+import structlog
+
+from trimtab.domain.trial import TERMINAL_PHASES
+from trimtab.simulate.faults.generate import Story, draw_plan
+from trimtab.simulate.faults.inject import Injector
+from trimtab.simulate.faults.kinds import FaultKind, Moment
+from trimtab.simulate.faults.plan import FaultPlan, Scenario
+from trimtab.simulate.faults.scenario import NAME, NAMESPACE, experiment, options, setting
+from trimtab.simulate.faults.strikes.people import RIVAL
+from trimtab.simulate.history import Change
+from trimtab.simulate.invariants import Breach, check
+from trimtab.simulate.loop import run
+from trimtab.simulate.world import World
+
+HORIZON_SECONDS = 3 * 3600.0
+"""For the whole story, from its beginning: an Experiment that has not ended by then stands still."""
+AFTERWARDS_SECONDS = 60.0
+"""How long the world goes on after the end: what comes late is seen, too."""
+GP_EVERY = 40
+"""Every so many seeds the Gaussian process chooses, in the others Sobol's sequence."""
+_TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one plan came to. Times are virtual seconds."""
+
+    plan: FaultPlan
+    breaches: tuple[Breach, ...]
+    strikes: tuple[tuple[FaultKind, Moment], ...]
+    missed: int
+    phase: str  # the Experiment's at the end; "" when it is gone
+    terminal: int  # Trials that came to an end
+    recommended: bool
+    seconds: float
+
+    @property
+    def broken(self) -> bool:
+        """A promise was."""
+        return bool(self.breaches)
+
+
+@dataclass
+class Tally:
+    """Many results together."""
+
+    seeds: int = 0
+    strikes: Counter[tuple[FaultKind, Moment]] = field(default_factory=Counter)
+    missed: int = 0
+    phases: Counter[str] = field(default_factory=Counter)
+    three: int = 0  # seeds with at least three terminal Trials
+    recommended: int = 0
+    gaussian: int = 0
+    virtual: float = 0.0
+    broken: list[Result] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        self.seeds += 1
+        self.strikes.update(result.strikes)
+        self.missed += result.missed
+        self.phases[result.phase or "Deleted"] += 1
+        self.three += result.terminal >= 3
+        self.recommended += result.recommended
+        self.gaussian += result.plan.scenario.designer != "Sobol"
+        self.virtual += result.seconds
+        if result.broken:
+            self.broken.append(result)
+
+    def merge(self, other: Tally) -> None:
+        """Those of another process."""
+        self.seeds += other.seeds
+        self.strikes.update(other.strikes)
+        self.missed += other.missed
+        self.phases.update(other.phases)
+        self.three += other.three
+        self.recommended += other.recommended
+        self.gaussian += other.gaussian
+        self.virtual += other.virtual
+        self.broken += other.broken
+
+
+def scenario_of(seed: int) -> Scenario:
+    """Three to five trials and a verification."""
+    designer: Literal["Sobol", "GaussianProcess"] = "GaussianProcess" if seed % GP_EVERY == GP_EVERY - 1 else "Sobol"
+    return Scenario(trials=3 + seed % 3, designer=designer)
+
+
+def play_seed(seed: int) -> Result:
+    """The world of a seed."""
+    return play(plan_of_seed(seed))
+
+
+def plan_of_seed(seed: int) -> FaultPlan:
+    """What goes wrong under this seed, and in which scenario."""
+    scenario = scenario_of(seed)
+    return draw_plan(seed, story_of(scenario), scenario)
+
+
+def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS) -> Result:
+    """One world from its beginning to its end, or for `horizon` seconds."""
+    with _silence():
+        return _result(run(_told(plan, horizon)))
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The operators' logs of thousands of worlds help nobody."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+
+
+@cache
+def story_of(scenario: Scenario) -> Story:
+    """What an undisturbed world of this scenario shows: how long it takes, and which effects it has."""
+    with _silence():
+        injector = run(_told(FaultPlan(scenario=scenario.model_copy(update={"designer": "Sobol"}))))
+    seconds = _result(injector).seconds
+    effects = tuple(sorted(injector.effects))
+    return Story(scenario.all_trials, seconds, seconds / max(scenario.all_trials, 1), effects)
+
+
+async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Injector:
+    world = await World.build(setting(), options(plan.seed % 2**31))
+    injector = Injector(world, plan, NAME)
+    begun = world.clock.monotonic()
+    world.admin.apply(experiment(plan.scenario), NAMESPACE)
+    injector.begin()
+    over = await world.until(lambda: injector.quiet and _ended(world), seconds=horizon)
+    if over:
+        await world.run(AFTERWARDS_SECONDS)
+    injector.seconds = world.clock.monotonic() - begun
+    injector.close()
+    await world.close()
+    return injector
+
+
+def _ended(world: World) -> bool:
+    return all(world.ended(name)() for name in (NAME, RIVAL))
+
+
+def _result(injector: Injector) -> Result:
+    record = injector.record
+    found = injector.world.experiment(NAME)
+    return Result(
+        plan=injector.plan,
+        breaches=check(record),
+        strikes=tuple((s.kind, s.moment) for s in record.strikes),
+        missed=len(injector.missed),
+        phase=str((found.get("status") or {}).get("phase", "Pending")) if found is not None else "",
+        terminal=len(_ended_trials(record.changes)),
+        recommended=any(_recommends(c) for c in record.changes),
+        seconds=injector.seconds,
+    )
+
+
+def _ended_trials(changes: Iterable[Change]) -> set[str]:
+    """uids of Trials that reached a terminal phase."""
+    return {
+        str(c.object["metadata"]["uid"])
+        for c in changes
+        if c.kind == "trials" and (c.object.get("status") or {}).get("phase") in _TERMINAL
+    }
+
+
+def _recommends(change: Change) -> bool:
+    return change.kind == "experiments" and bool((change.object.get("status") or {}).get("recommendation"))
+
+
+__all__ = ["Result", "Tally", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of"]

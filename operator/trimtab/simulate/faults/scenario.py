@@ -1,0 +1,119 @@
+"""The small service and the short Experiment that fault plans are played on: windows of seconds, a few trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trimtab.domain.kinds import VERTICAL_POD_AUTOSCALERS
+from trimtab.domain.names import GROUP, VERSION
+from trimtab.simulate.faults.plan import Scenario
+from trimtab.simulate.manifests import manifests_for
+from trimtab.simulate.objects import SERVED
+from trimtab.simulate.traffic import Scraping
+from trimtab.simulate.world import Options, Setting
+from trimtab.workload import parse_workload
+
+NAME, NAMESPACE = "tune", "shop"
+REPLICAS = 8
+SCRAPE_SECONDS = 1.0
+
+_WORKLOAD = """
+name: web-service
+seed: 7
+target: {deployment: web, service: web, container: web, selector: {app.kubernetes.io/name: web}}
+load: {requestsPerSecond: 6000}
+request:
+  cpu: 375us
+  cpuCv: 1
+  burstiness: 20
+  dependency: {mean: 30ms, cv: 0.7}
+  concurrency: 256
+  queue: 1024
+  timeout: 5s
+  errorPercent: 0.01
+cpu: {background: 20m, contendedPercent: 10, nodeCores: "16"}
+memory:
+  runtime: 160Mi
+  liveSet: 224Mi
+  perRequest: 512Ki
+  allocatedPerRequest: 100Ki
+  gcPercent: 100
+  usablePercent: 92
+  tracePerGib: 600ms
+  pausePerGib: 150ms
+  spikePercent: 5
+  spikeInterval: 1m
+startup: {base: 1s, cpu: 500ms, coldPercent: 20, coldFor: 2s, shutdown: 500ms}
+slo: {latencyThreshold: 100ms, maxSlowPercent: 5, maxErrorPercent: 0.1}
+buckets: [5ms, 10ms, 25ms, 50ms, 75ms, 100ms, 150ms, 250ms, 500ms, 1s, 2500ms]
+"""
+
+
+def experiment(scenario: Scenario) -> dict[str, Any]:
+    """The Experiment's manifest."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "Experiment",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": _spec(scenario),
+    }
+
+
+def _spec(scenario: Scenario) -> dict[str, Any]:
+    cpu = {"min": "250m", "max": "2", "step": "50m", "scale": "Log"}
+    memory = {"min": "384Mi", "max": "2Gi", "step": "64Mi", "scale": "Log"}
+    return {
+        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "owner": "team-web",
+        "parameters": [
+            {"name": "cpu", "container": {"name": "web", "resource": "cpu", "apply": "Both"}, "quantity": cpu},
+            {"name": "memory", "container": {"name": "web", "resource": "memory", "apply": "Both"}, "quantity": memory},
+        ],
+        "slis": [
+            {
+                "name": "slow",
+                "latency": {"histogram": "http_request_duration_seconds", "threshold": "0.1", "unit": "s"},
+                "minSamples": 200,
+            },
+            {"name": "errors", "preset": {"source": "PlainHTTP", "sli": "ErrorRatio"}, "minSamples": 200},
+        ],
+        "objectives": [{"name": "cost", "goal": "Minimize", "builtin": "ResourceCost"}],
+        "constraints": [
+            {"name": "p95", "sli": "slow", "max": "0.05", "abort": {"breaches": 3, "outOf": 4}},
+            {"name": "errors", "sli": "errors", "max": "0.002", "errors": "GuardOnly", "abort": _ABORT},
+        ],
+        "errorBudgets": [_BUDGET],
+        "trial": {"warmUp": "1s", "duration": "6s", "deadline": "90s"},
+        "canary": {"replicas": 1, "control": "Clone", "maxSharePercent": "50"},
+        "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "8s"},
+        "search": {"designer": scenario.designer, "seed": 1, "initialTrials": 2},
+        "stopping": {"maxTrials": scenario.trials, "maxDuration": "12h", "maxInconclusive": 30, "maxInfeasible": 8},
+        "verification": {"duration": "6s", "replicates": scenario.replicates},
+    }
+
+
+_ABORT = {"breaches": 3, "outOf": 4}
+_BUDGET = {
+    "name": "availability",
+    "sli": "errors",
+    "objectivePercent": "99.9",
+    "window": "24h",
+    "experimentSharePercent": "50",
+    "startAbovePercent": "40",
+    "rollbackOnBurnRate": [{"short": "30s", "long": "5m", "factor": "14.4"}],
+}
+
+
+def setting() -> Setting:
+    """The service, as it stands before anybody tunes it."""
+    workload = parse_workload(_WORKLOAD)
+    return Setting(workload, manifests_for(workload, replicas=REPLICAS), NAMESPACE)
+
+
+def options(seed: int) -> Options:
+    """Its world."""
+    scraping = Scraping(interval=SCRAPE_SECONDS, past_days=1.0)
+    return Options(seed=seed, scraping=scraping, served=SERVED | {VERTICAL_POD_AUTOSCALERS})
+
+
+__all__ = ["NAME", "NAMESPACE", "Scenario", "experiment", "options", "setting"]

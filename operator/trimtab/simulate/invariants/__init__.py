@@ -1,0 +1,44 @@
+"""What must hold after every single change of a cluster, real or simulated, whatever failed in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trimtab.simulate.history import Change, View
+from trimtab.simulate.invariants.arms import ARM_INVARIANTS
+from trimtab.simulate.invariants.base import Breach, Calm, Invariant
+from trimtab.simulate.invariants.ledger import LEDGER_INVARIANTS
+from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
+from trimtab.simulate.record import Record
+
+INVARIANTS: tuple[type[Invariant], ...] = (*ARM_INVARIANTS, *LEDGER_INVARIANTS, *PEOPLE_INVARIANTS)
+
+
+def check(record: Record) -> tuple[Breach, ...]:
+    """Every breach of every invariant, in the order of time."""
+    calm, view = Calm(record.strikes, record.end), View()
+    checks = [invariant(record, calm, view) for invariant in INVARIANTS]
+    by_kind: dict[str, list[Invariant]] = {}
+    for each in checks:
+        for kind in each.kinds:
+            by_kind.setdefault(kind, []).append(each)
+    for change in record.changes:
+        view.apply(change)
+        for each in by_kind.get(change.kind, ()):
+            each.see(change)
+    for each in checks:
+        each.end()
+    return tuple(sorted((b for each in checks for b in each.breaches), key=lambda b: b.at))
+
+
+def check_history(changes: Iterable[Change]) -> None:
+    """All invariants over the changes of a cluster alone, where nothing else is known.
+
+    Raises:
+        AssertionError: with every breach.
+    """
+    breaches = check(Record(changes=list(changes)))
+    assert not breaches, "\n".join(map(str, breaches))
+
+
+__all__ = ["INVARIANTS", "Breach", "check", "check_history"]

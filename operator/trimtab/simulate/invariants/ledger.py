@@ -1,0 +1,221 @@
+"""Invariants of the ledger: Trials, what was spent, and what was learned from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trimtab.api.times import parse_time
+from trimtab.domain.names import LABEL_ARM, LABEL_TRIAL
+from trimtab.simulate.faults.kinds import FaultKind
+from trimtab.simulate.history import Change
+from trimtab.simulate.invariants.base import (
+    TERMINAL,
+    Invariant,
+    Obj,
+    deleting,
+    held,
+    labels_of,
+    phase_of,
+)
+from trimtab.simulate.record import Strike
+
+ACCOUNT = "trimtab-spending-"
+UNDONE = frozenset({"Aborted", "Stale"})
+NO_SAMPLES = frozenset({FaultKind.SAMPLES_MISSING, FaultKind.SAMPLES_NAN})
+
+
+class TerminalFinal(Invariant):
+    """A terminal Trial never changes."""
+
+    kinds = frozenset({"trials"})
+
+    def begin(self) -> None:
+        self._final: dict[str, Any] = {}
+
+    def see(self, change: Change) -> None:
+        """A Trial changed."""
+        uid = change.object["metadata"]["uid"]
+        if uid in self._final:
+            if change.object.get("status") != self._final[uid] and change.version not in self.record.hands:
+                self.broken(change.at, f"Trial {change.name} was changed after its end")
+        elif phase_of(change.object) in TERMINAL:
+            self._final[uid] = change.object.get("status")
+
+
+class MadeOnce(Invariant):
+    """No Trial is made a second time, no index is used twice, and no arm is made again after it was withdrawn."""
+
+    kinds = frozenset({"trials", "deployments"})
+
+    def begin(self) -> None:
+        self._trials: set[tuple[str, int]] = set()
+        self._arms: dict[tuple[str, str], int] = {}
+
+    def see(self, change: Change) -> None:
+        """Something was made."""
+        if change.type != "ADDED":
+            return
+        if change.kind == "trials":
+            spec = change.object["spec"]
+            key = (str(spec["experiment"]["uid"]), int(spec["index"]))
+            if key in self._trials:
+                self.broken(change.at, f"Trial {change.name} was made twice")
+            self._trials.add(key)
+        elif LABEL_ARM in labels_of(change.object):
+            self._arm(change)
+
+    def _arm(self, change: Change) -> None:
+        labels = labels_of(change.object)
+        arm = (str(labels.get(LABEL_TRIAL)), str(labels[LABEL_ARM]))
+        if arm in self._arms and not self.calm.disturbed(change.at):
+            self.broken(change.at, f"arm {change.name} was made twice")
+        self._arms[arm] = change.version
+
+
+class HeldWhileLive(Invariant):
+    """While a Trial is live its Experiment exists and carries the finalizer, and so does the Trial."""
+
+    kinds = frozenset({"trials", "experiments"})
+
+    def see(self, change: Change) -> None:
+        """A Trial or an Experiment changed."""
+        for name, trial in self.view.all("trials").items():
+            if phase_of(trial) in TERMINAL or self.calm.disturbed(change.at):
+                continue
+            owner = self.view.all("experiments").get(trial["spec"]["experiment"]["name"])
+            if owner is None or owner["metadata"]["uid"] != trial["spec"]["experiment"]["uid"]:
+                self.broken(change.at, f"Trial {name} is live without its Experiment")
+            elif not held(owner):
+                self.broken(change.at, f"Trial {name} is live, its Experiment was let go")
+            if phase_of(trial) != "Pending" and not held(trial):
+                self.broken(change.at, f"Trial {name} is live without its finalizer")
+
+
+class UndoneBeforeRecorded(Invariant):
+    """A withdrawal is recorded after it was done: what is recorded as undone exists no more."""
+
+    kinds = frozenset({"trials"})
+
+    def see(self, change: Change) -> None:
+        """A Trial changed."""
+        outcome = (change.object.get("status") or {}).get("outcome") or {}
+        if change.type == "DELETED" or outcome.get("phase") not in UNDONE or self.calm.disturbed(change.at):
+            return
+        uid = change.object["metadata"]["uid"]
+        for arm in self.view.arms():
+            if labels_of(arm).get(LABEL_TRIAL) == uid and not deleting(arm):
+                name = arm["metadata"]["name"]
+                self.broken(change.at, f"Trial {change.name} is {outcome['phase']} on record, arm {name} exists")
+
+
+class SpendingKept(Invariant):
+    """What a canary spent of an error budget only grows, and is on the target's account before its Trial is over."""
+
+    kinds = frozenset({"configmaps", "trials"})
+
+    def begin(self) -> None:
+        self._entries: dict[str, dict[str, Any]] = {}  # account -> Trial uid -> entry
+        self._live: dict[str, dict[str, float]] = {}  # Trial uid -> SLI -> bad events
+
+    def see(self, change: Change) -> None:
+        """An account or a Trial changed."""
+        if change.kind == "trials":
+            self._trial(change)
+        elif change.name.startswith(ACCOUNT) and change.type != "DELETED":
+            self._account(change)
+
+    def _account(self, change: Change) -> None:
+        new = json.loads(change.object["data"]["spending.json"])
+        for uid, entry in self._entries.get(change.name, {}).items():
+            kept = new.get(uid)
+            if kept is None:
+                if change.at - entry["at"] < entry["window"]:
+                    self.broken(change.at, f"the account lost Trial {uid} before its window ended")
+            elif any(kept["spent"].get(sli, {}).get("bad", -1.0) < s["bad"] for sli, s in entry["spent"].items()):
+                self.broken(change.at, f"the account of Trial {uid} shrank")
+        self._entries[change.name] = new
+
+    def _trial(self, change: Change) -> None:
+        if change.type == "DELETED":
+            return
+        uid, status = change.object["metadata"]["uid"], change.object.get("status") or {}
+        spent = {s["sli"]: float(s["bad"]) for s in status.get("spent") or ()}
+        for sli, bad in self._live.get(uid, {}).items():
+            if spent.get(sli, -1.0) < bad:
+                self.broken(change.at, f"what Trial {change.name} spent of {sli} shrank")
+        self._live[uid] = spent
+        target = change.object["spec"]["environment"]["targetUID"]
+        if spent and status.get("phase") in TERMINAL and not self._booked(f"{ACCOUNT}{target}", uid, spent):
+            self.broken(change.at, f"Trial {change.name} is over, and what it spent is on no account")
+
+    def _booked(self, account: str, uid: str, spent: Mapping[str, float]) -> bool:
+        entry = self._entries.get(account, {}).get(uid)
+        return entry is not None and all(
+            entry["spent"].get(sli, {}).get("bad", -1.0) >= bad for sli, bad in spent.items()
+        )
+
+
+class LearnedOnce(Invariant):
+    """The optimizer learns from each Trial at most once, from terminal ones only, and from what its phase teaches."""
+
+    kinds = frozenset({"trials"})
+
+    def begin(self) -> None:
+        self._phases: list[tuple[int, int, str]] = []  # version, index, phase
+
+    def see(self, change: Change) -> None:
+        """A Trial changed."""
+        self._phases.append((change.version, int(change.object["spec"]["index"]), phase_of(change.object)))
+
+    def end(self) -> None:
+        """Look at everything that the optimizer was told."""
+        for asked in self.record.asked:
+            indices = [o.index for o in asked.study.outcomes]
+            if len(indices) != len(set(indices)):
+                self.broken(asked.at, f"the optimizer was told a Trial twice: {sorted(indices)}")
+            known = {(index, phase) for version, index, phase in self._phases if version <= asked.version}
+            for outcome in asked.study.outcomes:
+                phases = {phase for index, phase in known if index == outcome.index}
+                if not phases & TERMINAL:
+                    self.broken(asked.at, f"the optimizer was told trial {outcome.index} before its end")
+                elif outcome.learnable and not phases & {"Succeeded", "Infeasible"}:
+                    self.broken(asked.at, f"trial {outcome.index} taught though it was {sorted(phases & TERMINAL)}")
+
+
+class AbsenceIsNoSuccess(Invariant):
+    """A Trial succeeds on samples only: missing data is never a pass, and no window without any sample gives one."""
+
+    kinds = frozenset({"trials"})
+
+    def see(self, change: Change) -> None:
+        """A Trial changed."""
+        status: Obj = change.object.get("status") or {}
+        if status.get("phase") != "Succeeded" or change.type == "DELETED":
+            return
+        found = [m for m in status.get("measurements") or () if m["arm"] == "canary"]
+        if not found or any("sample" not in m for m in found):
+            self.broken(change.at, f"Trial {change.name} succeeded without samples of its canary")
+        window = status.get("window") or {}
+        if window and (strike := self._blank(parse_time(window["start"]), change.at)) is not None:
+            self.broken(change.at, f"Trial {change.name} succeeded though {strike.kind} lasted for all of it")
+
+    def _blank(self, since: float, until: float) -> Strike | None:
+        """A fault that left the canary without samples from before the window until it was judged."""
+        return next(
+            (
+                s
+                for s in self.record.strikes
+                if s.kind in NO_SAMPLES
+                and s.fault.parameters.get("of") in ("canary", "arms", "all")
+                and s.at <= since
+                and (s.until is None or s.until >= until)
+            ),
+            None,
+        )
+
+
+LEDGER_INVARIANTS = (
+    TerminalFinal, MadeOnce, HeldWhileLive, UndoneBeforeRecorded, SpendingKept, LearnedOnce, AbsenceIsNoSuccess,
+)  # fmt: skip

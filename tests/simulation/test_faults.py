@@ -1,0 +1,58 @@
+"""A few hundred bad days: drawn plans on small worlds, every promise checked after every change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trimtab.simulate.campaign import Tally, plan_of_seed, play, play_seed
+from trimtab.simulate.faults.plan import plan_of
+from trimtab.simulate.results import as_json, explained, tables, unhit
+
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
+CHUNKS = 8
+SEEDS = 5  # of each chunk
+STEP = 13  # over the table of faults and moments
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_every_promise_is_kept_whatever_goes_wrong(chunk: int) -> None:
+    tally = Tally()
+    for number in range(SEEDS):
+        result = play_seed(STEP * (chunk * SEEDS + number))
+        assert not result.broken, explained(result)
+        tally.add(result)
+    assert tally.seeds == SEEDS
+    assert tally.strikes
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda p: p.stem)
+def test_what_broke_a_promise_once_breaks_it_no_more(path: Path) -> None:
+    result = play(plan_of(json.loads(path.read_text(encoding="utf-8")), path.name))
+    assert not result.broken, explained(result)
+
+
+def test_a_seed_tells_the_same_story_twice() -> None:
+    first, second = play_seed(31), play_seed(31)
+    assert first == second
+
+
+def test_a_printed_plan_tells_the_same_story() -> None:
+    plan = plan_of_seed(57)
+    again = plan_of(json.loads(json.dumps(plan.wire())), "again")
+    assert play(again) == play(plan)
+
+
+def test_results_add_up() -> None:
+    tally = Tally()
+    tally.add(play_seed(3))
+    both = Tally()
+    both.merge(tally)
+    both.merge(tally)
+    report = as_json(both)
+    assert report["seeds"] == 2
+    assert report["faultsInjected"] == 2 * sum(tally.strikes.values())
+    assert len(unhit(both)) == report["cells"] - len(tally.strikes)
+    assert f"| seeds | {both.seeds:,} " in tables(both)
