@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from trimtab.adapters.executor import DEADLINE_SECONDS, without_model
+from trimtab.adapters.executor import DEADLINE_SECONDS
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
+from trimtab.optimize.sobol import without_model
 from trimtab.ports import Designer
 from trimtab.simulate.faults.acting import ActingFaults
 from trimtab.simulate.faults.kinds import FaultKind
