@@ -17,9 +17,9 @@ from pathlib import Path
 
 from trimtab.cli.files import UnreadableFile, read_documents
 from trimtab.simulate.campaign import Result, Tally, play, play_seed
+from trimtab.simulate.campaign_tables import as_json, explained, tables
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
 from trimtab.simulate.faults.shrink import shrink
-from trimtab.simulate.results import as_json, explained, tables
 
 CHUNK = 10
 EXIT_BROKEN, EXIT_UNREADABLE = 1, 2

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trimtab.simulate.campaign import Tally, plan_of_seed, play, play_seed
+from trimtab.simulate.campaign_tables import as_json, explained, tables, unhit
 from trimtab.simulate.faults.plan import plan_of
-from trimtab.simulate.results import as_json, explained, tables, unhit
 
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 CHUNKS = 8
