@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.measurement import Reading, Window
+from trimtab.domain.measurement import Absence, Reading, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
@@ -97,6 +97,10 @@ class SliProbe:
     history: float | None = None
 
 
+Steps = tuple[tuple[tuple[float, float], ...], ...]
+"""Per step of a window the (bad, total) events of each pod that was there."""
+
+
 class Telemetry(Protocol):
     """SLIs from a metrics store. Never raises for missing data or a failing store: absence is a `Reading`."""
 
@@ -106,6 +110,10 @@ class Telemetry(Protocol):
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         """Event sums (bad, total) of a ratio SLI over a long window, over all pods that ever were, for budgets."""
+        ...
+
+    async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
+        """What each pod was asked and failed in each step (seconds) of a long window, for a ratio SLI."""
         ...
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
@@ -219,5 +227,6 @@ __all__ = [
     "PodSet",
     "SliProbe",
     "SliRequest",
+    "Steps",
     "Telemetry",
 ]

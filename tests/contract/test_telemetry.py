@@ -14,7 +14,7 @@ from tests.unit.slo.loopback import Loopback, Stored, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.adapters.telemetry import StoreTelemetry
-from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 from trimtab.simulate.prometheus import SimulatedPrometheus
@@ -334,6 +334,37 @@ class TestSums:
         assert found.total == pytest.approx(29_925, rel=0.001)
         assert found.value == pytest.approx(0.02, rel=0.001)
         assert found.newest == pytest.approx(T - 600.75)
+
+    async def test_a_past_by_pod_and_minute(self, telemetry: Telemetry) -> None:
+        """Two pods of a long-lived workload; each minute has what each of them was asked and failed."""
+        both = pods("plain", CANARY, CONTROL)
+        for sli in (ERRORS, PRESET):
+            steps = await telemetry.history(sli, both, Window(T - 50, T - 10), 10.0, timeout=TIMEOUT)
+            if sli is PRESET:
+                assert isinstance(steps, NoData)
+                continue
+            assert not isinstance(steps, Absence)
+            assert len(steps) == 4
+            for step in steps:
+                assert sorted(step) == [(10.0, 1000.0), (20.0, 1000.0)]
+
+    async def test_a_past_of_slow_requests_and_of_a_restart(self, telemetry: Telemetry) -> None:
+        """10 of 100 requests a second are slow; a counter that begins anew loses what came after its last scrape."""
+        window = Window(T - 50, T - 10)
+        slow = await telemetry.history(SLOW, pods("buckets"), window, 10.0, timeout=TIMEOUT)
+        assert not isinstance(slow, Absence)
+        assert [step[0] for step in slow] == [(100.0, 1000.0)] * 4
+        again = await telemetry.history(ERRORS, pods("reset"), window, 10.0, timeout=TIMEOUT)
+        assert not isinstance(again, Absence)
+        totals = [step[0][1] for step in again]
+        assert len(totals) == 4
+        assert all(500 <= n <= 1000 for n in totals)
+
+    async def test_a_past_that_is_not_there(self, telemetry: Telemetry) -> None:
+        window = Window(T - 50, T - 10)
+        for sli, namespace, absence in ((ERRORS, "nowhere", NoData), (VALUE, "gauge", TelemetryError)):
+            found = await telemetry.history(sli, pods(namespace), window, 10.0, timeout=TIMEOUT)
+            assert isinstance(found, absence)
 
     async def test_long_windows_are_about_right(self, telemetry: Telemetry) -> None:
         found = await telemetry.totals(ERRORS, pods("plain"), Window(T - 9000, T - 1), timeout=TIMEOUT)

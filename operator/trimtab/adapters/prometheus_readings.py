@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from trimtab.domain.measurement import NoData, Reading, Sample, Window
 from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
-from trimtab.ports import PodSet, SliRequest
+from trimtab.ports import PodSet, SliRequest, Steps
 from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean
 from trimtab.slo.series import (
     Births,
@@ -88,6 +89,34 @@ def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Readi
     poisson = math.sqrt(sum(counts)) / window.seconds
     error = standard_error_of_mean([c / length for c in counts]) if len(counts) > 1 else 0.0
     return Sample(rate, max(poisson, error), sum(counts), newest=last_seen(mine, pods.live))
+
+
+def step_counts(part: Sequence[Series], total: Sequence[Series], step: float, *, good: bool) -> Steps:
+    """What each pod was asked and failed in each step, from its counters at even times.
+
+    Args:
+        part: one row per pod, the counter of its bad events, or of those that were not bad (`good`).
+        total: one row per pod, the counter of all.
+        step: seconds between two times; after a longer gap nobody knows in which step the events were.
+    """
+    parts = {row.label("pod"): _growth(row, step) for row in part}
+    steps: dict[float, list[tuple[float, float]]] = {}
+    for row in total:
+        share = parts.get(row.label("pod"), {})
+        for at, n in _growth(row, step).items():
+            k = share.get(at, 0.0)
+            if n > 0:
+                steps.setdefault(at, []).append((min(max(n - k if good else k, 0.0), n), n))
+    return tuple(tuple(steps[at]) for at in sorted(steps))
+
+
+def _growth(row: Series, step: float) -> dict[float, float]:
+    """Time (rounded to seconds) to increase since the step before. A counter that fell started again from zero."""
+    return {
+        round(t): v if v < before else v - before
+        for (earlier, before), (t, v) in pairwise(row.points)
+        if t - earlier <= 1.5 * step and math.isfinite(v) and math.isfinite(before)
+    }
 
 
 def _usable(request: SliRequest, total: Sequence[Series]) -> tuple[tuple[Series, ...], Reading | None]:

@@ -13,11 +13,17 @@ from itertools import pairwise
 
 from trimtab.adapters.prometheus_names import Counters, Names
 from trimtab.adapters.prometheus_probe import Prober
-from trimtab.adapters.prometheus_readings import load_reading, quantile_reading, ratio_reading, slow_ratio_reading
+from trimtab.adapters.prometheus_readings import (
+    load_reading,
+    quantile_reading,
+    ratio_reading,
+    slow_ratio_reading,
+    step_counts,
+)
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
-from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet, SliProbe, SliRequest
+from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
 from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
@@ -66,6 +72,22 @@ class StoreTelemetry:
             return await self._increased(found, window, timeout)
         except QueryFailed as error:
             return TelemetryError(str(error))
+
+    async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
+        """Two queries of one row per pod."""
+        try:
+            found = await self._names.counters(sli, pods, window.end, timeout)
+            if found is None:
+                return NoData("no series of these pods")
+            part, total = await asyncio.gather(
+                *(
+                    self._store.range(f"sum by (pod) ({q})", window.start, window.end, step, timeout)
+                    for q in (found.part, found.total)
+                )
+            )
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+        return step_counts(part, total, step, good=found.good) or NoData("no traffic in the window")
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         """Requests per second of all pods of the set together."""

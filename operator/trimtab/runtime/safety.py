@@ -249,6 +249,9 @@ class SafetyLoop:
         if self._crew.start(f"telemetry {trial.uid}", partial(self._guarded, by_telemetry)):
             self._looked[trial.uid] = now
         self._crew.start(f"budgets {experiment.uid}", partial(self._guarded, read_budgets))
+        if not self._watchman.histories.settled(trial.uid):
+            read_history = partial(self._watchman.histories.read, experiment, trial)
+            self._crew.start(f"history {trial.uid}", partial(self._guarded, read_history))
 
     async def _by_telemetry(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> None:
         judgement = await self._watchman.by_telemetry(experiment, trial, arms)

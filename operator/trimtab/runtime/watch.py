@@ -27,6 +27,7 @@ from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, T
 from trimtab.runtime.answer import trial_pods
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.caps import expected_load, judge_cap
+from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount, read_events
@@ -83,12 +84,14 @@ class Watchman:
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._clock, self._metrics = clock, metrics
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
+        self.histories = Histories(telemetry)
         self._memories: dict[str, _Memory] = {}
         self._looking: set[str] = set()
 
     def keep_only(self, trial_uids: set[str]) -> None:
         """Forget trials that are gone."""
         self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
+        self.histories.keep_only(trial_uids)
 
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
@@ -187,7 +190,7 @@ class Watchman:
         )
         if memory is None:
             return view
-        last, watch = memory.watch.last_good, memory.watch
+        last, watch = memory.watch.last_good, memory.watch.tempered(self.histories.of(trial.uid))
         since = last if last is not None else _serving_since(view, memory.since)
         return replace(view, watch=watch, absent=watch.absent, blind_since=since)
 

@@ -62,6 +62,28 @@ def shrunk_overdispersion(bad: Sequence[float], total: Sequence[float]) -> float
     return max(1.0, (PRIOR_WEIGHT * PRIOR_OVERDISPERSION + chi2) / (PRIOR_WEIGHT + degrees))
 
 
+def overdispersion_between(steps: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, int]:
+    """How events cluster on single pods: (X^2 / degrees of freedom, steps that say something).
+
+    X^2 compares the pods of one step with each other, sum_i (k_i - n_i p)^2 / (n_i p (1 - p)) with the step's own ratio
+    p. So what hits all pods alike, the hours of the day or an incident, is no overdispersion: a test of one pod against
+    another is not misled by it, and the variance of the service's counts over hours would be full of it (405 instead of
+    1 for independent errors under a load that doubles and one bad half hour). A single pod is compared with itself one
+    step later.
+
+    Args:
+        steps: per step the (bad, total) events of each pod.
+    """
+    chi2, degrees, told = 0.0, 0, 0
+    alone = max((len(pods) for pods in steps), default=0) == 1
+    groups = [(*a, *b) for a, b in zip(steps[::2], steps[1::2], strict=False)] if alone else steps
+    for group in groups:
+        square, free = _pearson([k for k, _ in group], [n for _, n in group])
+        if free:
+            chi2, degrees, told = chi2 + square, degrees + free, told + 1
+    return (chi2 / degrees if degrees else 1.0), told
+
+
 def _merged(bad: Sequence[float], total: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
     """Neighbours together, while rare bad events leave X^2 nothing to go by and at least four sub-windows remain."""
     while len(bad) >= 2 * MIN_SUB_WINDOWS and sum(bad) < LEAST_BAD * len(bad):

@@ -344,7 +344,7 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
             checked = _window_check(view, constraint, window, _overdispersion(view, constraint.sli))
             if checked is not None:
                 lines.append(f"{window.window.start:.0f}..{window.window.end:.0f} {checked[1]} ({checked[0]})")
-    lines += [f"{name}: e-value {test.value:.3g}" for name, test in view.watch.tests]
+    lines += [f"{name}: e-value {test.value:.3g}, overdispersion {test.phi:.2g}" for name, test in view.watch.tests]
     for arm in (view.canary, view.control):
         for pod in _pods(arm):
             states = ", ".join(

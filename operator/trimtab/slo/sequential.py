@@ -13,7 +13,7 @@ over ratios r_k above the tolerance, equally weighted. With phi = 1 each term is
 the errors, so E is a non-negative martingale at the tolerance and P(ever E >= 1 / alpha) <= alpha (Ville's inequality;
 Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-valid inference"). Products per tick stay valid when
 the split of traffic moves. Tempering by 1 / phi is a quasi-likelihood, no theorem: its false alarms are simulated in
-the tests.
+the tests. phi is an upper bound from the target's pods over six hours (`estimate.overdispersion_between`), or 3.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from dataclasses import dataclass, replace
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 DEFAULT_RATIO = 1.2
 DEFAULT_OVERDISPERSION = 3.0
+HISTORY_SECONDS, HISTORY_STEP, LEAST_INTERVALS = 6 * 3600.0, 60.0, 60
 ALPHA = 0.01
 
 
 @dataclass(frozen=True)
 class EProcess:
-    """Running evidence for one SLI of one trial. `logs` holds ln of each mixture component, shape (K,)."""
+    """Running evidence for one SLI of one trial. `logs`, shape (K,), holds ln of each mixture component before it is
+    tempered, as phi may become known later."""
 
     delta: float = DEFAULT_RATIO
     phi: float = DEFAULT_OVERDISPERSION
@@ -48,7 +50,7 @@ class EProcess:
         for value, ratio in zip(self.logs, RATIOS, strict=True):
             theta = self._theta(self.delta * ratio, canary_total, control_total)
             gain = canary_bad * math.log(theta / base) + control_bad * math.log((1 - theta) / (1 - base))
-            logs.append(value + gain / self.phi)
+            logs.append(value + gain)
         return replace(
             self,
             logs=tuple(logs),
@@ -61,7 +63,7 @@ class EProcess:
     @property
     def value(self) -> float:
         """E, with equal weights; capped where the exponential would overflow."""
-        return sum(math.exp(min(log, 700.0)) for log in self.logs) / len(self.logs)
+        return sum(math.exp(min(log / self.phi, 700.0)) for log in self.logs) / len(self.logs)
 
     def rejects(self, alpha: float) -> bool:
         """The canary's error ratio exceeds delta times the control's."""
@@ -72,8 +74,9 @@ class EProcess:
         return rho * canary / (rho * canary + control)
 
 
-def overdispersion_bound(variance_over_mean: float, intervals: int) -> float:
-    """Upper bound of phi from `intervals` error counts of the service's past: max(1, phi (1 + 1.28 sqrt(2/(H-1))))."""
-    if intervals < 60:
+def overdispersion_bound(estimate: float, intervals: int) -> float:
+    """Upper bound of phi from `intervals` of the service's past: max(1, phi (1 + 1.28 sqrt(2/(H-1)))); 3 where they are
+    too few."""
+    if intervals < LEAST_INTERVALS:
         return DEFAULT_OVERDISPERSION
-    return max(1.0, variance_over_mean * (1 + 1.28 * math.sqrt(2 / (intervals - 1))))
+    return max(1.0, estimate * (1 + 1.28 * math.sqrt(2 / (intervals - 1))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
@@ -47,6 +47,12 @@ class WatchState:
             oldest = min((at for _, _, at in seen if at is not None), default=now)
             last_good = oldest if last_good is None else max(last_good, oldest)
         return replace(self, last_good=last_good, absent=absent)
+
+    def tempered(self, phis: Mapping[str, float]) -> WatchState:
+        """With what is known of how events cluster, by SLI."""
+        if not phis:
+            return self
+        return replace(self, tests=tuple((n, replace(test, phi=phis.get(n, test.phi))) for n, test in self.tests))
 
     def rate(self, sli: str) -> float | None:
         """Requests per second of the canary over the last half minute of windows, None when they show none."""

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trimtab.domain.measurement import NoData, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import Absence, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import Clock, PodSet, SliProbe, SliRequest
+from trimtab.ports import Clock, PodSet, SliProbe, SliRequest, Steps
 
 FOREVER = math.inf
 
@@ -59,6 +59,8 @@ class Store:
     up: float = FOREVER
     hidden: set[str] = field(default_factory=set)  # workloads that are not scraped
     asked: list[str] = field(default_factory=list)
+    past: Steps = ()  # what the target's pods were asked and failed before
+    histories: int = 0  # how often that was asked for
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
         problem = await self._answer([w for r in requests for w in r.pods.workloads], timeout)
@@ -66,6 +68,11 @@ class Store:
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return await self._answer(pods.workloads, timeout) or self._window(pods, window, fresh=False)
+
+    async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
+        problem = await self._answer(pods.workloads, timeout)
+        self.histories += 1
+        return problem or self.past or NoData("no traffic in the window")
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         found = await self.totals(sli, pods, window, timeout=timeout)

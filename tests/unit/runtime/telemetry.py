@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from trimtab.domain.measurement import NoData, Reading, Window
+from trimtab.domain.measurement import Absence, NoData, Reading, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import PodSet, SliProbe, SliRequest
+from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Told:
     reads: Callable[[SliRequest], Reading] = lambda _: NoData("not told")
     sums: Callable[[PodSet, Window], Reading] = lambda *_: NoData("not told")
     loads: Callable[[PodSet], Reading] = lambda _: NoData("not told")
+    past: Callable[[Window], Steps | Absence] = lambda _: NoData("not told")
     asked: list[SliRequest] = field(default_factory=list)
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
@@ -27,6 +28,9 @@ class Told:
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return self.sums(pods, window)
+
+    async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
+        return self.past(window)
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return self.loads(pods)

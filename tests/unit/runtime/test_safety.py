@@ -26,6 +26,7 @@ from trimtab.domain.names import (
 from trimtab.domain.spec import BurnPair, ExperimentSpec, SafetySpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.ports import Steps
 from trimtab.runtime.safety import LEAST_AGE, UNREAD_SECONDS
 from trimtab.runtime.spending import account_name
 from trimtab.runtime.withdraw import STUCK_SECONDS
@@ -259,6 +260,45 @@ class TestTelemetry:
             (spent,) = shop.stored(trial).spent
             assert spent.bad > 0
             assert shop.rows.writes <= 4
+
+
+class TestHistory:
+    """How errors cluster on the target's pods."""
+
+    def calm(self) -> Steps:
+        """20 pods, a minute's 6,000 requests each, independent errors of about 1 %."""
+        rng = random.Random(5)
+        return tuple(tuple((rng.gauss(60, 60**0.5), 6000.0) for _ in range(20)) for _ in range(360))
+
+    async def found(self, past: Steps) -> tuple[Shop, float]:
+        """After how many seconds a canary with nearly thrice the control's errors is withdrawn."""
+        about = spec(constraints=tuple(replace(c, abort=None) for c in spec().constraints))
+        shop = Shop()
+        shop.store.past = past
+        trial = await shop.begin(about=about)
+        shop.flow(trial).turns(START, 0.03)
+        shop.flow(trial, Arm.CONTROL).turns(START, 0.011)
+        async with shop.watched():
+            seconds = await shop.ended(trial, 300.0)
+        assert outcome(shop, trial).reason == "WorseThanControl"
+        assert any("overdispersion" in line for line in shop.stored(trial).evidence)
+        return shop, seconds
+
+    async def test_independent_errors_are_evidence_sooner(self) -> None:
+        known, sooner = await self.found(self.calm())
+        unknown, later = await self.found(())
+        assert 2 * sooner < later
+        assert (known.store.histories, unknown.store.histories) == (1, 1)  # not with every tick
+
+    async def test_a_store_that_does_not_answer_is_asked_a_few_times(self) -> None:
+        shop = Shop()
+        shop.store.slow["web"] = 1000.0
+        state = {"budgets": (BudgetState("availability", 0.9, 0.0, 0.0, 0.0, allowed_bad=1e9),)}
+        trial = await shop.begin(state=state)
+        async with shop.watched():
+            await shop.clock.sleep(120.0)
+            assert shop.stored(trial).outcome is None
+        assert shop.store.histories == 3
 
 
 SHARE = 20_000.0  # bad events that experiments may cause
