@@ -16,7 +16,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 # Long campaigns, a target each; `make chaos` runs them all.
-CAMPAIGNS := chaos-cluster chaos-simulation
+CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench \
 	build-controlplane clean
@@ -68,6 +68,10 @@ chaos: $(CAMPAIGNS) ## Every long campaign, hours in total: what `make test` has
 chaos-simulation: setup ## Ten thousand simulated worlds in which everything goes wrong (ARGS='--seeds 500')
 	@mkdir -p build
 	@$(BIN)/python -m chaos $(ARGS)
+	@$(BIN)/python -m pytest --long -q tests/simulation/test_people.py
+
+chaos-hostile: setup ## A hundred thousand hostile manifests, names, queries, quantities and files
+	@TRIMTAB_HOSTILE_EXAMPLES=100000 $(BIN)/python -m pytest -n 2 -q --timeout 7200 tests/unit/hostile
 
 chaos-cluster: setup build-controlplane ## The campaigns on the real control plane: crashes, bad networks, soak
 	@mkdir -p build/chaos

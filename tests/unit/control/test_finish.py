@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.unit.control.builders import (
     BASELINE,
     CHEAPER,
     GIB,
+    NOW,
     condition,
     created,
     decided,
@@ -27,7 +30,7 @@ from trimtab.control.snapshot import (
 )
 from trimtab.domain.state import ConditionType, ExperimentPhase
 from trimtab.domain.study import Hold, HoldReason, Recommended
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import Outcome, PhaseTimes, Purpose, TrialPhase
 
 
 def test_a_recommendation_is_verified_by_fresh_trials() -> None:
@@ -65,6 +68,21 @@ def test_a_candidate_whose_fresh_evidence_does_not_clear_the_bound_is_excluded()
     ask = decision.inquiries[0]
     assert isinstance(ask, AskRecommendation)
     assert ask.study.excluded == (CHEAPER,)
+
+
+def test_what_could_not_be_verified_is_not_recommended() -> None:
+    times = PhaseTimes(NOW - 900, finished=NOW - 600)
+    fresh = verified(10)[0]
+    outcome = Outcome(TrialPhase.INCONCLUSIVE, "NoData", "no traffic")
+    changes: dict[str, Any] = {"phase": TrialPhase.INCONCLUSIVE, "outcome": outcome, "times": times, "measurements": ()}
+    trials = tuple(replace(fresh, index=i, uid=f"trial-{i}", name=f"web-{i}", **changes) for i in range(3))
+    state = running(candidate=CHEAPER, phase=ExperimentPhase.VERIFYING, trials_created=3)
+    chosen = Recommended(CHEAPER, False, 0.4, (), "best")
+    decision = decided(snapshot(experiment(state), trials, answers={AskRecommendation(study(trials)): chosen}))
+    assert decision.state.phase is ExperimentPhase.COMPLETED
+    assert decision.state.recommendation.keep_baseline
+    assert decision.state.recommendation.assignment == BASELINE
+    assert "could not be verified, 3 fresh trials were inconclusive" in decision.state.message
 
 
 def test_keep_the_baseline_is_an_answer() -> None:

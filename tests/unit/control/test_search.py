@@ -110,6 +110,12 @@ def test_the_pause_doubles_and_has_an_end() -> None:
         assert decided(snapshot(None, failed)).requeue_after == pytest.approx(pause - 1)
 
 
+def test_a_clock_that_was_set_back_does_not_stretch_the_pause() -> None:
+    failed = ended(TrialPhase.INFRA_FAILED, 0, "FailedCreate")
+    ahead = replace(failed, times=replace(failed.times, finished=NOW + 7200))
+    assert decided(snapshot(None, (ahead,))).requeue_after == pytest.approx(5.0)
+
+
 @pytest.mark.parametrize("reason", sorted(ASKED_FOR))
 def test_what_people_asked_for_neither_pauses_nor_counts(reason: str) -> None:
     asked = tuple(ended(TrialPhase.ABORTED, i, reason) for i in range(20))

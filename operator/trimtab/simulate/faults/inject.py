@@ -59,7 +59,7 @@ class Injector:
         """The plan's time begins now, and so does the operator."""
         for fault in self.plan.faults:
             if fault.at is not None:
-                self._later(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
+                self._later(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
         self.fleet.begin()
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Injector:
     def _soon(self, fault: Fault, after: float) -> None:
         """Strike when the writer has its answer, not in the middle of the change that brought the moment about."""
         if after > 0:
-            self._later(after, lambda: self._strike(fault))
+            self._later(after, lambda: self.strike(fault))
             return
         self._due.append(fault)
         if not self._planned:
@@ -119,7 +119,7 @@ class Injector:
 
     def _flush(self) -> None:
         while self._due and not self._closed:
-            self._strike(self._due.pop(0))
+            self.strike(self._due.pop(0))
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         self._pending += 1
@@ -134,7 +134,8 @@ class Injector:
 
     # What
 
-    def _strike(self, fault: Fault) -> None:
+    def strike(self, fault: Fault) -> None:
+        """Let this happen now, whatever the plan says."""
         moment, _ = self.stage.where()
         leader = self.fleet.leader
         process = leader.options.identity if leader is not None and fault.row.hinders else ""
