@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from shlex import quote
 
 import structlog
 import yaml
@@ -215,13 +216,27 @@ def _print(wanted: Wanted, result: Result) -> None:
     if wanted.output == "json":
         sys.stdout.write(to_json(result))
         return
-    files = Files(str(wanted.files[0]), str(wanted.workload))
+    files = Files(str(wanted.files[0]), str(wanted.workload), _options(wanted))
     if wanted.output == "html":
         sys.stdout.write(page(result, files) if isinstance(result, Simulation) else set_page(result))
         return
     terminal = Console(highlight=False)
     console = terminal if terminal.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
     console.print(simulation_view(result, files) if isinstance(result, Simulation) else set_view(result))
+
+
+def _options(wanted: Wanted) -> str:
+    """What was given beside the files, as it would be typed again."""
+    more = [f" -f {quote(str(path))}" for path in wanted.files[1:]]
+    for option, value, usual in (
+        ("--days", f"{wanted.days:g}", "7"),
+        ("--start", wanted.start, ""),
+        ("--scrape-interval", wanted.scrape, "15s"),
+        ("--faults", "" if wanted.faults is None else str(wanted.faults), ""),
+    ):
+        if value != usual:
+            more.append(f" {option} {quote(value)}")
+    return "".join(more)
 
 
 __all__ = ["Unusable", "Wanted", "quiet", "simulate"]

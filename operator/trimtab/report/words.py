@@ -117,16 +117,17 @@ def saving(simulation: Simulation, cost: Number) -> Number:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a simulation as the user named them, for commands to copy."""
+    """The files of a simulation as the user named them, for commands to copy, and further options."""
 
     experiment: str = "experiment.yaml"
     workload: str = "workload.yaml"
+    options: str = ""
 
 
 def next_commands(simulation: Simulation, files: Files) -> tuple[tuple[str, str], ...]:
     """(command, what for): what a person may want to type now."""
     namespace, _, name = simulation.inputs.experiment.partition("/")
-    again = f"trimtab simulate -f {quote(files.experiment)} --workload {quote(files.workload)}"
+    again = f"trimtab simulate -f {quote(files.experiment)} --workload {quote(files.workload)}{files.options}"
     production = (
         (f"trimtab lint {quote(files.experiment)}", "what the API server or the operator would refuse"),
         (f"kubectl -n {namespace} apply -f {quote(files.experiment)}", "start it in production"),

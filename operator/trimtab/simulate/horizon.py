@@ -23,8 +23,8 @@ from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, PodBehaviour, Resources, WorkloadSpec, evaluate, noise
 
 MINUTE_S: Final = 60.0
-LOAD_STEP: Final = 0.005
-"""Loads are rounded up to steps of half a percent, so that each is evaluated once."""
+LOAD_STEP: Final = 0.01
+"""Loads are rounded up to steps of one percent, so that each is evaluated once."""
 
 Pods = tuple[tuple[Resources, int], ...]
 """Groups of pods that share the load: (resources of the workload's container, how many)."""
@@ -78,7 +78,7 @@ class Horizon:
         return self.truth.resources(self.truth.baseline)
 
     def load(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Requests per second of the whole service, in steps of half a percent; shape of `times`."""
+        """Requests per second of the whole service, in steps of one percent; shape of `times`."""
         steps = np.ceil(np.log(self.offered.series(times)) / math.log1p(LOAD_STEP) - 1e-9)
         return np.asarray(np.exp(steps * math.log1p(LOAD_STEP)))
 

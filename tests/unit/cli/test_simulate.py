@@ -79,7 +79,7 @@ def test_a_table_says_what_was_tried_what_came_of_it_and_what_to_type_next() -> 
     assert "Baseline" in text
     assert "recommendation" in text
     assert "true optimum" in text
-    assert "trimtab simulate -f e.yaml --workload w.yaml --seeds 20 --jobs 2" in text
+    assert "trimtab simulate -f e.yaml --workload w.yaml --days 0.2 --scrape-interval 1s --seeds 20 --jobs 2" in text
     assert "kubectl -n shop apply -f e.yaml" in text
 
 
