@@ -1,6 +1,7 @@
 """`trimtab simulate`: an Experiment tried on a played service, before it meets a real one.
 
-Exit status: 0 trials were simulated, 1 preflight let none begin, 2 a file or an argument has to be changed first.
+Exit status: 0 trials were simulated, 1 none could begin or a promise was broken, 2 a file or an argument has to be
+changed first.
 """
 
 from __future__ import annotations

@@ -25,14 +25,16 @@ from trimtab.domain.quantity import parse_duration
 from trimtab.report.html import page, set_page
 from trimtab.report.tables import set_view, simulation_view
 from trimtab.report.words import Files
+from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
 from trimtab.simulate.peers import RULES
+from trimtab.simulate.replay import from_replay, to_replay
 from trimtab.simulate.results import Result, Simulation, to_json
 from trimtab.simulate.run import Ran, run
 from trimtab.simulate.scenario import START, Scenario, scenario
 from trimtab.simulate.seeds import gathered
 from trimtab.workload import WorkloadError
 
-EXIT_NOTHING = 1
+EXIT_FAILED = 1
 LEAST_SCRAPE, MOST_SCRAPE = 1.0, 300.0
 PLAIN_WIDTH = 160  # of tables in a pipe or a log, where no terminal says how wide it is
 
@@ -70,16 +72,17 @@ def simulate(wanted: Wanted) -> int:
     peers = _peers(wanted.compare)
     _check(wanted)
     try:
-        made = _scenario(wanted)
-        if wanted.seeds > 1:
-            several = gathered(_several(made, wanted, peers))
-            _print(wanted, several)
-            return 0 if all(run.summary.trials for run in several.runs) else EXIT_NOTHING
-        ran = _one(made, wanted, peers)
-        _export(wanted, made, ran)
-        _print(wanted, ran.result)
-        return 0 if ran.result.trials else EXIT_NOTHING
-    except (InvalidSpec, NotYetSupported, WorkloadError, UnreadableFile) as error:
+        made, plan = _read(wanted)
+        several = _several(made, plan, wanted, peers) if wanted.seeds > 1 else [_one(made, plan, wanted, peers)]
+        if wanted.export_history is not None:
+            _export(wanted.export_history, several[0])
+        result = gathered(ran.result for ran in several) if wanted.seeds > 1 else several[0].result
+        _print(wanted, result)
+        broken = [ran for ran in several if ran.result.promises.broken]
+        for ran in broken:
+            _tell_how_to_replay(ran)
+        return EXIT_FAILED if broken or not all(ran.trials for ran in several) else 0
+    except (InvalidSpec, NotYetSupported, WorkloadError, InvalidPlan, UnreadableFile) as error:
         raise Unusable(str(error)) from None
 
 
@@ -100,16 +103,34 @@ def _peers(text: str) -> tuple[str, ...]:
 
 
 def _check(wanted: Wanted) -> None:
-    if not wanted.files:
+    if wanted.replay is not None and (wanted.files or wanted.workload is not None or wanted.faults is not None):
+        raise Unusable("--replay: has everything in it; leave out --file, --workload and --faults")
+    if wanted.replay is None and not wanted.files:
         raise Unusable("--file: is missing; give the Experiment with -f experiment.yaml")
-    if wanted.workload is None:
+    if wanted.replay is None and wanted.workload is None:
         raise Unusable("--workload: is missing; give the service with --workload workload.yaml")
-    if wanted.seeds > 1 and wanted.export_history is not None:
-        raise Unusable("--export-history: needs one simulation; leave out --seeds")
+    if wanted.seeds > 1 and (wanted.export_history is not None or wanted.replay is not None):
+        option = "--replay" if wanted.replay is not None else "--export-history"
+        raise Unusable(f"{option}: is of one simulation; leave out --seeds")
     if wanted.export_history is not None and not wanted.export_history.resolve().parent.is_dir():
         raise Unusable(f"{wanted.export_history}: its folder does not exist; make it, or give another path")
     if wanted.output == "html" and sys.stdout.isatty():
         raise Unusable("--output: a page goes to a file; add > page.html")
+
+
+def _read(wanted: Wanted) -> tuple[Scenario, FaultPlan | None]:
+    """What to simulate, and what goes wrong."""
+    if wanted.replay is not None:
+        return from_replay(_only_document(wanted.replay), str(wanted.replay))
+    plan = None if wanted.faults is None else plan_of(_only_document(wanted.faults), str(wanted.faults))
+    return _scenario(wanted), plan
+
+
+def _only_document(path: Path) -> object:
+    documents = read_documents(path)
+    if len(documents) != 1:
+        raise Unusable(f"{path}: must hold one document, found {len(documents)}; give one file for each")
+    return documents[0].content
 
 
 def _scenario(wanted: Wanted) -> Scenario:
@@ -121,17 +142,20 @@ def _scenario(wanted: Wanted) -> Scenario:
         raise Unusable(f"{names}: must hold one Experiment of trimtab.dev, found {found}; give one with -f")
     (experiment,) = experiments
     try:
-        text = wanted.workload.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise Unusable(f"{wanted.workload}: cannot be read ({reason}); give the path of a workload file") from None
-    try:
         return scenario(
-            experiment.content, [d.content for d in others], text, source=str(wanted.workload),
+            experiment.content, [d.content for d in others], _text(wanted.workload), source=str(wanted.workload),
             seed=wanted.seed, days=wanted.days, start=_start(wanted.start), scrape=_scrape(wanted.scrape),
         )  # fmt: skip
     except (InvalidSpec, NotYetSupported) as error:
         raise Unusable(f"{experiment.path}:{experiment.line}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise Unusable(f"{path}: cannot be read ({reason}); give the path of a workload file") from None
 
 
 def _documents(files: tuple[Path, ...]) -> tuple[list[Document], list[Document]]:
@@ -166,9 +190,9 @@ def _scrape(text: str) -> float:
 # Running
 
 
-def _one(made: Scenario, wanted: Wanted, peers: tuple[str, ...]) -> Ran:
+def _one(made: Scenario, plan: FaultPlan | None, wanted: Wanted, peers: tuple[str, ...]) -> Ran:
     with _watching(wanted, made) as watching:
-        return run(made, peers, watching.progress)
+        return run(made, peers, watching.progress, plan)
 
 
 @contextmanager
@@ -179,14 +203,14 @@ def _watching(wanted: Wanted, made: Scenario) -> Iterator[Watching]:
         yield watching
 
 
-def _several(made: Scenario, wanted: Wanted, peers: tuple[str, ...]) -> list[Simulation]:
+def _several(made: Scenario, plan: FaultPlan | None, wanted: Wanted, peers: tuple[str, ...]) -> list[Ran]:
     """Every seed, in order; several processes share them."""
-    scenarios = [made.with_seed(made.seed + k) for k in range(wanted.seeds)]
+    cases = [(made.with_seed(made.seed + k), _reseeded(plan, k)) for k in range(wanted.seeds)]
     with _watching(wanted, made) as watching:
         if wanted.jobs == 1:
-            return [watching.seed(run(each, peers).result) for each in scenarios]
+            return [watching.seed(run(each, peers, None, faults)) for each, faults in cases]
         with ProcessPoolExecutor(wanted.jobs, get_context("spawn"), initializer=quiet) as pool:
-            futures = [pool.submit(_seed, each, peers) for each in scenarios]
+            futures = [pool.submit(run, each, peers, None, faults) for each, faults in cases]
             try:
                 return [watching.seed(future.result()) for future in futures]
             except BaseException:
@@ -194,29 +218,40 @@ def _several(made: Scenario, wanted: Wanted, peers: tuple[str, ...]) -> list[Sim
                 raise
 
 
-def _seed(made: Scenario, peers: tuple[str, ...]) -> Simulation:
-    return run(made, peers).result
+def _reseeded(plan: FaultPlan | None, more: int) -> FaultPlan | None:
+    """The same faults; what they leave to chance is drawn anew."""
+    return None if plan is None else plan.model_copy(update={"seed": plan.seed + more})
 
 
 # Results
 
 
-def _export(wanted: Wanted, made: Scenario, ran: Ran) -> None:
-    if wanted.export_history is None:
-        return
+def _tell_how_to_replay(ran: Ran) -> None:
+    """A broken promise is a defect of ours: the file is all that is needed to see it again."""
+    path = Path(f"replay-{ran.scenario.name}-{ran.scenario.seed}.json")
+    path.write_text(to_replay(ran.scenario, ran.plan), encoding="utf-8")
+    for breach in ran.result.promises.broken:
+        print(f"trimtab: promise broken: {breach.promise} at {breach.at}: {breach.detail}", file=sys.stderr)
+    if ran.plan is not None:
+        print(yaml.safe_dump(ran.plan.wire(), sort_keys=False, width=120), end="", file=sys.stderr)
+    print(f"trimtab: to see it again: trimtab simulate --replay {path}", file=sys.stderr)
+
+
+def _export(path: Path, ran: Ran) -> None:
+    made = ran.scenario
     workload = f"{made.workload.name}/{ran.result.inputs.workload_digest}"
     manifest = simulated_history(made.name, made.namespace, workload, made.seed, ran.trials)
     try:
-        wanted.export_history.write_text(yaml.safe_dump(manifest, sort_keys=False, width=120), encoding="utf-8")
+        path.write_text(yaml.safe_dump(manifest, sort_keys=False, width=120), encoding="utf-8")
     except OSError as error:
-        raise Unusable(f"{wanted.export_history}: cannot be written ({error.strerror}); give another path") from None
+        raise Unusable(f"{path}: cannot be written ({error.strerror}); give another path") from None
 
 
 def _print(wanted: Wanted, result: Result) -> None:
     if wanted.output == "json":
         sys.stdout.write(to_json(result))
         return
-    files = Files(str(wanted.files[0]), str(wanted.workload), _options(wanted))
+    files = Files(str(wanted.files[0]), str(wanted.workload), _options(wanted)) if wanted.files else Files()
     if wanted.output == "html":
         sys.stdout.write(page(result, files) if isinstance(result, Simulation) else set_page(result))
         return

@@ -13,8 +13,8 @@ from trimtab.api.times import format_seconds
 from trimtab.report import words
 from trimtab.report.tables import trials_table
 from trimtab.simulate.collect import bounds
-from trimtab.simulate.results import Simulation, TrialResult
-from trimtab.simulate.run import Progress
+from trimtab.simulate.results import TrialResult
+from trimtab.simulate.run import Progress, Ran
 from trimtab.simulate.scenario import Scenario
 
 
@@ -40,15 +40,16 @@ class Watching:
         if self._live is not None:
             self._live.stop()
 
-    def seed(self, simulation: Simulation) -> Simulation:
+    def seed(self, ran: Ran) -> Ran:
         """A seed is done; gives it back."""
+        simulation = ran.result
         self._seeds += 1
         s = simulation.summary
         self._line = (
             f"{self._seeds} done; seed {simulation.inputs.seed}: {s.phase}, saving {words.percent(s.saving_percent)}"
         )
         self._draw()
-        return simulation
+        return ran
 
     def _trial(self, trial: TrialResult) -> None:
         self._trials.append(trial)

@@ -11,6 +11,8 @@ from trimtab.simulate.results import Absent, Simulation, Summary
 
 ENDS = ("succeeded", "infeasible", "inconclusive", "aborted", "stale", "infra_failed")
 
+MOST_FAULTS = 8
+
 
 class Tone(StrEnum):
     """Whether it is good news."""
@@ -33,7 +35,7 @@ class Fact:
 def facts(simulation: Simulation) -> tuple[Fact, ...]:
     """Everything of the summary, most important first."""
     s = simulation.summary
-    return (*_answer(s), *_money(s), *_course(s), *_safety(s))
+    return (*_answer(s), *_money(s), *_course(s), *_safety(s), *_faults(simulation))
 
 
 def answer(s: Summary) -> str:
@@ -85,13 +87,31 @@ def _safety(s: Summary) -> Iterator[Fact]:
         "canaries withdrawn",
         f"{s.rollbacks}" + ("" if isinstance(slowest, Absent) else f", the slowest in {words.seconds(slowest)}"),
     )
-    extra = f"{words.count(s.extra_bad_requests)} bad requests more than today's values would have served"
-    yield Fact("exposure", f"{words.seconds(s.seconds_exposed)} of canary traffic, {extra}")
+    extra = f"{words.count(s.extra_bad_requests)} of {words.count(s.canary_requests)} requests"
+    if s.canary_requests:
+        extra += f" ({words.percent(100 * s.extra_bad_requests / s.canary_requests, 2)})"
+    exposed = f"{words.seconds(s.seconds_exposed)} of canary traffic"
+    yield Fact("exposure", f"{exposed}; {extra} were bad beyond what today's values would have done")
     for budget in s.budgets:
         spent = f"{words.percent(budget.spent_percent, 3)} spent of {words.percent(budget.cap_percent, 0)} allowed"
         left = f"the service has {words.percent(budget.remaining_percent)} left"
         over = budget.spent_percent > budget.cap_percent
         yield Fact(f"budget {budget.name}", f"{spent}; {left}", Tone.BAD if over else Tone.PLAIN)
+
+
+def _faults(simulation: Simulation) -> Iterator[Fact]:
+    """What struck, and what the operator kept nevertheless."""
+    struck = [f"{fault.kind} ({fault.moment})" for fault in simulation.faults]
+    if struck or simulation.faults_missed:
+        more = f", and {len(struck) - MOST_FAULTS} more" if len(struck) > MOST_FAULTS else ""
+        missed = f"; {simulation.faults_missed} never came" if simulation.faults_missed else ""
+        yield Fact("faults", f"{', '.join(struck[:MOST_FAULTS]) or 'none struck'}{more}{missed}")
+    promises = simulation.promises
+    if promises.broken:
+        first = promises.broken[0]
+        yield Fact("promises", f"{len(promises.broken)} BROKEN; {first.promise}: {first.detail}", Tone.BAD)
+    elif promises.checked:
+        yield Fact("promises", f"{promises.checked} checked after every change, all kept", Tone.GOOD)
 
 
 __all__ = ["Fact", "Tone", "answer", "facts"]

@@ -12,6 +12,7 @@ from trimtab.simulate.results import (
     Absent,
     BadCount,
     Bound,
+    Breach,
     Budget,
     Inputs,
     Measured,
@@ -19,12 +20,14 @@ from trimtab.simulate.results import (
     Peer,
     PeerSpread,
     Predicted,
+    Promises,
     Recommendation,
     Run,
     Sample,
     Simulation,
     SimulationSet,
     Spread,
+    Struck,
     Summary,
     TrialResult,
     TrueSli,
@@ -34,7 +37,7 @@ from trimtab.simulate.results import (
 
 PARTS: tuple[type[Part], ...] = (
     Simulation, Inputs, Bound, Summary, Budget, Recommendation, TrialResult, Value, Measured, Sample, Predicted,
-    TrueSli, BadCount, Peer, Absent, SimulationSet, Run, Spread, PeerSpread,
+    TrueSli, BadCount, Peer, Struck, Promises, Breach, Absent, SimulationSet, Run, Spread, PeerSpread,
 )  # fmt: skip
 
 HEAD = """\

@@ -202,6 +202,7 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
         gross_trials=sum(row.gross is True for row in rows),
         seconds_exposed=math.fsum(row.seconds_exposed for row in rows),
         unsafe_seconds_exposed=math.fsum(row.seconds_exposed for row in rows if row.truly_unsafe is True),
+        canary_requests=math.fsum(row.canary_requests for row in rows),
         bad_requests=math.fsum(row.bad_requests for row in rows),
         extra_bad_requests=math.fsum(row.extra_bad_requests for row in rows),
         budget_spent_percent=max((b.spent_percent for b in budgets), default=r.Absent(absent="NoErrorBudget")),

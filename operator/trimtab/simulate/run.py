@@ -5,14 +5,18 @@ The same scenario gives the same result in any process. Nothing outside is touch
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from trimtab.api import convert
-from trimtab.domain.errors import InvalidSpec
-from trimtab.domain.kinds import EXPERIMENTS, TRIALS
+from trimtab.api.times import format_time
+from trimtab.domain.errors import CorruptLedger, InvalidSpec
+from trimtab.domain.kinds import EXPERIMENTS, TRIALS, VERTICAL_POD_AUTOSCALERS
 from trimtab.domain.kube import Manifest
 from trimtab.domain.space import Resource
 from trimtab.domain.state import ExperimentState
@@ -21,10 +25,14 @@ from trimtab.ports import ExperimentRecord
 from trimtab.simulate import loop
 from trimtab.simulate.collect import Finished, simulation, trial_result
 from trimtab.simulate.exposure import exposure_of
+from trimtab.simulate.faults.inject import Injector
+from trimtab.simulate.faults.plan import FaultPlan
 from trimtab.simulate.horizon import Horizon
+from trimtab.simulate.invariants import INVARIANTS, check
+from trimtab.simulate.objects import SERVED
 from trimtab.simulate.offers import check_offered
 from trimtab.simulate.peers import compare
-from trimtab.simulate.results import Simulation, TrialResult
+from trimtab.simulate.results import Breach, Promises, Simulation, Struck, TrialResult
 from trimtab.simulate.scenario import Scenario
 from trimtab.simulate.store import WatchEvent
 from trimtab.simulate.traffic import Scraping
@@ -36,6 +44,8 @@ NODE_GIB: Final = 128.0
 ROOM: Final = 1.5
 """How much more the nodes hold than the target asks for: arms, surges and rollouts fit."""
 LEAST_NODES: Final = 6
+AFTERWARDS_S: Final = 60.0
+"""How long a world with faults goes on after the end: what comes late is seen, too."""
 PATIENCE_S: Final = 1800.0
 """An Experiment without a Trial by then waits for somebody who is not there."""
 
@@ -50,27 +60,72 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ran:
-    """A simulation that ran: its result, and its Trials as they were stored."""
+    """A simulation that ran: its result, its Trials as they were stored, and what would run it again."""
 
     result: Simulation
     trials: tuple[Manifest, ...]
+    scenario: Scenario
+    plan: FaultPlan | None
 
 
-def run(scenario: Scenario, peers: tuple[str, ...] = (), progress: Progress | None = None) -> Ran:
-    """Simulate until the Experiment has ended, or the horizon has.
+def run(
+    scenario: Scenario,
+    peers: tuple[str, ...] = (),
+    progress: Progress | None = None,
+    plan: FaultPlan | None = None,
+) -> Ran:
+    """Simulate until the Experiment has ended and every fault has passed, or the horizon ends; then check all promises.
 
     Raises:
         InvalidSpec: the target does not become ready on any cluster that fits it.
     """
     truth = scenario.truth
-    end = loop.run(_played(scenario, truth, progress))
-    records = tuple(convert.trial_record(t, truth.spec.space) for t in end.trials)
+    end = loop.run(_played(scenario, truth, progress, plan or FaultPlan()))
+    records = tuple(_readable(end.trials, truth))
     exposures = tuple(exposure_of(truth, scenario.offered, t) for t in records)
-    state = end.experiment.state if end.experiment is not None else None
-    finished = Finished(state or ExperimentState(), records, exposures, scenario.peak_rps, end.at)
+    finished = Finished(_state(end), records, exposures, scenario.peak_rps, end.at)
     horizon = Horizon(truth, scenario.offered, scenario.start, scenario.days)
-    comparison = compare(horizon, finished, peers) if peers else ()
-    return Ran(simulation(truth, scenario.inputs(), finished, comparison), end.trials)
+    result = simulation(
+        truth, scenario.inputs(_digest(plan)), finished, compare(horizon, finished, peers) if peers else ()
+    )
+    return Ran(result.model_copy(update=_kept(end)), end.trials, scenario, plan)
+
+
+def _digest(plan: FaultPlan | None) -> str:
+    if plan is None:
+        return ""
+    return hashlib.sha256(json.dumps(plan.wire(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _readable(trials: tuple[Manifest, ...], truth: Truth) -> Iterator[Trial]:
+    """Trials that can be read; a fault may have written nonsense into one."""
+    for each in trials:
+        with contextlib.suppress(CorruptLedger):
+            yield convert.trial_record(each, truth.spec.space)
+
+
+def _state(end: _End) -> ExperimentState:
+    if end.experiment is None:
+        return ExperimentState(message="the Experiment was deleted")
+    state = end.experiment.state
+    return ExperimentState(message=end.experiment.state_problem) if state is None else state
+
+
+def _kept(end: _End) -> dict[str, object]:
+    """What struck, and which promises were kept on the whole history."""
+    record = end.injector.record
+    struck = tuple(
+        Struck(
+            kind=s.kind.value,
+            moment=s.moment.value,
+            at=format_time(s.at),
+            until="" if s.until is None else format_time(s.until),
+        )
+        for s in record.strikes
+    )
+    broken = tuple(Breach(promise=b.invariant, at=format_time(b.at), detail=b.words) for b in check(record))
+    promises = Promises(checked=len(INVARIANTS), broken=broken)
+    return {"faults": struck, "faults_missed": len(end.injector.missed), "promises": promises}
 
 
 @dataclass(frozen=True)
@@ -80,9 +135,10 @@ class _End:
     experiment: ExperimentRecord | None
     trials: tuple[Manifest, ...]
     at: float
+    injector: Injector
 
 
-async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -> _End:
+async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, plan: FaultPlan) -> _End:
     setting = Setting(scenario.workload, scenario.objects, scenario.namespace)
     try:
         world = await World.build(setting, _options(scenario, truth))
@@ -90,26 +146,32 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None) -
         raise InvalidSpec(f"Deployment {truth.target.name}", str(error), "correct its manifest") from None
     if progress is not None:
         world.cluster.subscribe(_reporter(scenario, truth, progress, world))
+    injector = Injector(world, plan, scenario.name)
     world.admin.apply(scenario.experiment, scenario.namespace)
-    world.start()
-    await _until_over(scenario, world)
+    injector.begin()
+    await _until_over(scenario, world, injector)
+    injector.close()
     found = world.experiment(scenario.name)
     record = None if found is None else convert.experiment_record(found)
-    end = _End(record, tuple(world.trials(scenario.name)), world.clock.now())
+    end = _End(record, tuple(world.trials(scenario.name)), world.clock.now(), injector)
     await world.close()
     return end
 
 
-async def _until_over(scenario: Scenario, world: World) -> None:
-    """Until the Experiment has ended, or the horizon has; not for long where no Trial is made."""
-    over = world.ended(scenario.name)
+async def _until_over(scenario: Scenario, world: World, injector: Injector) -> None:
+    """Until the Experiment has ended, or the horizon has; not for long where no Trial is made and nothing happens."""
+    ended = world.ended(scenario.name)
+
+    def over() -> bool:
+        return injector.quiet and ended()
 
     def begun() -> bool:
-        return over() or bool(world.trials(scenario.name))
+        return bool(injector.plan.faults) or ended() or bool(world.trials(scenario.name))
 
     left = scenario.end - world.clock.now()
     if await world.until(begun, seconds=min(left, PATIENCE_S)):
         await world.until(over, seconds=scenario.end - world.clock.now())
+        await world.run(AFTERWARDS_S if injector.plan.faults else 0.0)
 
 
 def _options(scenario: Scenario, truth: Truth) -> Options:
@@ -128,8 +190,10 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
         nodes=nodes,
         node_cores=node_cores,
         node_memory_gib=node_gib,
-        scraping=Scraping(interval=scenario.scrape, names=check_offered(truth.spec, scenario.workload)),
-        history=0,
+        scraping=Scraping(
+            interval=scenario.scrape, past_days=scenario.past_days, names=check_offered(truth.spec, scenario.workload)
+        ),
+        served=SERVED | {VERTICAL_POD_AUTOSCALERS},
     )
 
 

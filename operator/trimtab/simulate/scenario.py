@@ -6,7 +6,7 @@ Everything that a person has to change is said here, before anything runs, in on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ START: Final = EPOCH + 9 * 3600.0
 """A Monday at nine, UTC: load follows the hour and the day, so a simulation begins at a fixed one."""
 SCRAPE_S: Final = 15.0
 """Seconds between scrapes of a pod."""
+PAST_DAYS: Final = 30.0
+"""How far back the store's memory goes: the longest window of an error budget."""
 NAMESPACE: Final = "default"
 SAMPLE_S: Final = 300.0
 
@@ -52,6 +54,11 @@ class Scenario:
     days: float
     start: float = START
     scrape: float = SCRAPE_S
+    past_days: float = PAST_DAYS
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was worked out from it: that is done anew in another process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def name(self) -> str:

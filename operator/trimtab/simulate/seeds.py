@@ -29,8 +29,11 @@ def gathered(simulations: Iterable[Simulation]) -> SimulationSet:
         gross_trials=_over(summaries, lambda s: s.gross_trials),
         budget_spent_percent=_over(summaries, lambda s: s.budget_spent_percent),
         rollbacks=_over(summaries, lambda s: s.rollbacks),
+        promises_broken=sum(len(s.promises.broken) for s in all_of),
         comparison=_peers([s.comparison for s in all_of]),
-        runs=tuple(Run(seed=s.inputs.seed, summary=s.summary, comparison=s.comparison) for s in all_of),
+        runs=tuple(
+            Run(seed=s.inputs.seed, summary=s.summary, promises=s.promises, comparison=s.comparison) for s in all_of
+        ),
     )
 
 

@@ -178,7 +178,7 @@ def test_arguments_that_do_not_fit() -> None:
     assert "--start: 'noon'" in refused("-f", "e.yaml", "--workload", "w.yaml", "--start", "noon")
     assert "use 1s to 300s" in refused("-f", "e.yaml", "--workload", "w.yaml", "--scrape-interval", "1h")
     several = refused("-f", "e.yaml", "--workload", "w.yaml", "--seeds", "2", "--export-history", "h.yaml")
-    assert "needs one simulation" in several
+    assert "is of one simulation; leave out --seeds" in several
 
 
 def test_files_that_cannot_be_read() -> None:

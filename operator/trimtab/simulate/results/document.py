@@ -75,6 +75,39 @@ class Inputs(Part):
     """Digest of the fault plan; empty without one."""
 
 
+class Struck(Part):
+    """A fault that struck."""
+
+    kind: str
+    """As in the plan."""
+    moment: str
+    """Where the Experiment stood."""
+    at: str
+    """Virtual time."""
+    until: str
+    """When it was healed; empty while it lasts."""
+
+
+class Breach(Part):
+    """A promise that the operator broke."""
+
+    promise: str
+    """Its name."""
+    at: str
+    """Virtual time."""
+    detail: str
+    """What was seen."""
+
+
+class Promises(Part):
+    """What must hold after every change of the cluster, whatever fails."""
+
+    checked: int
+    """How many promises were checked on the whole history."""
+    broken: tuple[Breach, ...]
+    """Every breach, in the order of time; empty when all was kept."""
+
+
 class Simulation(Part):
     """One simulated Experiment."""
 
@@ -94,6 +127,12 @@ class Simulation(Part):
     """Every Trial, by index."""
     comparison: tuple[Peer, ...] = ()
     """Other rules on the same load; empty unless asked for."""
+    faults: tuple[Struck, ...] = ()
+    """Every fault that struck, in the order of time."""
+    faults_missed: int = 0
+    """Faults of the plan whose moment or effect never came."""
+    promises: Promises = Promises(checked=0, broken=())
+    """What the operator kept."""
 
 
 class Spread(Part):
@@ -115,6 +154,8 @@ class Run(Part):
     seed: int
     """`trimtab simulate --seed` with it gives the trials, too."""
     summary: Summary
+    """As in a Simulation."""
+    promises: Promises = Promises(checked=0, broken=())
     """As in a Simulation."""
     comparison: tuple[Peer, ...] = ()
     """As in a Simulation."""
@@ -168,6 +209,8 @@ class SimulationSet(Part):
     """As in Summary, over seeds."""
     rollbacks: Spread
     """As in Summary, over seeds."""
+    promises_broken: int
+    """Breaches of all runs."""
     comparison: tuple[PeerSpread, ...] = ()
     """Other rules, over seeds."""
     runs: tuple[Run, ...]

@@ -98,8 +98,10 @@ class Summary(Part):
     """How long canaries served requests."""
     unsafe_seconds_exposed: Real
     """How long those of truly unsafe trials did."""
+    canary_requests: Real
+    """Requests that canaries served."""
     bad_requests: Real
-    """Bad requests of all canaries."""
+    """How many of them were bad."""
     extra_bad_requests: Real
     """The same less what today's values would have done to these requests: the price of the experiment."""
     budget_spent_percent: Number
