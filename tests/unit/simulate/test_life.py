@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 import pytest
@@ -39,7 +38,7 @@ def test_a_frozen_operator_goes_on_where_it_stopped_and_finds_out() -> None:
 
         async def freeze(life: Life) -> None:
             life.freeze()
-            await asyncio.sleep(0)
+            await world.clock.sleep(0.0)
 
         first = world.start(LifeOptions("first", fail_point=ActAt("before:create:Deployment", 1, freeze)))
         await world.until(lambda: bool(world.trials(NAME)), seconds=60)
@@ -69,7 +68,7 @@ def test_the_world_goes_on_while_an_operator_is_frozen() -> None:
 
         async def freeze(life: Life) -> None:
             life.freeze()
-            await asyncio.sleep(0)
+            await world.clock.sleep(0.0)
 
         world.start(LifeOptions("first", fail_point=ActAt("after:create:Deployment", 1, freeze)))
         await world.until(lambda: len(world.admin.list(kinds.DEPLOYMENTS, NAMESPACE)) == 2, seconds=60)
