@@ -180,7 +180,7 @@ async def test_a_store_that_does_not_answer_in_time(paused: PrometheusServer) ->
     found = await telemetry.read(requests, timeout=0.3)
     assert all(isinstance(r, TelemetryError) and "no answer within 0.3 s" in r.detail for r in found)
     probe = await telemetry.probe(ERRORS, pods("plain"), T, 60.0, timeout=0.3)
-    assert probe.reason == "QueryFailed"
+    assert probe.reason == "TelemetryUnavailable"
     telemetry.close()
 
 

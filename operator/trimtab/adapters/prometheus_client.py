@@ -25,12 +25,13 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from trimtab.adapters.series_store import QueryFailed
+from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
 from trimtab.slo.series import Series
 
 T = TypeVar("T")
 Params = dict[str, str]
 MAX_SERIES = 20_000
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 MAX_BYTES = 64 * 2**20
 MAX_PENDING = 128
 CHUNK = 2**16
@@ -110,7 +111,7 @@ class PrometheusClient:
         if self._closed:
             raise QueryFailed("the client is closed")
         if self._free <= 0:
-            raise QueryFailed("too many queries are waiting for an answer already")
+            raise StoreUnavailable("too many queries are waiting for an answer already")
         deadline = time.monotonic() + timeout
         self._free -= 1
         work = asyncio.get_running_loop().run_in_executor(self._pool, self._work, ask, parse, deadline)
@@ -119,11 +120,11 @@ class PrometheusClient:
             async with asyncio.timeout(timeout):
                 return await work
         except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise QueryFailed(f"no answer within {timeout:g} s") from None
+            raise StoreUnavailable(f"no answer within {timeout:g} s") from None
         except requests.JSONDecodeError:
             raise QueryFailed("the answer is not JSON") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise QueryFailed(f"not reachable: {type(error).__name__}") from None
+            raise StoreUnavailable(f"not reachable: {type(error).__name__}") from None
         except PrometheusApiClientException as error:
             raise QueryFailed(_one_line(str(error))) from None
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -198,7 +199,9 @@ class _Session(requests.Session):
         response.raw.release_conn()
         response.raw = io.BytesIO(body)
         if response.status_code != 200:
-            raise QueryFailed(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
+            busy = response.status_code == TOO_MANY_REQUESTS or response.status_code >= SERVER_ERROR
+            failure = StoreUnavailable if busy else QueryFailed
+            raise failure(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
         if b'"warnings"' in body:
             warnings = response.json().get("warnings") or ()
             if warnings:

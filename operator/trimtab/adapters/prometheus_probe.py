@@ -6,7 +6,7 @@ import asyncio
 import math
 
 from trimtab.adapters.prometheus_names import Names
-from trimtab.adapters.series_store import QueryFailed, SeriesStore
+from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
@@ -41,10 +41,12 @@ class Prober:
                     case SlowRatioQuery() | QuantileQuery():
                         return await self._histogram(sli, sli.query, pods, now, history, timeout)
         except TimeoutError:
-            problem = f"Prometheus did not answer within {timeout:g} s"
+            return _unavailable(sli, f"no answer within {timeout:g} s")
+        except StoreUnavailable as error:
+            return _unavailable(sli, str(error))
         except QueryFailed as error:
-            problem = f"Prometheus: {error}"
-        return SliProbe(sli.name, "QueryFailed", problem, "correct the query, or repair Prometheus; it is retried")
+            remedy = "correct the query, or repair Prometheus; it is retried"
+            return SliProbe(sli.name, "QueryFailed", f"Prometheus: {error}", remedy)
 
     async def _value(self, sli: Sli, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> SliProbe:
         rows = await self._client.vector(inject(query.query, pods), now, timeout)
@@ -129,6 +131,11 @@ class Prober:
             if step <= max(REACH_PRECISION * (now - end), REACH_LEAST):
                 return min(now - end + step, history)
             step /= REACH_STEPS
+
+
+def _unavailable(sli: Sli, why: str) -> SliProbe:
+    remedy = "it is asked again by itself; if that lasts, repair Prometheus, or its address in the operator's settings"
+    return SliProbe(sli.name, "TelemetryUnavailable", f"Prometheus: {why}", remedy)
 
 
 def _bounds(rows: tuple[Series, ...]) -> list[float]:

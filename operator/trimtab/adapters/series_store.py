@@ -15,8 +15,13 @@ class QueryFailed(Exception):
     """The store did not answer, or not completely; the message is one line."""
 
 
+class StoreUnavailable(QueryFailed):
+    """The store is away, busy or too slow: no query is to blame, and the same one may be answered later."""
+
+
 class SeriesStore(Protocol):
-    """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds."""
+    """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds, `StoreUnavailable` of
+    these when that is nothing about the query."""
 
     async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
         """An instant query that yields a range vector (`metric[10s]`): raw samples."""
@@ -32,4 +37,4 @@ class SeriesStore(Protocol):
         ...
 
 
-__all__ = ["QueryFailed", "SeriesStore"]
+__all__ = ["QueryFailed", "SeriesStore", "StoreUnavailable"]

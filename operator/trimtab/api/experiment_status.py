@@ -33,7 +33,7 @@ class Display(StatusModel):
     """Strings of the printer columns."""
 
     trials: Short = Field(
-        "", description="Search trials with a verdict, which count towards maxTrials, and maxTrials: 7/40."
+        "", description="Trials that count towards maxTrials (see trialsCounted), and maxTrials: 7/40."
     )
     saving: Short = Field("", description="What the incumbent, in the end the recommendation, saves, in percent.")
     slo: Short = Field("", description="Held or Broken, as sloHeld says; empty while it is not known.")
@@ -204,7 +204,9 @@ class ExperimentStatus(StatusModel):
     finished: Time | None = Field(None, description="When the Experiment ended.")
     trials_created: int = Field(0, ge=0, description="Trials up to this index must exist; never shrinks.")
     trials_counted: int = Field(
-        0, ge=0, description="Trials that count towards maxTrials: search trials with a verdict."
+        0,
+        ge=0,
+        description="Trials that count towards maxTrials: Succeeded, Infeasible or Inconclusive, not for verification.",
     )
     target: TargetStatus | None = Field(None, description="What the target was before the first trial.")
     active_trials: Annotated[tuple[Id, ...], Field(max_length=16)] = Field((), description="Names of live Trials.")

@@ -24,7 +24,7 @@ CONDITIONS: dict[ConditionType, str] = {
     ConditionType.TELEMETRY_HEALTHY: "Prometheus answers for the target; no trial starts while it does not.",
     ConditionType.BUDGET_AVAILABLE: "The error budgets allow trials.",
     ConditionType.PAUSED: "No new trials, and none live.",
-    ConditionType.ROLLED_BACK: "The last trial was withdrawn.",
+    ConditionType.ROLLED_BACK: "trimtab.dev/rollback is present and was obeyed: no canary is left.",
     ConditionType.RECOMMENDATION_READY: "status.recommendation holds the answer.",
     ConditionType.PROMOTED: "The target was seen at the recommended values.",
 }

@@ -102,7 +102,7 @@ def _column(name: str, path: str, description: str, *, kind: str = "string", wid
 EXPERIMENT_COLUMNS = (
     _column("TARGET", ".spec.targetRef.name", "The workload under tuning."),
     _column("PHASE", ".status.phase", "Where the Experiment stands."),
-    _column("TRIALS", ".status.display.trials", "Search trials with a verdict, and at most."),
+    _column("TRIALS", ".status.display.trials", "Judged trials, verification apart, and at most."),
     _column("SAVING", ".status.display.saving", "What the incumbent, in the end the recommendation, saves."),
     _column("SLO", ".status.display.slo", "Whether every error budget held since the first trial."),
     _column("BUDGET", ".status.display.budget", "Least remaining error budget."),

@@ -136,6 +136,8 @@ Action = (
 class Decision:
     """The outcome of one round: the status to write, what to do first, what to ask, when to look again.
 
+    A round that asks something does nothing but tell: its actions are Events.
+
     `requeue_after` None means: only when something changes (a resync comes anyway).
     """
 

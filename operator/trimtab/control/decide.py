@@ -18,6 +18,7 @@ from trimtab.control.gates import keep_current
 from trimtab.control.search import search
 from trimtab.control.snapshot import Snapshot
 from trimtab.control.summary import with_summary
+from trimtab.control.telling import told
 from trimtab.domain.state import ExperimentState
 from trimtab.slo.budget import OBSERVED_SECONDS
 from trimtab.slo.safety import RULES as SAFETY_RULES
@@ -56,7 +57,8 @@ def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
     context = lifecycle.missing_trials(requests.forget_removed(context))
     context, warnings = requests.unknown_annotations(context)
     decision = _let_go(context, _first_answer(context))
-    return replace(decision, state=_steady(state, decision.state), actions=(*decision.actions, *warnings))
+    decision = replace(decision, state=_steady(state, decision.state), actions=(*decision.actions, *warnings))
+    return told(state, snapshot, decision)
 
 
 def _steady(old: ExperimentState, new: ExperimentState) -> ExperimentState:

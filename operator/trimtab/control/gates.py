@@ -109,7 +109,8 @@ def _telemetry(context: Context, readings: BudgetReadings) -> tuple[Context, str
     if isinstance(readings.probe, Absence):
         broken, blind = readings.probe, f"no telemetry of the target: {readings.probe.detail}"
     if broken is not None:
-        return context.set(ConditionType.TELEMETRY_HEALTHY, False, absence_reason(broken), broken.detail), blind
+        words = f"{broken.detail}; no trial starts until it answers: repair Prometheus, or what it scrapes"
+        return context.set(ConditionType.TELEMETRY_HEALTHY, False, absence_reason(broken), words), blind
     return context.set(ConditionType.TELEMETRY_HEALTHY, True, "Answering", "Prometheus answers"), blind
 
 

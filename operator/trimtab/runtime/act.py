@@ -170,10 +170,10 @@ class Actor:
             except AlreadyExists:
                 if not await self._is_ours(plan, trial):
                     message = f"Deployment {plan.name} exists and is not this trial's; rename or delete it"
-                    await self._fail(current, TrialPhase.ABORTED, "ArmNameTaken", message)
+                    await self._fail(experiment, current, TrialPhase.ABORTED, "ArmNameTaken", message)
                     return
             except (Rejected, Forbidden) as error:
-                await self._fail(current, TrialPhase.INFRA_FAILED, "ArmRefused", str(error)[:500])
+                await self._fail(experiment, current, TrialPhase.INFRA_FAILED, "ArmRefused", str(error)[:500])
                 if isinstance(error, Forbidden):
                     raise
                 return
@@ -200,10 +200,13 @@ class Actor:
         owners = {o["uid"] for o in found["metadata"].get("ownerReferences") or ()}
         return trial.uid in owners and live_digest(found) == plan.spec_digest
 
-    async def _fail(self, trial: Trial, phase: TrialPhase, reason: str, message: str) -> None:
+    async def _fail(
+        self, experiment: ExperimentRecord, trial: Trial, phase: TrialPhase, reason: str, message: str
+    ) -> None:
         await self._withdrawer.send(trial.namespace, trial.experiment_uid, trial.uid)
         outcome = Outcome(phase, reason, message)
         await self._ledger.write_trial(machine.withdrawn(trial, self._clock.now(), outcome))
+        await self._emit(experiment, Severity.WARNING, "TrialWithdrawn", f"{reason}: {message}", trial)
 
     async def _fence(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """A create carries no resourceVersion: look again, and undo when the trial was withdrawn meanwhile."""

@@ -27,7 +27,8 @@ REFRESH_SECONDS = 30.0
 QUEUE_LENGTH = 1000
 REMEMBERED = 2000
 BURST = 25.0
-REFILL_PER_SECOND = 1 / 6
+RESERVE = 10.0  # of the burst, for warnings alone
+REFILL_PER_SECOND = 1 / 2
 NOTE_BYTES = 1024
 
 
@@ -120,7 +121,7 @@ class EventRecorder:
         """Queue one Event."""
         now = self._clock.monotonic()
         entry = _Entry(subject, kind, reason[:128], _cut(note), action[:128], related, self._clock.now(), now)
-        if not self._allowed(subject.uid, now):
+        if not self._allowed(subject.uid, kind, now):
             self.dropped += 1
             return
         if len(self._queue) == self._queue.maxlen:
@@ -146,14 +147,15 @@ class EventRecorder:
                 if on_error is not None:
                     on_error(error)
 
-    def _allowed(self, uid: str, now: float) -> bool:
+    def _allowed(self, uid: str, kind: EventType, now: float) -> bool:
+        """What went as planned never takes the place of a warning."""
         bucket = self._buckets.setdefault(uid, _Bucket(BURST, now))
         self._buckets.move_to_end(uid)
         if len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
         bucket.tokens = min(BURST, bucket.tokens + (now - bucket.at) * REFILL_PER_SECOND)
         bucket.at = now
-        if bucket.tokens < 1.0:
+        if bucket.tokens < 1.0 + (RESERVE if kind is EventType.NORMAL else 0.0):
             return False
         bucket.tokens -= 1.0
         return True

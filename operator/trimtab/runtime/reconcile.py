@@ -95,6 +95,8 @@ class Reconciler:
             decision = _decided(experiment, seen)
             if not decision.inquiries:
                 return await self._carry_out(experiment, decision, recovered=not fallback)
+            if decision.actions:  # Events: the next round starts from a state in which they have happened
+                experiment = await self._actor.act(experiment, decision.actions)
             experiment = await self._save(experiment, decision.state)
             fresh = {inquiry: await self._answerer.answer(inquiry, seen) for inquiry in decision.inquiries}
             answers = MappingProxyType({**answers, **fresh})

@@ -36,7 +36,9 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
     assert (outcome["phase"], outcome["reason"]) == ("Inconclusive", "TelemetryBlind"), outcome
     assert "staleAfter is 6 s" in outcome["message"]
     place.wait_no_arms()
-    place.wait_condition(NAME, "TelemetryHealthy", "False", seconds=90)
+    message = place.wait_condition(NAME, "TelemetryHealthy", "False", "TelemetryError", seconds=90)
+    assert ("not reachable" if lost == "stopped" else "no answer within") in message
+    assert "no trial starts until it answers: repair Prometheus" in message
     assert [t["spec"]["index"] for t in place.trials(NAME)] == [0]
     stack.prometheus.resume()
     if lost == "stopped":
@@ -69,7 +71,11 @@ def test_an_experiment_made_while_prometheus_is_away_waits_for_it(stack: Stack, 
         place.create(experiment(safety={"staleAfter": "6s"}, errorBudgets=[BUDGET]))
         wait_for(lambda: place.condition(NAME, "Preflight").get("status") == "False", "preflight to be decided")
         found = place.condition(NAME, "Preflight")
-        assert "Prometheus" in found["message"], found
+        assert found["reason"] == "TelemetryUnavailable", found
+        assert "Prometheus: not reachable" in found["message"], found
+        assert "it is asked again by itself" in found["message"], found
+        assert place.condition(NAME, "Stalled").get("status") != "True"
+        assert place.status(NAME)["message"].startswith("waiting: ")
         assert place.trials(NAME) == []
         assert place.arms() == []
     finally:

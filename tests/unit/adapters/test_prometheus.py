@@ -119,7 +119,8 @@ async def test_errors_carry_the_servers_words(server: Loopback, telemetry: Prome
     for found in await everything(telemetry):
         words = found.problem if isinstance(found, SliProbe) else getattr(found, "detail", "")
         if isinstance(found, SliProbe):
-            assert found.reason == "QueryFailed"
+            busy = status == 429 or status >= 500
+            assert found.reason == ("TelemetryUnavailable" if busy else "QueryFailed")
         else:
             assert isinstance(found, TelemetryError)
         assert f"HTTP {status}: too many samples" in words or "is a value" in words or "is no ratio" in words
@@ -152,6 +153,7 @@ async def test_nobody_is_there() -> None:
     telemetry = PrometheusTelemetry(url)
     for found in await everything(telemetry):
         words = found.problem if isinstance(found, SliProbe) else getattr(found, "detail", "")
+        assert not isinstance(found, SliProbe) or found.reason == "TelemetryUnavailable"
         assert "not reachable" in words or "is a value" in words or "is no ratio" in words
     telemetry.close()
 
@@ -164,7 +166,7 @@ async def test_slow_answers_end_at_the_time_out(server: Loopback, telemetry: Pro
     (found,) = await telemetry.read([SliRequest(ERRORS, pods("plain"), WINDOW)], timeout=0.2)
     assert found == TelemetryError("no answer within 0.2 s")
     probe = await telemetry.probe(ERRORS, pods("plain"), T, 60.0, timeout=0.2)
-    assert probe.reason == "QueryFailed"
+    assert probe.reason == "TelemetryUnavailable"
     server.behaviour = Behaviour()
     never.set()
     assert isinstance((await telemetry.read([SliRequest(ERRORS, pods("plain"), WINDOW)], timeout=TIMEOUT))[0], Sample)

@@ -208,6 +208,10 @@ class TestArms:
         stored = await bench.ledger.trial(NAMESPACE, trial.name)
         assert stored.phase is TrialPhase.DRAINING
         assert stored.outcome == Outcome(TrialPhase.INFRA_FAILED, "ArmRefused", "422: denied by policy 'no-arms'")
+        await bench.events.flush()
+        (event,) = await bench.cluster.list(kinds.EVENTS, NAMESPACE)
+        assert (event["type"], event["reason"]) == ("Warning", "TrialWithdrawn")
+        assert event["note"].startswith("ArmRefused: 422: denied by policy 'no-arms'")
 
     async def test_a_missing_right_ends_the_trial_and_is_told(self) -> None:
         bench = Bench()

@@ -11,7 +11,7 @@ from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Forbidden, Unavailable
 from trimtab.domain.kube import Manifest
-from trimtab.runtime.events import BURST, EventRecorder, EventType, Subject
+from trimtab.runtime.events import BURST, RESERVE, EventRecorder, EventType, Subject
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -126,10 +126,21 @@ async def test_one_object_cannot_flood_but_others_are_heard() -> None:
     assert len(notes) == BURST + 1
     assert "hello" in notes
     assert bench.recorder.dropped == 200 - BURST
-    await asyncio.sleep(12)
+    await asyncio.sleep(2)
     bench.warn("later")
     await bench.flush()
     assert len(await bench.events()) == BURST + 2
+
+
+async def test_what_went_as_planned_never_takes_the_place_of_a_warning() -> None:
+    bench = Bench()
+    for number in range(200):
+        bench.recorder.record(WEB, EventType.NORMAL, "TrialCreated", f"trial {number}")
+    for number in range(200):
+        bench.warn(f"note {number}")
+    await bench.flush()
+    kinds_seen = [event["type"] for event in await bench.events()]
+    assert (kinds_seen.count("Normal"), kinds_seen.count("Warning")) == (BURST - RESERVE, RESERVE)
 
 
 @pytest.mark.parametrize("error", [Forbidden(403, "no"), Unavailable(0, "down")])
