@@ -27,6 +27,7 @@ from trimtab.simulate.loop import VirtualLoop
 from trimtab.simulate.world import World
 
 K = FaultKind
+MOMENT = 0.05  # virtual seconds between two acts
 STORIES, STEPS = 6, 8
 LONG_STORIES, LONG_STEPS = 400, 25
 EDITS = (K.SPEC_EDITED, K.ARM_EDITED, K.STATUS_CORRUPTED, K.TARGET_EDITED, K.TARGET_RESTARTED)
@@ -120,7 +121,7 @@ class People(RuleBasedStateMachine):
     def _strike(self, fault: Fault) -> None:
         async def now() -> None:
             self.injector.strike(fault)
-            await asyncio.sleep(0.05)
+            await self.injector.world.run(MOMENT)
 
         self._runner.run(now())
 
