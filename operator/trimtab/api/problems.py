@@ -27,14 +27,23 @@ _TYPES = {
     "missing": ("is required", "add it"),
 }
 _BOUNDS = {
-    "too_short": "needs at least {min_length} items",
-    "too_long": "may have at most {max_length} items",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "may have at most {max_length} characters",
-    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": ("needs at least {min_length} items", "add one"),
+    "too_long": ("may have at most {max_length} items", "remove some"),
+    "greater_than_equal": ("must be at least {ge}", "raise it"),
+    "less_than_equal": ("must be at most {le}", "lower it"),
+    "string_too_short": ("must have at least {min_length} characters", "write it, or remove the field"),
+    "string_too_long": ("may have at most {max_length} characters", "shorten it"),
+    "string_pattern_mismatch": ("must match {pattern}", "write it so"),
 }
+# How a rule of one sentence names its remedy: the words before it, and what is said in their place.
+_REMEDIES = (
+    (", for example ", "write it like "),
+    (", written in quotes like ", "write it in quotes, like "),
+    (", written like ", "write it like "),
+    (": lower-case ", "use lower-case "),
+    (": at least ", "let at least "),
+)
+CORRECT = "correct it"
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def read(model: type[Model], value: Any, root: str) -> Model:
     try:
         text = json.dumps(_without_nulls(value), default=_yaml_leftover)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Unreadable((Problem(root, f"is no JSON: {error}", ""),)) from error
+        raise Unreadable((Problem(root, f"is no JSON: {error}", CORRECT),)) from error
     if len(text) > MAX_MANIFEST:
         raise Unreadable((Problem(root, f"is {len(text):,} characters long", f"at most {MAX_MANIFEST:,} are read"),))
     try:
@@ -95,9 +104,17 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def split(message: str) -> tuple[str, str]:
-    """A rule's message is "<problem>; <remedy>"."""
-    problem, _, remedy = message.partition("; ")
-    return problem, remedy
+    """A rule's message is "<problem>; <remedy>", or one sentence that says what to do."""
+    problem, separator, remedy = message.partition("; ")
+    if separator:
+        return problem, remedy
+    if message.startswith("set "):
+        return "is incomplete or ambiguous", message
+    for words, instead in _REMEDIES:
+        problem, separator, rest = message.partition(words)
+        if separator:
+            return problem, instead + rest
+    return message, CORRECT
 
 
 def path(root: str, location: Iterable[int | str]) -> str:
@@ -136,9 +153,10 @@ def _problems(detail: ErrorDetails, root: str, model: type[BaseModel]) -> list[P
     if kind in {"literal_error", "enum"}:
         given = json.dumps(detail["input"], ensure_ascii=False)
         return [Problem(where, f"unsupported value {given}", f"write one of {context['expected']}")]
-    words = _BOUNDS.get(kind)
-    text = words.format(**context) if words else detail["msg"][:1].lower() + detail["msg"][1:]
-    return [Problem(where, text, "")]
+    if kind in _BOUNDS:
+        text, remedy = _BOUNDS[kind]
+        return [Problem(where, text.format(**context), remedy)]
+    return [Problem(where, detail["msg"][:1].lower() + detail["msg"][1:], CORRECT)]
 
 
 def fields_at(model: type[BaseModel], location: Iterable[int | str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from trimtab import __version__
@@ -23,7 +23,8 @@ from trimtab.domain.errors import InvalidSpec, NotYetSupported
 
 EXIT_FINDINGS = 1
 EXIT_UNREADABLE = 2
-PLAIN_WIDTH = 160  # of tables in a pipe or a log, where no terminal says how wide it is
+INDENT = 4
+STYLES = {Level.ERROR: "bold red", Level.WARNING: "bold yellow"}
 
 app = typer.Typer(
     help="Safe production tuning: look at Experiments, and try them, before they reach a cluster.",
@@ -45,7 +46,7 @@ def lint_command(
     documents = _experiments(files)
     found = [(document, finding) for document in documents for finding in lint(document.content)]
     if found:
-        _show(found)
+        show(found, Console(highlight=False))
     errors = sum(finding.level is Level.ERROR for _, finding in found)
     warnings = len(found) - errors
     looked = f"{_count(len(documents), 'Experiment')} in {_count(len(files), 'file')}"
@@ -90,17 +91,16 @@ def _experiments(files: list[Path]) -> list[Document]:
     return found
 
 
-def _show(found: list[tuple[Document, Finding]]) -> None:
-    terminal = Console(highlight=False)
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-    table = Table(show_lines=False, header_style="bold")
-    for name in ("file", "level", "field", "problem", "remedy"):
-        table.add_column(name, overflow="fold")
+def show(found: list[tuple[Document, Finding]], console: Console) -> None:
+    """In a pipe one line per finding, for grep; in a terminal two, so that fields stay whole and words are wrapped."""
     for document, finding in found:
         where = f"{document.path}:{document.line}"
-        cells = (where, finding.level.value, finding.field, finding.problem, finding.remedy)
-        table.add_row(*map(Text, cells))  # text of a manifest is never markup
-    console.print(table)
+        if not console.is_terminal:
+            typer.echo(f"{where}: {finding}")
+            continue
+        head = Text.assemble((f"{where}: ", "dim"), (finding.level.value, STYLES[finding.level]), f": {finding.field}")
+        console.print(head, soft_wrap=True)  # text of a manifest is never markup
+        console.print(Padding(Text(f"{finding.problem}; {finding.remedy}"), (0, 0, 0, INDENT)))
 
 
 def _count(number: int, word: str) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 from tests.unit.api.samples import SHORTEST
 
+from trimtab.api.base import RULES_KEY
+from trimtab.api.experiment import Experiment
 from trimtab.api.lint import Finding, Level, defaults_in_effect, lint, unknown_annotations
+from trimtab.api.problems import split
+from trimtab.api.schema import inlined
 
 BUDGET = [{"name": "slow", "sli": "slow", "objectivePercent": "99"}]
 
@@ -57,6 +62,61 @@ def test_every_problem_at_once(manifest: dict[str, Any]) -> None:
         "spec.trial.parallel",
         "spec.targetRef",
     }
+
+
+def rules(schema: Any) -> Iterator[str]:
+    """Every message that a rule of the API may give."""
+    if isinstance(schema, dict):
+        yield from (rule["message"] for rule in schema.get(RULES_KEY, ()))
+        for child in schema.values():
+            yield from rules(child)
+    elif isinstance(schema, list):
+        for child in schema:
+            yield from rules(child)
+
+
+def test_every_rule_has_a_problem_and_a_remedy() -> None:
+    messages = sorted(set(rules(inlined(Experiment))))
+    assert len(messages) > 50
+    for message in messages:
+        problem, remedy = split(message)
+        assert problem, message
+        assert remedy, message
+    assert split("set exactly one of preset, value") == (
+        "is incomplete or ambiguous",
+        "set exactly one of preset, value",
+    )
+    assert split('must be a percentage, written in quotes like "5"') == (
+        "must be a percentage",
+        'write it in quotes, like "5"',
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("stopping", {"maxTrials": 0}, "must be at least 1; raise it"),
+        ("stopping", {"maxTrials": 10**9}, "must be at most 1000; lower it"),
+        ("slis", [], "needs at least 1 items; add one"),
+        ("owner", "x" * 5000, "characters; shorten it"),
+        ("mode", "Guess", "unsupported value"),
+        ("paused", "yes", "must be true or false; write it without quotes"),
+    ],
+)
+def test_every_problem_of_a_value_has_a_remedy(manifest: dict[str, Any], field: str, value: Any, words: str) -> None:
+    manifest["spec"][field] = value
+    found = [f for f in lint(manifest) if f.field.startswith(f"spec.{field}")]
+    assert found
+    assert all(f.remedy for f in found)
+    assert any(words in str(f) for f in found), [str(f) for f in found]
+
+
+def test_an_empty_query_is_told_with_what_to_do(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["slis"][0] = {"name": "slow", "value": {"query": ""}}
+    (finding,) = lint(manifest)
+    assert str(finding) == (
+        "error: spec.slis[0].value.query: must have at least 1 characters; write it, or remove the field"
+    )
 
 
 @pytest.mark.parametrize("nonsense", [None, [], "text", 3, {}, {"spec": []}, {"metadata": [], "spec": {}}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
+from rich.console import Console
 from typer.testing import CliRunner
 
 from trimtab import __version__
+from trimtab.api.lint import lint
 from trimtab.cli import main as entry
-from trimtab.cli.app import app
-from trimtab.cli.files import MAX_BYTES, UnreadableFile, read_documents
+from trimtab.cli.app import app, show
+from trimtab.cli.files import MAX_BYTES, Document, UnreadableFile, read_documents
 
 ROOT = Path(__file__).resolve().parents[3]
 MINIMAL = ROOT / "examples" / "minimal" / "experiment.yaml"
@@ -67,9 +70,25 @@ def test_lint_shows_field_problem_and_remedy() -> None:
     bad["spec"]["constraints"][0]["maxx"] = bad["spec"]["constraints"][0].pop("max")
     result = run("lint", write("bad.yaml", bad))
     assert result.exit_code == 1
-    assert "spec.constraints[0].maxx" in result.stdout
-    assert "unknown field" in result.stdout
-    assert "did you mean max?" in result.stdout
+    assert "bad.yaml:1: error: spec.constraints[0].maxx: unknown field; did you mean max?\n" in result.stdout
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_whole_fields_and_whole_words(width: int) -> None:
+    shown = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)
+    bad = manifest()
+    bad["spec"]["slis"][0]["value"] = {"query": "up"}
+    bad["spec"]["parameters"][0]["container"]["resource"] = "gpu"
+    show([(Document("checkout.yaml", 1, bad), finding) for finding in lint(bad)], shown)
+    output = shown.file
+    assert isinstance(output, io.StringIO)
+    lines = output.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert [line.strip() for line in lines if "parameters[0]" in line] == [
+        "checkout.yaml:1: error: spec.parameters[0].container.resource"
+    ]
+    words = " ".join(line.strip() for line in lines)
+    assert "query must hold $selector inside the braces, where the pods of an arm are put; write it like" in words
 
 
 def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
@@ -81,8 +100,8 @@ def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
     result = run("lint", path)
     assert result.exit_code == 1
     starts = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line == "---"]
-    errors = [line for line in result.stdout.splitlines() if "│ error " in line]
-    assert [f"all.yaml:{starts[1] + 1}" in line for line in errors] == [True]
+    errors = [line for line in result.stdout.splitlines() if ": error: " in line]
+    assert errors == [f"all.yaml:{starts[1] + 1}: error: spec.targetRef: is required; add it"]
     assert result.stdout.endswith("2 Experiments in 1 file: 1 error, 1 warning\n")
 
 
