@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -108,6 +109,34 @@ class TestScope:
     def test_the_rights_can_be_left_to_somebody_else(self) -> None:
         kinds = {o["kind"] for o in rendered(rbac={"create": False}, serviceAccount={"create": False, "name": "given"})}
         assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}
+
+
+def notes(**values: Any) -> str:
+    """What helm tells after an install; nothing is installed."""
+    command = [str(helm()), "install", "trimtab", str(CHART), "--namespace", "tuning", "--dry-run=client"]
+    text = yaml.safe_dump({"prometheus": {"url": URL}, **values})
+    environment = {**os.environ, "KUBECONFIG": os.devnull}
+    done = subprocess.run([*command, "--values", "-"], input=text, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
+class TestNotes:
+    def test_say_where_to_look_in_each_scope(self) -> None:
+        assert "kubectl get experiments.trimtab.dev --all-namespaces --watch" in notes()
+        several = notes(scope="Namespace", namespaces=["shop", "billing"])
+        assert "--all-namespaces" not in several
+        for namespace in ("shop", "billing"):
+            assert f"kubectl --namespace {namespace} get experiments.trimtab.dev --watch" in several
+        assert "kubectl --namespace tuning get experiments.trimtab.dev" in notes(scope="Namespace")
+
+    def test_name_no_file_that_is_only_in_the_chart_s_folder(self) -> None:
+        assert "helm show crds <chart> | kubectl apply --server-side -f -" in notes()
+        assert "crds/" not in notes()
+
+    def test_warn_of_an_image_that_nobody_publishes(self) -> None:
+        assert "WARNING: image.repository is the default" in notes()
+        assert "WARNING: image.repository" not in notes(image={"repository": "example.test/trimtab"})
 
 
 class TestRights:

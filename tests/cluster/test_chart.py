@@ -103,6 +103,8 @@ def test_helm_installs_upgrades_and_removes_it_without_a_trace(
     assert served.get("apps/v1", "Deployment", "trimtab", namespace)["spec"]["replicas"] == 2
     notes = run("get", "notes", *release)
     assert f"kubectl --namespace {namespace} rollout status deployment/trimtab" in notes
+    definitions = [d for d in yaml.safe_load_all(run("show", "crds", str(CHART))) if d]
+    assert {d["metadata"]["name"] for d in definitions} == {"experiments.trimtab.dev", "trials.trimtab.dev"}
     run("uninstall", *release)
     for kind, version in (("Deployment", "apps/v1"), ("Role", RBAC), ("ServiceAccount", "v1"), ("Service", "v1")):
         assert not [o for o in served.list(version, kind, namespace) if "trimtab" in o["metadata"]["name"]]

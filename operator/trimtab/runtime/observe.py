@@ -69,8 +69,8 @@ class Observer:
         rows, arms, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
             read_arms(self._cluster, namespace, experiment.uid),
-            _if_readable(self._switches.namespace(namespace), NamespaceView(), quick),
-            _if_readable(self._switches.operator(), "", quick),
+            _if_readable(lambda: self._switches.namespace(namespace), NamespaceView(), quick),
+            _if_readable(self._switches.operator, "", quick),
         )
         return Snapshot(
             now=now,
@@ -79,7 +79,7 @@ class Observer:
             target=target,
             surroundings=around,
             arms=arms,
-            lock=await _if_readable(self._lock_view(experiment, target), LockView(mine=False), quick),
+            lock=await _if_readable(lambda: self._lock_view(experiment, target), LockView(mine=False), quick),
             leader=self._leader(),
             namespace_paused=place.paused,
             namespace_leaving=place.leaving,
@@ -166,10 +166,11 @@ class Observer:
         return LockView(mine=False, holder=f"{holder.namespace}/{holder.name}")
 
 
-async def _if_readable(read: Awaitable[T], otherwise: T, quick: bool) -> T:
-    """What was read; in a quick look, `otherwise` when the API server refuses."""
+async def _if_readable(read: Callable[[], Awaitable[T]], otherwise: T, quick: bool) -> T:
+    """What was read; in a quick look, `otherwise` when the API server refuses. Nothing is begun that a cancelled pass
+    would leave behind."""
     try:
-        return await read
+        return await read()
     except ApiError:
         if not quick:
             raise

@@ -100,10 +100,12 @@ def test_a_target_that_is_a_statefulset(place: Place) -> None:
     }
     metadata = {"name": "ledger", "namespace": place.namespace}
     place.client.create({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec})
+    before = place.target()
     place.create(experiment(targetRef={"name": "ledger"}))
     message = place.wait_condition(NAME, "Stalled", reason="UnsupportedKind")
     assert "ledger is a StatefulSet" in message
     assert "only Deployments can be tuned" in message
+    _nothing_began(place, before)
     place.delete(NAME)
     place.wait_deleted(NAME)
 
@@ -111,10 +113,12 @@ def test_a_target_that_is_a_statefulset(place: Place) -> None:
 def test_a_target_that_no_service_selects(place: Place) -> None:
     """Arms would get no traffic."""
     _let_no_traffic_through(place)
+    before = place.target()
     place.create(experiment())
     message = place.wait_condition(NAME, "Stalled", reason="NoService")
     assert "arms would get no traffic" in message
     assert "create a Service, or correct its selector" in message
+    _nothing_began(place, before)
     place.delete(NAME)
     place.wait_deleted(NAME)
 
@@ -127,10 +131,12 @@ def test_a_target_without_traffic(stack: Stack, place: Place) -> None:
     _let_no_traffic_through(place)
     rate = f'sum(rate(http_requests_total{{namespace="{place.namespace}"}}[10s]))'
     wait_for(lambda: stack.prometheus.value(rate) == 0, "the last request to be ten seconds ago")
+    before = place.target()
     place.create(experiment())
     message = place.wait_condition(NAME, "Stalled", reason="NoTraffic")
     assert "the target's pods got no request in the last 10 s" in message
     assert "send traffic to it; Trimtab never makes any" in message
+    _nothing_began(place, before)
     place.delete(NAME)
     place.wait_deleted(NAME)
 

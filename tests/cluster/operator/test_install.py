@@ -1,4 +1,4 @@
-"""An operator installed in one namespace: a right that is missing, and a standby that takes over."""
+"""An operator installed in one namespace: a right that is missing, its kill switch, and a standby that takes over."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from tests.cluster.operator.support import NAME, experiment
 
-from controlplane import ApiClient, wait_for
+from controlplane import ApiClient, binaries, wait_for
 from stack import Place, Stack
+from stack.chart import render
 from stack.place import API
 
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -96,6 +97,48 @@ def test_its_own_namespace_deleted_while_it_was_away(own_stack: Stack, own_place
         body = {"metadata": {"finalizers": None}}
         place.client.patch(API, kind, left["metadata"]["name"], body, place.namespace)
     namespace_gone(place)
+
+
+def own_deployment(stack: Stack) -> str:
+    """The operator's Deployment as the chart renders it, without pods: the process of the test stands for them. Returns
+    its name, which the process is told in the variable that its pods are told."""
+    namespace = stack.options.namespace
+    values = {"scope": "Namespace", "prometheus": {"url": stack.prometheus.url}}
+    rendered = render(binaries(["helm"])["helm"], namespace, values)
+    deployment = next(d for d in rendered if d["kind"] == "Deployment")
+    deployment["spec"]["replicas"] = 0
+    deployment["metadata"]["namespace"] = namespace
+    stack.plane.client.create(deployment)
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    name = next(v["value"] for v in variables if v["name"] == "TRIMTAB_DEPLOYMENT_NAME")
+    assert name == deployment["metadata"]["name"]
+    return str(name)
+
+
+def test_the_kill_switch_on_the_operators_own_deployment(own_stack: Stack, own_place: Place) -> None:
+    place, operator = own_place, own_stack.operator
+    name = own_deployment(own_stack)
+    operator.stop()
+    operator.environment["TRIMTAB_DEPLOYMENT_NAME"] = name
+    operator.start()
+    place.create(experiment())
+    trial = place.wait_live(NAME, {"Measuring"})
+
+    def switch(words: str | None) -> None:
+        body = {"metadata": {"annotations": {"trimtab.dev/pause": words}}}
+        place.client.patch("apps/v1", "Deployment", name, body, place.namespace)
+
+    switch("frank: nothing anywhere until I am back")
+    outcome = place.wait_outcome(trial, seconds=30)
+    assert (outcome["phase"], outcome["reason"]) == ("Aborted", "OperatorPaused"), outcome
+    assert "frank" in outcome["message"]
+    assert "frank" in place.wait_condition(NAME, "Paused", reason="OperatorPaused")
+    place.wait_clean_but_locked()
+    switch(None)
+    place.wait_condition(NAME, "Paused", "False", "Resumed", seconds=90)
+    place.wait_live(NAME, after=int(trial["spec"]["index"]), seconds=90)
+    place.delete(NAME)
+    place.wait_deleted(NAME)
 
 
 def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: Place) -> None:
