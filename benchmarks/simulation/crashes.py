@@ -31,6 +31,7 @@ Point = tuple[str, int]
 """`before:<effect>` or `after:<effect>`, and its number."""
 
 MOST_LIVES, MOST_RENEWALS = 8, 3
+PROGRESS = 200
 NEVER: Point = ("never", 1)
 BEFORE, AFTER = "before:", "after:"
 
@@ -155,6 +156,8 @@ def main() -> int:
             if words:
                 failed += 1
                 print(words, flush=True)
+            if told_ % PROGRESS == 0:
+                print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s", flush=True)
             if args.most and told_ >= args.most:
                 break
     print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")
