@@ -118,13 +118,15 @@ def singles(stories: Sequence[Story]) -> Iterator[Case]:
 
 
 def pairs(stories: Sequence[Story], most: int = SECOND_POINTS) -> Iterator[Case]:
-    """Every crash, and a second one at each of the first effects after the restart."""
-    for case in singles(stories):
+    """Every crash, and a second one at each of the first effects after the restart. After an effect is before the next,
+    for all that is stored, so here a crash is always before one."""
+    for case in (c for c in singles(stories) if c.crashes[0][0].startswith(BEFORE)):
         try:
             lives = run(told(case))
         except AssertionError:
             continue  # told as a single
-        for second in lives[-1].seen[: 2 * most] if len(lives) > 1 else ():
+        seconds = [p for p in lives[1].seen if p[0].startswith(BEFORE)] if len(lives) > 1 else []
+        for second in seconds[:most]:
             yield Case(case.story, (*case.crashes, second))
 
 
