@@ -16,7 +16,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
 # Long campaigns, a target each; `make chaos` runs them all.
-CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile
+CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench \
 	build-controlplane clean
@@ -72,6 +72,17 @@ chaos-simulation: setup ## Ten thousand simulated worlds in which everything goe
 
 chaos-hostile: setup ## A hundred thousand hostile manifests, names, queries, quantities and files
 	@TRIMTAB_HOSTILE_EXAMPLES=100000 $(BIN)/python -m pytest -n 2 -q --timeout 7200 tests/unit/hostile
+
+chaos-crashes: setup ## A crash before and after each effect of each story, and a second one soon after
+	@$(BIN)/python -m benchmarks.simulation.crashes --jobs 2 $(ARGS)
+	@$(BIN)/python -m benchmarks.simulation.crashes --pairs --jobs 2 $(ARGS)
+
+chaos-rivals: setup ## Two operators at once: the leadership is moved at each effect of each story
+	@$(BIN)/python -m benchmarks.simulation.rivals --jobs 2 $(ARGS)
+
+chaos-soak: setup ## 5,000 trials of 50 Experiments in virtual time: does anything grow?
+	@mkdir -p build/chaos
+	@$(BIN)/python -m benchmarks.simulation.soak --json build/chaos/soak.json $(ARGS)
 
 chaos-cluster: setup build-controlplane ## The campaigns on the real control plane: crashes, bad networks, soak
 	@mkdir -p build/chaos

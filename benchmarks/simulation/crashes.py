@@ -31,6 +31,7 @@ Point = tuple[str, int]
 """`before:<effect>` or `after:<effect>`, and its number."""
 
 MOST_LIVES, MOST_RENEWALS = 8, 3
+PROGRESS = 200
 NEVER: Point = ("never", 1)
 BEFORE, AFTER = "before:", "after:"
 
@@ -117,13 +118,15 @@ def singles(stories: Sequence[Story]) -> Iterator[Case]:
 
 
 def pairs(stories: Sequence[Story], most: int = SECOND_POINTS) -> Iterator[Case]:
-    """Every crash, and a second one at each of the first effects after the restart."""
-    for case in singles(stories):
+    """Every crash, and a second one at each of the first effects after the restart. After an effect is before the next,
+    for all that is stored, so here a crash is always before one."""
+    for case in (c for c in singles(stories) if c.crashes[0][0].startswith(BEFORE)):
         try:
             lives = run(told(case))
         except AssertionError:
             continue  # told as a single
-        for second in lives[-1].seen[: 2 * most] if len(lives) > 1 else ():
+        seconds = [p for p in lives[1].seen if p[0].startswith(BEFORE)] if len(lives) > 1 else []
+        for second in seconds[:most]:
             yield Case(case.story, (*case.crashes, second))
 
 
@@ -155,6 +158,8 @@ def main() -> int:
             if words:
                 failed += 1
                 print(words, flush=True)
+            if told_ % PROGRESS == 0:
+                print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s", flush=True)
             if args.most and told_ >= args.most:
                 break
     print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from benchmarks.simulation.crashes import MOST_RENEWALS, Point, judge, story_of
+from benchmarks.simulation.crashes import MOST_RENEWALS, PROGRESS, Point, judge, story_of
 from benchmarks.simulation.crashes import points as crash_points
 from benchmarks.simulation.stories import SECONDS, STORIES, Story, begun
 from trimtab.domain.errors import Unavailable
@@ -144,6 +144,8 @@ def main() -> int:
             if words:
                 failed += 1
                 print(words, flush=True)
+            if told_ % PROGRESS == 0:
+                print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s", flush=True)
     print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")
     return 1 if failed else 0
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LEAST_WAIT = 1e-6  # seconds: whoever waits at all waits for so long, or time would stand still between two floats
 RESOLUTION = 1e-8  # seconds: timers this close are due together, so that rounding over years of seconds costs no turn
 
 
@@ -41,6 +42,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds."""
         return self.virtual_now
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As ever, but time passes with every wait."""
+        wait = delay if delay <= 0 else max(delay, LEAST_WAIT)
+        return super().call_later(wait, callback, *args, context=context)
 
     def freeze(self, belongs: Belongs) -> None:
         """Run nothing of this any more, from the next turn of the loop on."""

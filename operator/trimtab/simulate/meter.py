@@ -158,6 +158,11 @@ class PodMeter:
         return self._running is not None
 
     @property
+    def drawn_until(self) -> float:
+        """Up to when its counts are drawn (unix seconds)."""
+        return self._at
+
+    @property
     def serves(self) -> bool:
         """Is it a ready endpoint?"""
         return self._serving is not None

@@ -25,7 +25,7 @@ from trimtab.workload.latency import FloatArray
 from trimtab.workload.sampling import Chances
 
 KEPT = 2000
-MOST_BEHAVIOURS = 4096
+MOST_BEHAVIOURS = 512
 DRIFT_SECONDS = 10.0
 
 

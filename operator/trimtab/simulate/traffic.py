@@ -91,6 +91,8 @@ class Traffic:
         if len(kept) < len(self._gone):
             self._gone = kept
             self._generation += 1
+        share = meter.share
+        share.forget(min((m.drawn_until for m in self.meters.values() if m.share is share), default=now))
 
     def _keep(self, meter: PodMeter) -> float:
         """Budgets count what the target's pods have served for weeks; nobody asks for an arm long after its trial."""

@@ -120,7 +120,7 @@ def effective_cores(workload: WorkloadSpec, resources: Resources) -> float:
     return (1.0 - contended) * free + contended * full
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def evaluate(
     workload: WorkloadSpec, resources: Resources, load_rps_per_pod: float, conditions: Conditions = ORDINARY
 ) -> PodBehaviour:

@@ -61,3 +61,18 @@ def test_timers_long_after_the_beginning_are_not_late() -> None:
         assert clock.monotonic() - begun == pytest.approx(1.0, abs=1e-4)
 
     run(story())
+
+
+def test_time_passes_with_every_wait_however_short() -> None:
+    """Or a loop that waits for what is left of a deadline would wait for ever."""
+
+    async def story() -> int:
+        clock, turns = SimulatedClock(), 0
+        await clock.sleep(15.9)
+        deadline = clock.monotonic() + 2e-15
+        while (left := deadline - clock.monotonic()) > 0:
+            await clock.sleep(left)
+            turns += 1
+        return turns
+
+    assert run(story()) <= 1

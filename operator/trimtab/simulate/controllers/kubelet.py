@@ -127,6 +127,7 @@ class Kubelet:
     def restore(self, node: Node) -> None:
         """The node is back; its containers have to start again."""
         node.up = True
+        self._scheduler.report(node)
         for run in self._on(node):
             run.life = killed(run.life, "Error", 255, self._clock.now())
             self._soon(run)
@@ -134,6 +135,7 @@ class Kubelet:
 
     def remove(self, node: Node) -> None:
         """The node's object is deleted: its pods are collected."""
+        self._objects.begin_delete(kinds.NODES, "", node.name, 0)
         for run in self._on(node):
             self._disrupt(run, "DeletionByPodGC")
             self._objects.begin_delete(kinds.PODS, *self._key(run), 0)
@@ -143,6 +145,7 @@ class Kubelet:
 
     def _unreachable(self, node: Node) -> None:
         """The node controller: what it cannot hear of is not ready."""
+        self._scheduler.report(node)
         for run in () if node.up else self._on(node):
             run.life = _unready(run.life, self._clock.now())
             self._write(run)

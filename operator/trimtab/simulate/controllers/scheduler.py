@@ -14,6 +14,7 @@ from trimtab.workload.units import GIB, parse_kubernetes_bytes, parse_kubernetes
 
 REACTION_SECONDS = 0.01
 MOST_PODS = 250
+INSTANCE_TYPE = "simulated.4xlarge"
 Key = tuple[str, str]
 
 
@@ -41,6 +42,23 @@ def make_nodes(count: int, cores: float = 32.0, memory_gib: float = 128.0) -> li
     return [Node(f"node-{i}", cores, memory_gib * GIB) for i in range(count)]
 
 
+def node_object(node: Node) -> dict[str, Any]:
+    """The Node as the API server shows it."""
+    labels = {
+        "kubernetes.io/hostname": node.name,
+        "kubernetes.io/os": "linux",
+        "node.kubernetes.io/instance-type": INSTANCE_TYPE,
+    }
+    return {"metadata": {"name": node.name, "labels": labels}, "status": node_status(node)}
+
+
+def node_status(node: Node) -> dict[str, Any]:
+    """Its size, and whether it is heard of."""
+    size = {"cpu": f"{node.cores:g}", "memory": f"{node.memory / GIB:g}Gi", "pods": str(MOST_PODS)}
+    ready = {"type": "Ready", "status": "True" if node.up else "Unknown"}
+    return {"capacity": size, "allocatable": size, "conditions": [ready]}
+
+
 class Scheduler:
     """Binds pods to nodes."""
 
@@ -50,6 +68,8 @@ class Scheduler:
         self._reactions: Reactions[Key] = Reactions(REACTION_SECONDS, self._sync)
         self._waiting: dict[Key, None] = {}
         self._where: dict[str, str] = {}  # pod's uid -> node
+        for node in self.nodes.values():
+            cluster.make(kinds.NODES, None, node_object(node))
 
     def changed(self, event: WatchEvent) -> None:
         """A pod appeared, changed or is gone."""
@@ -66,6 +86,10 @@ class Scheduler:
                 self.retry()
         elif not pod["spec"].get("nodeName") and "deletionTimestamp" not in metadata and key not in self._waiting:
             self._reactions.add(key)
+
+    def report(self, node: Node) -> None:
+        """Write down whether the node is heard of."""
+        self._objects.set_status(kinds.NODES, "", node.name, node_status(node))
 
     def retry(self) -> None:
         """Something became free: look at everybody who waits."""
