@@ -76,7 +76,9 @@ def _run(options: DemoOptions, console: Console) -> int:
                 summary = _experiment(options, console, plane, stack, begun)
             finally:
                 _keep_logs(stack, output)
-            (output / "summary.json").write_text(json.dumps(summary.document(), indent=2) + "\n")
+            document = json.dumps(summary.document(), indent=2) + "\n"
+            for name in ("summary", f"seed-{options.seed}"):  # the second is kept beside those of other seeds
+                (output / f"{name}.json").write_text(document)
             _tell(console, summary)
             if options.keep:
                 _stay(console, plane, stack)

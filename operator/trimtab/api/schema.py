@@ -117,6 +117,7 @@ TRIAL_COLUMNS = (
     _column("ASSIGNMENT", ".spec.summary", "The values under trial."),
     _column("REASON", ".status.outcome.reason", "Why it ended."),
     _column("AGE", ".metadata.creationTimestamp", "Time since creation.", kind="date"),
+    _column("MESSAGE", ".status.outcome.message", "Why it ended, in one line with numbers.", wide=True),
 )
 
 

@@ -141,3 +141,12 @@ def test_terminal_phases_are_those_of_the_domain() -> None:
 def test_frozen_fields_exist(field: str) -> None:
     assert field in {info.alias for info in ExperimentSpec.model_fields.values()}
     assert any(f"spec.{field} is frozen" in rule.message for rule in Experiment.RULES)
+
+
+@pytest.mark.parametrize("definition", [experiment_crd(), trial_crd()], ids=["experiments", "trials"])
+def test_wide_adds_a_column(definition: dict[str, Any]) -> None:
+    """The pages tell people to type `-o wide`."""
+    (version,) = definition["spec"]["versions"]
+    columns = {c["name"]: c.get("priority", 0) for c in version["additionalPrinterColumns"]}
+    wide = [name for name, priority in columns.items() if priority]
+    assert wide == {"experiments": ["ACTIVE"], "trials": ["MESSAGE"]}[definition["spec"]["names"]["plural"]]
