@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 
@@ -103,11 +104,16 @@ def judge(label: str, story: Story, world: World, ended: bool, *, strict: bool =
         raise
 
 
-def points(story: Story) -> list[Point]:
+def points(story: Story) -> tuple[Point, ...]:
     """All crash points of a story: every effect of its calm run, before and after. Renewals of the Lease are one."""
-    (calm, *_) = run(told(Case(story.name, (NEVER,))))
+    return _points(story.name)
+
+
+@cache
+def _points(name: str) -> tuple[Point, ...]:
+    (calm, *_) = run(told(Case(name, (NEVER,))))
     renewals = {f"{BEFORE}replace:Lease", f"{AFTER}replace:Lease"}
-    return [p for p in calm.seen if p[0] not in renewals or p[1] <= MOST_RENEWALS]
+    return tuple(p for p in calm.seen if p[0] not in renewals or p[1] <= MOST_RENEWALS)
 
 
 def singles(stories: Sequence[Story]) -> Iterator[Case]:

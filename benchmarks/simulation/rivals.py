@@ -35,6 +35,7 @@ from trimtab.simulate.life import ActAt, CrashAt, Life, LifeOptions
 from trimtab.simulate.loop import run
 from trimtab.simulate.world import World
 
+REPLICAS = 2
 WAYS = ("frozen", "usurped", "cut")
 FREEZE_SECONDS, CUT_SECONDS = 30.0, 30.0
 GRACE_SECONDS = 5.0  # until what came late is gone again
@@ -66,13 +67,29 @@ async def told(case: Case) -> None:
     world.start(LifeOptions("first", fail_point=fail_point, lease_fail_point=fail_point))
     await world.run(0.5)
     world.start(LifeOptions("second", fail_point=CrashAt()))
-    ended = await world.until(lambda: story.ended(world), seconds=SECONDS)
+    ended = await _until_ended(world, story)
     await world.run(FREEZE_SECONDS + GRACE_SECONDS)  # whatever the old leader still does, it does now
     leading = [life.options.identity for life in world.lives if life.parts.elector.leading]
     await world.close()
     assert rivalry.struck, f"the point was never reached: {case}"
     assert len(leading) < 2, f"both lead: {case}"
     judge(str(case), story, world, ended, strict=case.way != "frozen")
+
+
+async def _until_ended(world: World, story: Story) -> bool:
+    """Two replicas are kept, as a Deployment does: whoever ends is started anew."""
+    until = world.clock.monotonic() + SECONDS
+    while not story.ended(world) and world.clock.monotonic() < until:
+        running = [life for life in world.lives if life.alive]
+        if len(running) < REPLICAS:
+            running.append(world.start(LifeOptions(f"life-{len(world.lives)}", fail_point=CrashAt())))
+            continue
+
+        def changed(running: Sequence[Life] = running) -> bool:
+            return story.ended(world) or not all(life.alive for life in running)
+
+        await world.until(changed, seconds=SECONDS)
+    return story.ended(world)
 
 
 class _Rivalry:

@@ -163,8 +163,7 @@ def nothing_left(world: World) -> None:
     for trial in world.trials(NAME):
         assert phase_of(trial) in TERMINAL, f"{trial['metadata']['name']} is {phase_of(trial)}"
         assert FINALIZER not in trial["metadata"].get("finalizers", ()), trial["metadata"]["name"]
-    held = [lock for lock in world.admin.list(kinds.LEASES, NAMESPACE) if lock["spec"].get("holderIdentity")]
-    assert not held, f"held: {[lock['metadata']['name'] for lock in held]}"
+    assert not _held(world), f"held: {_held(world)}"
     target = world.admin.find(kinds.DEPLOYMENTS, NAMESPACE, TARGET)
     assert target is not None
     assert target["metadata"]["generation"] == 1, "the target was changed"
@@ -208,7 +207,15 @@ def _asked_was_done(reason: str) -> Callable[[World], None]:
 
 
 def _gone(world: World) -> bool:
-    return world.experiment(NAME) is None and not any(ARM in p["metadata"]["labels"] for p in _pods(world))
+    """The Experiment, its arms and, by the garbage collector's hand at the latest, its lock."""
+    arms = any(ARM in p["metadata"]["labels"] for p in _pods(world))
+    return world.experiment(NAME) is None and not arms and not _held(world)
+
+
+def _held(world: World) -> list[str]:
+    """Names of the target locks that somebody holds."""
+    locks = world.admin.list(kinds.LEASES, NAMESPACE)
+    return [lock["metadata"]["name"] for lock in locks if lock["spec"].get("holderIdentity")]
 
 
 def _pods(world: World) -> tuple[Mapping[str, Any], ...]:
