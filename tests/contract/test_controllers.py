@@ -15,7 +15,7 @@ import pytest
 
 from stack.paths import EXAMPLES
 from trimtab.domain import kinds
-from trimtab.domain.errors import NotFound
+from trimtab.domain.errors import Conflict, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Cluster
@@ -58,7 +58,7 @@ class Plane:
             change(spec)
             try:
                 await self.cluster.replace(kinds.DEPLOYMENTS, self.namespace, NAME, {**found, "spec": spec})
-            except Exception:
+            except Conflict:
                 return False
             return True
 
