@@ -223,7 +223,7 @@ def tell(
         name: of the Experiment.
         points: where the operators die, each counted from its own start.
         directory: for the effect logs.
-        before_death: called once the Experiment exists and was provoked.
+        before_death: called once the Experiment exists.
         after_death: called after the first death.
 
     Raises:
@@ -232,12 +232,13 @@ def tell(
     directory.mkdir()
     logs = [directory / f"{number}.effects" for number in range(len(points) + 1)]
     deaths = 0
-    with witnessed(live, name):
+    with witnessed(live, name), ThreadPoolExecutor(1) as side:
         operator = _operator(live, logs[0], points[0] if points else None)
         live.create(name, **({"trial": story.trial} if story.trial else {}))
-        if story.provoke is not None:
-            live.wait_trial(name, MEASURING)
-            story.provoke(live, name)
+        # A death may come before there is anything to provoke: then it is a successor's trial that measures.
+        provoked = side.submit(_provoke, live, story, name)
+        if not points:
+            provoked.result()
         before_death(live, name)
         for point in points:
             if not _dies(live, story, name, operator):
@@ -249,11 +250,18 @@ def tell(
             wait_for(lambda: not orphans(live), "its worker to end with it")
             live.expire_lease()
             operator = _operator(live, logs[deaths], points[deaths] if deaths < len(points) else None)
+        provoked.result()
         _end(live, story, name)
     live.kill_operators()
     live.remove(name)
     live.forget_lease()
     return Lived(deaths, read_points(logs[0]))
+
+
+def _provoke(live: Live, story: Story, name: str) -> None:
+    if story.provoke is not None:
+        live.wait_trial(name, MEASURING, seconds=SECONDS)
+        story.provoke(live, name)
 
 
 @contextlib.contextmanager

@@ -102,7 +102,9 @@ def _metadata(metadata: Any) -> Iterator[Finding]:
     name = metadata.get("name")
     if name is None and "generateName" not in metadata:
         yield Finding("metadata.name", "is required", "add it")
-    elif name is not None and not _OBJECT_NAME.fullmatch(str(name)):
+    elif name is not None and not isinstance(name, str):
+        yield Finding("metadata.name", f"{name!r} is no text", "put it in quotes")
+    elif name is not None and not _OBJECT_NAME.fullmatch(name):
         yield Finding("metadata.name", f"{name!r} is no name", "use lower-case letters, digits, dashes and dots")
     elif name is not None and len(name) > 63:
         problem = "metadata.name may have at most 63 characters, as it becomes a label's value"

@@ -105,8 +105,8 @@ def test_nothing_evaluated_keeps_the_baseline(trials: int) -> None:
 
 
 def test_bad_input_recommends_nothing(study: Study) -> None:
-    """What may be different next time keeps the baseline; a defect is no answer, which people are told."""
-    assert recommend(replace(study, now=float("nan"))).keep_baseline
+    """What cannot be reckoned with is no answer, which people are told; it is no reason to keep the baseline."""
+    assert isinstance(recommend(replace(study, now=float("nan"))), NoAnswer)
     elsewhere = outcome(0, replace(arm("1", 10), assignment=web("1", 1024).of({"other": "thing"})))
     broken = recommend(web_study(outcomes=(elsewhere,)))
     assert isinstance(broken, NoAnswer)
