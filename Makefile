@@ -45,7 +45,7 @@ lint: setup
 
 test-fast: setup
 	@mkdir -p build
-	@$(BIN)/python -m pytest -n 2 -q tests/unit tests/contract tests/simulation $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -q -m "not thorough" tests/unit tests/contract tests/simulation $(ARGS)
 
 generate: setup ## Write CRDs, reference docs and the chart's copies from the types
 	@$(BIN)/python hack/generate.py

@@ -21,7 +21,7 @@ from rich.table import Table
 from controlplane import ApiError, ControlPlane, ControlPlaneError, PrometheusError, WaitTimeout, wait_for
 from demo.latency import Latencies
 from demo.script import Script
-from demo.settings import EXPERIMENT, NAMESPACE, DemoOptions, experiment
+from demo.settings import BUSIEST, EXPERIMENT, NAMESPACE, DemoOptions, experiment
 from demo.summary import Seen, Summary, arms_left, summarize
 from demo.view import Board, render
 from stack import Stack, StackOptions
@@ -70,7 +70,7 @@ def _run(options: DemoOptions, console: Console) -> int:
 
     say("starting a control plane (etcd, kube-apiserver, controller manager, scheduler)")
     with ControlPlane() as plane, tempfile.TemporaryDirectory(prefix="trimtab-demo-") as directory:
-        settings = StackOptions(namespace=NAMESPACE, seed=options.seed)
+        settings = StackOptions(namespace=NAMESPACE, seed=options.seed, time_origin=BUSIEST)
         with Stack(plane, Path(directory), settings, say) as stack:
             try:
                 summary = _experiment(options, console, plane, stack, begun)

@@ -11,6 +11,8 @@ from stack.paths import EXAMPLES
 
 NAMESPACE = "shop"
 EXPERIMENT = "web"
+# Just before the busiest minute of the workload's day: five minutes can only show what is safe at the load they see.
+BUSIEST = "2026-03-04T13:58"
 SHORT_WINDOWS: dict[str, dict[str, Any]] = {
     "trial": {"warmUp": "2s", "duration": "6s", "deadline": "90s"},
     "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "6s"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from benchmarks.operator.live import ARM, FINALIZER, phase_of
 from tests.simulation.world import NAME, NAMESPACE, SOBOL, TARGET, made, told
 
@@ -62,6 +63,7 @@ def test_the_same_story_is_told_twice() -> None:
     assert [(c.version, c.type, c.object) for c in first] == [(c.version, c.type, c.object) for c in second]
 
 
+@pytest.mark.thorough
 def test_a_crash_at_any_effect_loses_nothing() -> None:
     """Before each effect, and after the last: after an effect is before the next, for all that is stored."""
     _, calm = told(played(1))

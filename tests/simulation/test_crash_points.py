@@ -16,6 +16,8 @@ from tests.simulation.world import told
 import trimtab
 from trimtab.simulate.life import ActAt
 
+pytestmark = pytest.mark.thorough
+
 PACKAGE = Path(trimtab.__file__).parent
 WRITES = frozenset({"create", "replace", "delete", "create_subresource"})
 SAMPLE = 12

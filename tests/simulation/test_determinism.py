@@ -12,6 +12,8 @@ STORY = """
 import hashlib, json
 from tests.simulation.world import NAME, SOBOL, made, told
 
+pytestmark = pytest.mark.thorough
+
 async def story():
     world = await made(seed=7, search=SOBOL, stopping={"maxTrials": 3})
     world.start()

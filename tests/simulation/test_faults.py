@@ -11,6 +11,8 @@ from trimtab.simulate.campaign import Tally, plan_of_seed, play, play_seed
 from trimtab.simulate.campaign_tables import as_json, explained, tables, unhit
 from trimtab.simulate.faults.plan import plan_of
 
+pytestmark = pytest.mark.thorough
+
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 CHUNKS = 8
 SEEDS = 5  # of each chunk

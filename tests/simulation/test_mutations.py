@@ -8,6 +8,8 @@ from tests.simulation.mutations import MUTATIONS, Mutation
 from trimtab.simulate.campaign import Result, play
 from trimtab.simulate.faults.plan import plan_of
 
+pytestmark = pytest.mark.thorough
+
 SECONDS = 400.0
 
 

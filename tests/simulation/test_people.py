@@ -26,6 +26,8 @@ from trimtab.simulate.invariants import check
 from trimtab.simulate.loop import VirtualLoop
 from trimtab.simulate.world import World
 
+pytestmark = pytest.mark.thorough
+
 K = FaultKind
 MOMENT = 0.05  # virtual seconds between two acts
 STORIES, STEPS = 6, 8

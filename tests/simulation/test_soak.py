@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from benchmarks.simulation.soak import soak
 from tests.simulation.world import told
+
+pytestmark = pytest.mark.thorough
 
 
 def test_nothing_grows() -> None:

@@ -64,6 +64,7 @@ def whole_run(decrease: float | None, seed: int, fault_at: int | None = None) ->
     return run, run.recommended.saving / (1 - service.optimum(study) / baseline)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("decrease", "enough"), [(None, 19), (0.5, 16)])
 def test_it_finds_the_savings_safely(decrease: float | None, enough: int) -> None:
     """14 trials reach 90 % of what the optimum saves in at least 19 of 20 runs, almost never breaking a bound.

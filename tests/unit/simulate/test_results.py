@@ -70,6 +70,7 @@ def test_no_number_may_be_infinite() -> None:
         Sample(value=math.inf, standard_error=0.0, total=1.0, bad=Absent(absent="NotCounted"), overdispersion=1.0)
 
 
+@pytest.mark.thorough
 def test_two_processes_write_the_same_bytes() -> None:
     program = "from tests.unit.simulate.stories import result; from trimtab.simulate.results import to_json; "
     program += "import sys; sys.stdout.write(to_json(result(peers=('vpa', 'random'))))"

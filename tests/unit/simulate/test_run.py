@@ -60,6 +60,7 @@ def test_a_horizon_that_ends_first_leaves_the_experiment_as_it_is() -> None:
     assert 0 < len(ran.result.trials) < 3
 
 
+@pytest.mark.thorough
 def test_an_experiment_that_nobody_lets_begin_does_not_cost_days() -> None:
     ran = run(small(days=30.0, canary={"maxSharePercent": "5"}))
     assert ran.trials == ()

@@ -205,6 +205,7 @@ def play(case: Case) -> tuple[float, float, int]:
     return truth, account, trials
 
 
+@pytest.mark.thorough
 def test_the_cap_is_never_exceeded_by_more_than_one_tick_of_canary_traffic() -> None:
     """200 searches: any scrape interval, canaries that turn all bad at any moment, a store that goes and comes."""
     started, most = 0, 0.0
