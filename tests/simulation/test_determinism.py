@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 STORY = """
 import hashlib, json
 from tests.simulation.world import NAME, SOBOL, made, told
-
-pytestmark = pytest.mark.thorough
 
 async def story():
     world = await made(seed=7, search=SOBOL, stopping={"maxTrials": 3})
