@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 import yaml
 from benchmarks.operator.live import experiment, phase_of
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,8 @@ from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
 from trimtab.workload import load_workload
 from trimtab.workload.faults import Fault, FaultKind
+
+pytestmark = pytest.mark.thorough
 
 # The health of the loop (M1 to M9), its safety, and the process. M10, repeatability, is a matter of many runs.
 PROMISED = frozenset({

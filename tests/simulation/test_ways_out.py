@@ -18,6 +18,8 @@ from trimtab.runtime.spending import account_name
 from trimtab.simulate.life import Life
 from trimtab.simulate.world import World
 
+pytestmark = pytest.mark.thorough
+
 LONG = {"warmUp": "1s", "duration": "10m", "deadline": "45m"}
 AROUND = tuple(("list", kind.plural) for kind in SURROUNDING_KINDS if kind != kinds.ENDPOINT_SLICES)
 RIGHTS = (*AROUND, ("get", "leases"), ("get", "namespaces"), ("create", "configmaps"), ("update", "leases"))

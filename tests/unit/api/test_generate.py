@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 import generate
 from trimtab.api.reference import ANNOTATIONS, CONDITIONS
 from trimtab.domain import names
 from trimtab.domain.state import ConditionType
+
+pytestmark = pytest.mark.thorough
 
 
 def test_the_repository_holds_what_the_types_say() -> None:

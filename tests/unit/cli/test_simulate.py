@@ -21,6 +21,8 @@ from trimtab.api.history import read_history
 from trimtab.cli.app import app
 from trimtab.simulate.results import Simulation, SimulationSet, from_json
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[3]
 WEB = ROOT / "examples" / "web-service"
 SHORT = ("--scrape-interval", "1s", "--days", "0.2")
@@ -101,7 +103,6 @@ def test_html_is_one_page_without_anything_from_elsewhere() -> None:
         assert word not in page, word
 
 
-@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
     """Of which hashes differ, so that no order of a set or a dict decides anything."""
     command = [sys.executable, "-m", "trimtab.cli.main", "simulate", "-f", "e.yaml", "--workload", "w.yaml"]
@@ -118,7 +119,6 @@ def test_another_seed_is_another_story() -> None:
     assert one["trials"] != two["trials"]
 
 
-@pytest.mark.thorough
 def test_several_seeds_on_several_processes_are_those_of_one() -> None:
     found = from_json(simulated("-o", "json", "--seeds", "2", "--jobs", "2"))
     assert isinstance(found, SimulationSet)
@@ -161,7 +161,6 @@ def test_a_deployment_among_the_files_is_the_target() -> None:
     assert found.summary.peak_load == pytest.approx(4000 / 6)
 
 
-@pytest.mark.thorough
 def test_what_preflight_refuses_is_a_result_and_a_failure() -> None:
     """What the operator itself finds out in the cluster is no error of the files: the result says it."""
     write("e.yaml", short(canary={"maxSharePercent": "5"}))

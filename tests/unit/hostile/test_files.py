@@ -26,6 +26,8 @@ from trimtab.cli.files import UnreadableFile, read_documents
 from trimtab.simulate.faults.plan import InvalidPlan, plan_of
 from trimtab.workload import WorkloadError, parse_workload
 
+pytestmark = pytest.mark.thorough
+
 WORKLOAD = (ROOT / "examples" / "web-service" / "workload.yaml").read_text(encoding="utf-8")
 PLAN = {
     "seed": 7,

@@ -29,6 +29,8 @@ from trimtab.control.decide import decide
 from trimtab.domain.errors import CorruptLedger, InvalidSpec, NotYetSupported
 from trimtab.domain.state import ExperimentState
 
+pytestmark = pytest.mark.thorough
+
 GOOD = example("web-service/experiment.yaml")
 MOST_STATUS = 300_000  # characters of a status, whatever an annotation says
 

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 
 import promql_parser
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.hostile.examples import bounded, of_budget, one_line, one_of, texts
@@ -16,6 +17,8 @@ from trimtab.domain.names import arm_name, pod_pattern, recommendation_name, tri
 from trimtab.domain.quantity import format_cpu, format_duration, format_memory, parse_duration, parse_quantity
 from trimtab.ports import PodSet
 from trimtab.slo.promql import PLACEHOLDER, check_query, inject, label_names, vector_selectors
+
+pytestmark = pytest.mark.thorough
 
 ARM = PodSet("shop", ("tt-0f0e0d0c-3-c",))
 DNS = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
