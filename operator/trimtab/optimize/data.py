@@ -2,9 +2,9 @@
 
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
 and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 1: its
-window was cut short, and the cause may lie elsewhere. When an assignment with less of everything has held, resources do
-not explain the withdrawal (a slow dependency, a bad node), and se is 2. An OOM adds g = ln 3, se 0.5 at the baseline
-with only that resource lowered.
+window was cut short, and the cause may lie elsewhere. When this assignment, or one with less of everything, has held at
+such a load in complete trials, resources do not explain the withdrawal (a slow dependency, a bad node), and se is 2. An
+OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from trimtab.optimize.surrogate import Rows
 
 Floats = NDArray[np.float64]
 Z_LIMIT = 6.0
+ALIKE_LOAD = 0.95  # of another load is about as much
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def build_rows(
 ) -> Rows:
     """All rows of one constraint, in the order of the ledger, the canary before its control.
 
-    `held` are the assignments that their own trials show safe.
+    `held` are the assignments whose complete trials kept every bound.
     """
     found = [
         row
@@ -135,7 +136,9 @@ def _of_trial(
     own = observe_trial(target, trial, canary)
     if trial.truncated:
         if own is not None and own.g > 0:
-            explained = not any(no_more(study.space, x, canary.assignment) for x in held)
+            explained = not any(
+                no_more(study.space, x, canary.assignment) and _saw(study, x, canary.load) for x in held
+            )
             se = max(own.se, TRUNCATED_SE if explained else UNEXPLAINED_SE)
             seen = Observation(min(own.g, FAILURE_G), se)
             yield _Row(canary.assignment, loads.z(canary.load), trial.finished, seen, number, True)
@@ -147,6 +150,18 @@ def _of_trial(
         seen_control = observe_trial(target, trial, control)
         if seen_control is not None:
             yield _Row(control.assignment, loads.z(control.load), trial.finished, seen_control, number, False)
+
+
+def _saw(study: Study, assignment: Assignment, load: float | None) -> bool:
+    """Whether a complete trial of it saw about such a load; a load that was not measured counts as seen."""
+    seen = [
+        arm.load
+        for trial in study.outcomes
+        if trial.learnable and not trial.truncated and trial.failure is None
+        for arm in (trial.canary, trial.control)
+        if arm is not None and arm.assignment == assignment and arm.load is not None
+    ]
+    return load is None or not seen or max(seen) >= ALIKE_LOAD * load
 
 
 def _broken(study: Study, trial: TrialOutcome) -> Assignment:

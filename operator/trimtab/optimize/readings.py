@@ -130,7 +130,11 @@ class Evidence:
 
     def verifies(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
         """Whether they show it safe without a model: every bound's upper limit <= 0, and no contradiction."""
-        if self.clean == 0 or self.contradicts(constraints):
+        return not self.contradicts(constraints) and self.held(constraints)
+
+    def held(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
+        """Whether its complete trials kept every bound, whatever a withdrawn one showed."""
+        if self.clean == 0:
             return False
         return all((i := self.interval(t.name)) is not None and i[2] <= 0 for t in constraints if not t.guard_only)
 

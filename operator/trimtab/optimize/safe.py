@@ -83,7 +83,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     encoder = Encoder(study.space)
     loads = load_scale(study)
     targets = tuple(t for t in study.constraints if not t.guard_only)
-    held = [x for x, own in evidence.items() if own.verifies(study.constraints)]
+    held = [x for x, own in evidence.items() if own.held(study.constraints)]
     models = []
     for target in targets:
         counts = not target.relative and has_counts(study, target)

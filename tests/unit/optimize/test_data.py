@@ -14,6 +14,7 @@ from trimtab.domain.space import Resource
 from trimtab.domain.study import FailureKind, HardFailure, Study
 from trimtab.optimize.data import build_rows, has_counts, load_scale
 from trimtab.optimize.encoding import Encoder
+from trimtab.optimize.readings import gather
 from trimtab.optimize.surrogate import Rows
 
 
@@ -69,6 +70,17 @@ def test_a_withdrawal_that_resources_do_not_explain_weighs_little() -> None:
     study = web_study(outcomes=(bad,))
     assert rows(study, held=(web("0.5", 1024),)).v[0] == pytest.approx(4.0)
     assert rows(study, held=(web("0.5", 1088),)).v[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("load", "variance"), [(30.0, 4.0), (29.0, 4.0), (20.0, 1.0)])
+def test_what_held_before_is_not_to_blame_unless_it_held_at_less_load(load: float, variance: float) -> None:
+    good = outcome(0, replace(arm("0.5", 20), load=load))
+    bad = outcome(1, replace(arm("0.5", 3000), load=30.0), truncated=True)
+    study = web_study(outcomes=(good, bad))
+    (held,) = (x for x, own in gather(study).items() if own.held(study.constraints))
+    assert not gather(study)[held].verifies(study.constraints)
+    found = rows(study, held=(held,))
+    assert found.v[found.trial == 1].tolist() == [pytest.approx(variance)]
 
 
 def test_an_oom_is_learned_on_its_resource() -> None:
