@@ -17,7 +17,7 @@ FAULT = "slow-dependency"
 PAUSE = "trimtab.dev/pause"
 TERMINAL = {"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"}
 PAUSE_AFTER = 5  # terminal trials
-FAULT_AFTER = 12
+FAULT_AFTER = 10
 
 
 @dataclass

@@ -21,6 +21,7 @@ from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
 COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
 LEARNABLE = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
+JUDGED = "BoundBroken"  # the reason of a trial that was measured to its end and broke a bound
 HARD_FAILURES = {
     "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
     "CrashLoop": HardFailure(FailureKind.CRASH, None),
@@ -108,8 +109,12 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
 
 
 def _truncated(trial: Trial) -> bool:
+    """Withdrawn before it was judged, be it at the last moment: the windows that showed it were chosen for what they
+    showed, so they are no measurement of the whole trial."""
     if trial.phase is not TrialPhase.INFEASIBLE:
         return False
+    if trial.outcome is not None and trial.outcome.reason != JUDGED:
+        return True
     return trial.window is None or trial.times.draining is None or trial.times.draining < trial.window.end
 
 

@@ -17,7 +17,7 @@ from tests.unit.control.builders import (
 from trimtab.control.study import build_study
 from trimtab.domain.measurement import Arm
 from trimtab.domain.spec import OutcomeConstraint, RelativeBound
-from trimtab.domain.trial import Load, TrialPhase
+from trimtab.domain.trial import Load, Outcome, TrialPhase
 
 
 def targets(bound: OutcomeConstraint) -> list[tuple[str, float | None, float | None]]:
@@ -43,3 +43,17 @@ def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> 
     assert state.target is not None
     study = build_study(spec(), target(), state.target, (done,), NOW)
     assert study.peak_load == pytest.approx(110.0 * 22 / 20)
+
+
+@pytest.mark.parametrize(
+    ("reason", "truncated"), [("AbortRule", True), ("WorseThanControl", True), ("BoundBroken", False)]
+)
+def test_a_withdrawal_at_the_last_moment_is_no_measurement(reason: str, truncated: bool) -> None:
+    state = running()
+    assert state.target is not None
+    late = trial(TrialPhase.INFEASIBLE, outcome=Outcome(TrialPhase.INFEASIBLE, reason, "slow"))
+    assert late.window is not None
+    late = replace(late, times=replace(late.times, draining=late.window.end + 1, finished=late.window.end + 9))
+    late = replace(late, environment=replace(late.environment, template_hash=state.target.template_hash))
+    (outcome,) = build_study(spec(), target(), state.target, (late,), NOW).outcomes
+    assert outcome.truncated is truncated
