@@ -31,8 +31,8 @@ _BOUNDS = {
     "too_long": ("may have at most {max_length} items", "remove some"),
     "greater_than_equal": ("must be at least {ge}", "raise it"),
     "less_than_equal": ("must be at most {le}", "lower it"),
-    "string_too_short": ("must have at least {min_length} characters", "write it, or remove the field"),
-    "string_too_long": ("may have at most {max_length} characters", "shorten it"),
+    "string_too_short": ("must be at least {min_length} characters long", "write it, or remove the field"),
+    "string_too_long": ("must be at most {max_length} characters long", "shorten it"),
     "string_pattern_mismatch": ("must match {pattern}", "write it so"),
 }
 # How a rule of one sentence names its remedy: the words before it, and what is said in their place.

@@ -98,7 +98,7 @@ def test_every_rule_has_a_problem_and_a_remedy() -> None:
         ("stopping", {"maxTrials": 0}, "must be at least 1; raise it"),
         ("stopping", {"maxTrials": 10**9}, "must be at most 1000; lower it"),
         ("slis", [], "needs at least 1 items; add one"),
-        ("owner", "x" * 5000, "characters; shorten it"),
+        ("owner", "x" * 5000, "characters long; shorten it"),
         ("mode", "Guess", "unsupported value"),
         ("paused", "yes", "must be true or false; write it without quotes"),
     ],
@@ -115,7 +115,7 @@ def test_an_empty_query_is_told_with_what_to_do(manifest: dict[str, Any]) -> Non
     manifest["spec"]["slis"][0] = {"name": "slow", "value": {"query": ""}}
     (finding,) = lint(manifest)
     assert str(finding) == (
-        "error: spec.slis[0].value.query: must have at least 1 characters; write it, or remove the field"
+        "error: spec.slis[0].value.query: must be at least 1 characters long; write it, or remove the field"
     )
 
 
