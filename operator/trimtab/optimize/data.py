@@ -1,8 +1,8 @@
 """From a study to the training rows of each constraint: what each outcome teaches, as numbers.
 
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
-and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= 1: its
-window was cut short, and the cause may lie elsewhere. When this assignment, or one with less of everything, has held at
+and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with se >= min(g, 1): its
+window was cut short, and the further it went over the bound, the likelier the cause lies elsewhere. When this assignment, or one with less of everything, has held at
 such a load in complete trials, resources do not explain the withdrawal (a slow dependency, a bad node), and se is 2. An
 OOM adds g = ln 3, se 0.5 at the baseline with only that resource lowered.
 """
@@ -139,7 +139,7 @@ def _of_trial(
             explained = not any(
                 no_more(study.space, x, canary.assignment) and _saw(study, x, canary.load) for x in held
             )
-            se = max(own.se, TRUNCATED_SE if explained else UNEXPLAINED_SE)
+            se = max(own.se, min(own.g, TRUNCATED_SE) if explained else UNEXPLAINED_SE)
             seen = Observation(min(own.g, FAILURE_G), se)
             yield _Row(canary.assignment, loads.z(canary.load), trial.finished, seen, number, True)
         return

@@ -65,6 +65,13 @@ def test_a_withdrawn_trial_is_a_wide_row_where_it_was_bad_and_none_where_it_was_
     assert len(rows(web_study(outcomes=(bad,)), ERRORS)) == 0
 
 
+def test_a_withdrawal_just_over_the_bound_teaches_just_that() -> None:
+    """Else the same edge is tried again and again, each time at the cost of requests."""
+    found = rows(web_study(outcomes=(outcome(0, arm("0.5", 240), truncated=True),)))  # 6 % slow
+    assert found.y.tolist() == [pytest.approx(math.log(1.2), abs=0.01)]
+    assert 0.1 < math.sqrt(found.v[0]) < 0.3
+
+
 def test_a_withdrawal_that_resources_do_not_explain_weighs_little() -> None:
     bad = outcome(0, arm("0.7", 3000), truncated=True)
     study = web_study(outcomes=(bad,))
