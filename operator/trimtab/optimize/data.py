@@ -2,8 +2,8 @@
 
 Each complete trial adds two rows per absolute bound (canary at x, control at its own assignment, each at its own load)
 and one row per relative bound. A withdrawn trial adds its canary only, where g > 0, as min(g, ln 3) with
-se >= min(g, 1): its window was cut short, and the further it went over the bound, the likelier the cause lies elsewhere.
-When this assignment, or one with less of everything, has held at such a load in complete trials, resources do not explain
+se >= min(g, 1): its window was cut short, and the further it went over the bound, the likelier its cause is elsewhere.
+When this assignment, or one with less of everything, held at such a load in complete trials, resources do not explain
 the withdrawal (a slow dependency, a bad node), and se is 2. An OOM adds g = ln 3, se 0.5 at the baseline with only that
 resource lowered.
 """
