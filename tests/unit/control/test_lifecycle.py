@@ -48,6 +48,13 @@ def test_an_experiment_that_is_deleted_withdraws_then_lets_go() -> None:
     assert kinds(second) == ["ReleaseExperiment", "ReleaseLock"]
 
 
+def test_draining_sends_deletions_until_the_arms_vanish_and_leaves_the_proof_to_the_end() -> None:
+    draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.SUCCEEDED, "Measured", "fine"))
+    decision = decided(snapshot(None, (draining,), both_arms(draining)))
+    assert kinds(decision) == ["DeleteArms"]
+    assert [a.verify for a in decision.actions if isinstance(a, DeleteArms)] == [False]
+
+
 def test_draining_verifies_records_spending_and_releases_in_this_order() -> None:
     draining = trial(TrialPhase.DRAINING, outcome=Outcome(TrialPhase.SUCCEEDED, "Measured", "fine"))
     decision = decided(snapshot(None, (draining,), answers=counted_again(draining)))
