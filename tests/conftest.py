@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # Machines are noisy, so no example has a deadline; a failing one prints the blob that reproduces it.
@@ -15,6 +17,14 @@ settings.load_profile("trimtab")
 def pytest_sessionstart() -> None:
     """A plugin asks for the current event loop in every test, and asyncio makes one that nobody closes: have none."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_found() -> Iterator[None]:
+    """Whoever silences or captures log lines does so for its own test: structlog has one configuration per process."""
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ stop it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from collections import Counter
@@ -21,8 +22,9 @@ from aiohttp import web
 from faultproxy import answers
 from faultproxy.asked import Asked, asked_of
 from faultproxy.plan import Fault, Plan, WatchFault, WatchLife
+from faultproxy.sockets import Sockets
 
-START_SECONDS = 20.0
+START_SECONDS = STOP_SECONDS = 20.0
 LONGEST_SILENCE = 30.0  # every client of ours gives up earlier
 LONGEST_LINE = 2**22
 MOST_BODY = 2**26
@@ -72,8 +74,11 @@ class FaultProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(START_SECONDS)
+            with contextlib.suppress(RuntimeError):  # it has failed, and its loop is closed
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(STOP_SECONDS)
+        if kind is None and (self._failure or self._thread.is_alive()):
+            raise RuntimeError(f"the proxy did not end: {self._failure or 'its thread goes on'}")
 
     def by_fault(self) -> dict[str, int]:
         """How often each fault was injected."""
@@ -85,27 +90,38 @@ class FaultProxy:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # told to whoever waits for the start
+        except Exception as error:  # told to whoever waits for the start, or the end
             self._failure = repr(error)
             self._ready.set()
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=MOST_BODY)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        connector = aiohttp.TCPConnector(ssl=self._upstream_tls, limit=0)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5.0)
+        sockets = Sockets()
+        connector = aiohttp.TCPConnector(ssl=self._upstream_tls, limit=0, socket_factory=sockets.connecting)
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, read_bufsize=LONGEST_LINE, auto_decompress=False
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
+            read_bufsize=LONGEST_LINE,
+            auto_decompress=False,
         ) as self._session:
-            await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._own_tls)
-            await site.start()
+            runner = await self._listen(sockets)
             self._port = int(runner.addresses[0][1])
             self._ready.set()
             await self._stop.wait()
+            for site in runner.sites:
+                await site.stop()
+            sockets.cut()  # so that no handler goes on
             await runner.cleanup()
+            await connector.close(abort_ssl=True)
+            await sockets.gone()
+
+    async def _listen(self, sockets: Sockets) -> web.AppRunner:
+        app = web.Application(client_max_size=MOST_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        await web.SockSite(runner, sockets.listening(), ssl_context=self._own_tls).start()
+        return runner
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = asked_of(request.method, request.path, request.query)

@@ -262,8 +262,7 @@ def lines() -> Any:
     """Every log line of the test."""
     capture = LogCapture()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])
-    yield capture.entries
-    structlog.reset_defaults()
+    return capture.entries
 
 
 async def test_lines_of_a_pass_carry_the_experiment_and_the_trial(lines: list[dict[str, Any]]) -> None:
