@@ -51,7 +51,7 @@ def test_being_watched_changes_nothing() -> None:
 
 
 def test_a_horizon_that_ends_first_leaves_the_experiment_as_it_is() -> None:
-    ran = run(small(days=40 / 86400))
+    ran = run(small(days=30 / 86400))
     assert ran.result.summary.phase == "Running"
     assert ran.result.summary.reason == "HorizonEnded"
     assert 0 < len(ran.result.trials) < 3
