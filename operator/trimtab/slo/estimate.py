@@ -67,7 +67,7 @@ def overdispersion_between(steps: Sequence[Sequence[tuple[float, float]]]) -> tu
 
     X^2 compares the pods of one step with each other, sum_i (k_i - n_i p)^2 / (n_i p (1 - p)) with the step's own ratio
     p. So what hits all pods alike, the hours of the day or an incident, is no overdispersion: a test of one pod against
-    another is not misled by it, and the variance of the service's counts over hours would be full of it (405 instead of
+    another is not misled by it, and the variance of the service's counts over hours would be full of it (335 instead of
     1 for independent errors under a load that doubles and one bad half hour). A single pod is compared with itself one
     step later.
 
