@@ -14,6 +14,8 @@ export PYTHONPATH := operator:hack
 # Two busy cores make threaded linear algebra on small matrices ten times slower, not faster.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
+# What was compiled is kept: else each run rewrites the asserts of every test module anew, for seconds per process.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Long campaigns, a target each; `make chaos` runs them all.
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak

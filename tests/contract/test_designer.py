@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from tests.unit.optimize.toy import HOUR, Service, play, search, web_study
 from threadpoolctl import threadpool_limits
 
@@ -44,13 +45,16 @@ def study() -> Study:
     return past(8)
 
 
-@pytest.fixture(params=["inline", "process"])
+@pytest_asyncio.fixture(params=["inline", "process"], scope="module", loop_scope="module")
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Designer]:
     if request.param == "inline":
         yield InlineDesigner()
         return
     async with ProcessDesigner() as process:
         yield process
+
+
+together = pytest.mark.asyncio(loop_scope="module")  # the worker takes a second to start: one serves all of these
 
 
 def timeless(proposal: Proposal) -> Proposal:
@@ -60,12 +64,14 @@ def timeless(proposal: Proposal) -> Proposal:
     return replace(proposal, answer=replace(proposal.answer, fit_seconds=0.0, search_seconds=0.0))
 
 
+@together
 async def test_the_first_trial_is_the_baseline(subject: Designer) -> None:
     answer = (await subject.suggest(web_study())).answer
     assert isinstance(answer, Suggestion)
     assert (answer.purpose, answer.assignment) == (Purpose.BASELINE, web_study().baseline)
 
 
+@together
 async def test_a_search_is_suggested_by_the_model(subject: Designer, study: Study) -> None:
     proposal = await subject.suggest(study)
     assert isinstance(proposal.answer, Suggestion)
@@ -74,17 +80,20 @@ async def test_a_search_is_suggested_by_the_model(subject: Designer, study: Stud
     assert within_steps(study.space, proposal.answer.assignment, [t.canary.assignment for t in study.outcomes])
 
 
+@together
 async def test_every_process_gives_the_same_answer(subject: Designer, study: Study) -> None:
     assert timeless(await subject.suggest(study)) == designer.suggest(study, lambda: 0.0)
     assert await subject.recommend(study) == designer.recommend(study)
 
 
+@together
 async def test_calls_side_by_side_do_not_mix_up_their_answers(subject: Designer, study: Study) -> None:
     studies = [replace(study, outcomes=study.outcomes[:n], index=n) for n in (0, 2, 4, 6)]
     found = await asyncio.gather(*(subject.suggest(s) for s in studies))
     assert [timeless(p) for p in found] == [designer.suggest(s, lambda: 0.0) for s in studies]
 
 
+@together
 async def test_bad_input_has_a_typed_answer(subject: Designer) -> None:
     broken = web_study(space=SearchSpace(()), now=float("nan"))
     answer = (await subject.suggest(broken)).answer
@@ -92,6 +101,7 @@ async def test_bad_input_has_a_typed_answer(subject: Designer) -> None:
     assert isinstance(await subject.recommend(broken), NoAnswer)
 
 
+@together
 async def test_a_defect_is_typed_and_says_nothing_about_the_search(subject: Designer) -> None:
     """Neither the model nor its stand-in can work with this study: no Hold, and no baseline that is kept."""
     strange = replace(web_study(), baseline=replace(web_study().baseline, items_=()))
@@ -103,12 +113,14 @@ async def test_a_defect_is_typed_and_says_nothing_about_the_search(subject: Desi
         assert "failed" in answer.message
 
 
+@together
 async def test_the_sobol_designer_needs_no_model(subject: Designer) -> None:
     answer = (await subject.suggest(past(4, "Sobol"))).answer
     assert isinstance(answer, Suggestion)
     assert not answer.by_model
 
 
+@together
 async def test_a_recommendation(subject: Designer, study: Study) -> None:
     found = await subject.recommend(study)
     assert isinstance(found, Recommended)
@@ -119,6 +131,7 @@ async def test_a_recommendation(subject: Designer, study: Study) -> None:
 # The worker process alone.
 
 
+@pytest.mark.thorough
 async def test_at_the_deadline_the_worker_is_replaced_and_the_answer_is_space_filling(study: Study) -> None:
     late = ProcessDesigner(deadline=0.0)
     await late.start()
@@ -152,6 +165,7 @@ async def test_a_killed_worker_is_replaced(study: Study) -> None:
         assert lost.answer.by_model or "died during suggest" in lost.diagnostics.fallback
 
 
+@pytest.mark.thorough
 async def test_a_worker_that_dies_over_a_recommendation_says_nothing(study: Study) -> None:
     """One out-of-memory kill at the end of a week of trials is no reason to keep the baseline."""
     async with ProcessDesigner() as process:
@@ -182,6 +196,7 @@ async def test_a_worker_that_says_nonsense_falls_back(study: Study, monkeypatch:
         assert "did not start" in (await process.suggest(study)).diagnostics.fallback
 
 
+@pytest.mark.thorough
 async def test_a_cancelled_call_does_not_leak_its_answer(study: Study) -> None:
     other = replace(study, outcomes=study.outcomes[:4], index=4)
     async with ProcessDesigner() as process:
@@ -203,6 +218,7 @@ async def test_close_is_final_and_idempotent(study: Study) -> None:
     assert proposal.diagnostics.fallback == "the fitting worker did not start"
 
 
+@pytest.mark.thorough
 def test_the_worker_dies_with_its_parent() -> None:
     program = (
         "import asyncio\n"

@@ -24,7 +24,7 @@ WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
 LATER = T - 11  # what comes afterwards must not matter
 CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
 POD, OTHER = f"{CANARY}-7d9f6c-x2k4z", f"{CANARY}-7d9f6c-q8w7e"
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 ERRORS = Sli("errors", SliKind.ERRORS, RatioQuery(('bad_total{$selector,code=~"5.."}',), ("all_total{$selector}",)), 1)
 SLOW = Sli("slow", SliKind.LATENCY, SlowRatioQuery(("d_seconds",), 0.1), 1)
 P95 = Sli("p95", SliKind.LATENCY, QuantileQuery(("d_seconds",), 0.95), 1)

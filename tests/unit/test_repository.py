@@ -131,8 +131,8 @@ def test_no_path_of_one_machine_is_in_a_file() -> None:
 
 def test_no_address_of_a_package_registry_is_in_a_file() -> None:
     """Where packages come from is the machine's business; a pinned address fails behind the next mirror."""
-    hosts = re.compile("|".join(rf"(?<![\w.-]){re.escape(host)}" for host in REGISTRIES))
-    assert lines_matching(hosts) == []
+    for host in REGISTRIES:  # a pattern each, as one that begins with a choice is ten times slower
+        assert lines_matching(re.compile(rf"{re.escape(host)}(?<![\w.-]{re.escape(host)})")) == []
     assert lines_matching(INDEX_OPTION) == []
 
 

@@ -21,6 +21,7 @@ RULES_KEY = "x-kubernetes-validations"
 UNIT_KEY = "x-trimtab-unit"
 DEFAULT_KEY = "x-trimtab-default"
 RULE_ERROR = "rule"
+LIST_ONCE = "remove it or change it"  # the API server refuses repetitions with a problem alone
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Rule:
     """One validation rule.
 
     `cel` is what the API server evaluates, `holds` the same in Python (None for a rule that needs the old object).
+    `message` is "<problem>; <remedy>", which the server and lint say alike.
     `field` points below the object that carries the rule (".max"). `explain_cel` and `explain` name the culprit where
     the rule looks through a list.
     """
@@ -145,7 +147,7 @@ class Keyed:
             key = getattr(item, self.key)
             if key in seen:
                 shown = json.dumps({to_camel(self.key): str(key)}, separators=(",", ":"))
-                raise failed_rules([(f"[{index}]", f"Duplicate value: {shown}")])
+                raise failed_rules([(f"[{index}]", f"Duplicate value: {shown}; {LIST_ONCE}")])
             seen.add(key)
         return items
 
@@ -163,7 +165,7 @@ class Unique:
     def _check(self, items: Any) -> Any:
         for index, item in enumerate(items):
             if item in items[:index]:
-                raise failed_rules([(f"[{index}]", f"Duplicate value: {json.dumps(item)}")])
+                raise failed_rules([(f"[{index}]", f"Duplicate value: {json.dumps(item)}; {LIST_ONCE}")])
         return items
 
 
@@ -200,7 +202,7 @@ def exactly_one(*names: str) -> Rule:
     listing = ", ".join(wire)
     return Rule(
         cel=f"[{', '.join(f'has(self.{name})' for name in wire)}].filter(x, x).size() == 1",
-        message=f"set exactly one of {listing}",
+        message=f"needs exactly one of {listing}; set one and leave out the others",
         holds=lambda model: sum(getattr(model, name) is not None for name in names) == 1,
     )
 

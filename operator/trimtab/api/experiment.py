@@ -111,7 +111,7 @@ _CROSS_RULES = (
     Rule(
         "self.parameters.all(p, !has(p.when) || p.when.parameter != p.name && self.parameters.exists(q, "
         "q.name == p.when.parameter && has(q.categorical) && p.when.__in__.all(v, v in q.categorical.values)))",
-        "parameters: when must name another, categorical parameter and values that it has",
+        "parameters: when must name another, categorical parameter and values that it has; correct when",
         _conditions_hold,
         field=".parameters",
     ),
@@ -177,7 +177,7 @@ _CROSS_RULES = (
     ),
     Rule(
         "self.constraints.exists(c, has(c.sli))",
-        "constraints: at least one must bound an SLI, or every saving would look safe",
+        "constraints: none bounds an SLI, so every saving would look safe; let at least one bound an SLI",
         lambda spec: any(c.sli is not None for c in spec.constraints),
         field=".constraints",
     ),

@@ -124,7 +124,7 @@ class Constraint(WireModel):
         exactly_one("sli", "builtin"),
         Rule(
             "has(self.max) || has(self.min) || has(self.relativeToControl)",
-            "set a bound: max, min or relativeToControl",
+            "is without a bound; set max, min or relativeToControl",
             lambda m: m.max is not None or m.min is not None or m.relative_to_control is not None,
         ),
         Rule(

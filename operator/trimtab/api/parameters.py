@@ -94,7 +94,7 @@ class Env(WireModel):
     RULES = (
         Rule(
             "self.format.contains('{}') && self.format.indexOf('{}') == self.format.lastIndexOf('{}')",
-            "format must hold {} exactly once, where the value goes, for example -Xmx{}m",
+            "format must hold {} exactly once, where the value goes; write it like -Xmx{}m",
             lambda m: m.format.count("{}") == 1,
             field=".format",
         ),

@@ -35,14 +35,6 @@ _BOUNDS = {
     "string_too_long": ("must be at most {max_length} characters long", "shorten it"),
     "string_pattern_mismatch": ("must match {pattern}", "write it so"),
 }
-# How a rule of one sentence names its remedy: the words before it, and what is said in their place.
-_REMEDIES = (
-    (", for example ", "write it like "),
-    (", written in quotes like ", "write it in quotes, like "),
-    (", written like ", "write it like "),
-    (": lower-case ", "use lower-case "),
-    (": at least ", "let at least "),
-)
 CORRECT = "correct it"
 
 
@@ -104,17 +96,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def split(message: str) -> tuple[str, str]:
-    """A rule's message is "<problem>; <remedy>", or one sentence that says what to do."""
-    problem, separator, remedy = message.partition("; ")
-    if separator:
-        return problem, remedy
-    if message.startswith("set "):
-        return "is incomplete or ambiguous", message
-    for words, instead in _REMEDIES:
-        problem, separator, rest = message.partition(words)
-        if separator:
-            return problem, instead + rest
-    return message, CORRECT
+    """A rule's message is "<problem>; <remedy>"; one that is not is left whole."""
+    problem, separator, remedy = message.rpartition("; ")  # the last one, as a problem may quote a value
+    return (problem, remedy) if separator else (message, "")
 
 
 def path(root: str, location: Iterable[int | str]) -> str:

@@ -19,7 +19,7 @@ class OrderConstraint(WireModel):
     RULES = (
         Rule(
             "self.lower != self.upper",
-            "lower and upper must name two different parameters",
+            "lower and upper must name two different parameters; correct one",
             lambda m: m.lower != m.upper,
         ),
     )
@@ -52,7 +52,9 @@ class RatioConstraint(WireModel):
         description="Greatest ratio, as a decimal string."
     )
 
-    RULES = (Rule("self.of != self.to", "of and to must name two different parameters", lambda m: m.of != m.to),)
+    RULES = (
+        Rule("self.of != self.to", "of and to must name two different parameters; correct one", lambda m: m.of != m.to),
+    )
 
 
 class ParameterConstraint(WireModel):

@@ -34,7 +34,7 @@ def unless_malformed(pattern: str, *fields: str) -> str:
 def lasting(least: str, most: str) -> Checked:
     """A Go-style duration within bounds, both included."""
     low, high = parse_duration(least), parse_duration(most)
-    message = f"must be a duration from {least} to {most}, written like 90s, 10m or 1h30m; there is no unit for days"
+    message = f"must be a duration from {least} to {most}; write it like 90s, 10m or 1h30m (there is no unit for days)"
 
     def holds(text: str) -> bool:
         try:
@@ -77,7 +77,7 @@ def number(
     rule = Rule(
         f"self.matches({_literal(pattern)}) && double(self) {'>' if above else '>='} {float(low)!r} && "
         f"double(self) {'<' if below else '<='} {float(high)!r}",
-        f'must be {what}{words and " " + words}, written in quotes like "{example}"',
+        f'must be {what}{words and " " + words}; write it in quotes, like "{example}"',
         holds,
     )
     shown = ", ".join(text for text in (unit, words) if text)
@@ -120,7 +120,7 @@ Quantity = Annotated[
                     "quantity(string(self)).isGreaterThan(quantity('0')) && "
                     "!quantity(string(self)).isGreaterThan(quantity('1Pi'))"
                 ),
-                message='must be a quantity above 0, written like 250m or "2" (cores), 512Mi or 2Gi (memory)',
+                message='must be a quantity above 0; write it like 250m or "2" (cores), 512Mi or 2Gi (memory)',
                 holds=_is_quantity,
             ),
         ),
@@ -135,7 +135,7 @@ Quantity = Annotated[
 ]
 
 NAME_PATTERN = r"^[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
-_NAME_MESSAGE = "must start with a letter and hold at most 63 letters, digits and dashes, for example p95-latency"
+_NAME_MESSAGE = "must start with a letter and hold at most 63 letters, digits and dashes; write it like p95-latency"
 
 
 def _named(pattern: str, most: int, message: str, **extra: Any) -> Checked:
@@ -149,7 +149,8 @@ DnsName = Annotated[
     _named(
         r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
         253,
-        "must be the name of a Kubernetes object: lower-case letters, digits, dashes and dots, at most 253 characters",
+        "must be the name of a Kubernetes object; "
+        "use lower-case letters, digits, dashes and dots, at most 253 characters",
     ),
 ]
 ContainerName = Annotated[
@@ -157,7 +158,7 @@ ContainerName = Annotated[
     _named(
         r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         63,
-        "must be a container's name: lower-case letters, digits and dashes, at most 63 characters",
+        "must be a container's name; use lower-case letters, digits and dashes, at most 63 characters",
     ),
 ]
 MetricName = Annotated[
@@ -165,7 +166,7 @@ MetricName = Annotated[
     _named(
         r"^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$",
         200,
-        "must be a Prometheus metric name without labels, for example http_request_duration_seconds",
+        "must be a Prometheus metric name without labels; write it like http_request_duration_seconds",
     ),
 ]
 EnvName = Annotated[
@@ -173,7 +174,7 @@ EnvName = Annotated[
     _named(
         r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$",
         128,
-        "must be the name of an environment variable, for example JAVA_OPTS",
+        "must be the name of an environment variable; write it like JAVA_OPTS",
     ),
 ]
 LabelKey = Annotated[
@@ -181,7 +182,7 @@ LabelKey = Annotated[
     _named(
         r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
         317,
-        "must be a node label's key, for example node.kubernetes.io/instance-type",
+        "must be a node label's key; write it like node.kubernetes.io/instance-type",
     ),
 ]
 Cron = Annotated[
@@ -189,13 +190,13 @@ Cron = Annotated[
     _named(
         r"^([0-9A-Za-z*/,-]{1,30} ){4}[0-9A-Za-z*/,-]{1,30}$",
         154,
-        "must be five cron fields (minute, hour, day of month, month, day of week), for example 0 9 * * 1-5",
+        "must be five cron fields (minute, hour, day of month, month, day of week); write it like 0 9 * * 1-5",
     ),
 ]
 TimeZone = Annotated[
     str,
     _named(
-        r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$", 64, "must be a name of the tz database, for example UTC or Europe/Berlin"
+        r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$", 64, "must be a name of the tz database; write it like UTC or Europe/Berlin"
     ),
 ]
 Text = Annotated[str, Field(max_length=253)]

@@ -264,7 +264,7 @@ class WarmStart(WireModel):
     RULES = (
         Rule(
             "has(self.experimentRef) || has(self.historyRef) || has(self.assignments) && self.assignments.size() > 0",
-            "set experimentRef, historyRef or assignments; without any of them leave out warmStart",
+            "is empty; set experimentRef, historyRef or assignments, or leave out warmStart",
             lambda m: m.experiment_ref is not None or m.history_ref is not None or len(m.assignments) > 0,
         ),
     )
@@ -287,7 +287,7 @@ class Freeze(WireModel):
     RULES = (
         Rule(
             "timestamp(self.start) < timestamp(self.end)",
-            "end must be later than start",
+            "end must be later than start; move one of them",
             lambda m: parse_time(m.start) < parse_time(m.end),
             field=".end",
         ),
@@ -330,7 +330,7 @@ class Prices(WireModel):
         Rule(
             f"{unless_malformed(DECIMAL_PATTERN, 'self.cpuCoreHour', 'self.memoryGiBHour')}"
             "double(self.cpuCoreHour) + double(self.memoryGiBHour) > 0.0",
-            "one of cpuCoreHour and memoryGiBHour must be above 0, or there is nothing to minimize",
+            "cpuCoreHour and memoryGiBHour are both 0, so there is nothing to minimize; raise one of them",
             lambda m: float(m.cpu_core_hour) + float(m.memory_gib_hour) > 0,
         ),
     )

@@ -21,8 +21,8 @@ def _selector(field: str, optional: bool = False) -> Rule:
     guard = f"!has(self.{wire}) || " if optional else ""
     return Rule(
         f"{guard}self.{wire}.contains('$selector')",
-        f"{wire} must hold $selector inside the braces, where the pods of an arm are put, "
-        'for example http_requests_total{$selector,code=~"5.."}',
+        f"{wire} must hold $selector inside the braces, where the pods of an arm are put; "
+        'write it like http_requests_total{$selector,code=~"5.."}',
         lambda m: getattr(m, field) is None or "$selector" in getattr(m, field),
         field=f".{wire}",
     )

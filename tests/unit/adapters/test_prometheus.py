@@ -43,7 +43,7 @@ from trimtab.domain.spec import Sli, SliKind, ValueQuery
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe, SliRequest
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0  # nothing here waits for it
 
 
 @pytest.fixture

@@ -82,14 +82,12 @@ def test_every_rule_has_a_problem_and_a_remedy() -> None:
         problem, remedy = split(message)
         assert problem, message
         assert remedy, message
-    assert split("set exactly one of preset, value") == (
-        "is incomplete or ambiguous",
-        "set exactly one of preset, value",
-    )
-    assert split('must be a percentage, written in quotes like "5"') == (
+    assert split('must be a percentage; write it in quotes, like "5"') == (
         "must be a percentage",
         'write it in quotes, like "5"',
     )
+    assert split("a; b must differ; rename one") == ("a; b must differ", "rename one")
+    assert split("nothing to divide") == ("nothing to divide", "")
 
 
 @pytest.mark.parametrize(

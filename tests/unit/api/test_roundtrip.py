@@ -41,7 +41,7 @@ def through_the_server(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(some.of(ExperimentState))
 def test_status_reads_back_as_the_same_state(state: ExperimentState) -> None:
     record = experiment_record(experiment())
@@ -63,7 +63,7 @@ def test_status_survives_a_spec_that_became_unreadable(state: ExperimentState) -
     assert again.state == state
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(some.of(Trial, index=st.integers(0, 9999), deleting=st.just(False)), st.booleans())
 def test_trial_reads_back_as_the_same_trial(trial: Trial, with_space: bool) -> None:
     record = experiment_record(experiment())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.stats import norm
 from tests.unit.optimize.toy import Service, play, search, web, web_space, web_study
 
 from trimtab.domain.space import Assignment
+from trimtab.domain.study import Study
 from trimtab.optimize import acquisition
 from trimtab.optimize.acquisition import choose, entry_chance, log_feasibility, score
 from trimtab.optimize.designer import recommend, suggest
@@ -61,7 +63,9 @@ def test_entry_chance_at_its_limits() -> None:
     assert whole == pytest.approx(norm.cdf(0.5 / sd), abs=1e-3)
 
 
-def history(trials: int = 9, seed: int = 1):  # type: ignore[no-untyped-def]
+@cache
+def history(trials: int = 9, seed: int = 1) -> Study:
+    """What is known after so many trials; played once."""
     run = play(web_study(search=search(seed=seed)), Service(), suggest, recommend, trials)
     return replace(run.study, index=trials, now=1.8e9 + 3600.0 * trials)
 

@@ -121,6 +121,7 @@ def test_bounds_that_are_an_increase_over_the_control_are_learned_too() -> None:
     assert min(savings) > 0.2
 
 
+@pytest.mark.thorough
 def test_a_withdrawn_canary_does_not_stop_the_search() -> None:
     """One trial whose dependency was slow costs some saving, not the search."""
     shares = [whole_run(None, seed, fault_at=7)[1] for seed in range(6)]

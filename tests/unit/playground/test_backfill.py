@@ -40,6 +40,7 @@ def test_pod_names_are_what_a_replicaset_makes() -> None:
     assert pod_names("web", 20, 1) == names != pod_names("web", 20, 2)
 
 
+@pytest.mark.thorough
 def test_the_file_is_openmetrics_with_the_rates_of_the_service(web: WorkloadSpec, tmp_path: Path) -> None:
     past = Past.of(web, namespace="shop", replicas=20, end=END, days=2.0, seed=5)
     out = tmp_path / "past.om"

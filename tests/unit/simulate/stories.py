@@ -112,6 +112,7 @@ def story(seed: int = 1) -> tuple[Truth, Finished]:
     return truth, Finished(state, trials, exposures, offered.peak_rps / truth.target.replicas, ended)
 
 
+@cache
 def result(seed: int = 1, peers: tuple[str, ...] = (), days: float = 1.0) -> Simulation:
     truth, finished = story(seed)
     inputs = Inputs(

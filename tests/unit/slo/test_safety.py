@@ -246,7 +246,13 @@ def test_minimum_and_relative_bounds_abort_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "requests", "variance"), [(0.05, 600, 3), (0.01, 600, 1), (0.01, 600, 3), (0.001, 800, 3)]
+    ("bound", "requests", "variance"),
+    [
+        (0.01, 600, 3),
+        pytest.param(0.05, 600, 3, marks=pytest.mark.thorough),
+        pytest.param(0.01, 600, 1, marks=pytest.mark.thorough),
+        pytest.param(0.001, 800, 3, marks=pytest.mark.thorough),
+    ],
 )
 def test_canaries_at_95_percent_of_the_bound_are_left_alone(bound: float, requests: int, variance: int) -> None:
     """20 windows of one trial each time; errors may come in clusters (variance 3 x mean). At most 2 % of trials."""
