@@ -1,6 +1,7 @@
 """People with kubectl, at any moment and in any order, while everything else goes wrong too: every promise is kept.
 
-Hypothesis chooses what they do; a failing story is printed as the steps that lead there, already shortened.
+Hypothesis chooses what they do; a failing story is printed as the steps that lead there, already shortened. Other
+stories are told under `--hypothesis-seed N`, the same ones each time without it.
 """
 
 from __future__ import annotations
