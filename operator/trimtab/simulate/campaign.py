@@ -32,8 +32,8 @@ from trimtab.slo.budget import BURNING
 HORIZON_SECONDS = 3 * 3600.0
 """For the whole story, from its beginning: an Experiment that has not ended by then stands still."""
 MEMORY_SECONDS = 10 * 3600.0
-"""How much longer a story lasts when the service itself burned its budget: up to the Experiment's `maxDuration` it is
-what an Experiment has promised to wait while six hours (the default `pauseOnBurn`) or the budget's window remember that.
+"""How much longer a story lasts when the service itself burned its budget: up to its `maxDuration` an
+Experiment waits, as promised, while six hours (the default `pauseOnBurn`) or the budget's window remember it.
 One that waits longer stands still."""
 AFTERWARDS_SECONDS = 60.0
 """How long the world goes on after the end: what comes late is seen, too."""
