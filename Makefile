@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEED ?= 1
 KEEP ?=
+# Long campaigns draw other examples each time; a seed that was printed tells the same again.
+STORIES ?= $(shell date +%s)
+STORIES := $(STORIES)
 ARGS ?=
 export PYTHONPATH := operator:hack
 # Two busy cores make threaded linear algebra on small matrices ten times slower, not faster.
@@ -70,10 +73,13 @@ chaos: $(CAMPAIGNS) ## Every long campaign, hours in total: what `make test` has
 chaos-simulation: setup ## Ten thousand simulated worlds in which everything goes wrong (ARGS='--seeds 500')
 	@mkdir -p build
 	@$(BIN)/python -m chaos $(ARGS)
-	@$(BIN)/python -m pytest --long -q tests/simulation/test_people.py
+	@echo "stories of --hypothesis-seed $(STORIES)"
+	@$(BIN)/python -m pytest --long -q --hypothesis-seed $(STORIES) tests/simulation/test_people.py
 
 chaos-hostile: setup ## A hundred thousand hostile manifests, names, queries, quantities and files
-	@TRIMTAB_HOSTILE_EXAMPLES=100000 $(BIN)/python -m pytest -n 2 -q --timeout 7200 tests/unit/hostile
+	@echo "examples of --hypothesis-seed $(STORIES)"
+	@TRIMTAB_HOSTILE_EXAMPLES=100000 $(BIN)/python -m pytest -n 2 -q --timeout 7200 --hypothesis-seed $(STORIES) \
+		tests/unit/hostile
 
 chaos-crashes: setup ## A crash before and after each effect of each story, and a second one soon after
 	@$(BIN)/python -m benchmarks.simulation.crashes --jobs 2 $(ARGS)

@@ -9,15 +9,20 @@ import pytest
 import structlog
 from hypothesis import settings
 
-# Machines are noisy, so no example has a deadline; a failing one prints the blob that reproduces it.
-settings.register_profile("trimtab", deadline=None, print_blob=True)
-settings.load_profile("trimtab")
 # As by default, but a traceback without the values in its frames: to print a world takes seconds.
 PLAIN = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,
     structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Examples are the same in every run, so that a change is to blame when one fails, and not the draw; long campaigns
+    draw others with `--hypothesis-seed N`. Machines are noisy, so no example has a deadline."""
+    same = config.getoption("--hypothesis-seed") is None
+    settings.register_profile("trimtab", deadline=None, print_blob=True, derandomize=same)
+    settings.load_profile("trimtab")
 
 
 def pytest_sessionstart() -> None:

@@ -36,6 +36,12 @@ def test_what_broke_a_promise_once_breaks_it_no_more(path: Path) -> None:
     assert not result.broken, explained(result)
 
 
+def test_a_baseline_that_is_never_read_stops_the_experiment() -> None:
+    path = Path(__file__).parent / "regressions" / "baselines-never-read.json"
+    result = play(plan_of(json.loads(path.read_text(encoding="utf-8")), path.name))
+    assert (result.phase, result.terminal, result.recommended) == ("Stopped", 5, False)
+
+
 def test_a_seed_tells_the_same_story_twice() -> None:
     first, second = play_seed(31), play_seed(31)
     assert first == second

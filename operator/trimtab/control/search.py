@@ -10,15 +10,16 @@ from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
 from trimtab.control.snapshot import AskBudgets, AskProposal
 from trimtab.control.start import start_trial
-from trimtab.control.study import build_study
+from trimtab.control.study import LOST, build_study
 from trimtab.domain.kube import Target
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import Mode
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
+LAST_REASONS = 2  # of attempts in vain, told to people
 
 
 def search(context: Context) -> Decision:
@@ -107,7 +108,18 @@ def _propose(context: Context) -> Decision:
     match proposal.answer:
         case Hold(HoldReason.BASELINE_INFEASIBLE, message):
             return stopped(context, "BaselineInfeasible", message)
+        case Hold(HoldReason.BASELINE_UNREADABLE, message):
+            return stopped(context, "BaselineUnreadable", _unreadable(context, message))
         case Hold(reason, message):
             return finish(context, f"{reason}: {message}")
         case suggestion:
             return start_trial(context, suggestion)
+
+
+def _unreadable(context: Context, message: str) -> str:
+    """What the last attempts at the baseline said, the newest first and each once, and what to do."""
+    said = (t.outcome for t in reversed(context.seen.trials) if t.purpose is Purpose.BASELINE and t.phase not in LOST)
+    reasons = dict.fromkeys(f"{o.reason}: {o.message[:300]}" for o in said if o is not None)
+    last = "; ".join([*reasons][:LAST_REASONS])
+    remedy = "repair what they name (telemetry, traffic, the share of load), then create this Experiment anew"
+    return f"{message}; last: {last}; {remedy}" if last else f"{message}; {remedy}"

@@ -21,6 +21,7 @@ from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
 COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
 LEARNABLE = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
+LOST = frozenset({TrialPhase.ABORTED, TrialPhase.STALE, TrialPhase.INFRA_FAILED})
 JUDGED = "BoundBroken"  # the reason of a trial that was measured to its end and broke a bound
 HARD_FAILURES = {
     "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
@@ -105,6 +106,7 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
         failure=HARD_FAILURES.get(trial.outcome.reason) if trial.outcome is not None else None,
         truncated=_truncated(trial),
         learnable=trial.phase in LEARNABLE,
+        lost=trial.phase in LOST,
     )
 
 

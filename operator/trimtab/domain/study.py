@@ -72,7 +72,8 @@ class TrialOutcome:
 
     `truncated` marks a trial withdrawn before its window was complete: its readings are a lower bound on g where they
     are above 0. `finished` is in unix seconds. `learnable` is False for outcomes that teach nothing; they are listed
-    so that the same point is not asked for ever.
+    so that the same point is not asked for ever. `lost` marks those among them that ended before there was anything to
+    read: not deployed, aborted, or of a target that has changed.
     """
 
     index: int
@@ -83,6 +84,7 @@ class TrialOutcome:
     failure: HardFailure | None = None
     truncated: bool = False
     learnable: bool = True
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class HoldReason(StrEnum):
     NO_SAFE_POINT = "NoSafePoint"
     SPACE_EXHAUSTED = "SpaceExhausted"
     BASELINE_INFEASIBLE = "BaselineInfeasible"
+    BASELINE_UNREADABLE = "BaselineUnreadable"
     NUMERICAL = "Numerical"
 
 

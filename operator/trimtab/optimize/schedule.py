@@ -73,13 +73,26 @@ def unusable(study: Study) -> Hold | None:
     size = grid_size(study.space) if study.space.parameters else 0
     if size <= 1:
         return Hold(HoldReason.SPACE_EXHAUSTED, f"the grid has {size} points: nothing to search")
-    tries = [t for t in study.outcomes if t.purpose is Purpose.BASELINE]
-    if len(tries) >= MAX_BASELINE_ATTEMPTS and complete_baselines(study) < BASELINES:
-        withdrawn = sum(t.truncated or t.failure is not None for t in tries)
-        if withdrawn >= BASELINES:
-            return Hold(HoldReason.BASELINE_INFEASIBLE, f"{withdrawn} baseline trials were withdrawn")
-        return Hold(HoldReason.NUMERICAL, f"{len(tries)} baseline trials without a usable reading of every bound")
-    return None
+    return _baseline_in_vain(study)
+
+
+def _baseline_in_vain(study: Study) -> Hold | None:
+    """The baseline was tried often enough without a usable reading; more of the same will not do.
+
+    Attempts that were lost before there was anything to read say nothing about readings: they have a cap of their own
+    (`stopping.maxInconclusive`), or end with `stopping.maxDuration` where people or a changing target cause them.
+    """
+    if complete_baselines(study) >= BASELINES:
+        return None
+    tries = [t for t in study.outcomes if t.purpose is Purpose.BASELINE and not t.lost and not complete(study, t)]
+    if len(tries) < MAX_BASELINE_ATTEMPTS:
+        return None
+    withdrawn = sum(t.truncated or t.failure is not None for t in tries)
+    if withdrawn >= BASELINES:
+        return Hold(HoldReason.BASELINE_INFEASIBLE, f"{withdrawn} baseline trials were withdrawn")
+    return Hold(
+        HoldReason.BASELINE_UNREADABLE, f"{len(tries)} baseline trials ended without a usable reading of every bound"
+    )
 
 
 def baseline_infeasible(study: Study, evidence: dict[Assignment, Evidence]) -> Hold | None:

@@ -27,9 +27,14 @@ from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import Breach, check
 from trimtab.simulate.loop import run
 from trimtab.simulate.world import World
+from trimtab.slo.budget import BURNING
 
 HORIZON_SECONDS = 3 * 3600.0
 """For the whole story, from its beginning: an Experiment that has not ended by then stands still."""
+MEMORY_SECONDS = 10 * 3600.0
+"""How much longer a story lasts when the service itself burned its budget: up to its `maxDuration` an
+Experiment waits, as promised, while six hours (the default `pauseOnBurn`) or the budget's window remember it.
+One that waits longer stands still."""
 AFTERWARDS_SECONDS = 60.0
 """How long the world goes on after the end: what comes late is seen, too."""
 GP_EVERY = 40
@@ -145,8 +150,7 @@ async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Injector:
     begun = world.clock.monotonic()
     world.admin.apply(experiment(plan.scenario), NAMESPACE)
     injector.begin()
-    over = await world.until(lambda: injector.quiet and _ended(world), seconds=horizon)
-    if over:
+    if await all_over(injector, horizon):
         await world.run(AFTERWARDS_SECONDS)
     injector.seconds = world.clock.monotonic() - begun
     injector.close()
@@ -154,8 +158,21 @@ async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Injector:
     return injector
 
 
-def _ended(world: World) -> bool:
-    return all(world.ended(name)() for name in (NAME, RIVAL))
+async def all_over(injector: Injector, horizon: float = HORIZON_SECONDS) -> bool:
+    """Let the world go on until every fault is over and every Experiment has ended; whether it came to that in time."""
+    world = injector.world
+
+    def over() -> bool:
+        return injector.quiet and all(world.ended(name)() for name in (NAME, RIVAL))
+
+    if await world.until(over, seconds=horizon):
+        return True
+    return _burned(world) and await world.until(over, seconds=MEMORY_SECONDS)
+
+
+def _burned(world: World) -> bool:
+    found = ((world.experiment(name) or {}).get("status") or {} for name in (NAME, RIVAL))
+    return any(c["reason"] == BURNING for status in found for c in status.get("conditions") or ())
 
 
 def _result(injector: Injector) -> Result:
@@ -186,4 +203,4 @@ def _recommends(change: Change) -> bool:
     return change.kind == "experiments" and bool((change.object.get("status") or {}).get("recommendation"))
 
 
-__all__ = ["Result", "Tally", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of"]
+__all__ = ["Result", "Tally", "all_over", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of"]

@@ -12,6 +12,7 @@ from tests.unit.control.builders import (
     created,
     decided,
     ended,
+    events,
     experiment,
     kinds,
     proposal,
@@ -34,7 +35,7 @@ from trimtab.domain.kube import TargetMissing
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import ASKED_FOR, TrialPhase
+from trimtab.domain.trial import ASKED_FOR, Purpose, TrialPhase
 
 
 def test_budgets_are_read_before_a_trial_may_start() -> None:
@@ -132,6 +133,26 @@ def test_trials_in_vain_are_capped(phase: TrialPhase, reason: str) -> None:
     assert decision.state.phase is ExperimentPhase.STOPPED
     assert condition(decision, ConditionType.STALLED).reason == "MaxInconclusive"
     assert f"last: {reason}: as told" in decision.state.message
+
+
+def test_a_baseline_that_cannot_be_read_ends_the_experiment_and_recommends_nothing() -> None:
+    """Asked for ever, the same question has the same answer: nothing that a person could correct would change it."""
+    baseline = suggestion(purpose=Purpose.BASELINE)
+    blind = ended(TrialPhase.INCONCLUSIVE, 0, "TelemetryBlind", suggestion=baseline)
+    unread = ended(TrialPhase.INCONCLUSIVE, 1, "NoData", suggestion=baseline)
+    lost = ended(TrialPhase.INFRA_FAILED, 2, "FailedCreate", suggestion=baseline)
+    trials = tuple(replace(t, times=replace(t.times, finished=NOW - 900)) for t in (blind, unread, lost))
+    hold = Hold(HoldReason.BASELINE_UNREADABLE, "5 baseline trials ended without a usable reading of every bound")
+    decision = decided(
+        snapshot(experiment(running(trials_created=3)), trials, answers={AskProposal(study(trials)): proposal(hold)})
+    )
+    assert decision.state.phase is ExperimentPhase.STOPPED
+    assert decision.state.recommendation is None
+    found = condition(decision, ConditionType.STALLED)
+    assert found.reason == "BaselineUnreadable"
+    assert "last: NoData: as told; TelemetryBlind: as told; repair" in found.message
+    assert "FailedCreate" not in found.message
+    assert events(decision) == ["ExperimentStopped"]
 
 
 CLOSED = {AskBudgets(): budgets(bad=9900.0)}

@@ -103,7 +103,7 @@ def bad_baselines(**changes: object) -> tuple[TrialOutcome, ...]:
         (web_study(probability=math.nan), HoldReason.NUMERICAL, "finite"),
         (web_study(cost=replace(WEB_COST, prices=Prices(0, 0))), HoldReason.NUMERICAL, "cost must be positive"),
         (web_study(space=SearchSpace(())), HoldReason.SPACE_EXHAUSTED, "0 points"),
-        (web_study(outcomes=bad_baselines(learnable=False)), HoldReason.NUMERICAL, "without a usable reading"),
+        (web_study(outcomes=bad_baselines(learnable=False)), HoldReason.BASELINE_UNREADABLE, "5 baseline trials ended"),
         (web_study(outcomes=bad_baselines(truncated=True)), HoldReason.BASELINE_INFEASIBLE, "5 baseline trials"),
     ],
 )
@@ -114,6 +114,19 @@ def test_unusable_studies(study: Study, reason: HoldReason, words: str) -> None:
     assert hold is not None
     assert hold.reason is reason
     assert words in hold.message
+
+
+def test_attempts_that_were_lost_are_none_at_a_reading() -> None:
+    """Nor is the one that succeeded: what counts are those that ran and could not be read."""
+    unread, lost = bad_baselines(learnable=False), bad_baselines(learnable=False, lost=True)
+    assert unusable(web_study(outcomes=lost * 4)) is None
+    assert unusable(web_study(outcomes=(*unread[:4], *lost))) is None
+    read = bad_baselines()[:1]
+    assert unusable(web_study(outcomes=(*read, *unread[:4]))) is None
+    for outcomes in ((*lost, *unread), (*read, *lost, *unread)):
+        hold = unusable(web_study(outcomes=outcomes))
+        assert hold is not None
+        assert hold.reason is HoldReason.BASELINE_UNREADABLE
 
 
 def test_usable_studies() -> None:

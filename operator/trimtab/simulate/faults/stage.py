@@ -66,8 +66,8 @@ class Stage:
         live = self.live()
         if live is not None:
             return Moment(phase_of(live)), int(live["spec"]["index"])
-        created = int((found.get("status") or {}).get("trialsCreated", 0))
-        return (Moment.BETWEEN if trials or created else Moment.PREFLIGHT), last
+        begun = trials or (found.get("status") or {}).get("trialsCreated")  # which a hand may have spoilt
+        return (Moment.BETWEEN if begun else Moment.PREFLIGHT), last
 
     def live(self) -> Manifest | None:
         """The live Trial."""
