@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from trimtab.control.arms import cost_model
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
@@ -45,7 +47,7 @@ def build_study(
     """
     done = tuple(t for t in trials if t.phase.terminal and t.environment.template_hash == record.template_hash)
     outcomes = tuple(_outcome(spec, record.baseline, t) for t in done)
-    loads = [arm.load for o in outcomes for arm in (o.canary, o.control) if arm is not None and arm.load is not None]
+    loads = [load for o in outcomes if (load := _load(o)) is not None]
     return Study(
         space=spec.space,
         baseline=record.baseline,
@@ -67,8 +69,15 @@ def build_study(
     )
 
 
+def _load(outcome: TrialOutcome) -> float | None:
+    """Requests per second per pod in one trial. The Service spreads them evenly over both arms, so their mean tells it
+    with less noise than either: the highest of many single readings would be a peak that no pod ever had."""
+    loads = [arm.load for arm in (outcome.canary, outcome.control) if arm is not None and arm.load is not None]
+    return fmean(loads) if loads else None
+
+
 def _peak(loads: list[float], ready: int, replicas: int) -> float | None:
-    """The load for which safety is asked: the highest seen by an arm, and what each pod gets once the arms, which
+    """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
     took their part of the same load, are gone."""
     return max(loads) * (ready + 2 * replicas) / max(ready, 1) if loads else None
 

@@ -1,6 +1,6 @@
 """Which safe point to try: improvement of a known cost, weighted by the odds that the bounds hold.
 
-Notation: N points, m bounds, s = saving against the cheapest verified assignment as a fraction of the baseline's cost.
+Notation: N points, m bounds, s = saving against what would be recommended now, as a fraction of the baseline's cost.
   score = 10 log s + sum_j log Phi(-mu_j / sd_j), over A = {x in S: s > 0.004}
 S enforces safety already, so saving dominates. When A is empty, a goal-directed expander (the idea of GoOSE: Turchetta,
 Berkenkamp, Krause 2019): measure the safe point x that maximizes, over x and over goals y that are not safe yet,
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from trimtab.domain.space import Assignment
+from trimtab.optimize.recommend import recommendable
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
 
 Floats = NDArray[np.float64]
@@ -75,11 +76,11 @@ def choose(belief: Belief, members: list[Assignment], banned: Collection[Assignm
     """Improve when some safe point saves more than 0.4 %, else expand towards the most promising point.
 
     Args:
-        members: V, cheapest first.
+        members: V, from which the step limits count.
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
     limits = boxes(belief.study, members)
-    best_cost = belief.study.cost.hourly(members[0])
+    best_cost = belief.study.cost.hourly(next(iter(recommendable(belief)), belief.study.baseline))
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):
         return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)

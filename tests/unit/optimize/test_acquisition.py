@@ -17,6 +17,7 @@ from trimtab.optimize import acquisition
 from trimtab.optimize.acquisition import choose, entry_chance, log_feasibility, score
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.readings import gather
+from trimtab.optimize.recommend import recommendable
 from trimtab.optimize.safe import Belief, believe, boxes, inside, is_safe, verified
 from trimtab.optimize.steps import within_steps
 
@@ -91,10 +92,23 @@ def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
     points = grid.all_points()
     points = points[inside(points, boxes(study, members)) & grid.admissible(points)]
     mean, sd = belief.predict(grid.encode(points))
-    saving = (study.cost.hourly(members[0]) - grid.hourly(points)) / study.cost.hourly(study.baseline)
+    best = next(iter(recommendable(belief)), study.baseline)
+    saving = (study.cost.hourly(best) - grid.hourly(points)) / study.cost.hourly(study.baseline)
     values = np.where(is_safe(belief, mean, sd) & (saving > 0.004), score(saving, mean, sd), -np.inf)
     assert choice.assignment == grid.assignment(points[int(np.argmax(values))])
     assert choice.value == pytest.approx(values.max())
+
+
+def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is improved is what would be recommended now: dearer than the cheapest of V, where that stays uncertain."""
+    belief, members = moment("Expand")  # nothing safe is cheaper than the cheapest of V, which can be recommended
+    assert recommendable(belief)[0] == members[0]
+    monkeypatch.setattr(acquisition, "recommendable", lambda _: [])
+    choice = choose(belief, members, (members[0],), 0)
+    cost = belief.study.cost.hourly
+    assert choice.rule == "Improve"
+    assert choice.assignment is not None
+    assert cost(members[0]) < cost(choice.assignment) < cost(belief.study.baseline)
 
 
 def test_large_grids_are_searched_by_samples_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
