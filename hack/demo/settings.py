@@ -14,9 +14,9 @@ EXPERIMENT = "web"
 # Just before the busiest minute of the workload's day: five minutes can only show what is safe at the load they see.
 BUSIEST = "2026-03-04T13:58"
 SHORT_WINDOWS: dict[str, dict[str, Any]] = {
-    "trial": {"warmUp": "2s", "duration": "8s", "deadline": "90s"},
+    "trial": {"warmUp": "2s", "duration": "7s", "deadline": "90s"},
     "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "6s"},
-    "verification": {"duration": "8s", "replicates": 2},
+    "verification": {"duration": "7s", "replicates": 2},
     "stopping": {"maxTrials": 13},
 }
 
@@ -38,6 +38,6 @@ def experiment(seed: int) -> dict[str, Any]:
     for section, values in SHORT_WINDOWS.items():
         spec[section] = {**spec.get(section, {}), **values}
     spec["search"]["seed"] = seed
-    for constraint in spec["constraints"]:  # a window of eight seconds has room for three safety windows at most
+    for constraint in spec["constraints"]:  # a window of seven seconds has room for three safety windows at most
         constraint["abort"] = {"breaches": 2, "outOf": 3}
     return manifest
