@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -119,9 +121,15 @@ def plan_of_seed(seed: int) -> FaultPlan:
 
 
 def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS) -> Result:
-    """One world from its beginning to its end, or for `horizon` seconds."""
+    """One world from its beginning to its end, or for `horizon` seconds. A simulator that fails has broken a promise,
+    too: the other seeds are played all the same."""
     with _silence():
-        return _result(run(_told(plan, horizon)))
+        try:
+            return _result(run(_told(plan, horizon)))
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            words = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            return Result(plan, (Breach("NoCrash", 0.0, words),), (), 0, "Crashed", 0, False, 0.0)
 
 
 @contextlib.contextmanager
