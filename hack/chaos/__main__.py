@@ -17,16 +17,18 @@ from pathlib import Path
 
 from trimtab.cli.files import UnreadableFile, read_documents
 from trimtab.simulate.campaign import Result, Tally, play, play_seed
-from trimtab.simulate.campaign_tables import as_json, explained, tables
+from trimtab.simulate.campaign_replay import replay_of
+from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
 from trimtab.simulate.faults.shrink import shrink
 
 CHUNK = 10
+FULL_LENGTH = 10_000
 EXIT_BROKEN, EXIT_UNREADABLE = 1, 2
 
 
 def main() -> int:
-    """0: every promise was kept; 1: one was not; 2: a file cannot be used."""
+    """0: every promise was kept; 1: one was not, or a full campaign shows too little; 2: a file cannot be used."""
     arguments = _arguments()
     try:
         if arguments.replay is not None:
@@ -42,7 +44,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
-    parser.add_argument("--seeds", type=int, default=10_000, metavar="N")
+    parser.add_argument("--seeds", type=int, default=FULL_LENGTH, metavar="N")
     parser.add_argument("--jobs", type=int, default=2, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
     parser.add_argument("--tables", type=Path, default=Path("build/chaos.md"))
@@ -83,13 +85,24 @@ def _campaign(arguments: argparse.Namespace) -> int:
         for result in part.broken:
             path = folder / f"failed-{result.plan.seed}.json"
             path.write_text(json.dumps(result.plan.wire(), indent=1), encoding="utf-8")
+            whole = folder / f"replay-{result.plan.seed}.json"
+            whole.write_text(replay_of(result), encoding="utf-8")
             print(f"\n{explained(result)}\n  again: python -m chaos --replay {path}", flush=True)
+            print(f"  or: trimtab simulate --replay {whole}", flush=True)
         _progress(tally, arguments.seeds, time.monotonic() - begun)
     report = as_json(tally) | {"seconds": round(time.monotonic() - begun), "firstSeed": arguments.first}
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     arguments.tables.write_text(tables(tally), encoding="utf-8")
     print(f"\n{arguments.out} and {arguments.tables} written")
-    return EXIT_BROKEN if tally.broken else 0
+    short = shortfalls(tally)
+    for words in short:
+        print(f"{'' if _is_long(tally) else 'not at full length: '}{words}")
+    return EXIT_BROKEN if tally.broken or (short and _is_long(tally)) else 0
+
+
+def _is_long(tally: Tally) -> bool:
+    """A short campaign owes nobody every cell."""
+    return tally.seeds >= FULL_LENGTH
 
 
 def _played(first: int, last: int, jobs: int) -> Iterator[Tally]:

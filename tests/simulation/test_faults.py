@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from trimtab.simulate.campaign import Tally, plan_of_seed, play, play_seed
-from trimtab.simulate.campaign_tables import as_json, explained, tables, unhit
+from trimtab.simulate.campaign_replay import replay_of
+from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables, unhit
+from trimtab.simulate.faults.catalogue import CELLS
+from trimtab.simulate.faults.kinds import FaultKind, Moment
 from trimtab.simulate.faults.plan import plan_of
+from trimtab.simulate.replay import from_replay
+from trimtab.simulate.run import run
 
 pytestmark = pytest.mark.thorough
 
@@ -51,6 +57,24 @@ def test_a_printed_plan_tells_the_same_story() -> None:
     plan = plan_of_seed(57)
     again = plan_of(json.loads(json.dumps(plan.wire())), "again")
     assert play(again) == play(plan)
+
+
+def test_a_story_of_the_campaign_is_told_again_by_simulate() -> None:
+    """The same world, strike by strike, and not only the same plan."""
+    result = play_seed(42)
+    made, plan = from_replay(json.loads(replay_of(result)), "replay")
+    again = run(made, plan=plan).result
+    assert plan == result.plan
+    assert [(FaultKind(f.kind), Moment(f.moment)) for f in again.faults] == list(result.strikes)
+    assert len(again.trials) == result.terminal
+    assert again.promises.broken == ()
+
+
+def test_what_a_full_campaign_must_show() -> None:
+    tally = Tally(seeds=1000, three=799, recommended=199, gaussian=199)
+    assert [words.split()[0] for words in shortfalls(tally)] == ["199", "79.9", "19.9", str(len(CELLS))]
+    whole = Tally(seeds=1000, three=800, recommended=200, gaussian=200, strikes=Counter(CELLS))
+    assert shortfalls(whole) == []
 
 
 def test_results_add_up() -> None:

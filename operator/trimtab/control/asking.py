@@ -29,9 +29,10 @@ REASONS = frozenset({_LOST.reason, _STUCK.reason})
 
 
 def resting(context: Context) -> Decision | None:
-    """The pause after a question in vain; the status stays as it is meanwhile."""
+    """The pause after a question in vain; the status stays as it is meanwhile. An end further off than any pause was
+    set by a clock that was ahead."""
     until = context.state.retry_at
-    if not context.state.designer_failures or until is None or until <= context.now:
+    if not context.state.designer_failures or until is None or not 0 < until - context.now <= LONGEST_PAUSE:
         return None
     return context.wait(until - context.now)
 

@@ -51,8 +51,11 @@ def _resting(context: Context) -> Held | None:
         return None
     last = failed[0]
     finished = last.times.finished if last.times.finished is not None else last.times.created
-    finished = min(finished, context.now)  # it may lie ahead of a clock that was set back
-    until = finished + min(FIRST_BACKOFF * 2.0 ** (len(failed) - 1), MAX_BACKOFF)
+    pause = min(FIRST_BACKOFF * 2.0 ** (len(failed) - 1), MAX_BACKOFF)
+    until = finished + pause
+    if finished > context.now:  # it was written by a clock that was ahead: the pause begins when that is noticed
+        begun = context.state.retry_at
+        until = begun if begun is not None and begun <= context.now + pause else context.now + pause
     if until <= context.now:
         return None
     why = f"trial {last.index} was {last.phase}" + (f" ({last.outcome.reason})" if last.outcome is not None else "")

@@ -6,13 +6,11 @@ telemetry without end would hold up a deletion, so what cannot be read soon is s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from trimtab.control.actions import Decision
 from trimtab.control.context import POLL, Context
-from trimtab.control.snapshot import AskSpent
+from trimtab.control.snapshot import AskSpent, SpentReadings
 from trimtab.domain.kube import ArmView, Target
-from trimtab.domain.measurement import NoData, Reading, TelemetryError
+from trimtab.domain.measurement import NoData, TelemetryError
 from trimtab.domain.trial import Spent, Trial
 from trimtab.slo.spending import closed, counted, expected_rate, pace
 
@@ -32,31 +30,31 @@ def settle(context: Context, trial: Trial) -> tuple[Spent, ...] | Decision:
     """What the canary cost in the end, or what has to be asked or waited for first."""
     spec, ask = context.seen.experiment.spec, AskSpent(trial.name, context.now)
     if spec is None or not spec.budgets:
-        return _settled(context, trial, {})
+        return _settled(context, trial, SpentReadings(()))
     found = context.seen.spent(ask)
     if found is None:
         return context.ask(ask)
     since = trial.times.draining if trial.times.draining is not None else context.now
-    broken = any(isinstance(reading, TelemetryError) for _, reading in found)
+    broken = any(isinstance(reading, TelemetryError) for _, reading in found.readings)
     if broken and context.now < since + PATIENCE and not context.seen.experiment.deleting:
         return context.say(f"trial {trial.index}: counting what its canary spent").wait(POLL)
-    return _settled(context, trial, dict(found))
+    return _settled(context, trial, found)
 
 
-def _settled(context: Context, trial: Trial, readings: Mapping[str, Reading]) -> tuple[Spent, ...]:
+def _settled(context: Context, trial: Trial, last: SpentReadings) -> tuple[Spent, ...]:
     ready, spec = trial.times.warming_up, context.seen.experiment.spec
     expected = None
     if spec is not None:
         replicas, pods = spec.canary.replicas, trial.environment.target_replicas
         expected = expected_rate(context.state.requests_per_second, replicas, pods)
-    stored = {s.sli: s for s in trial.spent}
+    stored, readings, at_most = {s.sli: s for s in trial.spent}, dict(last.readings), dict(last.at_most)
     found = []
     for sli in sorted({*stored, *readings}):
         old = stored.get(sli, Spent(sli, 0.0, 0.0, until=ready))
         since = old.until if ready is None else ready
         new = counted(old, readings.get(sli, NoData("not asked")), context.now)
         if new.until is not None or new.cost:
-            found.append(closed(new, context.now, pace(new, since, None, expected)))
+            found.append(closed(new, context.now, pace(new, since, None, expected), at_most.get(sli)))
     return tuple(found)
 
 

@@ -61,6 +61,18 @@ class AskSpent:
 
 
 @dataclass(frozen=True)
+class SpentReadings:
+    """What a canary was asked and failed.
+
+    `readings` are (SLI, event sums); `at_most` are (SLI, seconds for which requests can have gone unseen at most) where
+    that is known.
+    """
+
+    readings: tuple[tuple[str, Reading], ...]
+    at_most: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class AskProposal:
     """Ask the Designer for the next suggestion."""
 
@@ -150,9 +162,8 @@ class Snapshot:
         answer: TrialReadings | None = self.answers.get(ask)
         return answer
 
-    def spent(self, ask: AskSpent) -> tuple[tuple[str, Reading], ...] | None:
-        """(SLI, event sums of the canary)."""
-        answer: tuple[tuple[str, Reading], ...] | None = self.answers.get(ask)
+    def spent(self, ask: AskSpent) -> SpentReadings | None:
+        answer: SpentReadings | None = self.answers.get(ask)
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

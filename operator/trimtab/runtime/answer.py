@@ -19,6 +19,7 @@ from trimtab.control.snapshot import (
     BudgetReadings,
     Inquiry,
     Snapshot,
+    SpentReadings,
     TrialReadings,
     Usage,
 )
@@ -29,6 +30,7 @@ from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
 from trimtab.runtime.budgets import BudgetReader, KnownSums
+from trimtab.runtime.lived import Lived
 from trimtab.runtime.spending import SpendingAccount, read_events
 
 TIMEOUT = 10.0
@@ -49,8 +51,10 @@ class Answerer:
         spending: SpendingAccount,
         clock: Clock,
         sums: KnownSums | None = None,
+        lived: Lived | None = None,
     ) -> None:
         self._telemetry, self._designer, self._clock = telemetry, designer, clock
+        self._lived = lived or Lived(clock)
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
 
@@ -94,15 +98,15 @@ class Answerer:
 
     async def _probe(self, seen: Snapshot) -> Reading:
         """One SLI of the target over its last scrapes. Passes that follow each other closely share one query."""
-        now, uid = self._clock.now(), seen.experiment.uid
-        self._probed = {u: p for u, p in self._probed.items() if now - p[0] < PROBE_EVERY}
+        now, at, uid = self._clock.now(), self._clock.monotonic(), seen.experiment.uid
+        self._probed = {u: p for u, p in self._probed.items() if at - p[0] < PROBE_EVERY}
         if uid not in self._probed:
             spec, state = _spec(seen), seen.experiment.state
             scrape = (state.scrape_interval if state is not None else None) or DEFAULT_SCRAPE
             window = Window(now - max(PROBE_SCRAPES * scrape, PROBE_LEAST), now)
             asked = SliRequest(counting_sli(spec) or spec.slis[0], _target_pods(seen), window, fresh=False)
             (reading,) = await self._telemetry.read([asked], timeout=TIMEOUT)
-            self._probed[uid] = (now, reading)
+            self._probed[uid] = (at, reading)
         return self._probed[uid][1]
 
     async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
@@ -119,10 +123,12 @@ class Answerer:
         load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
         return TrialReadings(measurements, load)
 
-    async def _spent(self, ask: AskSpent, seen: Snapshot) -> tuple[tuple[str, Reading], ...]:
+    async def _spent(self, ask: AskSpent, seen: Snapshot) -> SpentReadings:
         trial = next(t for t in seen.trials if t.name == ask.trial)
         canary = trial_pods(trial, Arm.CANARY, None)
-        return await read_events(self._telemetry, _spec(seen), trial, canary, ask.until, timeout=SPENT_TIMEOUT)
+        found = await read_events(self._telemetry, _spec(seen), trial, canary, ask.until, timeout=SPENT_TIMEOUT)
+        known = ((b.sli, self._lived.at_most(trial.uid, b.sli)) for b in _spec(seen).budgets)
+        return SpentReadings(found, tuple((sli, seconds) for sli, seconds in known if seconds is not None))
 
     async def _loads(
         self, sli: Sli, pods: dict[Arm, PodSet], seen: Snapshot, trial: Trial, window: Window

@@ -1,6 +1,8 @@
 """Event sums of error budgets: a window is asked again only when it can have changed by more than a hundredth.
 
-What could be read last is kept: a rule that needs a budget does not vanish because one query failed.
+What could be read last is kept: a rule that needs a budget does not vanish because one query failed. How old an answer
+is says the monotonic clock: after a wall clock that was hours ahead for a moment, an answer from then would stand for
+hours.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class KnownSums:
         self._found: dict[_Key, tuple[float, Reading]] = {}
 
     def get(self, key: _Key) -> tuple[float, Reading] | None:
-        """The time of the last reading (unix seconds), and what it was."""
+        """The time of the last reading (monotonic seconds), and what it was."""
         return self._found.get(key)
 
     def set(self, key: _Key, at: float, reading: Reading) -> None:
@@ -55,8 +57,8 @@ class BudgetReader:
         Raises:
             ApiError, CorruptLedger: what experiments spent could not be read.
         """
-        now = self._clock.now()
-        self._spent = {k: v for k, v in self._spent.items() if now - v[0] < REMEMBERED_SECONDS}
+        now, at = self._clock.now(), self._clock.monotonic()
+        self._spent = {k: v for k, v in self._spent.items() if at - v[0] < REMEMBERED_SECONDS}
         windows = await asyncio.gather(
             *(
                 self._window(experiment, spec, budget, seconds, now, timeout)
@@ -67,7 +69,7 @@ class BudgetReader:
         spent: list[tuple[str, float]] = []
         for budget in spec.budgets:
             bad = await self._spending.total(experiment.namespace, target_uid, budget.sli, now, budget.window)
-            self._spent[experiment.uid, budget.sli] = (now, bad)
+            self._spent[experiment.uid, budget.sli] = (at, bad)
             spent.append((budget.sli, bad))
         return BudgetReadings(tuple(windows), tuple(spent))
 
@@ -95,13 +97,13 @@ class BudgetReader:
     ) -> BudgetWindow:
         sli = spec.sli(budget.sli)
         key = (experiment.uid, sli, seconds)
-        known = self._known.get(key)
-        if known is not None and now - known[0] < _lasts(spec, seconds, known[1]):
+        known, at = self._known.get(key), self._clock.monotonic()
+        if known is not None and at - known[0] < _lasts(spec, seconds, known[1]):
             return BudgetWindow(budget.name, seconds, known[1])
         pods, window = PodSet(experiment.namespace, (spec.target.name,)), Window(now - seconds, now)
         reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
         if isinstance(reading, Sample | NoData):
-            self._known.set(key, now, reading)
+            self._known.set(key, at, reading)
         return BudgetWindow(budget.name, seconds, reading)
 
 

@@ -19,6 +19,7 @@ from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
 from trimtab.runtime.lease import Elector, Heartbeat, LeaseTiming
+from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.observe import Observer
 from trimtab.runtime.reconcile import Reconciler
@@ -82,7 +83,8 @@ def compose(
         heartbeat=Heartbeat(heart.age, heart.limit),
         rng=rng,
     )
-    latch, events, sums = Latch(), EventRecorder(ports.reconcile, clock, instance=identity), KnownSums()
+    latch, events = Latch(), EventRecorder(ports.reconcile, clock, instance=identity)
+    sums, lived = KnownSums(), Lived(clock)
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
@@ -98,6 +100,7 @@ def compose(
         namespaces=settings.namespaces,
         on_withdrawn=lambda namespace, name: queue.add(Key(namespace, name)),
         sums=sums,
+        lived=lived,
     )
     heart.follow(safety)
     resync = Resync(
@@ -113,7 +116,7 @@ def compose(
     metrics.watch_process(
         leading=lambda: elector.leading, queue_depth=lambda: queue.depth, safety_tick_age=heart.age, watch_age=watch.age
     )
-    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums)
+    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived)
     return Parts(clock, metrics, elector, queue, reconciler, safety, events, watch, resync)
 
 
@@ -125,11 +128,12 @@ def _reconciler(
     metrics: Metrics,
     own: OwnDeployment | None,
     sums: KnownSums,
+    lived: Lived,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
     ledger, locks, spending = KubernetesLedger(cluster, clock), TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
-    answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums)
+    answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums, lived)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     return Reconciler(ledger, observer, answerer, actor, clock, metrics)

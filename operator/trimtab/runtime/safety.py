@@ -27,6 +27,7 @@ from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
+from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.watch import Watchman, serves
@@ -54,6 +55,7 @@ class _Live:
     trial_uid: str
     trial_name: str
     arms: tuple[ArmView, ...]
+    at: float  # when they were asked for, in monotonic seconds
 
     @property
     def rollback(self) -> Rollback:
@@ -92,12 +94,13 @@ class SafetyLoop:
         namespaces: Sequence[str],
         on_withdrawn: Callable[[str, str], None] = lambda namespace, name: None,  # noqa: ARG005
         sums: KnownSums | None = None,
+        lived: Lived | None = None,
     ) -> None:
         self._cluster, self._ledger, self._clock = cluster, ledger, clock
         self._latch, self._metrics, self._check = latch, metrics, check
         self._crew = Crew()
         self._withdrawer = Withdrawer(cluster, clock)
-        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics, sums)
+        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics, sums, lived)
         self._withdrawals = Withdrawals(
             cluster=cluster,
             ledger=ledger,
@@ -158,7 +161,9 @@ class SafetyLoop:
             ApiError: the arms could not be listed.
             LeadershipLost: this process may no longer write.
         """
-        found = [live for scope in self._scopes for live in _by_trial(await read_arms(self._cluster, scope))]
+        found, at = [], self._clock.monotonic()
+        for scope in self._scopes:
+            found += _by_trial(await read_arms(self._cluster, scope), at)
         self._keep_only({live.trial_uid for live in found})
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
         leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]
@@ -207,7 +212,7 @@ class SafetyLoop:
         interval = experiment.spec.safety.check_interval if experiment.spec is not None else IDLE_SECONDS
         if trial.phase is TrialPhase.DRAINING or self._latch.is_set(trial.uid):
             return self._leave(live, interval)
-        judgement = await self._watchman.at_once(experiment, trial, live.arms)
+        judgement = await self._watchman.at_once(experiment, trial, live.arms, live.at)
         if isinstance(judgement, Withdraw):
             self._withdrawals.begin(experiment, self._watchman.known(trial), judgement)
         elif serves(trial, live.arms):
@@ -272,12 +277,12 @@ def _settled(answer: _Looked | BaseException) -> _Looked:
     return answer
 
 
-def _by_trial(views: tuple[ArmView, ...]) -> list[_Live]:
+def _by_trial(views: tuple[ArmView, ...], at: float) -> list[_Live]:
     found: list[_Live] = []
     for uid in sorted({v.trial_uid for v in views}):
         mine = tuple(v for v in views if v.trial_uid == uid)
         name = next((v.trial_name for v in mine if v.trial_name), "")
-        found.append(_Live(mine[0].namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine))
+        found.append(_Live(mine[0].namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine, at))
     return found
 
 

@@ -29,6 +29,7 @@ from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.caps import expected_load, judge_cap
 from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
+from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.budget import BURNING
@@ -65,7 +66,7 @@ class _Memory:
     since: float
     watch: WatchState = field(default_factory=WatchState)
     spent: tuple[Spent, ...] = ()
-    persisted: float = 0.0
+    persisted: float = -math.inf  # monotonic seconds
 
 
 class Watchman:
@@ -80,7 +81,9 @@ class Watchman:
         clock: Clock,
         metrics: Metrics,
         sums: KnownSums | None = None,
+        lived: Lived | None = None,
     ) -> None:
+        self._lived = lived or Lived(clock)
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._clock, self._metrics = clock, metrics
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
@@ -100,15 +103,22 @@ class Watchman:
             return trial
         return _with_measurements(replace(trial, spent=merged(trial.spent, memory.spent)), memory.watch)
 
-    async def at_once(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Judgement:
+    async def at_once(
+        self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...], at: float
+    ) -> Judgement:
         """The answer of the rules that need no telemetry beside what was read before. While a look is under way that
         the store has not answered yet, a canary may turn out to be out of sight.
+
+        Args:
+            at: when the arms were asked for, in monotonic seconds.
 
         Raises:
             ApiError: a kill switch could not be read.
         """
         if experiment.spec is None:
             return _unreadable(experiment, trial)
+        if trial.times.warming_up is None and not serves(trial, arms):
+            self._lived.unserved(trial.uid, at)
         view = self._view(experiment, experiment.spec, trial, arms)
         blind = view.blind_since if trial.uid in self._looking else None
         view = replace(view, request=await self._request(experiment, trial), blind_since=blind)
@@ -148,7 +158,7 @@ class Watchman:
         self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
     ) -> None:
         """Remember what is new."""
-        view = self._view(experiment, spec, trial, arms)
+        view, at = self._view(experiment, spec, trial, arms), self._clock.monotonic()
         memory = self._memories.setdefault(trial.uid, _Memory(view.now))
         canary = trial_pods(trial, Arm.CANARY, view.canary)
         watch, seen, events = await asyncio.gather(
@@ -163,6 +173,7 @@ class Watchman:
             before = old.get(sli, Spent(sli, 0.0, 0.0, until=since))
             found = counted(before, reading, view.now)
             spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
+        self._lived.counted(trial.uid, spent, view.now, at)
         self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
@@ -254,7 +265,7 @@ class Watchman:
     async def _persist(self, stored: Trial) -> None:
         """Write down what the canary has spent, now and then: the account must survive Prometheus, and a longer time
         without a record would all count as bad then."""
-        now, memory = self._clock.now(), self._memories[stored.uid]
+        now, memory = self._clock.monotonic(), self._memories[stored.uid]
         grew = _bad(memory.spent) > _bad(stored.spent)
         if not memory.spent or now - memory.persisted < (PERSIST_SECONDS if grew else PERSIST_ANYWAY):
             return

@@ -11,6 +11,9 @@ from trimtab.simulate.faults.catalogue import CATALOGUE, CELLS
 from trimtab.simulate.faults.kinds import FaultKind, Moment
 from trimtab.simulate.invariants import INVARIANTS
 
+LEAST_GAUSSIAN = 200
+LEAST_THREE, LEAST_RECOMMENDED = 0.8, 0.2  # shares of the seeds
+
 
 def unhit(tally: Tally) -> list[tuple[FaultKind, Moment]]:
     """Cells of the table at which no fault struck."""
@@ -40,6 +43,24 @@ def as_json(tally: Tally) -> dict[str, Any]:
 def failure(result: Result) -> dict[str, Any]:
     """A plan that broke a promise: all that is needed to see it again."""
     return {"plan": result.plan.wire(), "breaches": [str(b) for b in result.breaches]}
+
+
+def shortfalls(tally: Tally) -> list[str]:
+    """What a campaign at its full length must have shown beside kept promises, and did not."""
+    missing, seeds = unhit(tally), max(tally.seeds, 1)
+    found = []
+    if tally.gaussian < LEAST_GAUSSIAN:
+        found.append(f"{tally.gaussian} seeds with the Gaussian process, at least {LEAST_GAUSSIAN} are due")
+    for count, least, what in (
+        (tally.three, LEAST_THREE, "reached three terminal Trials"),
+        (tally.recommended, LEAST_RECOMMENDED, "reached a recommendation"),
+    ):
+        if count < least * seeds:
+            found.append(f"{100 * count / seeds:.1f} % of the seeds {what}, at least {100 * least:g} % are due")
+    if missing:
+        names = ", ".join(f"{kind} at {moment}" for kind, moment in missing[:10])
+        found.append(f"{len(missing)} of {len(CELLS)} cells were not hit: {names}")
+    return found
 
 
 def by_kind(tally: Tally) -> Counter[FaultKind]:
@@ -87,4 +108,4 @@ def explained(result: Result) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["as_json", "by_kind", "explained", "failure", "tables", "unhit"]
+__all__ = ["as_json", "by_kind", "explained", "failure", "shortfalls", "tables", "unhit"]

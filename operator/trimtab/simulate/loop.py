@@ -36,6 +36,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.virtual_now = 0.0
         self._frozen: dict[Belongs, _Held] = {}
+        self._set = 0
         super().__init__(_Jump(self))
         self._clock_resolution = RESOLUTION
 
@@ -49,6 +50,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """As ever, but time passes with every wait."""
         wait = delay if delay <= 0 else max(delay, LEAST_WAIT)
         return super().call_later(wait, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As ever, but timers of one moment fire in the order in which they were set."""
+        self._set += 1
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = self._set
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     def freeze(self, belongs: Belongs) -> None:
         """Run nothing of this any more, from the next turn of the loop on."""
@@ -89,6 +101,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     _ready: deque[Any]
     _scheduled: list[Any]
+
+
+class _Timer(asyncio.TimerHandle):
+    """A heap alone puts what is due at the same time into an order that depends on who else waits, or did."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def __lt__(self, other: _Timer) -> bool:  # type: ignore[override]
+        return (self._when, self.number) < (other._when, other.number)  # type: ignore[attr-defined]
 
 
 class _Held:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
 from trimtab.simulate.promql import NotSimulated, Source, instant, matrix
+from trimtab.simulate.promql_range import over
 from trimtab.slo.series import Series
 
 Before = Callable[[str], Awaitable[None]]
@@ -45,11 +46,8 @@ class SimulatedPrometheus:
         return tuple(Series(labels, ((at, value),)) for labels, value in instant(self._source, expression, at))
 
     def _range(self, expression: str, start: float, end: float, step: float) -> tuple[Series, ...]:
-        rows: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
-        for number in range(int((end - start) / step + 1e-6) + 1):
-            at = start + number * step
-            for labels, value in instant(self._source, expression, at):
-                rows.setdefault(labels, []).append((at, value))
+        times = [start + number * step for number in range(int((end - start) / step + 1e-6) + 1)]
+        rows = over(self._source, expression, times)
         return tuple(Series(labels, tuple(points)) for labels, points in rows.items())
 
     async def _answered(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 import promql_parser as promql
 
+from trimtab.simulate.promql_selector import Selector
 from trimtab.simulate.tracks import Labels, Point, Track
 
 Row = tuple[Labels, float]
@@ -34,39 +34,6 @@ class Source(Protocol):
         ...
 
 
-class Selector:
-    """A vector selector, read once. `key` identifies it."""
-
-    __slots__ = ("key", "matchers", "name")
-
-    def __init__(self, node: Any) -> None:
-        self.name: str = node.name or ""
-        self.matchers = tuple((m.name, _test(m)) for m in node.matchers.matchers)
-        self.key: str = node.prettify()
-
-    def matches(self, labels: Labels) -> bool:
-        """Does a series with these labels match?"""
-        found = dict(labels)
-        if self.name and found.get("__name__") != self.name:
-            return False
-        return all(test(found.get(name, "")) for name, test in self.matchers)
-
-
-def _test(matcher: Any) -> Callable[[str], bool]:
-    value = matcher.value
-    match matcher.op:
-        case promql.MatchOp.Equal:
-            return lambda text: bool(text == value)
-        case promql.MatchOp.NotEqual:
-            return lambda text: bool(text != value)
-        case promql.MatchOp.Re:
-            wanted = re.compile(value)
-            return lambda text: wanted.fullmatch(text) is not None
-        case _:
-            unwanted = re.compile(value)
-            return lambda text: unwanted.fullmatch(text) is None
-
-
 @lru_cache(maxsize=4096)
 def parsed(expression: str) -> Any:
     """The syntax tree, with every vector selector read.
@@ -74,23 +41,23 @@ def parsed(expression: str) -> Any:
     Raises:
         ValueError: it is not PromQL.
     """
-    return _Node.of(promql.parse(expression))
+    return Node.of(promql.parse(expression))
 
 
-class _Node:
+class Node:
     """A syntax tree in Python: looking into the parser's own costs a copy each time."""
 
     __slots__ = ("kind", "parts", "seconds", "selector", "words")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.parts: list[_Node] = []
+        self.parts: list[Node] = []
         self.words: Any = None
         self.selector: Selector | None = None
         self.seconds = 0.0
 
     @classmethod
-    def of(cls, tree: Any) -> _Node:
+    def of(cls, tree: Any) -> Node:
         node = cls(type(tree).__name__)
         match tree:
             case promql.VectorSelector():
@@ -140,7 +107,7 @@ def matrix(source: Source, expression: str, at: float) -> list[tuple[Labels, lis
     return [(labels, points) for labels, points in found if points]
 
 
-def _value(node: _Node, source: Source, at: float) -> Value:
+def _value(node: Node, source: Source, at: float) -> Value:
     match node.kind:
         case "VectorSelector":
             assert node.selector is not None
@@ -165,7 +132,7 @@ def _value(node: _Node, source: Source, at: float) -> Value:
 # Functions
 
 
-def _call(node: _Node, source: Source, at: float) -> Value:
+def _call(node: Node, source: Source, at: float) -> Value:
     name, args = node.words, node.parts
     if name in RANGED:
         return _ranged(name, args[-1], source, at)
@@ -210,7 +177,7 @@ OVER_TIME: dict[str, Callable[[Sequence[float]], float]] = {
 RANGED = frozenset({"rate", "increase", "delta", "irate", *OVER_TIME})
 
 
-def _ranged(name: str, node: _Node, source: Source, at: float) -> list[Row]:
+def _ranged(name: str, node: Node, source: Source, at: float) -> list[Row]:
     if node.kind != "MatrixSelector" or node.selector is None:
         raise NotSimulated(f"{name}() of anything but a range of samples")
     start, rows = at - node.seconds, []
@@ -283,17 +250,32 @@ def _quantile(q: float, buckets: list[tuple[float, float]]) -> float:
 # Aggregations and operators
 
 
-def _aggregated(node: _Node, value: Value) -> list[Row]:
+def _aggregated(node: Node, value: Value) -> list[Row]:
     if isinstance(value, float):
         raise NotSimulated("an aggregation of a scalar")
-    operation, (by, names), _ = node.words
-    if operation not in AGGREGATIONS:
-        raise NotSimulated(operation)
+    aggregate = aggregation(node)
     groups: dict[Labels, list[float]] = {}
     for labels, number in value:
-        group = tuple(p for p in labels if p[0] != "__name__" and (p[0] in names) == by) if by or names else ()
-        groups.setdefault(group, []).append(number)
-    return [(labels, AGGREGATIONS[operation](values)) for labels, values in groups.items()]
+        groups.setdefault(group_of(node, labels), []).append(number)
+    return [(labels, aggregate(values)) for labels, values in groups.items()]
+
+
+def aggregation(node: Node) -> Callable[[Sequence[float]], float]:
+    """What an aggregation makes of the numbers of one group.
+
+    Raises:
+        NotSimulated: it is not here.
+    """
+    found = AGGREGATIONS.get(node.words[0])
+    if found is None:
+        raise NotSimulated(node.words[0])
+    return found
+
+
+def group_of(node: Node, labels: Labels) -> Labels:
+    """The labels that an aggregation leaves of these."""
+    _, (by, names), _ = node.words
+    return tuple(p for p in labels if p[0] != "__name__" and (p[0] in names) == by) if by or names else ()
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -328,7 +310,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-def _binary(node: _Node, left: Value, right: Value) -> Value:
+def _binary(node: Node, left: Value, right: Value) -> Value:
     sign, modifier = node.words
     if sign == "or" and isinstance(left, list) and isinstance(right, list) and _plain(modifier):
         mine = {_nameless(labels) for labels, _ in left}
@@ -377,7 +359,7 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     """
     found: list[Selector] = []
 
-    def visit(node: _Node) -> None:
+    def visit(node: Node) -> None:
         if node.selector is not None:
             found.append(node.selector)
         if node.kind == "Call" and node.words not in KNOWN:
@@ -396,4 +378,7 @@ def selectors(expression: str) -> tuple[Selector, ...]:
 KNOWN = RANGED | PLAIN.keys() | {"timestamp", "scalar", "vector", "histogram_quantile"}
 SIGNS = ARITHMETIC.keys() | COMPARISONS.keys() | {"or"}
 
-__all__ = ["NotSimulated", "Row", "Selector", "Source", "instant", "matrix", "parsed", "selectors"]
+__all__ = [
+    "Node", "NotSimulated", "Row", "Selector", "Source", "aggregation", "group_of", "instant", "matrix", "parsed",
+    "selectors",
+]  # fmt: skip

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 Labels = tuple[tuple[str, str], ...]
 Point = tuple[float, float]
@@ -66,6 +70,18 @@ class Track:
             found = self.past.at(moment)
         return found if found is not None and found[0] > moment - lookback else None
 
+    def at_each(self, moments: NDArray[np.float64]) -> list[float | None]:
+        """The values that instant queries see at these moments (unix seconds, ascending); None where they see none."""
+        found = _newest(self.times, self.values, moments)
+        if self.past is not None and moments[0] < (self.times[0] if self.times else math.inf):
+            before = _newest(self.past.times, self.past.values, moments)
+            known = 0 if not self.times else int(np.searchsorted(moments, self.times[0]))
+            found = before[:known] + found[known:] if self.times else before
+        if self.ended is not None:
+            end = int(np.searchsorted(moments, self.ended))
+            found[end:] = [None] * (len(found) - end)
+        return found
+
     def growth(self, start: float, end: float) -> Growth | None:
         """Over (start, end]; None with fewer than two samples."""
         low, high = bisect_right(self.times, start), bisect_right(self.times, end)
@@ -106,6 +122,16 @@ class Past:
     def point(self, index: int) -> Point:
         """One sample."""
         return self.times[index], self.values[index]
+
+
+def _newest(times: Sequence[float], values: Sequence[float], moments: NDArray[np.float64]) -> list[float | None]:
+    """The newest of these values at each moment, unless it is too old."""
+    if not times:
+        return [None] * len(moments)
+    at = np.asarray(times)
+    index = np.searchsorted(at, moments, side="right") - 1
+    seen = (index >= 0) & (at[index] > moments - LOOKBACK)
+    return [values[i] if fresh else None for i, fresh in zip(index.tolist(), seen.tolist(), strict=True)]
 
 
 __all__ = ["LOOKBACK", "Growth", "Labels", "Past", "Point", "Track"]

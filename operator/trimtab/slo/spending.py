@@ -6,7 +6,9 @@ Notation, per SLI of an error budget
     u       seconds that were served after `until`
 
 Every unseen request counts as bad. So what is on record is never less than what was spent, as long as the load does not
-grow while nobody looks: k + r u >= bad requests, however many of the unseen ones were bad.
+grow while nobody looks: k + r u >= bad requests, however many of the unseen ones were bad. That holds for u by the wall
+clock and for u by the monotonic clock of a process that lived through it (`runtime.lived`); what a wall clock jumped
+over never passed for the canary, so the lower of the two is booked.
 """
 
 from __future__ import annotations
@@ -49,9 +51,14 @@ def pace(spent: Spent, since: float | None, measured: float | None, expected: fl
     return average if expected is None else max(expected, average)
 
 
-def closed(spent: Spent, end: float, rate: float) -> Spent:
-    """The account of a canary that served until `end` (unix seconds), at the latest: what was not counted is bad."""
-    unseen = unseen_seconds(spent, end) * rate
+def closed(spent: Spent, end: float, rate: float, at_most: float | None = None) -> Spent:
+    """The account of a canary that served until `end` (unix seconds), at the latest: what was not counted is bad.
+
+    Args:
+        at_most: seconds that can have gone unseen by the monotonic clock, None when nobody can tell.
+    """
+    seconds = unseen_seconds(spent, end)
+    unseen = (seconds if at_most is None else min(seconds, at_most)) * rate
     return replace(spent, rate=rate, unseen=max(spent.unseen, unseen))
 
 

@@ -10,7 +10,16 @@ from typing import Any
 
 from trimtab.control.actions import CreateTrial, Decision, EmitEvent, WriteTrial
 from trimtab.control.decide import decide
-from trimtab.control.snapshot import AskBudgets, AskSpent, BudgetReadings, BudgetWindow, Inquiry, LockView, Snapshot
+from trimtab.control.snapshot import (
+    AskBudgets,
+    AskSpent,
+    BudgetReadings,
+    BudgetWindow,
+    Inquiry,
+    LockView,
+    Snapshot,
+    SpentReadings,
+)
 from trimtab.control.study import build_study
 from trimtab.domain.cost import Prices
 from trimtab.domain.kube import (
@@ -339,4 +348,5 @@ def verified(bad: float) -> tuple[Trial, ...]:
 
 def counted_again(*draining: Trial) -> dict[Inquiry, Any]:
     """What telemetry says of canaries that are gone."""
-    return {AskSpent(t.name, NOW): (("errors", Sample(0.0, 0.001, 5000.0, 0.0, newest=NOW)),) for t in draining}
+    seen = Sample(0.0, 0.001, 5000.0, 0.0, newest=NOW)
+    return {AskSpent(t.name, NOW): SpentReadings((("errors", seen),)) for t in draining}

@@ -59,6 +59,12 @@ def test_nobody_asks_during_the_pause() -> None:
     assert decision.requeue_after == pytest.approx(4.0)
 
 
+def test_a_pause_of_a_clock_that_was_ahead_is_over() -> None:
+    state = in_vain(1).state
+    decision = decided(snapshot(experiment(state), now=NOW - 5000))
+    assert isinstance(decision.inquiries[0], AskProposal)
+
+
 def test_people_are_told_when_it_lasts_and_once() -> None:
     assert not in_vain(PATIENCE - 1).state.is_true(ConditionType.STALLED)
     told = in_vain(PATIENCE)

@@ -114,7 +114,11 @@ def test_the_pause_doubles_and_has_an_end() -> None:
 def test_a_clock_that_was_set_back_does_not_stretch_the_pause() -> None:
     failed = ended(TrialPhase.INFRA_FAILED, 0, "FailedCreate")
     ahead = replace(failed, times=replace(failed.times, finished=NOW + 7200))
-    assert decided(snapshot(None, (ahead,))).requeue_after == pytest.approx(5.0)
+    decision = decided(snapshot(None, (ahead,)))
+    assert decision.requeue_after == pytest.approx(5.0)
+    state = replace(decision.state, budgets=())
+    assert decided(snapshot(experiment(state), (ahead,), now=NOW + 2)).requeue_after == pytest.approx(3.0)
+    assert isinstance(decided(snapshot(experiment(state), (ahead,), now=NOW + 5)).inquiries[0], AskProposal)
 
 
 @pytest.mark.parametrize("reason", sorted(ASKED_FOR))

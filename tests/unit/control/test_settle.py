@@ -10,7 +10,7 @@ from tests.unit.control.builders import NOW, arm, decided, experiment, kinds, po
 
 from trimtab.control.actions import Decision, RecordSpending
 from trimtab.control.settle import GRACE_SLACK, PATIENCE
-from trimtab.control.snapshot import AskSpent
+from trimtab.control.snapshot import AskSpent, SpentReadings
 from trimtab.domain.kube import ArmView
 from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError
 from trimtab.domain.trial import Outcome, PhaseTimes, Spent, Trial, TrialPhase
@@ -23,9 +23,15 @@ PODS = (replace(pod("tt-0f0e0d0c-0-c-abc-12345"), deleting=True, ready=False),)
 ENDING = arm(DRAINING, Arm.CANARY, uid=None, replicas=0, ready_endpoints=0, pods=PODS)
 
 
-def drained(of: Trial, reading: Reading | None = None, arms: tuple[ArmView, ...] = (), **changes: Any) -> Decision:
+def drained(
+    of: Trial,
+    reading: Reading | None = None,
+    arms: tuple[ArmView, ...] = (),
+    at_most: tuple[tuple[str, float], ...] = (),
+    **changes: Any,
+) -> Decision:
     """What is decided once telemetry has answered."""
-    answers = {} if reading is None else {AskSpent(of.name, NOW): (("errors", reading),)}
+    answers = {} if reading is None else {AskSpent(of.name, NOW): SpentReadings((("errors", reading),), at_most)}
     record = changes.pop("record", experiment(running(requests_per_second=1100.0)))
     return decided(snapshot(record, (of,), arms, answers=answers, **changes))
 
@@ -84,6 +90,14 @@ def test_what_cannot_be_read_is_bad_from_the_last_look_on(deleting: bool) -> Non
 def test_arms_that_were_ready_and_never_scraped_cost_their_share_of_the_load() -> None:
     """50 requests a second, of 1,100 for twenty pods and two arms, for eighty seconds."""
     assert spent(drained(DRAINING, NoData("no series of these pods"))).unseen == pytest.approx(80 * 50.0)
+
+
+def test_time_that_a_clock_jumped_over_never_passed_for_the_canary() -> None:
+    """By the monotonic clock six seconds passed since the last count; the wall clock says twenty. And the other way
+    round: what the wall clock rules out is not booked, however long ago the last note is."""
+    blind = NoData("no series of these pods")
+    assert spent(drained(late(2.0), blind, at_most=(("errors", 6.0),))).unseen == 6 * 25.0
+    assert spent(drained(late(2.0), blind, at_most=(("errors", 600.0),))).unseen == 20 * 25.0
 
 
 def test_arms_that_never_served_cost_nothing() -> None:

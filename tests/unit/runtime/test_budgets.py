@@ -13,9 +13,10 @@ from tests.unit.runtime.telemetry import Told
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain.measurement import NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import PodSet
+from trimtab.ports import Clock, PodSet
 from trimtab.runtime.budgets import REREAD_MOST, BudgetReader, KnownSums
 from trimtab.runtime.spending import SpendingAccount
+from trimtab.simulate.clock import SimulatedClock
 from trimtab.simulate.cluster import InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -39,8 +40,8 @@ class Sums(Told):
 class Bench:
     """Two readers, as the operator has them: one for each loop, with telemetry of its own."""
 
-    def __init__(self) -> None:
-        self.clock = LoopClock(NOW)
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or LoopClock(NOW)
         self.spending = SpendingAccount(InMemoryCluster(self.clock, namespaces=["shop"]))
         self.stores, shared = (Sums(), Sums()), KnownSums()
         self.readers = [BudgetReader(s, self.spending, self.clock, shared) for s in self.stores]
@@ -97,3 +98,14 @@ async def test_an_sli_that_was_edited_is_another_one() -> None:
     await bench.read()
     await bench.readers[0].read(experiment(), other, "target-uid", timeout=1.0)
     assert bench.asked.count(MONTH) == 2
+
+
+async def test_an_answer_of_a_clock_that_was_ahead_does_not_stand_for_hours() -> None:
+    clock = SimulatedClock(NOW, skew=5 * HOUR)
+    bench = Bench(clock)
+    bench.stores[0].answer = NoData("no series of these pods")
+    await bench.read()
+    clock.skew = 0.0
+    bench.stores[0].answer = Sample(0.0, 0.1, 10.0, 0.0)
+    await bench.clock.sleep(30.0)
+    assert all(isinstance(reading, Sample) for reading in (await bench.read()).values())

@@ -47,7 +47,7 @@ async def judged(
     cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
     switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
     watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
-    first = await watchman.at_once(about, of, both_arms(of))
+    first = await watchman.at_once(about, of, both_arms(of), 0.0)
     if isinstance(first, Withdraw):
         return first
     await watchman.read_budgets(about, of)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from trimtab.simulate.promql import NotSimulated, Selector, instant, matrix, selectors
+from trimtab.simulate.promql_range import over
 from trimtab.simulate.tracks import Past, Track
 
 
@@ -141,3 +142,19 @@ def test_what_is_not_simulated_has_a_name(query: str, name: str) -> None:
 def test_what_is_no_promql_says_so() -> None:
     with pytest.raises(ValueError, match=r"parse|unexpected|unclosed"):
         instant(SOURCE, "sum(", 600.0)
+
+
+@pytest.mark.parametrize("query", ["sum by (pod) (requests)", "max by (code) (depth)", "count(requests)", "depth * 2"])
+def test_a_range_query_says_at_each_time_what_an_instant_one_does(query: str) -> None:
+    """Also of a series that goes on from a past, one that ends, and one that is too old."""
+    past = Past((-90.0, -30.0), (1.0, 5.0))
+    later = Track((("__name__", "requests"), ("pod", "c")), [40.0, 55.0], [6.0, 7.0], past)
+    gone = track("requests", [(0.0, 3.0), (30.0, 4.0)], pod="d")
+    gone.ended = 200.0
+    source = Tracks(*SOURCE.tracks, later, gone)
+    times = [-100.0 + 20.0 * n for n in range(50)]
+    expected: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    for at in times:
+        for labels, found in instant(source, query, at):
+            expected.setdefault(labels, []).append((at, found))
+    assert over(source, query, times) == expected

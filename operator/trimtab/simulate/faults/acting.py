@@ -38,6 +38,8 @@ class ActingFaults:
 
     def first(self, *kinds: FaultKind, process: str = "") -> Fault | None:
         """The first of them."""
+        if not self._all:  # as nearly always, and everybody asks before everything
+            return None
         return next((each.fault for each in self.of(*kinds, process=process)), None)
 
 

@@ -17,7 +17,7 @@ NAME, NAMESPACE = "tune", "shop"
 REPLICAS = 8
 SCRAPE_SECONDS = 1.0
 
-_WORKLOAD = """
+WORKLOAD = """
 name: web-service
 seed: 7
 target: {deployment: web, service: web, container: web, selector: {app.kubernetes.io/name: web}}
@@ -106,7 +106,7 @@ _BUDGET = {
 
 def setting() -> Setting:
     """The service, as it stands before anybody tunes it."""
-    workload = parse_workload(_WORKLOAD)
+    workload = parse_workload(WORKLOAD)
     return Setting(workload, manifests_for(workload, replicas=REPLICAS), NAMESPACE)
 
 
@@ -116,4 +116,4 @@ def options(seed: int) -> Options:
     return Options(seed=seed, scraping=scraping, served=SERVED | {VERTICAL_POD_AUTOSCALERS})
 
 
-__all__ = ["NAME", "NAMESPACE", "Scenario", "experiment", "options", "setting"]
+__all__ = ["NAME", "NAMESPACE", "WORKLOAD", "Scenario", "experiment", "options", "setting"]

@@ -68,10 +68,14 @@ def _why_stray(trial: Obj | None) -> str:
     return "" if held(trial) else "has a Trial without the finalizer: nobody has to undo it"
 
 
+ENDED_PODS = frozenset({"Failed", "Succeeded"})
+
+
 class OneCanary(Invariant):
     """Never two canaries of one Experiment, in Deployments and in pods.
 
-    A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS.
+    A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. A pod that
+    has ended, as one that was evicted, is none: its ReplicaSet replaces it while it still stands in the list.
     """
 
     kinds = frozenset({"deployments", "pods"})
@@ -86,7 +90,7 @@ class OneCanary(Invariant):
             found: dict[str, list[str]] = {}
             for name, obj in self.view.all(kind).items():
                 labels = labels_of(obj)
-                if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj):
+                if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in ENDED_PODS:
                     found.setdefault(labels.get(LABEL_EXPERIMENT_UID, ""), []).append(name)
             many = {uid: names for uid, names in found.items() if len(names) > 1}
             twice.update({f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()})

@@ -192,7 +192,7 @@ class AbsenceIsNoSuccess(Invariant):
     def see(self, change: Change) -> None:
         """A Trial changed."""
         status: Obj = change.object.get("status") or {}
-        if status.get("phase") != "Succeeded" or change.type == "DELETED":
+        if status.get("phase") != "Succeeded" or change.type == "DELETED" or change.version in self.record.hands:
             return
         found = [m for m in status.get("measurements") or () if m["arm"] == "canary"]
         if not found or any("sample" not in m for m in found):
