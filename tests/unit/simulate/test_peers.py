@@ -98,6 +98,7 @@ def test_an_experiment_without_an_answer_changes_nothing() -> None:
     assert played.restarts == 0
 
 
+@pytest.mark.thorough
 def test_all_rules_side_by_side() -> None:
     truth, finished = story()
     names = tuple(RULES)

@@ -39,6 +39,7 @@ def test_steps_include_both_ends() -> None:
     assert steps(1.0, 1.09, 0.05) == (1.0, 1.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("peak", [False, True])
 def test_the_examples_optimum_is_inside_the_grid_and_saves_three_fifths(web: WorkloadSpec, peak: bool) -> None:
     load = OfferedLoad.of(web)
