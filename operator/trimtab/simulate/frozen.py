@@ -42,11 +42,16 @@ class FrozenList(list[Any]):
         return list, (thawed(self),)
 
 
+_ALREADY = frozenset({FrozenDict, FrozenList, str, int, bool, float, type(None)})
+
+
 def frozen(value: Any) -> Any:
     """The same JSON data, unchangeable. Parts that are so already are shared, not copied."""
     kind = type(value)
-    if kind is FrozenDict or kind is FrozenList:
+    if kind in _ALREADY:
         return value
+    if kind is dict:  # before the abstract type, which is slow to ask about
+        return FrozenDict({key: frozen(item) for key, item in value.items()})
     if isinstance(value, Mapping):
         return FrozenDict({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list | tuple):

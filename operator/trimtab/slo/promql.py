@@ -88,7 +88,7 @@ def check_query(field: str, query: str, *, plain_selector: bool = False) -> None
     if deep:
         raise InvalidSpec(field, f"more than {MAX_NESTING} levels deep at character {deep}", "use a recording rule")
     try:
-        tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
+        tree = _tree(query)
     except ValueError as error:
         words = " ".join(str(error).split())[:200]
         problem = f"not PromQL: {words}, at character {_error_at(query, words)}"
@@ -102,6 +102,16 @@ def check_query(field: str, query: str, *, plain_selector: bool = False) -> None
         raise InvalidSpec(field, f"it has more than {MAX_NODES} parts", "use a recording rule instead")
     for node in found:
         _bounded(field, query, node)
+
+
+@lru_cache(maxsize=512)
+def _tree(query: str) -> Any:
+    """A person's query with something in place of `$selector`.
+
+    Raises:
+        ValueError: it is not PromQL.
+    """
+    return promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
 
 
 def nodes(tree: Any) -> list[Any]:
@@ -118,7 +128,7 @@ def nodes(tree: Any) -> list[Any]:
 
 def vector_selectors(query: str) -> tuple[str, ...]:
     """The vector selectors of a person's query, each with `$selector` in place."""
-    tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
+    tree = _tree(query)
     stand_in = re.compile(r'{}\s*=\s*"{}"'.format(*STAND_IN))
     texts = (n.prettify() for n in nodes(tree) if isinstance(n, promql_parser.VectorSelector))
     return tuple(dict.fromkeys(stand_in.sub(lambda _: PLACEHOLDER, " ".join(t.split())) for t in texts))
@@ -126,7 +136,7 @@ def vector_selectors(query: str) -> tuple[str, ...]:
 
 def label_names(query: str) -> tuple[str, ...]:
     """Labels that a vector selector matches on, without those of `$selector`."""
-    tree = promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
+    tree = _tree(query)
     if not isinstance(tree, promql_parser.VectorSelector):
         return ()
     return tuple(m.name for m in tree.matchers.matchers if m.name != STAND_IN[0])

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.unit.faultproxy.certificate import write_certificate
+import trustme
 
 from faultproxy import Asked, Fault, FaultProxy, Plan, WatchFault
 from faultproxy.plan import WatchLife
@@ -87,8 +87,15 @@ class Always(Plan):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Of the server, and of the proxy."""
-    return write_certificate(tmp_path_factory.mktemp("certificate"))
+    """Of the server, and of the proxy; the first file has their authority's, too."""
+    folder = tmp_path_factory.mktemp("certificate")
+    chain, key = folder / "tls.crt", folder / "tls.key"
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    for pem in (*issued.cert_chain_pems, authority.cert_pem):
+        pem.write_to_path(chain, append=True)
+    issued.private_key_pem.write_to_path(key)
+    return chain, key
 
 
 @pytest.fixture
