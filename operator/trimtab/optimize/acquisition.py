@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from trimtab.domain.space import Assignment
-from trimtab.optimize.recommend import recommendable
+from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
 
 Floats = NDArray[np.float64]
@@ -80,7 +80,7 @@ def choose(belief: Belief, members: list[Assignment], banned: Collection[Assignm
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
     limits = boxes(belief.study, members)
-    best_cost = belief.study.cost.hourly(next(iter(recommendable(belief)), belief.study.baseline))
+    best_cost = _best_cost(belief)
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):
         return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)
@@ -160,6 +160,24 @@ def entry_chance(mean: Floats, sd: Floats, gain: Floats, widths: float) -> Float
     """
     share = np.clip(gain, 1e-9, 1 - 1e-9)
     return np.asarray(ndtr((-mean / sd - widths * np.sqrt(1 - share)) / np.sqrt(share)))
+
+
+def confirmed_saving(belief: Belief, assignment: Assignment) -> float:
+    """Saving against what would be recommended now x the chance that one more trial of it makes it recommendable."""
+    study, u = belief.study, belief.encoder.encode([assignment])
+    mean, sd = belief.predict(u)
+    at, ends = belief.inputs(u, belief.loads.usual), belief.inputs(u)
+    chance = 1.0
+    for j, model in enumerate(belief.models):
+        seen, spread = model.predict(at)
+        gain = model.covariance(at, ends)[0] ** 2 / (spread**2 + _noise(belief, j, seen)) / sd[j] ** 2
+        chance *= float(entry_chance(mean[j] + MARGIN, sd[j], gain, WIDTHS)[0])
+    return chance * (_best_cost(belief) - study.cost.hourly(assignment)) / study.cost.hourly(study.baseline)
+
+
+def _best_cost(belief: Belief) -> float:
+    """Of what would be recommended now."""
+    return belief.study.cost.hourly(next(iter(recommendable(belief)), belief.study.baseline))
 
 
 def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:

@@ -14,7 +14,7 @@ from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Propos
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
-from trimtab.optimize.acquisition import Choice, choose, log_feasibility
+from trimtab.optimize.acquisition import Choice, choose, confirmed_saving, log_feasibility
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.readings import gather
 from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
@@ -89,7 +89,7 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     forbidden = banned(study, belief.evidence)
     purpose = next_purpose(study, incumbent)
     choice = choose(belief, members, forbidden, suggestion_seed(study))
-    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent)) and incumbent not in forbidden:
+    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent, choice)) and incumbent not in forbidden:
         again = replace(
             choice, assignment=incumbent, rule="Replicate", value=None, reason="measures the incumbent again"
         )
@@ -110,12 +110,16 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     return _again(belief, incumbent, choice, stop)
 
 
-def _closing(belief: Belief, incumbent: Assignment) -> bool:
+def _closing(belief: Belief, incumbent: Assignment, choice: Choice) -> bool:
     """Whether the last trials are better spent on making the incumbent recommendable than on a new one."""
     study = belief.study
     if study.max_trials - study.index > CLOSING_TRIALS or incumbent == study.baseline:
         return False
-    return incumbent not in recommending.recommendable(belief)
+    if incumbent in recommending.recommendable(belief):
+        return False
+    if choice.rule != "Improve" or choice.assignment is None:
+        return True
+    return confirmed_saving(belief, incumbent) >= confirmed_saving(belief, choice.assignment)
 
 
 def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | None) -> tuple[Choice, Purpose | Hold]:

@@ -12,7 +12,7 @@ from tests.unit.optimize.toy import ERRORS, SLOW, web, web_study
 
 from trimtab.domain.space import Resource
 from trimtab.domain.study import FailureKind, HardFailure, Study
-from trimtab.optimize.data import build_rows, has_counts, load_scale
+from trimtab.optimize.data import build_rows, has_counts, load_scale, pooled_overdispersion
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.readings import gather
 from trimtab.optimize.surrogate import Rows
@@ -112,3 +112,27 @@ def test_counts_are_recognized() -> None:
     study = web_study(outcomes=(outcome(0, arm("1", 20)),))
     assert has_counts(study, SLOW)
     assert not has_counts(study, replace(SLOW, name="other"))
+
+
+def test_what_is_only_roughly_known_of_clustering_is_shared_by_all_trials() -> None:
+    """Of one true phi, estimates from eight sub-windows: drawn together, and nearer to it than they were."""
+    rng = np.random.default_rng(5)
+    for true in (1.5, 4.0):
+        runs = [np.maximum(1.0, true * rng.chisquare(7, 26) / 7) for _ in range(50)]
+        before, after = (
+            np.mean([np.log(each / true) ** 2 for each in found])
+            for found in (runs, [pooled_overdispersion(each) for each in runs])
+        )
+        assert after < 0.4 * before
+
+
+def test_clustering_that_truly_differs_between_trials_stays_apart() -> None:
+    found = np.asarray([1.0, 1.1, 1.0, 1.2, 40.0, 50.0, 45.0, 1.1])
+    shared = pooled_overdispersion(found)
+    assert shared[4:7].min() > 20
+    assert shared[[0, 1, 2, 3, 7]].max() < 2
+
+
+def test_few_trials_keep_their_own_clustering() -> None:
+    few = np.asarray([1.0, 5.0, 2.0])
+    assert pooled_overdispersion(few).tolist() == few.tolist()

@@ -41,6 +41,8 @@ from trimtab.domain.study import (
 )
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import designer
+from trimtab.optimize import recommend as recommending
+from trimtab.optimize.acquisition import Choice, confirmed_saving
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.readings import gather
 from trimtab.optimize.safe import believe, verified
@@ -373,3 +375,33 @@ def test_a_defect_of_the_model_costs_neither_the_search_nor_its_end(monkeypatch:
 @pytest.mark.parametrize("name", ["zero bound", "no time"])
 def test_what_cannot_be_computed_ends_nothing(name: str) -> None:
     assert isinstance(recommend(BAD[name]()), NoAnswer)
+
+
+@pytest.mark.parametrize(("incumbent_worth", "purpose"), [(0.2, Purpose.REPLICATE), (0.01, Purpose.SEARCH)])
+def test_the_last_trials_confirm_the_incumbent_unless_another_point_promises_more(
+    monkeypatch: pytest.MonkeyPatch, incumbent_worth: float, purpose: Purpose
+) -> None:
+    study = history(8)
+    study = replace(study, max_trials=study.index + 1)
+    first, *others = verified(believe(study, gather(study)))
+    other = Choice(others[0], "Improve", 1.0, safe_points=9, optimistic_saving=0.1)
+    worth = {first: incumbent_worth, others[0]: 0.1}
+    monkeypatch.setattr(recommending, "recommendable", lambda *_: [])
+    monkeypatch.setattr(designer, "choose", lambda *_: other)
+    monkeypatch.setattr(designer, "confirmed_saving", lambda _, assignment: worth[assignment])
+    answer = suggest(study).answer
+    assert isinstance(answer, Suggestion)
+    assert answer.purpose is purpose
+    assert answer.assignment == (first if purpose is Purpose.REPLICATE else others[0])
+
+
+def test_a_point_known_to_hold_is_worth_its_whole_saving_and_a_broken_one_nothing() -> None:
+    study = history(9)
+    belief = believe(study, gather(study))
+    cost = study.cost.hourly
+    best = recommending.recommendable(belief)[0]
+    assert confirmed_saving(belief, best) == 0.0  # nothing more is saved by it
+    assert confirmed_saving(belief, study.baseline) < 0
+    cheaper = belief.grid.assignment(belief.grid.all_points()[0])  # the cheap corner of the grid
+    assert cost(cheaper) < cost(best)
+    assert 0 <= confirmed_saving(belief, cheaper) < 0.05 * (cost(best) - cost(cheaper)) / cost(study.baseline)
