@@ -30,6 +30,7 @@ UNDO: tuple[Rule, ...] = (
     lifecycle.draining,
     lifecycle.leftovers,
     lifecycle.trial_deleted,
+    lifecycle.revived_trials,
     lifecycle.broken_trials,
     lifecycle.deletion,
     lifecycle.corrupted,

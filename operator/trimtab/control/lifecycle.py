@@ -140,6 +140,15 @@ def trial_deleted(context: Context) -> Decision | None:
     return None
 
 
+def revived_trials(context: Context) -> Decision | None:
+    """A live Trial without its finalizer had been let go, and a hand put its status back: ended, not taken up again."""
+    for trial in context.seen.live:
+        if not trial.finalized and trial.phase is not TrialPhase.DRAINING:
+            words = "it had been let go when its status was put back, so nothing of it runs any more"
+            return context.do(*withdraw(trial, context.now, Outcome(TrialPhase.ABORTED, "LetGo", words)))
+    return None
+
+
 def overdue_trials(context: Context) -> Decision | None:
     """A trial past its deadline is withdrawn, whatever keeps the Experiment from going on."""
     longest = context.seen.experiment.spec.trial.deadline if context.seen.experiment.spec is not None else None

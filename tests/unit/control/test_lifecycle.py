@@ -92,6 +92,15 @@ def test_a_namespace_that_is_deleted_is_let_go_at_once(phase: TrialPhase) -> Non
     assert kinds(decided(snapshot(experiment(finalized=False), (released,), namespace_leaving=True))) == []
 
 
+@pytest.mark.parametrize("phase", LIVE)
+def test_a_trial_that_was_let_go_is_ended_when_a_hand_puts_its_status_back(phase: TrialPhase) -> None:
+    revived = trial(phase, finalized=False)
+    decision = decided(snapshot(None, (revived,)))
+    assert kinds(decision) == ["DeleteArms", "WriteTrial"]
+    assert outcome(decision).reason == "LetGo"
+    assert outcome(decision).phase is TrialPhase.ABORTED
+
+
 def test_nothing_starts_in_a_namespace_that_is_deleted() -> None:
     decision = decided(snapshot(experiment(finalized=False), namespace_leaving=True))
     assert decision.inquiries == ()

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.api.convert import trial_record
 from trimtab.api.times import parse_time
+from trimtab.domain.errors import CorruptLedger
 from trimtab.domain.names import LABEL_ARM, LABEL_TRIAL
 from trimtab.simulate.faults.kinds import FaultKind
 from trimtab.simulate.history import Change
@@ -75,22 +77,48 @@ class MadeOnce(Invariant):
 
 
 class HeldWhileLive(Invariant):
-    """While a Trial is live its Experiment exists and carries the finalizer, and so does the Trial."""
+    """While a Trial is live its Experiment exists and carries the finalizer, and so does the Trial.
+
+    Of a Trial that nobody can read, as somebody spoilt its status, that holds while it has an arm; it stays let go when
+    a hand puts the status back.
+    """
 
     kinds = frozenset({"trials", "experiments"})
 
+    def begin(self) -> None:
+        self._revived: set[str] = set()  # uids
+
     def see(self, change: Change) -> None:
         """A Trial or an Experiment changed."""
+        if change.kind == "trials" and change.version in self.record.hands and not held(change.object):
+            self._revived.add(change.object["metadata"]["uid"])
         for name, trial in self.view.all("trials").items():
             if phase_of(trial) in TERMINAL or self.calm.disturbed(change.at):
                 continue
             owner = self.view.all("experiments").get(trial["spec"]["experiment"]["name"])
+            if not held(trial) and self._was_let_go(trial):
+                continue
             if owner is None or owner["metadata"]["uid"] != trial["spec"]["experiment"]["uid"]:
                 self.broken(change.at, f"Trial {name} is live without its Experiment")
             elif not held(owner):
                 self.broken(change.at, f"Trial {name} is live, its Experiment was let go")
             if phase_of(trial) != "Pending" and not held(trial):
                 self.broken(change.at, f"Trial {name} is live without its finalizer")
+
+    def _was_let_go(self, trial: Obj) -> bool:
+        uid = trial["metadata"]["uid"]
+        if any(labels_of(arm).get(LABEL_TRIAL) == uid and not deleting(arm) for arm in self.view.arms()):
+            return False
+        return uid in self._revived or unreadable(trial)
+
+
+def unreadable(trial: Obj) -> bool:
+    """Whether the operator cannot know what this Trial was at."""
+    try:
+        trial_record(trial, None)
+    except CorruptLedger:
+        return True
+    return False
 
 
 class UndoneBeforeRecorded(Invariant):
