@@ -14,6 +14,7 @@ from trimtab.optimize.steps import below_floor
 
 WIDTHS = 1.88
 MARGIN = 0.015
+STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
 
 
 def keep_baseline(study: Study, why: str) -> Recommended:
@@ -43,8 +44,22 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
         and saving(study, x) >= study.min_improvement
     ]
     limits = upper_limits(belief, tried, WIDTHS, z)
-    good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN]
+    good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN and _steep_enough(belief, x, z)]
     return sorted(good, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+
+
+def _steep_enough(belief: Belief, assignment: Assignment, z: float | None) -> bool:
+    """Whether its own measurements leave room for the load that its arms did not see.
+
+    The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
+    steeper. So what was measured, raised by `STEEPEST` per octave of load, must hold by itself.
+    """
+    own, more = belief.evidence[assignment], (belief.loads.peak if z is None else z) - belief.loads.usual
+    for target in belief.targets:
+        interval = None if target.relative else own.interval(target.name)
+        if interval is not None and interval[1] + STEEPEST * max(more, 0.0) > 0:
+            return False
+    return True
 
 
 def recommend(belief: Belief) -> Recommended:

@@ -159,3 +159,15 @@ def test_without_bounds_only_cost_counts() -> None:
     belief = believe(study, {})
     choice = choose(belief, verified(belief), (), 0)
     assert choice.assignment == web("0.75", 768)
+
+
+def test_what_was_measured_must_leave_room_for_a_load_that_no_arm_saw() -> None:
+    """At two per octave of load, whatever the model makes of it."""
+    study = history(12)
+    belief = believe(study, gather(study))
+    best = recommendable(belief)[0]
+    measured = [belief.evidence[best].interval(t.name) for t in belief.targets]
+    octaves = -max(point[1] for point in measured if point is not None) / 2.0
+    for more, holds in ((octaves - 0.01, True), (octaves + 0.01, False)):
+        loads = replace(belief.loads, usual=belief.loads.peak - more)
+        assert (best in recommendable(replace(belief, loads=loads))) is holds
