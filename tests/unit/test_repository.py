@@ -162,12 +162,23 @@ def test_every_reason_in_the_code_is_explained_to_people() -> None:
 
 
 def reasons(text: str) -> set[str]:
-    """Literal reasons: of outcomes, of preflight's problems, of what stalls or stops an Experiment, of its gates."""
+    """Of outcomes, of preflight's problems, of what stalls or stops an Experiment, of its gates: literals, or constants
+    of the module."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    module = ast.parse(text)
+    constants = {
+        target.id: node.value
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REASON_AT:
             place = REASON_AT[node.func.id]
-            if len(node.args) > place and isinstance(word := node.args[place], ast.Constant) and word.value:
+            word = node.args[place] if len(node.args) > place else None
+            word = constants.get(word.id) if isinstance(word, ast.Name) else word
+            if isinstance(word, ast.Constant) and word.value:
                 found.add(str(word.value))
     return found
 

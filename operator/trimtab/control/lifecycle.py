@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from trimtab.control import machine
@@ -133,20 +134,20 @@ def deletion(context: Context) -> Decision | None:
 
 def trial_deleted(context: Context) -> Decision | None:
     """A live Trial deleted by hand: withdrawn and Aborted; its finalizer lets it go afterwards."""
-    for trial in context.seen.live:
-        if trial.deleting and trial.phase is not TrialPhase.DRAINING:
-            outcome = Outcome(TrialPhase.ABORTED, "TrialDeleted", "the Trial was deleted while it ran")
-            return context.do(*withdraw(trial, context.now, outcome))
-    return None
+    outcome = Outcome(TrialPhase.ABORTED, "TrialDeleted", "the Trial was deleted while it ran")
+    return _withdraw_first(context, outcome, lambda trial: trial.deleting)
 
 
 def revived_trials(context: Context) -> Decision | None:
     """A live Trial without its finalizer had been let go, and a hand put its status back: ended, not taken up again."""
-    for trial in context.seen.live:
-        if not trial.finalized and trial.phase is not TrialPhase.DRAINING:
-            words = "it had been let go when its status was put back, so nothing of it runs any more"
-            return context.do(*withdraw(trial, context.now, Outcome(TrialPhase.ABORTED, "LetGo", words)))
-    return None
+    words = "it had been let go when its status was put back, so nothing of it runs any more"
+    return _withdraw_first(context, Outcome(TrialPhase.ABORTED, "LetGo", words), lambda trial: not trial.finalized)
+
+
+def _withdraw_first(context: Context, outcome: Outcome, which: Callable[[Trial], bool]) -> Decision | None:
+    """Withdraw the first live trial of this kind; one that drains was answered by the rule before."""
+    trial = next(filter(which, context.seen.live), None)
+    return None if trial is None else context.do(*withdraw(trial, context.now, outcome))
 
 
 def overdue_trials(context: Context) -> Decision | None:

@@ -19,12 +19,12 @@ from trimtab.domain.study import (
     Study,
     TrialOutcome,
 )
-from trimtab.domain.trial import Purpose, Trial, TrialPhase
+from trimtab.domain.trial import TERMINAL_PHASES, Purpose, Trial, TrialPhase
+from trimtab.slo.verdict import BOUND_BROKEN
 
 COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
 LEARNABLE = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
-LOST = frozenset({TrialPhase.ABORTED, TrialPhase.STALE, TrialPhase.INFRA_FAILED})
-JUDGED = "BoundBroken"  # the reason of a trial that was measured to its end and broke a bound
+LOST = TERMINAL_PHASES - COUNTED
 HARD_FAILURES = {
     "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
     "CrashLoop": HardFailure(FailureKind.CRASH, None),
@@ -122,11 +122,7 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
 def _truncated(trial: Trial) -> bool:
     """Withdrawn before it was judged, be it at the last moment: the windows that showed it were chosen for what they
     showed, so they are no measurement of the whole trial."""
-    if trial.phase is not TrialPhase.INFEASIBLE:
-        return False
-    if trial.outcome is not None and trial.outcome.reason != JUDGED:
-        return True
-    return trial.window is None or trial.times.draining is None or trial.times.draining < trial.window.end
+    return trial.phase is TrialPhase.INFEASIBLE and (trial.outcome is None or trial.outcome.reason != BOUND_BROKEN)
 
 
 def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:

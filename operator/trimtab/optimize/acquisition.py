@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from trimtab.domain.space import Assignment
-from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable
+from trimtab.optimize.kernel import Inputs
+from trimtab.optimize.recommend import MARGIN, WIDTHS
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
 
 Floats = NDArray[np.float64]
@@ -72,15 +73,18 @@ class _Pool:
         return is_safe(belief, self.mean, self.sd) & self.allowed
 
 
-def choose(belief: Belief, members: list[Assignment], banned: Collection[Assignment], seed: int) -> Choice:
+def choose(
+    belief: Belief, members: list[Assignment], answer: Assignment, banned: Collection[Assignment], seed: int
+) -> Choice:
     """Improve when some safe point saves more than 0.4 %, else expand towards the most promising point.
 
     Args:
         members: V, from which the step limits count.
+        answer: what would be recommended now.
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
     limits = boxes(belief.study, members)
-    best_cost = _best_cost(belief)
+    best_cost = belief.study.cost.hourly(answer)
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):
         return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)
@@ -135,12 +139,7 @@ def _expand(belief: Belief, pool: _Pool, safe: Bools, hopeful: Bools, optimistic
     goals = wanted[np.argsort(-_unlocked(belief, pool, wanted), kind="stable")[:GOALS]]
     u = belief.grid.encode(pool.points)
     at, ends = belief.inputs(u[safe], belief.loads.usual), belief.inputs(u[goals])
-    chance = np.ones((count, len(goals)))
-    for j, model in enumerate(belief.models):
-        mean, sd = model.predict(at)
-        link = model.covariance(at, ends)
-        gain = link**2 / (sd**2 + _noise(belief, j, mean))[:, None] / pool.sd[j, goals] ** 2
-        chance *= entry_chance(pool.mean[j, goals], pool.sd[j, goals], gain, belief.kappa * belief.beta)
+    chance = _chances(belief, at, ends, pool.mean[:, goals], pool.sd[:, goals], belief.kappa * belief.beta)
     value = np.round(chance * pool.saving[goals], DECIMALS)
     best, goal = np.unravel_index(int(np.argmax(value)), value.shape)
     if value[best, goal] < MIN_UNLOCKED:
@@ -162,22 +161,27 @@ def entry_chance(mean: Floats, sd: Floats, gain: Floats, widths: float) -> Float
     return np.asarray(ndtr((-mean / sd - widths * np.sqrt(1 - share)) / np.sqrt(share)))
 
 
-def confirmed_saving(belief: Belief, assignment: Assignment) -> float:
-    """Saving against what would be recommended now x the chance that one more trial of it makes it recommendable."""
+def _chances(belief: Belief, at: Inputs, ends: Inputs, mean: Floats, sd: Floats, widths: float) -> Floats:
+    """`entry_chance` of each end, in every bound at once, after a measurement at each place.
+
+    `mean` and `sd` (m, G) are those of the ends. Shape: (N, G).
+    """
+    chance = np.ones((len(at), len(ends)))
+    for j, model in enumerate(belief.models):
+        seen, spread = model.predict(at)
+        gain = model.covariance(at, ends) ** 2 / (spread**2 + _noise(belief, j, seen))[:, None] / sd[j] ** 2
+        chance *= entry_chance(mean[j], sd[j], gain, widths)
+    return chance
+
+
+def confirmed_saving(belief: Belief, assignment: Assignment, answer: Assignment) -> float:
+    """Saving against `answer`, what would be recommended now, x the chance that one more trial of the assignment makes
+    it recommendable."""
     study, u = belief.study, belief.encoder.encode([assignment])
     mean, sd = belief.predict(u)
     at, ends = belief.inputs(u, belief.loads.usual), belief.inputs(u)
-    chance = 1.0
-    for j, model in enumerate(belief.models):
-        seen, spread = model.predict(at)
-        gain = model.covariance(at, ends)[0] ** 2 / (spread**2 + _noise(belief, j, seen)) / sd[j] ** 2
-        chance *= float(entry_chance(mean[j] + MARGIN, sd[j], gain, WIDTHS)[0])
-    return chance * (_best_cost(belief) - study.cost.hourly(assignment)) / study.cost.hourly(study.baseline)
-
-
-def _best_cost(belief: Belief) -> float:
-    """Of what would be recommended now."""
-    return belief.study.cost.hourly(next(iter(recommendable(belief)), belief.study.baseline))
+    chance = float(_chances(belief, at, ends, mean + MARGIN, sd, WIDTHS)[0, 0])
+    return chance * (study.cost.hourly(answer) - study.cost.hourly(assignment)) / study.cost.hourly(study.baseline)
 
 
 def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:

@@ -88,8 +88,12 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     study, incumbent = belief.study, members[0]
     forbidden = banned(study, belief.evidence)
     purpose = next_purpose(study, incumbent)
-    choice = choose(belief, members, forbidden, suggestion_seed(study))
-    if (purpose is Purpose.REPLICATE or _closing(belief, incumbent, choice)) and incumbent not in forbidden:
+    good = recommending.recommendable(belief)
+    answer = good[0] if good else study.baseline
+    choice = choose(belief, members, answer, forbidden, suggestion_seed(study))
+    settled = incumbent == study.baseline or incumbent in good
+    closing = not settled and _closing(belief, incumbent, choice, answer)
+    if (purpose is Purpose.REPLICATE or closing) and incumbent not in forbidden:
         again = replace(
             choice, assignment=incumbent, rule="Replicate", value=None, reason="measures the incumbent again"
         )
@@ -107,22 +111,22 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
         stop = nothing_left(study, choice.optimistic_saving)
     if stop is None and choice.assignment is not None:
         return choice, purpose
-    return _again(belief, incumbent, choice, stop)
+    return _again(belief, incumbent, choice, stop, settled)
 
 
-def _closing(belief: Belief, incumbent: Assignment, choice: Choice) -> bool:
+def _closing(belief: Belief, incumbent: Assignment, choice: Choice, answer: Assignment) -> bool:
     """Whether the last trials are better spent on making the incumbent recommendable than on a new one."""
     study = belief.study
-    if study.max_trials - study.index > CLOSING_TRIALS or incumbent == study.baseline:
-        return False
-    if incumbent in recommending.recommendable(belief):
+    if study.max_trials - study.index > CLOSING_TRIALS:
         return False
     if choice.rule != "Improve" or choice.assignment is None:
         return True
-    return confirmed_saving(belief, incumbent) >= confirmed_saving(belief, choice.assignment)
+    return confirmed_saving(belief, incumbent, answer) >= confirmed_saving(belief, choice.assignment, answer)
 
 
-def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | None) -> tuple[Choice, Purpose | Hold]:
+def _again(
+    belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | None, settled: bool
+) -> tuple[Choice, Purpose | Hold]:
     """Nothing new is worth a trial: measure the incumbent until it can be recommended, at most three times in a row."""
     study = belief.study
     streak = 0
@@ -130,7 +134,6 @@ def _again(belief: Belief, incumbent: Assignment, choice: Choice, stop: Hold | N
         if trial.canary.assignment != incumbent:
             break
         streak += 1
-    settled = incumbent == study.baseline or incumbent in recommending.recommendable(belief)
     if stop is not None and settled:
         return choice, stop
     if streak >= REPLICATES_TO_STOP or incumbent in study.pending:

@@ -44,11 +44,11 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
         and saving(study, x) >= study.min_improvement
     ]
     limits = upper_limits(belief, tried, WIDTHS, z)
-    good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN and _steep_enough(belief, x, z)]
+    good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN and _leaves_room(belief, x, z)]
     return sorted(good, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
 
 
-def _steep_enough(belief: Belief, assignment: Assignment, z: float | None) -> bool:
+def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
     """Whether its own measurements leave room for the load that its arms did not see.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times

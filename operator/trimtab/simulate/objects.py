@@ -22,6 +22,7 @@ _WITH_STATUS = _WORKLOADS | {
     kinds.HORIZONTAL_POD_AUTOSCALERS,
 }  # fmt: skip
 _WITH_GENERATION = _WORKLOADS | {kinds.POD_DISRUPTION_BUDGETS, kinds.NETWORK_POLICIES, kinds.PODS}
+FINISHED = frozenset({"Succeeded", "Failed"})  # phases of pods that run no more
 # Set by the server alone, whatever a client sends.
 SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 
@@ -123,7 +124,7 @@ def intent_of(obj: Manifest) -> Obj:
 def grace_of(kind: Kind, obj: Manifest, asked: int | None) -> int:
     """Only a pod that runs on a node is given time."""
     spec = obj.get("spec") or {}
-    running = (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    running = (obj.get("status") or {}).get("phase") not in FINISHED
     if kind != kinds.PODS or not spec.get("nodeName") or not running:
         return 0
     return int(spec.get("terminationGracePeriodSeconds", 30)) if asked is None else asked

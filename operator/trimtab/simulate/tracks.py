@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,10 +72,9 @@ class Track:
     def at_each(self, moments: NDArray[np.float64]) -> list[float | None]:
         """The values that instant queries see at these moments (unix seconds, ascending); None where they see none."""
         found = _newest(self.times, self.values, moments)
-        if self.past is not None and moments[0] < (self.times[0] if self.times else math.inf):
-            before = _newest(self.past.times, self.past.values, moments)
-            known = 0 if not self.times else int(np.searchsorted(moments, self.times[0]))
-            found = before[:known] + found[known:] if self.times else before
+        if self.past is not None:
+            before = int(np.searchsorted(moments, self.times[0])) if self.times else len(moments)
+            found[:before] = _newest(self.past.times, self.past.values, moments[:before])
         if self.ended is not None:
             end = int(np.searchsorted(moments, self.ended))
             found[end:] = [None] * (len(found) - end)

@@ -15,6 +15,7 @@ from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sl
 from trimtab.domain.trial import Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
+BOUND_BROKEN = "BoundBroken"  # measured to the end, and a bound is surely broken
 SHARE_LEAST = 0.5  # of what an arm should get
 LOAD_DIFFERENCE = 0.2
 LOAD_STANDARD_ERRORS = 3.0
@@ -146,7 +147,7 @@ def _judged(spec: ExperimentSpec, trial: Trial) -> Outcome:
         assert canary is not None
         found = check(spec.sli(constraint.sli), constraint, canary, control)
         if found.standing is Standing.BROKEN:
-            return Outcome(TrialPhase.INFEASIBLE, "BoundBroken", f"{constraint.name}: {found.words}")
+            return Outcome(TrialPhase.INFEASIBLE, BOUND_BROKEN, f"{constraint.name}: {found.words}")
         words.append(f"{found.words} ({found.standing})")
     return Outcome(TrialPhase.SUCCEEDED, "Measured", "; ".join(words) or "nothing is bounded")
 

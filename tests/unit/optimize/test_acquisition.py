@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 
@@ -14,7 +15,7 @@ from tests.unit.optimize.toy import Service, play, search, web, web_space, web_s
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Study
 from trimtab.optimize import acquisition
-from trimtab.optimize.acquisition import choose, entry_chance, log_feasibility, score
+from trimtab.optimize.acquisition import Choice, choose, entry_chance, log_feasibility, score
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.readings import gather
 from trimtab.optimize.recommend import recommendable
@@ -71,13 +72,23 @@ def history(trials: int = 9, seed: int = 1) -> Study:
     return replace(run.study, index=trials, now=1.8e9 + 3600.0 * trials)
 
 
+def answer(belief: Belief) -> Assignment:
+    """What would be recommended now."""
+    return next(iter(recommendable(belief)), belief.study.baseline)
+
+
+def chosen(belief: Belief, members: list[Assignment], banned: Collection[Assignment] = ()) -> Choice:
+    """The choice at a moment of a run."""
+    return choose(belief, members, answer(belief), banned, 0)
+
+
 def moment(rule: str) -> tuple[Belief, list[Assignment]]:
     """The first moment of a run at which the choice follows this rule."""
     for trials in range(5, 14):
         study = history(trials)
         belief = believe(study, gather(study))
         members = verified(belief)
-        if choose(belief, members, (), 0).rule == rule:
+        if chosen(belief, members).rule == rule:
             return belief, members
     raise AssertionError(f"no {rule} in the run")
 
@@ -86,25 +97,23 @@ def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
     """The pool and its refinement find what an exhaustive look at C finds."""
     belief, members = moment("Improve")
     study = belief.study
-    choice = choose(belief, members, (), 0)
+    choice = chosen(belief, members)
     assert choice.assignment is not None
     grid = belief.grid
     points = grid.all_points()
     points = points[inside(points, boxes(study, members)) & grid.admissible(points)]
     mean, sd = belief.predict(grid.encode(points))
-    best = next(iter(recommendable(belief)), study.baseline)
-    saving = (study.cost.hourly(best) - grid.hourly(points)) / study.cost.hourly(study.baseline)
+    saving = (study.cost.hourly(answer(belief)) - grid.hourly(points)) / study.cost.hourly(study.baseline)
     values = np.where(is_safe(belief, mean, sd) & (saving > 0.004), score(saving, mean, sd), -np.inf)
     assert choice.assignment == grid.assignment(points[int(np.argmax(values))])
     assert choice.value == pytest.approx(values.max())
 
 
-def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search() -> None:
     """What is improved is what would be recommended now: dearer than the cheapest of V, where that stays uncertain."""
     belief, members = moment("Expand")  # nothing safe is cheaper than the cheapest of V, which can be recommended
     assert recommendable(belief)[0] == members[0]
-    monkeypatch.setattr(acquisition, "recommendable", lambda _: [])
-    choice = choose(belief, members, (members[0],), 0)
+    choice = choose(belief, members, belief.study.baseline, (members[0],), 0)
     cost = belief.study.cost.hourly
     assert choice.rule == "Improve"
     assert choice.assignment is not None
@@ -114,35 +123,35 @@ def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search(mon
 def test_large_grids_are_searched_by_samples_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     belief, members = moment("Improve")
     study = belief.study
-    whole = choose(belief, members, (), 0)
+    whole = chosen(belief, members)
     monkeypatch.setattr("trimtab.optimize.safe.ENUMERATE", 0)
     monkeypatch.setattr("trimtab.optimize.safe.SAMPLES", 64)
-    sampled = choose(belief, members, (), 0)
+    sampled = chosen(belief, members)
     assert sampled.value is not None
     assert whole.value is not None
     assert sampled.value >= whole.value - 3.0  # a few per cent of one step's saving
-    assert sampled == choose(belief, members, (), 0)
+    assert sampled == chosen(belief, members)
     assert sampled.assignment is not None
     assert within_steps(study.space, sampled.assignment, members)
 
 
 def test_banned_points_are_not_chosen() -> None:
     belief, members = moment("Improve")
-    first = choose(belief, members, (), 0)
+    first = chosen(belief, members)
     assert first.assignment is not None
-    second = choose(belief, members, (first.assignment, web("9", 100)), 0)
+    second = chosen(belief, members, (first.assignment, web("9", 100)))
     assert second.assignment != first.assignment
 
 
 def test_the_expander_measures_a_safe_point(monkeypatch: pytest.MonkeyPatch) -> None:
     belief, members = moment("Expand")
-    choice = choose(belief, members, (), 0)
+    choice = chosen(belief, members)
     assert choice.assignment is not None
     mean, sd = belief.predict(belief.encoder.encode([choice.assignment]))
     assert is_safe(belief, mean, sd)[0]
     assert choice.reason.startswith("may show that ")
     monkeypatch.setattr(acquisition, "MIN_UNLOCKED", 1.0)
-    nothing = choose(belief, members, (), 0)
+    nothing = chosen(belief, members)
     assert nothing.assignment is None
     assert "unlock" in nothing.reason
 
@@ -151,13 +160,13 @@ def test_without_an_admissible_point_the_space_is_exhausted() -> None:
     study = history(7)
     study = replace(study, floors=(("cpu", 9.0),))
     belief = believe(study, gather(study))
-    assert choose(belief, verified(belief), (), 0).exhausted
+    assert chosen(belief, verified(belief)).exhausted
 
 
 def test_without_bounds_only_cost_counts() -> None:
     study = replace(history(2), constraints=(), space=web_space(0.5))
     belief = believe(study, {})
-    choice = choose(belief, verified(belief), (), 0)
+    choice = chosen(belief, verified(belief))
     assert choice.assignment == web("0.75", 768)
 
 

@@ -388,7 +388,7 @@ def test_the_last_trials_confirm_the_incumbent_unless_another_point_promises_mor
     worth = {first: incumbent_worth, others[0]: 0.1}
     monkeypatch.setattr(recommending, "recommendable", lambda *_: [])
     monkeypatch.setattr(designer, "choose", lambda *_: other)
-    monkeypatch.setattr(designer, "confirmed_saving", lambda _, assignment: worth[assignment])
+    monkeypatch.setattr(designer, "confirmed_saving", lambda _belief, assignment, _answer: worth[assignment])
     answer = suggest(study).answer
     assert isinstance(answer, Suggestion)
     assert answer.purpose is purpose
@@ -400,8 +400,8 @@ def test_a_point_known_to_hold_is_worth_its_whole_saving_and_a_broken_one_nothin
     belief = believe(study, gather(study))
     cost = study.cost.hourly
     best = recommending.recommendable(belief)[0]
-    assert confirmed_saving(belief, best) == 0.0  # nothing more is saved by it
-    assert confirmed_saving(belief, study.baseline) < 0
+    assert confirmed_saving(belief, best, best) == 0.0  # nothing more is saved by it
+    assert confirmed_saving(belief, study.baseline, best) < 0
     cheaper = belief.grid.assignment(belief.grid.all_points()[0])  # the cheap corner of the grid
     assert cost(cheaper) < cost(best)
-    assert 0 <= confirmed_saving(belief, cheaper) < 0.05 * (cost(best) - cost(cheaper)) / cost(study.baseline)
+    assert 0 <= confirmed_saving(belief, cheaper, best) < 0.05 * (cost(best) - cost(cheaper)) / cost(study.baseline)

@@ -20,6 +20,7 @@ from trimtab.ports import Clock
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 from trimtab.simulate.controllers.scheduler import Node, Scheduler
 from trimtab.simulate.meter import PodFacts, PodMeter
+from trimtab.simulate.objects import FINISHED
 from trimtab.simulate.traffic import Traffic
 from trimtab.workload import Resources, WorkloadSpec, noise, startup_seconds
 from trimtab.workload.faults import FaultKind
@@ -99,7 +100,7 @@ class Kubelet:
         if not pod["spec"].get("nodeName"):
             return
         if run is None:
-            if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            if (pod.get("status") or {}).get("phase") in FINISHED:
                 return
             run = self.runs[uid] = self._adopt(pod)
             self._soon(run)

@@ -13,7 +13,7 @@ from trimtab.domain.kube import Manifest
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 from trimtab.simulate.controllers.queue import Reactions
 from trimtab.simulate.controllers.workloads import is_ready
-from trimtab.simulate.objects import Obj
+from trimtab.simulate.objects import FINISHED, Obj
 from trimtab.simulate.selectors import parse_selector
 from trimtab.workload.units import parse_kubernetes_bytes, parse_kubernetes_cores
 
@@ -65,7 +65,7 @@ class Limits:
     def _used(self, namespace: str) -> dict[str, float]:
         total: dict[str, float] = {}
         for pod in self._objects.names(kinds.PODS, namespace).values():
-            if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            if (pod.get("status") or {}).get("phase") not in FINISHED:
                 for key, value in pod_usage(pod).items():
                     total[key] = total.get(key, 0.0) + value
         return total

@@ -10,6 +10,7 @@ from trimtab.domain import kinds
 from trimtab.domain.kube import Manifest
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 from trimtab.simulate.controllers.queue import Reactions
+from trimtab.simulate.objects import FINISHED
 from trimtab.workload.units import GIB, parse_kubernetes_bytes, parse_kubernetes_cores
 
 REACTION_SECONDS = 0.01
@@ -78,7 +79,7 @@ class Scheduler:
         pod = event.object
         metadata = pod["metadata"]
         key, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
-        done = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        done = (pod.get("status") or {}).get("phase") in FINISHED
         if event.type == "DELETED" or done:
             self._waiting.pop(key, None)
             node = self._where.pop(uid, None)

@@ -15,11 +15,11 @@ from trimtab.domain.kube import Manifest
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 from trimtab.simulate.controllers.names import random_suffix, safe_encoded
 from trimtab.simulate.controllers.queue import Reactions
+from trimtab.simulate.objects import FINISHED
 
 TEMPLATE_HASH = "pod-template-hash"
 REACTION_SECONDS = 0.02
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)
-FINISHED = frozenset({"Succeeded", "Failed"})
 Key = tuple[str, str]
 
 

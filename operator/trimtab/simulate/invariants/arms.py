@@ -19,6 +19,7 @@ from trimtab.simulate.invariants.base import (
     phase_of,
     trials_by_uid,
 )
+from trimtab.simulate.objects import FINISHED
 from trimtab.simulate.record import Deed
 
 STRAY_SECONDS = 60.0
@@ -68,9 +69,6 @@ def _why_stray(trial: Obj | None) -> str:
     return "" if held(trial) else "has a Trial without the finalizer: nobody has to undo it"
 
 
-ENDED_PODS = frozenset({"Failed", "Succeeded"})
-
-
 class OneCanary(Invariant):
     """Never two canaries of one Experiment, in Deployments and in pods.
 
@@ -90,7 +88,7 @@ class OneCanary(Invariant):
             found: dict[str, list[str]] = {}
             for name, obj in self.view.all(kind).items():
                 labels = labels_of(obj)
-                if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in ENDED_PODS:
+                if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in FINISHED:
                     found.setdefault(labels.get(LABEL_EXPERIMENT_UID, ""), []).append(name)
             many = {uid: names for uid, names in found.items() if len(names) > 1}
             twice.update({f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()})
