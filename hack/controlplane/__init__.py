@@ -10,7 +10,7 @@ from controlplane.definitions import read_definitions
 from controlplane.errors import BuildError, ControlPlaneError, StartError
 from controlplane.plane import ControlPlane, PlaneOptions
 from controlplane.prometheus import PrometheusError, PrometheusServer, backfill, scrape_config
-from controlplane.waiting import WaitTimeout, wait_for
+from controlplane.waiting import WaitTimeout, eventually, wait_for
 
 __all__ = [
     "ApiClient",
@@ -25,6 +25,7 @@ __all__ = [
     "WaitTimeout",
     "backfill",
     "binaries",
+    "eventually",
     "read_definitions",
     "scrape_config",
     "wait_for",

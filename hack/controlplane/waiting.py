@@ -6,8 +6,9 @@ when it fails it can say what was seen last.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,6 +19,27 @@ class WaitTimeout(AssertionError):
 
     An AssertionError, so that a test that waited in vain is reported as failed and not as broken.
     """
+
+
+class _Patience:
+    """How long there is still to wait."""
+
+    def __init__(self, what: str, seconds: float, interval: float) -> None:
+        self._what, self._seconds, self._interval = what, seconds, interval
+        self._deadline = time.monotonic() + seconds
+
+    @property
+    def over(self) -> bool:
+        """To be asked before a look, which is the last one then."""
+        return time.monotonic() >= self._deadline
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        return max(0.0, min(self._interval, self._deadline - time.monotonic()))
+
+    def lost(self, last: str) -> WaitTimeout:
+        return WaitTimeout(f"timed out after {self._seconds:g} s waiting {self._what} ({last})")
 
 
 def wait_for(
@@ -40,9 +62,9 @@ def wait_for(
     Raises:
         WaitTimeout: with the last answer or error seen.
     """
-    deadline = time.monotonic() + seconds
+    patience = _Patience(f"for {what}", seconds, interval)
     while True:
-        last_look = time.monotonic() >= deadline
+        last_look = patience.over
         try:
             seen = probe()
             if seen:
@@ -51,5 +73,28 @@ def wait_for(
         except ignore as error:
             last = f"last error: {type(error).__name__}: {error}"
         if last_look:
-            raise WaitTimeout(f"timed out after {seconds:g} s waiting for {what} ({last})")
-        time.sleep(max(0.0, min(interval, deadline - time.monotonic())))
+            raise patience.lost(last)
+        time.sleep(patience.pause)
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool] | bool], what: str, *, seconds: float = 60.0, interval: float = 0.05
+) -> None:
+    """`wait_for` in an event loop, whose other tasks go on meanwhile.
+
+    Args:
+        condition: one look at the world.
+        what: completes the sentence "timed out after 60 s waiting until ...".
+
+    Raises:
+        WaitTimeout: the condition did not hold.
+    """
+    patience = _Patience(f"until {what}", seconds, interval)
+    while True:
+        last_look = patience.over
+        holds = condition()
+        if await holds if isinstance(holds, Awaitable) else holds:
+            return
+        if last_look:
+            raise patience.lost("it does not hold")
+        await asyncio.sleep(patience.pause)

@@ -22,7 +22,7 @@ from tests.contract.test_cluster import (
     pod,
 )
 
-from controlplane import ApiClient, ControlPlane
+from controlplane import ApiClient, ControlPlane, eventually
 from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import PAGE, KubernetesCluster
 from trimtab.adapters.connection import connect
@@ -32,14 +32,6 @@ from trimtab.domain.errors import Forbidden, Rejected, Unavailable
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 
 __all__ = ["TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestRead", "TestReplace", "TestStatus"]
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for what controllers do in the background."""
-    deadline = time.monotonic() + 60
-    while not await condition():
-        assert time.monotonic() < deadline, f"timed out waiting: {what}"
-        await asyncio.sleep(0.05)
 
 
 @pytest.fixture

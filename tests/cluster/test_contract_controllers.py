@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.contract.test_controllers import Plane, TestDeployments, TestLimits
 
-from controlplane import ControlPlane
+from controlplane import ControlPlane, eventually
 from playground.process import PlaygroundProcess
 from stack.paths import EXAMPLES
 from trimtab.adapters.clock import SystemClock
@@ -34,13 +33,5 @@ async def plane(controlplane: ControlPlane, namespace: str, kubelets: Playground
     """The real one, as the administrator."""
     connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
     cluster = KubernetesCluster(connection)
-    yield Plane(cluster, namespace, eventually)
+    yield Plane(cluster, namespace, partial(eventually, seconds=90.0))
     await cluster.close()
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for what controllers do."""
-    deadline = time.monotonic() + 90
-    while not await condition():
-        assert time.monotonic() < deadline, f"timed out waiting: {what}"
-        await asyncio.sleep(0.05)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from tests.contract.test_ledger import SPEC
 
-from controlplane import ApiClient, ControlPlane, wait_for
+from controlplane import ApiClient, ControlPlane, eventually, wait_for
 from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import KubernetesCluster
 from trimtab.adapters.connection import connect
@@ -48,22 +47,14 @@ class Watch:
 
     async def feeds(self, key: Key) -> None:
         """Wait until this key is fed; forgets what was fed before."""
-        await until(lambda: key in self.fed, f"{key} is fed; so far {self.fed}")
+        await eventually(lambda: key in self.fed, f"{key} is fed")
         self.fed.clear()
 
     async def delivers(self, *names: str) -> None:
         """Wait until the watch has delivered these Experiments."""
         wanted = {Key(self.namespace, name) for name in names}
-        await until(lambda: wanted <= set(self.fed), f"{names} are fed; so far {self.fed}")
+        await eventually(lambda: wanted <= set(self.fed), f"{names} are fed")
         self.fed.clear()
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, with a deadline."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out waiting: {what}"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture(params=["namespaced", "cluster-wide"])
@@ -154,7 +145,7 @@ async def test_it_feeds_what_concerns_an_experiment_and_only_looks(
     assert not watch.state.dead.is_set()
     assert watch.state.age() < 5
     admin.delete(TRIMTAB, "Experiment", "web", where)
-    await until(lambda: watch.state.tuning(where, "web") == (), "the deletion is seen")
+    await eventually(lambda: watch.state.tuning(where, "web") == (), "the deletion is seen")
     assert experiment["metadata"].get("annotations", {}) == {}
 
     asked = controlplane.audit_events(watch.user)
@@ -172,7 +163,7 @@ async def test_a_stranger_is_not_fed(watch: Watch, admin: ApiClient) -> None:
     make(admin, where, "apps/v1", "Deployment", "stranger", spec=deployment("stranger"))
     make(admin, where, "v1", "Pod", "stranger", spec=deployment("x")["template"]["spec"])
     make(admin, where, TRIMTAB, "Experiment", "last", spec=SPEC | {"targetRef": {"name": "last"}})
-    await until(lambda: Key(where, "last") in watch.fed, "the last one is fed")
+    await eventually(lambda: Key(where, "last") in watch.fed, "the last one is fed")
     assert {key for key in watch.fed if key.namespace == where} <= {Key(where, "first"), Key(where, "last")}
 
 
@@ -230,13 +221,13 @@ async def test_two_operators_lead_one_after_the_other(controlplane: ControlPlane
         )
 
     first = start(0)
-    await until(lambda: led == ["a"], "the first leads")
+    await eventually(lambda: led == ["a"], "the first leads")
     second = start(1)
-    await until(lambda: electors[1].holder == "a", "the second has looked")
+    await eventually(lambda: electors[1].holder == "a", "the second has looked")
     assert not electors[1].leading
     stops[0].set()
     await first
-    await until(lambda: led == ["a", "b"], "the second leads")
+    await eventually(lambda: led == ["a", "b"], "the second leads")
     assert electors[1].leading
     assert electors[1].transitions == 1
     stops[1].set()

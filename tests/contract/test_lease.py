@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
@@ -99,9 +100,9 @@ async def test_the_first_candidate_leads_at_once_and_stays(
     candidate: Callable[..., Candidate], cluster: InMemoryCluster
 ) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
-    await asyncio.sleep(600)
+    await passes(600)
     assert first.started_at == 0.0
     assert first.elector.leading
     assert first.elector.transitions == 0
@@ -115,7 +116,7 @@ async def test_times_are_written_in_utc_with_microseconds(
     candidate: Callable[..., Candidate], cluster: InMemoryCluster
 ) -> None:
     candidate("first")
-    await asyncio.sleep(1.5)
+    await passes(1.5)
     spec = (await cluster.get(kinds.LEASES, "default", "operator"))["spec"]
     assert spec == {
         "holderIdentity": "first",
@@ -128,13 +129,13 @@ async def test_times_are_written_in_utc_with_microseconds(
 
 async def test_a_released_lease_is_taken_within_one_retry(candidate: Callable[..., Candidate]) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
-    await asyncio.sleep(30)
+    await passes(30)
     first.stop.set()
     await first.task
     released = second.clock.monotonic()
-    await asyncio.sleep(5)
+    await passes(5)
     assert second.started_at is not None
     assert second.started_at - released <= 2.4
     assert second.elector.transitions == 1
@@ -145,12 +146,12 @@ async def test_a_dead_leader_is_replaced_after_the_duration_and_within_20_second
     candidate: Callable[..., Candidate],
 ) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
-    await asyncio.sleep(59)
+    await passes(59)
     first.task.cancel()
     died = second.clock.monotonic()
-    await asyncio.sleep(30)
+    await passes(30)
     assert second.started_at is not None
     assert 13.0 <= second.started_at - died <= 20.0
 
@@ -164,14 +165,14 @@ async def test_nobody_leads_beside_a_frozen_leader(
         await frozen.wait()
 
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
-    await asyncio.sleep(60)
+    await passes(60)
     assert first.elector.leading
     cluster.before_effect = only_for("first", hang)
     overlap = 0
     for _ in range(400):
-        await asyncio.sleep(0.1)
+        await passes(0.1)
         overlap += first.elector.leading and second.elector.leading
     assert overlap == 0
     assert second.elector.leading
@@ -187,16 +188,16 @@ async def test_every_exception_is_just_a_failed_renewal(
         raise error
 
     first = candidate("first")
-    await asyncio.sleep(7)  # the last renewal began at 6 s
+    await passes(7)  # the last renewal began at 6 s
     cluster.before_effect = fail
-    await asyncio.sleep(8.5)
+    await passes(8.5)
     assert first.elector.leading
     assert first.lost_at is None
     cluster.before_effect = None
-    await asyncio.sleep(3)
+    await passes(3)
     assert first.elector.leading
     cluster.before_effect = fail
-    await asyncio.sleep(20)
+    await passes(20)
     assert not first.elector.leading
     assert first.lost_at is not None
     assert first.task.done()
@@ -208,19 +209,19 @@ async def test_the_deadline_counts_from_the_start_of_the_last_renewal(
     candidate: Callable[..., Candidate], cluster: InMemoryCluster
 ) -> None:
     async def slow(_: Effect) -> None:
-        await asyncio.sleep(2.5)
+        await passes(2.5)
 
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     cluster.after_effect = slow  # each renewal takes effect at once, but its answer needs 2.5 s
-    await asyncio.sleep(10)
+    await passes(10)
 
     async def fail(_: Effect) -> None:
         raise Unavailable(0, "down")
 
     cluster.after_effect, cluster.before_effect = None, fail
     renewals = [first.elector._renewed_at]
-    await asyncio.sleep(20)
+    await passes(20)
     assert first.lost_at == pytest.approx((renewals[0] or 0.0) + 10.0)
 
 
@@ -236,9 +237,9 @@ async def test_an_answer_that_was_lost_does_not_cost_the_lease(
             raise Unavailable(0, "time-out after the write")
 
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     cluster.after_effect = lose
-    await asyncio.sleep(300)
+    await passes(300)
     assert first.elector.leading
     assert lost > 50
 
@@ -247,11 +248,11 @@ async def test_a_leader_that_was_replaced_stops_at_its_next_renewal(
     candidate: Callable[..., Candidate], cluster: InMemoryCluster
 ) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     lease = await cluster.get(kinds.LEASES, "default", "operator")
     spec = {**lease["spec"], "holderIdentity": "usurper"}
     await cluster.replace(kinds.LEASES, "default", "operator", {**lease, "spec": spec})
-    await asyncio.sleep(5)
+    await passes(5)
     assert first.why == "lease default/operator lost: taken over by usurper"
     assert await holder(cluster) == "usurper"
 
@@ -260,20 +261,20 @@ async def test_a_lease_that_somebody_deleted_is_made_again(
     candidate: Callable[..., Candidate], cluster: InMemoryCluster
 ) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     await cluster.delete(kinds.LEASES, "default", "operator")
-    await asyncio.sleep(5)
+    await passes(5)
     assert first.elector.leading
     assert await holder(cluster) == "first"
 
 
 async def test_no_wall_clock_decides(candidate: Callable[..., Candidate], clock: LoopClock) -> None:
     first = candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
     for skew in (-86_400.0, 86_400.0, 0.0, 3_600.0):
         clock.skew = skew
-        await asyncio.sleep(20)
+        await passes(20)
     assert first.elector.leading
     assert second.started_at is None
 
@@ -283,10 +284,10 @@ async def test_a_silent_safety_loop_costs_the_lease(candidate: Callable[..., Can
     heartbeat = Heartbeat(age=lambda: clock.monotonic() - beat, limit=lambda: 30.0)
     first = candidate("first", heartbeat=heartbeat)
     for _ in range(20):
-        await asyncio.sleep(10)
+        await passes(10)
         beat = clock.monotonic()
     assert first.elector.leading
-    await asyncio.sleep(60)
+    await passes(60)
     assert first.lost_at is not None
     assert 30.0 + 8.0 <= first.lost_at - beat <= 30.0 + 10.0
     assert "safety loop silent for" in first.why
@@ -294,9 +295,9 @@ async def test_a_silent_safety_loop_costs_the_lease(candidate: Callable[..., Can
 
 async def test_a_candidate_stops_while_it_waits(candidate: Callable[..., Candidate]) -> None:
     candidate("first")
-    await asyncio.sleep(1)
+    await passes(1)
     second = candidate("second")
-    await asyncio.sleep(1)
+    await passes(1)
     second.stop.set()
     await second.task
     assert second.started_at is None
@@ -339,7 +340,7 @@ class TestTargetLock:
     async def test_time_does_not_free_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
         first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
         await locks.acquire(first)
-        await asyncio.sleep(30 * 86_400)
+        await passes(30 * 86_400)
         assert await locks.peek(second) is not None
 
     async def test_it_is_free_after_release(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:

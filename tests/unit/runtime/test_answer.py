@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 from tests.unit.control.builders import both_arms, experiment, measured, running, snapshot, spec, trial
 from tests.unit.runtime.telemetry import Told
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.executor import InlineDesigner
@@ -109,6 +109,6 @@ class TestProbe:
         for _ in range(20):
             assert await self.asked(by, seen) == NoData("not told")
         assert len(telemetry.asked) == 1
-        await asyncio.sleep(PROBE_EVERY + 0.1)
+        await passes(PROBE_EVERY + 0.1)
         await self.asked(by, seen)
         assert len(telemetry.asked) == 2

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
@@ -80,14 +81,14 @@ async def test_the_same_again_is_one_event_with_a_count() -> None:
     for _ in range(3):
         bench.warn("same")
         await bench.flush()
-        await asyncio.sleep(20)
+        await passes(20)
     bench.warn("another")
     await bench.flush()
     events = {event["note"]: event for event in await bench.events()}
     assert set(events) == {"same", "another"}
     assert events["same"]["series"] == {"count": 2, "lastObservedTime": "2023-11-14T22:13:40.000000Z"}
     assert "series" not in events["another"]
-    await asyncio.sleep(20)
+    await passes(20)
     bench.warn("same")
     await bench.flush()
     events = {event["note"]: event for event in await bench.events()}
@@ -99,7 +100,7 @@ async def test_after_ten_minutes_it_is_another_event() -> None:
     for _ in range(2):
         bench.warn("same")
         await bench.flush()
-        await asyncio.sleep(601)
+        await passes(601)
     assert len(await bench.events()) == 2
 
 
@@ -109,7 +110,7 @@ async def test_an_event_that_expired_is_made_again() -> None:
     await bench.flush()
     (event,) = await bench.events()
     await bench.cluster.delete(kinds.EVENTS, "default", event["metadata"]["name"])
-    await asyncio.sleep(1)
+    await passes(1)
     bench.warn("same")
     await bench.flush()
     assert len(await bench.events()) == 1
@@ -126,7 +127,7 @@ async def test_one_object_cannot_flood_but_others_are_heard() -> None:
     assert len(notes) == BURST + 1
     assert "hello" in notes
     assert bench.recorder.dropped == 200 - BURST
-    await asyncio.sleep(2)
+    await passes(2)
     bench.warn("later")
     await bench.flush()
     assert len(await bench.events()) == BURST + 2
@@ -173,9 +174,9 @@ async def test_it_posts_by_itself_while_it_runs() -> None:
     bench = Bench()
     task = asyncio.create_task(bench.recorder.run())
     bench.warn("one")
-    await asyncio.sleep(1)
+    await passes(1)
     bench.warn("two")
-    await asyncio.sleep(1)
+    await passes(1)
     assert [event["note"] for event in await bench.events()].count("two") == 1
     assert len(await bench.events()) == 2
     task.cancel()

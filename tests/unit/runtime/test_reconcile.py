@@ -25,6 +25,7 @@ from tests.unit.control.builders import (
     suggestion,
     trial,
 )
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.control.actions import Action, Decision
@@ -246,7 +247,7 @@ async def test_a_pass_that_goes_on_failing_comes_later_and_later_and_never_in_st
         queue.add(Key("shop", "web"))
         run = run_workers(queue, handle, workers=1, clock=bench.clock, on_error=lambda *_: None)
         work = asyncio.create_task(run)
-        await asyncio.sleep(3600)
+        await passes(3600)
         queue.close()
         await work
         gaps.append([b - a for a, b in pairwise(begun)])

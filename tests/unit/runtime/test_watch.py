@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
@@ -65,7 +66,7 @@ class Bench:
 async def test_every_experiment_is_fed_at_the_start_and_each_minute() -> None:
     bench = Bench()
     await bench.make("web")
-    await asyncio.sleep(130)
+    await passes(130)
     assert bench.fed == [(0.0, WEB), (60.0, WEB), (120.0, WEB)]
     assert bench.listed[0] == (WEB,)
     await bench.end()
@@ -74,7 +75,7 @@ async def test_every_experiment_is_fed_at_the_start_and_each_minute() -> None:
 async def test_an_idle_watch_is_healthy() -> None:
     bench = Bench()
     await bench.make("web")
-    await asyncio.sleep(3600)
+    await passes(3600)
     assert bench.state.age() <= 60
     assert not bench.state.dead.is_set()
     await bench.end()
@@ -82,7 +83,7 @@ async def test_an_idle_watch_is_healthy() -> None:
 
 async def test_no_experiments_at_all_are_healthy_too() -> None:
     bench = Bench()
-    await asyncio.sleep(3600)
+    await passes(3600)
     assert bench.state.age() <= 60
     await bench.end()
 
@@ -114,12 +115,12 @@ async def test_only_what_people_want_is_news() -> None:
 async def test_a_dead_watch_is_noticed_within_two_relists() -> None:
     bench = Bench()
     await bench.make("web")
-    await asyncio.sleep(61)
+    await passes(61)
     bench.alive = False
     await bench.touch("web")
-    await asyncio.sleep(60)
+    await passes(60)
     assert not bench.state.dead.is_set()
-    await asyncio.sleep(60)
+    await passes(60)
     assert bench.state.dead.is_set()
     assert bench.state.age() == pytest.approx(121)
     await bench.end()
@@ -128,15 +129,15 @@ async def test_a_dead_watch_is_noticed_within_two_relists() -> None:
 async def test_a_watch_that_catches_up_is_not_dead() -> None:
     bench = Bench()
     await bench.make("web")
-    await asyncio.sleep(61)
+    await passes(61)
     bench.alive = False
     await bench.touch("web")
-    await asyncio.sleep(60)
+    await passes(60)
     bench.alive = True
     for _ in range(10):  # it was only slow; and it goes on writing, so no list ever shows what was delivered last
         await bench.touch("web")
-        await asyncio.sleep(6)
-    await asyncio.sleep(60)
+        await passes(6)
+    await passes(60)
     assert not bench.state.dead.is_set()
     assert bench.state.age() <= 60
     await bench.end()
@@ -145,12 +146,12 @@ async def test_a_watch_that_catches_up_is_not_dead() -> None:
 async def test_an_experiment_deleted_unseen_is_no_evidence() -> None:
     bench = Bench()
     await bench.make("web")
-    await asyncio.sleep(61)
+    await passes(61)
     bench.alive = False
     await bench.touch("web")
-    await asyncio.sleep(60)
+    await passes(60)
     await bench.cluster.delete(kinds.EXPERIMENTS, "default", "web")
-    await asyncio.sleep(120)
+    await passes(120)
     assert not bench.state.dead.is_set()
     assert bench.state.tuning("default", "web") == ()
     await bench.end()
@@ -162,14 +163,14 @@ async def test_lists_that_fail_age_the_watch_and_are_tried_again() -> None:
     async def down() -> tuple[Manifest, ...]:
         raise Unavailable(0, "down")
 
-    await asyncio.sleep(1)
+    await passes(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.cluster, "list", lambda *_, **__: down())
-        await asyncio.sleep(600)
+        await passes(600)
     assert bench.state.age() == pytest.approx(601)
     assert len(bench.errors) == 10
     assert not bench.state.dead.is_set()
-    await asyncio.sleep(60)
+    await passes(60)
     assert bench.state.age() <= 60
     await bench.end()
 
@@ -177,7 +178,7 @@ async def test_lists_that_fail_age_the_watch_and_are_tried_again() -> None:
 async def test_a_standby_that_waited_for_days_starts_fresh() -> None:
     clock = LoopClock()
     state = WatchState(clock)
-    await asyncio.sleep(200_000)
+    await passes(200_000)
     state.begin()
     assert state.age() == 0.0
 

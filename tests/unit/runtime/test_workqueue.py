@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain.errors import Conflict, LeadershipLost, RetryLater, Throttled
@@ -47,7 +48,7 @@ class Bench:
         self.most_at_once = max(self.most_at_once, len(self.at_once))
         self.taken.append((round(self.clock.monotonic(), 3), key.name))
         try:
-            await asyncio.sleep(self.seconds)
+            await passes(self.seconds)
             if self.raises.get(key):
                 raise self.raises[key].pop(0)
             return self.again.pop(key, None)
@@ -67,7 +68,7 @@ async def test_a_queued_key_is_one_entry() -> None:
     for key in (A, B, A, A, B):
         bench.queue.add(key)
     assert bench.queue.depth == 2
-    await asyncio.sleep(1)
+    await passes(1)
     assert bench.names() == "ab"
     assert bench.queue.depth == 0
     await bench.end()
@@ -76,11 +77,11 @@ async def test_a_queued_key_is_one_entry() -> None:
 async def test_a_key_added_while_it_is_worked_on_comes_once_more() -> None:
     bench = Bench(seconds=10)
     bench.queue.add(A)
-    await asyncio.sleep(1)
+    await passes(1)
     for _ in range(3):
         bench.queue.add(A)
     assert bench.queue.working == 1
-    await asyncio.sleep(30)
+    await passes(30)
     assert bench.taken == [(0.0, "a"), (10.0, "a")]
     assert bench.durations == [10.0, 10.0]
     await bench.end()
@@ -91,8 +92,8 @@ async def test_keys_are_worked_on_in_parallel_but_each_by_one() -> None:
     for _ in range(5):
         for key in (A, B, C):
             bench.queue.add(key)
-        await asyncio.sleep(0.7)
-    await asyncio.sleep(10)
+        await passes(0.7)
+    await passes(10)
     assert bench.most_at_once == 2
     assert set(bench.names()) == set("abc")
     await bench.end()
@@ -106,7 +107,7 @@ async def test_of_several_delays_the_earliest_holds() -> None:
     bench.queue.add_after(A, 25)
     bench.queue.add_after(C, 0)
     assert bench.queue.depth == 1
-    await asyncio.sleep(100)
+    await passes(100)
     assert bench.taken == [(0.0, "c"), (10.0, "a"), (20.0, "b")]
     await bench.end()
 
@@ -115,7 +116,7 @@ async def test_a_handler_can_ask_for_its_key_again() -> None:
     bench = Bench()
     bench.again[A] = 7.5
     bench.queue.add(A)
-    await asyncio.sleep(100)
+    await passes(100)
     assert bench.taken == [(0.0, "a"), (7.5, "a")]
     await bench.end()
 
@@ -124,7 +125,7 @@ async def test_errors_come_back_with_growing_jittered_delays_and_success_forgets
     bench = Bench()
     bench.raises[A] = [Conflict(409, "stale") for _ in range(12)]
     bench.queue.add(A)
-    await asyncio.sleep(1000)
+    await passes(1000)
     delays = [delay for _, _, delay in bench.errors]
     ceilings = [min(60.0, 0.5 * 2**n) for n in range(12)]
     assert all(ceiling / 2 <= delay <= ceiling for delay, ceiling in zip(delays, ceilings, strict=True))
@@ -132,7 +133,7 @@ async def test_errors_come_back_with_growing_jittered_delays_and_success_forgets
     assert len(bench.taken) == 13
     bench.raises[A] = [Conflict(409, "stale")]
     bench.queue.add(A)
-    await asyncio.sleep(10)
+    await passes(10)
     assert bench.errors[-1][2] <= 0.5
     await bench.end()
 
@@ -142,7 +143,7 @@ async def test_a_stated_delay_is_obeyed(error: Exception) -> None:
     bench = Bench()
     bench.raises[A] = [error]
     bench.queue.add(A)
-    await asyncio.sleep(100)
+    await passes(100)
     assert bench.taken == [(0.0, "a"), (42.0, "a")]
     await bench.end()
 
@@ -152,7 +153,7 @@ async def test_other_keys_do_not_wait_for_a_failing_one() -> None:
     bench.raises[A] = [RuntimeError("defect") for _ in range(100)]
     bench.queue.add(A)
     bench.queue.add(B)
-    await asyncio.sleep(0.1)
+    await passes(0.1)
     assert bench.names() == "ab"
     assert not bench.task.done()
     await bench.end()
@@ -175,14 +176,14 @@ async def test_closing_lets_running_passes_finish_and_takes_nothing_more() -> No
     for key in (A, B):
         bench.queue.add(key)
     bench.queue.add_after(C, 5)
-    await asyncio.sleep(1)
+    await passes(1)
     bench.queue.add(A)  # while it is worked on
     bench.queue.close()
     bench.queue.close()
     await bench.queue.drained()
     assert bench.clock.monotonic() == 10.0
     await bench.task
-    await asyncio.sleep(60)
+    await passes(60)
     assert bench.taken == [(0.0, "a")]
     with pytest.raises(QueueClosed):
         await bench.queue.get()
