@@ -25,6 +25,7 @@ from trimtab.simulate.invariants import check_history
 LONG_TRIAL = {"warmUp": "1s", "duration": "40s", "deadline": "90s"}
 MEASURING = frozenset({"Measuring"})
 RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "lease"
+EITHER = ""  # whichever part it is: once a Trial drains, the reconciler and the safety loop both take its arms away
 WORKER = "trimtab.optimize.worker"
 SECONDS = 90.0  # for a life that shares two cores with others
 AFTERMATH = 3.0  # within which an Experiment's last effects happen after its end
@@ -32,7 +33,7 @@ AFTERMATH = 3.0  # within which an Experiment's last effects happen after its en
 
 @dataclass(frozen=True)
 class Point:
-    """Before or after the nth time that a part of the operator has an effect."""
+    """Before or after the nth time that a part of the operator has an effect; "" is whichever part comes first."""
 
     part: str
     moment: str
@@ -46,11 +47,15 @@ class Point:
 
     @property
     def line(self) -> str:
-        """As the effect log has it."""
-        return f"{self.part}/{self.moment}:{self.effect}"
+        """As the effect log and TRIMTAB_FAIL_POINT have it."""
+        return f"{self.part}/" * bool(self.part) + f"{self.moment}:{self.effect}"
 
     def __str__(self) -> str:
         return f"{self.line}:{self.nth}"
+
+    def stands_for(self, other: Point) -> bool:
+        """Whether an operator that dies here may have died there."""
+        return self.part in ("", other.part) and (self.moment, self.effect) == (other.moment, other.effect)
 
 
 def read_points(log: Path) -> tuple[Point, ...]:
@@ -243,7 +248,7 @@ def tell(
         for point in points:
             if not _dies(live, story, name, operator):
                 break
-            assert read_points(logs[deaths])[-1].line == point.line
+            assert point.stands_for(read_points(logs[deaths])[-1])
             deaths += 1
             if deaths == 1:
                 after_death(live, name)

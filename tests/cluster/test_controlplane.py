@@ -320,7 +320,7 @@ def test_prometheus_scrapes_evaluates_rules_and_survives_faults(prometheus_facto
     own = prometheus.url.removeprefix("http://")
     prometheus.reload(scrape_config({"self": [own, f"{own}/elsewhere"]}, scrape_interval=0.5))
     wait_for(lambda: prometheus.value("demo:up:sum"), "the rule over the first scrape")
-    assert prometheus.value('up{job="self-1"}') == 0
+    wait_for(lambda: prometheus.value('up{job="self-1"}') == 0, "a target that answers no metrics to be down")
 
     prometheus.pause()
     wait_for(lambda: hangs(prometheus), "the signal to be in force")

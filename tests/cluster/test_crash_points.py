@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pytest
 from benchmarks.operator.live import Live, live_places, phase_of
 from tests.cluster.crashes import (
+    EITHER,
     MEASURING,
     RECONCILE,
     SAFETY,
@@ -54,9 +55,9 @@ ALONE = "after:delete:Pod:1"  # ReplicaSets gone, a pod left
 
 
 def reconcilers(text: str) -> Point:
-    """A point of the reconciler."""
+    """A point of the reconciler, or of whoever is the first to take away what is to go."""
     moment, verb, kind, nth = text.split(":")
-    return Point(RECONCILE, moment, f"{verb}:{kind}", int(nth))
+    return Point(EITHER if verb == "delete" else RECONCILE, moment, f"{verb}:{kind}", int(nth))
 
 
 @dataclass
@@ -105,7 +106,7 @@ def still_measuring(live: Live, name: str) -> None:
 def others(calm: dict[str, tuple[Point, ...]]) -> Iterator[tuple[Story, list[Point]]]:
     """After the first effect of each kind that no named point has: one life of each story with all of these deaths, in
     the order in which a life in peace has the effects, so that each is still to come when the next operator starts."""
-    known = {reconcilers(at).kind for at in POINTS.values()}
+    known = {(RECONCILE, reconcilers(at).effect) for at in POINTS.values()}
     for story in STORIES:
         points: list[Point] = []
         for point in calm[story.name]:
