@@ -15,7 +15,7 @@ from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import Conflict, LeadershipLost, NotFound, Unavailable
+from trimtab.domain.errors import Conflict, LeadershipLost, NotFound, RetryLater, Unavailable
 from trimtab.ports import Cluster
 from trimtab.runtime.lease import Elector, Heartbeat
 from trimtab.runtime.targetlock import Claim, TargetLocks
@@ -249,9 +249,7 @@ async def test_a_leader_that_was_replaced_stops_at_its_next_renewal(
 ) -> None:
     first = candidate("first")
     await passes(1)
-    lease = await cluster.get(kinds.LEASES, "default", "operator")
-    spec = {**lease["spec"], "holderIdentity": "usurper"}
-    await cluster.replace(kinds.LEASES, "default", "operator", {**lease, "spec": spec})
+    await give(cluster, "usurper", transitions=1)
     await passes(5)
     assert first.why == "lease default/operator lost: taken over by usurper"
     assert await holder(cluster) == "usurper"
@@ -266,6 +264,68 @@ async def test_a_lease_that_somebody_deleted_is_made_again(
     await passes(5)
     assert first.elector.leading
     assert await holder(cluster) == "first"
+
+
+class TestConfirm:
+    """A Trial carries another leader's stamp: is this one still the leader?"""
+
+    async def test_an_earlier_leaders_trial_needs_no_look(
+        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
+    ) -> None:
+        first = candidate("first")
+        await passes(1)
+        written: list[Effect] = []
+
+        async def note(effect: Effect) -> None:
+            written.append(effect)
+
+        cluster.before_effect = note
+        for stamp in ("first/7", "dead/0", "no stamp", ""):
+            await first.elector.confirm(stamp)
+        assert written == []
+
+    async def test_whoever_was_replaced_learns_it_before_its_next_renewal(
+        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
+    ) -> None:
+        first = candidate("first")
+        await passes(1)
+        await give(cluster, "usurper", transitions=1)
+        assert first.elector.leading, "it cannot know"
+        with pytest.raises(LeadershipLost, match="taken over by usurper"):
+            await first.elector.confirm("usurper/1")
+        await passes(3)
+        assert first.why == "lease default/operator lost: held by usurper"
+
+    async def test_a_lease_that_counts_anew_counts_on(
+        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
+    ) -> None:
+        first = candidate("first")
+        await passes(1)
+        await first.elector.confirm("dead/4")
+        await passes(3)
+        assert first.elector.leading
+        assert first.elector.stamp() == "first/5"
+        assert (await cluster.get(kinds.LEASES, "default", "operator"))["spec"]["leaseTransitions"] == 5
+
+    async def test_a_lease_that_does_not_answer_tells_nothing(
+        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
+    ) -> None:
+        async def fail(_: Effect) -> None:
+            raise Unavailable(503, "down")
+
+        first = candidate("first")
+        await passes(1)
+        cluster.before_effect = fail
+        with pytest.raises(RetryLater, match="other may lead, the Lease does not answer: Unavailable"):
+            await first.elector.confirm("other/1")
+        assert first.elector.leading
+
+
+async def give(cluster: Cluster, to: str, transitions: int) -> None:
+    """Somebody gives the Lease away."""
+    lease = await cluster.get(kinds.LEASES, "default", "operator")
+    spec = {**lease["spec"], "holderIdentity": to, "leaseTransitions": transitions}
+    await cluster.replace(kinds.LEASES, "default", "operator", {**lease, "spec": spec})
 
 
 async def test_no_wall_clock_decides(candidate: Callable[..., Candidate], clock: LoopClock) -> None:

@@ -14,13 +14,14 @@ import pytest
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.ledger import KubernetesLedger
 from trimtab.domain import kinds
-from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger, NotFound, Unavailable
+from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger, LeadershipLost, NotFound, Unavailable
 from trimtab.domain.measurement import Arm, Measurement, NoData, Sample, Window
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Prediction, Purpose, Spent, Suggestion, TrialPhase
-from trimtab.ports import Cluster, ExperimentRecord, NewTrial
+from trimtab.ports import Cluster, ExperimentRecord, Ledger, NewTrial
+from trimtab.runtime.fence import FencedLedger
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 MIB = Decimal(2**20)
@@ -31,7 +32,7 @@ class Books:
     """A ledger and the cluster under it, in a namespace of this test's own."""
 
     cluster: Cluster
-    ledger: KubernetesLedger
+    ledger: Ledger
     namespace: str
 
     async def experiment(self, name: str = "web") -> ExperimentRecord:
@@ -75,12 +76,17 @@ NEW = NewTrial(
 )
 
 
-@pytest.fixture
-async def books() -> Books:
+async def alone(stamp: str) -> None:
+    """Nobody else ever leads."""
+
+
+@pytest.fixture(params=["plain", "fenced"])
+async def books(request: pytest.FixtureRequest) -> Books:
     """Over the cluster in memory."""
     clock = LoopClock()
     cluster = InMemoryCluster(clock, namespaces=("default", "contract"))
-    return Books(cluster, KubernetesLedger(cluster, clock), "contract")
+    ledger: Ledger = KubernetesLedger(cluster, clock)
+    return Books(cluster, FencedLedger(ledger, alone) if request.param == "fenced" else ledger, "contract")
 
 
 class TestExperiments:
@@ -292,3 +298,47 @@ async def test_a_create_whose_answer_was_lost_is_found_again() -> None:
     trial = await books.ledger.create_trial(record, NEW)
     assert (await books.ledger.trials(record)).readable == (trial,)
     assert FINALIZER in (await cluster.get(kinds.TRIALS, "default", trial.name))["metadata"]["finalizers"]
+
+
+class TestFence:
+    """What is read of a live Trial is shown to the fence first."""
+
+    async def test_only_live_trials_with_a_leader_are_shown(self) -> None:
+        clock = LoopClock()
+        cluster = InMemoryCluster(clock, namespaces=("contract",))
+        plain = KubernetesLedger(cluster, clock)
+        books = Books(cluster, plain, "contract")
+        record = await books.experiment()
+        times = PhaseTimes(1_700_000_000.0, 1_700_000_100.0)
+        for index, phase in enumerate((TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.ABORTED)):
+            made = await plain.create_trial(record, replace(NEW, index=index))
+            if phase is not TrialPhase.PENDING:
+                told = replace(made, phase=phase, times=times, leader=f"pod-{index}/3", deadline=1_700_002_700.0)
+                await plain.write_trial(told)
+        shown: list[str] = []
+
+        async def note(stamp: str) -> None:
+            shown.append(stamp)
+
+        fenced = FencedLedger(plain, note)
+        rows = (await fenced.trials(record)).readable
+        assert shown == ["pod-1/3"]
+        await fenced.trial("contract", rows[1].name)
+        await fenced.trial("contract", rows[2].name)
+        assert shown == ["pod-1/3", "pod-1/3"]
+
+    async def test_a_trial_of_a_later_leader_is_not_handed_out(self) -> None:
+        async def lost(stamp: str) -> None:
+            raise LeadershipLost(stamp)
+
+        clock = LoopClock()
+        cluster = InMemoryCluster(clock, namespaces=("contract",))
+        plain = KubernetesLedger(cluster, clock)
+        record = await Books(cluster, plain, "contract").experiment()
+        made = await plain.create_trial(record, NEW)
+        await plain.write_trial(replace(made, phase=TrialPhase.DEPLOYING, leader="other/4"))
+        fenced = FencedLedger(plain, lost)
+        with pytest.raises(LeadershipLost, match="other/4"):
+            await fenced.trials(record)
+        with pytest.raises(LeadershipLost, match="other/4"):
+            await fenced.trial("contract", made.name)

@@ -48,6 +48,12 @@ def test_some_moves_of_the_leadership(way: str) -> None:
         told(rivals.told(case))
 
 
+@pytest.mark.parametrize("at", [("before:replace:Lease", 2), ("after:replace:Lease", 3)])
+def test_a_leader_that_lost_its_lease_records_nothing_over_a_later_one(at: crashes.Point) -> None:
+    """Both withdrew; what the first had proved to be gone, the second was about to make."""
+    told(rivals.told(rivals.Case("deletion", "usurped", at)))
+
+
 def test_the_stories_hold_every_effect_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place in the operator that writes to the cluster is reached, so each has its crash points."""
     known, reached = dict(_write_sites()), set[Site]()

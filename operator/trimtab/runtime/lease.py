@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trimtab.domain.errors import AlreadyExists, LeadershipLost, NotFound
+from trimtab.domain.errors import AlreadyExists, LeadershipLost, NotFound, RetryLater
 from trimtab.domain.kinds import LEASES
 from trimtab.ports import Clock, Cluster
 
@@ -37,6 +37,23 @@ class LeaseTiming:
     def of_duration(cls, duration: float) -> LeaseTiming:
         """The usual proportions for another duration."""
         return cls(duration, duration * 2 / 3, duration / 7.5, min(3.0, duration / 5))
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Who leads, and how often the Lease had changed hands by then; written as `identity/transitions`."""
+
+    identity: str
+    transitions: int
+
+    @classmethod
+    def parse(cls, text: str) -> Stamp:
+        """From a Trial; what is no stamp is of no leader, before all others."""
+        identity, _, transitions = text.rpartition("/")
+        return cls(identity, int(transitions)) if transitions.isdecimal() else cls(text, -1)
+
+    def __str__(self) -> str:
+        return f"{self.identity}/{self.transitions}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Elector:
         self._seen: tuple[object, ...] = ()  # what of it must change for its holder to be alive
         self._seen_at = 0.0
         self._renewed_at: float | None = None
+        self._attempting = asyncio.Lock()
         self.transitions = 0
         self.holder = ""
         self.last_failure = ""
@@ -105,8 +123,28 @@ class Elector:
             raise LeadershipLost(f"not the leader ({self.last_failure or 'lease not held'})")
 
     def stamp(self) -> str:
-        """Who leads, and for the how manieth time the Lease has changed hands: `identity/transitions`."""
-        return f"{self.identity}/{self.transitions}"
+        """What a Trial says of the leader that may make its arms."""
+        return str(Stamp(self.identity, self.transitions))
+
+    async def confirm(self, stamp: str) -> None:
+        """Make sure that this process leads although a Trial may carry a later leader's stamp: only the Lease can tell.
+
+        Where that says so, it was deleted and began to count anew; this leader then counts on from the stamp.
+
+        Raises:
+            LeadershipLost: another process leads.
+            RetryLater: the Lease could not be renewed now.
+        """
+        other = Stamp.parse(stamp)
+        if other.identity == self.identity or other.transitions <= self.transitions:
+            return
+        self._record = None  # so that the Lease is read
+        if await self._attempt():
+            self.transitions = max(self.transitions, other.transitions + 1)
+            return
+        self.check()
+        why = f"{other.identity} may lead, the Lease does not answer: {self.last_failure}"
+        raise RetryLater(self.timing.retry_period, why)
 
     async def run(self, stop: asyncio.Event, *, on_started: Callable[[], None], on_lost: Callable[[str], None]) -> None:
         """Become the leader, stay it until `stop` or the loss, release."""
@@ -180,6 +218,10 @@ class Elector:
 
     async def _attempt(self) -> bool:
         """Try once to get or keep the Lease; any failure only says why."""
+        async with self._attempting:
+            return await self._attempt_alone()
+
+    async def _attempt_alone(self) -> bool:
         started = self._clock.monotonic()
         limit = self.timing.request_timeout
         if self._renewed_at is not None:

@@ -17,6 +17,7 @@ from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
 from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.events import EventRecorder
+from trimtab.runtime.fence import FencedLedger
 from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
 from trimtab.runtime.lease import Elector, Heartbeat, LeaseTiming
 from trimtab.runtime.lived import Lived
@@ -88,7 +89,7 @@ def compose(
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
-        ledger=KubernetesLedger(ports.safety, clock),
+        ledger=FencedLedger(KubernetesLedger(ports.safety, clock), elector.confirm),
         telemetry=ports.safety_telemetry,
         spending=SpendingAccount(ports.safety),
         switches=KillSwitches(ports.safety, own),
@@ -131,7 +132,8 @@ def _reconciler(
     lived: Lived,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
-    ledger, locks, spending = KubernetesLedger(cluster, clock), TargetLocks(cluster, clock), SpendingAccount(cluster)
+    ledger = FencedLedger(KubernetesLedger(cluster, clock), elector.confirm)
+    locks, spending = TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
     answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums, lived)
     withdrawer = Withdrawer(cluster, clock)
