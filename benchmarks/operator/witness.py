@@ -15,7 +15,8 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +24,7 @@ from typing import Any, Self
 from benchmarks.operator.live import API, ARM
 from controlplane import ControlPlane, wait_for
 from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
-from trimtab.simulate.history import Change
+from trimtab.simulate.history import Change, View
 
 WATCHED = (
     ("/apis/apps/v1", "deployments", ARM),
@@ -50,6 +51,7 @@ class Witness:
         config = json.loads(Path(plane.kubeconfig()).read_text())
         cluster = config["clusters"][0]["cluster"]
         ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        self._client = plane.client.patient(AWAY_SECONDS)
         self._server, self._tls = cluster["server"], ssl.create_default_context(cadata=ca)
         self._token, self._namespace = config["users"][0]["user"]["token"], namespace
         self._changes: list[Change] = []
@@ -81,17 +83,31 @@ class Witness:
             connection.close()
 
     def changes(self) -> list[Change]:
-        """All changes so far, in the API server's order.
+        """All changes up to now, in the API server's order.
+
+        Each kind is watched on its own, so a change of one may come here before an earlier one of another: this waits
+        until every watch has shown what exists now.
 
         Raises:
             AssertionError: a watch ended early, so that something may have been missed.
+            WaitTimeout: a watch stays behind.
         """
+        for group, plural, labels in WATCHED:
+            path = f"{group}/namespaces/{self._namespace}/{plural}"
+            query = {"labelSelector": labels} if labels else {}
+            wait_for(partial(self._has_shown, plural, path, query), f"the watch of {plural} to catch up")
+        return self._in_order()
+
+    def _has_shown(self, plural: str, path: str, query: Mapping[str, str]) -> bool:
+        view = View()
+        for change in self._in_order():
+            view.apply(change)
+        listed = self._client.request("GET", path, query=query)["items"]
+        return _versions(view.all(plural).values()) == _versions(listed)
+
+    def _in_order(self) -> list[Change]:
         assert not self._lost, self._lost
         return sorted(self._changes, key=lambda c: c.version)
-
-    def caught_up(self, version: str) -> None:
-        """Wait until a change that carries this resource version was seen."""
-        wait_for(lambda: any(c.version >= int(version) for c in list(self._changes)), f"version {version} to be seen")
 
     def _open(self, path: str, query: Mapping[str, str]) -> http.client.HTTPResponse:
         address = urllib.parse.urlsplit(self._server).netloc
@@ -141,3 +157,7 @@ class Witness:
             except (OSError, http.client.HTTPException, AssertionError):
                 time.sleep(0.2)
         return None
+
+
+def _versions(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in objects}

@@ -59,7 +59,6 @@ def test_the_standby_withdraws_when_the_leader_dies_in_a_breach(live: Live) -> N
         assert standby.is_leading()
         live.wait_ended(name)
         live.wait_nothing_left()
-        witness.caught_up(trial["metadata"]["resourceVersion"])
         changes = witness.changes()
         check_history(changes)
         silent = next(c.at for c, world in views(changes) if c.at > died and not serving(world))
@@ -90,7 +89,6 @@ def test_sigterm_hands_over_and_leaves_the_live_trial_to_the_standby(live: Live)
         (trial,) = live.trials(name)
         assert trial["status"]["phase"] == "Succeeded"
         assert ended["status"]["phase"] == "Completed"
-        witness.caught_up(trial["metadata"]["resourceVersion"])
         check_history(witness.changes())
     live.kill_operators()
     live.remove(name)

@@ -99,7 +99,6 @@ def test_a_bad_canary_is_withdrawn_in_time(live: Live, figures: Figures, case: C
         assert outcome["reason"] in case.reasons
         assert outcome["phase"] == "Infeasible"
         assert trial["status"]["evidence"]
-        witness.caught_up(trial["metadata"]["resourceVersion"])
         changes = witness.changes()
         silent = _silent_since(changes)
         # What the API server says of a container is known at the earliest when the fault begins.
