@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.operator.live import CANARY, ENDED, TERMINAL, Live, phase_of
 from benchmarks.operator.witness import Witness
@@ -181,7 +182,7 @@ class Lives:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def submit(self, story: Story, *points: Point, **options: Step) -> Future[Lived]:
+    def submit(self, story: Story, *points: Point, **options: Any) -> Future[Lived]:
         """Tell a story as soon as a place is free; see `tell`."""
         return self._pool.submit(self._tell, story, points, options)
 
@@ -196,7 +197,7 @@ class Lives:
             found[story.name] |= dict.fromkeys(p for p in life.result().effects if story.tells(p))
         return {name: tuple(points) for name, points in found.items()}
 
-    def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Step]) -> Lived:
+    def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Any]) -> Lived:
         with self._lock:
             self._count += 1
             name = f"{story.name}-{self._count}"
@@ -219,6 +220,7 @@ def tell(
     *,
     before_death: Step = nothing,
     after_death: Step = nothing,
+    stood_still: Sequence[tuple[float, float]] = (),
 ) -> Lived:
     """Tell a story to its end: one operator after the other dies at its point, the last one lives; check everything.
 
@@ -230,6 +232,7 @@ def tell(
         directory: for the effect logs.
         before_death: called once the Experiment exists.
         after_death: called after the first death.
+        stood_still: filled by these steps: when the cluster's own controllers did nothing.
 
     Raises:
         AssertionError: an invariant is broken, or something does not end.
@@ -237,7 +240,7 @@ def tell(
     directory.mkdir()
     logs = [directory / f"{number}.effects" for number in range(len(points) + 1)]
     deaths = 0
-    with witnessed(live, name), ThreadPoolExecutor(1) as side:
+    with witnessed(live, name, stood_still), ThreadPoolExecutor(1) as side:
         operator = _operator(live, logs[0], points[0] if points else None)
         live.create(name, **({"trial": story.trial} if story.trial else {}))
         # A death may come before there is anything to provoke: then it is a successor's trial that measures.
@@ -270,13 +273,13 @@ def _provoke(live: Live, story: Story, name: str) -> None:
 
 
 @contextlib.contextmanager
-def witnessed(live: Live, name: str) -> Iterator[None]:
+def witnessed(live: Live, name: str, stood_still: Sequence[tuple[float, float]] = ()) -> Iterator[None]:
     """What happens to this Experiment inside breaks no invariant, and leaves the target as it was."""
     target = live.target()
     with live.explained(name), Witness(live.stack.plane, live.namespace) as witness:
         yield
         assert live.target() == target
-        check_history(witness.changes())
+        check_history(witness.changes(), stood_still)
 
 
 def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:

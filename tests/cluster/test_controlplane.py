@@ -237,7 +237,7 @@ def test_a_killed_parent_leaves_no_process(built: dict[str, Path], tmp_path: Pat
 
 def test_a_taken_port_is_given_up_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = free_port()
-    offered = iter([taken, free_port()])
+    offered = iter([taken, next(port for port in iter(free_port, 0) if port != taken)])
     monkeypatch.setattr("controlplane.processes.free_port", lambda: next(offered))
     program = (
         "import socket, sys\ns = socket.create_server(('127.0.0.1', int(sys.argv[1])))\nprint('ready', flush=True)\n"

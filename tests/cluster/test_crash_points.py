@@ -8,6 +8,8 @@ form (`make chaos`) takes every single effect.
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -139,14 +141,21 @@ def test_trial_survives_a_death_between_its_pods(told: Told, controlplane: Contr
     told.wait()
     controllers = controlplane.component(CONTROLLERS)
 
+    stood_still: list[tuple[float, float]] = []
+
     def pause(live: Live, name: str) -> None:
         live.wait_trial(name, MEASURING)
         controllers.pause()
+        stood_still.append((time.time(), math.inf))
 
     def resume(live: Live, name: str) -> None:
         controllers.resume()
+        stood_still[:] = [(since, time.time()) for since, _ in stood_still]
 
     try:
-        assert told.lives.submit(TUNE, reconcilers(ALONE), before_death=pause, after_death=resume).result().deaths == 1
+        life = told.lives.submit(
+            TUNE, reconcilers(ALONE), before_death=pause, after_death=resume, stood_still=stood_still
+        )
+        assert life.result().deaths == 1
     finally:
         controllers.resume()

@@ -181,18 +181,31 @@ class _KopfThread(threading.Thread):
     async def _operate(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._started_up.set()
-        await kopf.operator(
-            registry=self._registry,
-            settings=self._operator_settings,
-            standalone=True,
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            stop_flag=self._stop,
-        )
+        try:
+            await kopf.operator(
+                registry=self._registry,
+                settings=self._operator_settings,
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        finally:
+            await hang_up(self._loop)
 
     def _resolve(self, error: BaseException | None) -> None:
         if not self.ended.done():
             self.ended.set_result(error)
+
+
+async def hang_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Close what kopf gave up: a TLS connection waits for the server to say goodbye, and one that hangs never does.
+
+    Only the loop knows its transports, and has no public name for them.
+    """
+    for transport in list(getattr(loop, "_transports", {}).values()):
+        transport.abort()
+    await asyncio.sleep(0)  # the sockets are closed by callbacks
 
 
 async def _login(connection: Connection) -> kopf.ConnectionInfo:
@@ -224,4 +237,4 @@ async def _first(*waits: Any) -> None:
                 task.cancel()
 
 
-__all__ = ["Watcher", "kopf_settings", "make_registry"]
+__all__ = ["Watcher", "hang_up", "kopf_settings", "make_registry"]

@@ -28,6 +28,7 @@ from trimtab.simulate.faults.kinds import Moment
 from trimtab.simulate.faults.plan import Fault
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import INVARIANTS, check, check_history
+from trimtab.simulate.invariants.arms import TWO_CANARIES_SECONDS
 from trimtab.simulate.record import Asked, Deed, Record, Strike
 
 UID, TARGET_UID, START = "e1", "t-1", 1000.0
@@ -245,6 +246,20 @@ def test_never_two_canary_pods() -> None:
     story = begun()
     story.put("pods", pod(suffix="x"))
     story.put("pods", pod(suffix="y"))
+    assert "OneCanary" in story.broken()
+
+
+def test_controllers_that_stood_still_may_bring_a_second_pod_for_a_while_but_no_second_canary() -> None:
+    story = begun()
+    story.record.stood_still.append((story.at - 10.0, story.at))
+    story.put("pods", pod(suffix="x"))
+    story.put("pods", pod(suffix="y"))
+    assert "OneCanary" not in story.broken()
+    story.record.ended = story.at + TWO_CANARIES_SECONDS + 1.0
+    assert "OneCanary" in story.broken()
+    story.drop("pods", pod(suffix="x"))
+    story.put("trials", trial("Deploying", 1))
+    story.put("deployments", arm(1))
     assert "OneCanary" in story.broken()
 
 

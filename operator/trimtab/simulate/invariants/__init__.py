@@ -31,13 +31,17 @@ def check(record: Record) -> tuple[Breach, ...]:
     return tuple(sorted((b for each in checks for b in each.breaches), key=lambda b: b.at))
 
 
-def check_history(changes: Iterable[Change]) -> None:
+def check_history(changes: Iterable[Change], stood_still: Iterable[tuple[float, float]] = ()) -> None:
     """All invariants over the changes of a cluster alone, where nothing else is known.
+
+    Args:
+        changes: in the API server's order.
+        stood_still: when the cluster's own controllers did nothing (from and until, in unix seconds).
 
     Raises:
         AssertionError: with every breach.
     """
-    breaches = check(Record(changes=list(changes)))
+    breaches = check(Record(changes=list(changes), stood_still=list(stood_still)))
     assert not breaches, "\n".join(map(str, breaches))
 
 

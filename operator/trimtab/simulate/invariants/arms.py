@@ -72,8 +72,9 @@ def _why_stray(trial: Obj | None) -> str:
 class OneCanary(Invariant):
     """Never two canaries of one Experiment, in Deployments and in pods.
 
-    A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. A pod that
-    has ended, as one that was evicted, is none: its ReplicaSet replaces it while it still stands in the list.
+    A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. So may
+    controllers of the cluster that stood still: from what they knew, they replace the pods of an arm that has gone. A
+    pod that has ended, as one that was evicted, is none: its ReplicaSet replaces it while it still stands in the list.
     """
 
     kinds = frozenset({"deployments", "pods"})
@@ -83,7 +84,7 @@ class OneCanary(Invariant):
         """After each change of an arm or a pod."""
         if LABEL_ARM not in labels_of(change.object):
             return
-        twice = {}
+        twice, late = {}, self._brought_late(change.at)
         for kind, words in (("deployments", "canaries"), ("pods", "canary pods")):
             found: dict[str, list[str]] = {}
             for name, obj in self.view.all(kind).items():
@@ -92,9 +93,13 @@ class OneCanary(Invariant):
                     found.setdefault(labels.get(LABEL_EXPERIMENT_UID, ""), []).append(name)
             many = {uid: names for uid, names in found.items() if len(names) > 1}
             twice.update({f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()})
-        if twice and not self.calm.disturbed(change.at):
-            self.broken(change.at, "; ".join(twice.values()))
+        at_once = [words for key, words in twice.items() if not (late and key.startswith("pods"))]
+        if at_once and not self.calm.disturbed(change.at):
+            self.broken(change.at, "; ".join(at_once))
         self.waits.update(change.at, twice)
+
+    def _brought_late(self, at: float) -> bool:
+        return any(since <= at <= until + TWO_CANARIES_SECONDS for since, until in self.record.stood_still)
 
 
 class NamesFollow(Invariant):
