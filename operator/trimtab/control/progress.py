@@ -13,6 +13,7 @@ from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
+from trimtab.slo.edited import edited
 from trimtab.slo.verdict import NeedsExtension, judge_trial
 from trimtab.slo.words import show
 
@@ -43,7 +44,7 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     if missing and not any(v is not None and v.deleting for v in views):
         return context.do(CreateArms(machine.claimed(trial, context.seen.leader), missing), after=POLL)
     found = tuple(v for v in views if v is not None)
-    fault = _edited(found) or _infrastructure(plans, found)
+    fault = edited(found) or _infrastructure(plans, found)
     if fault is not None:
         return context.do(*withdraw(trial, context.now, fault))
     if len(found) == len(plans) and all(_serving(v) for v in found):
@@ -59,14 +60,6 @@ def _serving(view: ArmView) -> bool:
     return view.ready_endpoints >= view.replicas and view.ready_pods >= view.replicas
 
 
-def _edited(views: tuple[ArmView, ...]) -> Outcome | None:
-    for view in views:
-        if view.uid is not None and view.observed_digest != view.spec_digest:
-            message = f"Deployment {view.name} was changed by somebody else; arms are never patched"
-            return Outcome(TrialPhase.ABORTED, "ArmEdited", message)
-    return None
-
-
 def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> Outcome | None:
     for view in views:
         if view.failure:
@@ -78,9 +71,9 @@ def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> O
 def _arms_lost(context: Context, trial: Trial) -> Outcome | None:
     """Both Deployments must stay, unedited, while the trial measures."""
     views = context.seen.arms_of(trial)
-    edited = _edited(views)
-    if edited is not None:
-        return edited
+    changed = edited(views)
+    if changed is not None:
+        return changed
     for arm in (Arm.CANARY, Arm.CONTROL):
         view = context.seen.arm(trial, arm)
         if view is None or view.uid is None or view.deleting:

@@ -17,6 +17,7 @@ from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 from trimtab.slo.deadline import overdue
+from trimtab.slo.edited import edited
 from trimtab.slo.estimate import shrunk_overdispersion
 from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
@@ -114,6 +115,11 @@ def _clock(view: SafetyView) -> Outcome | None:
         return None
     message = f"the trial's times lie {begun - view.now:.0f} s ahead of the clock, which was set back"
     return Outcome(TrialPhase.INCONCLUSIVE, "ClockSetBack", message)
+
+
+def _edited(view: SafetyView) -> Outcome | None:
+    """An arm that somebody changed: before what the cluster makes of that, which would look like a disruption."""
+    return edited((view.canary, view.control))
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:
@@ -357,6 +363,7 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
 
 RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("request", _request),
+    ("edited", _edited),
     ("infrastructure", _infrastructure),
     ("hardSignal", _hard_signals),
     ("abortRule", _abort_rules),

@@ -96,8 +96,8 @@ def test_nothing_wrong() -> None:
 
 def test_the_order_of_the_rules() -> None:
     assert [name for name, _ in RULES] == [
-        "request", "infrastructure", "hardSignal", "abortRule", "sequentialTest", "budgetCap", "budgetGate", "blind",
-        "clock", "deadline",
+        "request", "edited", "infrastructure", "hardSignal", "abortRule", "sequentialTest", "budgetCap", "budgetGate",
+        "blind", "clock", "deadline",
     ]  # fmt: skip
 
 
@@ -152,6 +152,14 @@ def test_what_the_cluster_did_teaches_nothing(which: Arm, changes: dict[str, Any
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "infrastructure", TrialPhase.INFRA_FAILED, reason,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("which", [Arm.CANARY, Arm.CONTROL])
+def test_an_arm_that_somebody_changed_is_no_disruption_though_its_pods_go(which: Arm) -> None:
+    changed = replace(arm_with(which, deleting=True), observed_digest="another")
+    found = withdrawal(view(**{which.value: changed}))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == ("edited", TrialPhase.ABORTED, "ArmEdited")
+    assert changed.name in found.outcome.message
 
 
 WHEN_READY = LIVE.times.warming_up or 0.0
