@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from controlplane import ApiError, ControlPlane, wait_for
-from controlplane.client import NotFound
+from controlplane.client import Conflict, NotFound
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.namespaces import release_all
 from stack.paths import EXAMPLES
@@ -38,7 +38,7 @@ LOG_LINES = 40
 
 SHORT: dict[str, dict[str, Any]] = {
     "trial": {"warmUp": "1s", "duration": "5s", "deadline": "60s"},
-    "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "6s"},
+    "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "30s"},
     "canary": {"replicas": 1, "control": "Clone", "maxSharePercent": "50"},
     "verification": {"duration": "5s", "replicates": 0},
     "stopping": {"maxTrials": 1, "maxDuration": "1h"},
@@ -90,10 +90,16 @@ class Live:
 
     def expire_lease(self) -> None:
         """Nobody leads, from now on: saves the wait for a killed leader's lease where that is not the question."""
-        lease = self.client.find(*LEASE, self.namespace)
-        if lease is not None:
-            lease["spec"]["holderIdentity"] = ""
-            self.client.replace(lease)
+
+        def expired() -> bool:
+            lease = self.client.find(*LEASE, self.namespace)
+            if lease is not None:
+                lease["spec"]["holderIdentity"] = ""
+                self.client.replace(lease)
+            return True
+
+        # A renewal that the killed leader had sent may still arrive.
+        wait_for(expired, "the lease to be given up", ignore=(Conflict,))
 
     def forget_lease(self) -> None:
         """As if no operator had ever been here."""
@@ -113,7 +119,7 @@ class Live:
         found = self.client.list(API, "Trial", self.namespace, labels=f"trimtab.dev/experiment={name}")
         return sorted(found, key=lambda t: int(t["spec"]["index"]))
 
-    def wait_ended(self, name: str, seconds: float = 60.0) -> dict[str, Any]:
+    def wait_ended(self, name: str, seconds: float = 120.0) -> dict[str, Any]:
         """Wait for the Experiment's end."""
 
         def ended() -> dict[str, Any] | None:
@@ -122,7 +128,7 @@ class Live:
 
         return wait_for(ended, f"Experiment {name} to end", seconds=seconds)
 
-    def wait_trial(self, name: str, phases: frozenset[str], seconds: float = 40.0) -> dict[str, Any]:
+    def wait_trial(self, name: str, phases: frozenset[str], seconds: float = 120.0) -> dict[str, Any]:
         """Wait until its newest Trial is in one of these phases."""
 
         def reached() -> dict[str, Any] | None:
@@ -139,7 +145,7 @@ class Live:
             for item in self.client.list(version, kind, self.namespace, labels=ARM)
         ]
 
-    def wait_nothing_left(self, seconds: float = 20.0) -> None:
+    def wait_nothing_left(self, seconds: float = 120.0) -> None:
         """Wait until nothing of an arm exists (terminating pods are the kubelet's for a moment) and nothing is held."""
         wait_for(lambda: not self.arms() and not self.held(), "arms and finalizers to be gone", seconds=seconds)
 
@@ -156,7 +162,7 @@ class Live:
         """Ask for an Experiment's deletion."""
         self.client.delete(API, "Experiment", name, self.namespace)
 
-    def remove(self, name: str, seconds: float = 20.0) -> None:
+    def remove(self, name: str, seconds: float = 120.0) -> None:
         """Delete an Experiment and wait until its Trials and its target lock are gone with it."""
         with contextlib.suppress(ApiError):
             self.delete(name)

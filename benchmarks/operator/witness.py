@@ -31,6 +31,7 @@ WATCHED = (
     ("/apis/apps/v1", "replicasets", ARM),
     ("/api/v1", "pods", ARM),
     ("/apis/discovery.k8s.io/v1", "endpointslices", ""),
+    ("/apis/coordination.k8s.io/v1", "leases", ""),
     ("/api/v1", "configmaps", f"{LABEL_MANAGED_BY}={MANAGED_BY}"),
     (f"/apis/{API}", "experiments", ""),
     (f"/apis/{API}", "trials", ""),

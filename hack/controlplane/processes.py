@@ -29,17 +29,22 @@ GUARD = Path(__file__).with_name("guard.py")
 PORTS = range(20_000, 30_000)
 PORT_ATTEMPTS = 8
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago.
+    """A loopback port that nobody listened on a moment ago, another one at each call.
 
     Somebody else may take it before it is used, so callers retry with another one (see `start_on_free_port`).
     """
     source = random.SystemRandom()
     for _ in range(200):
         port = source.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
     raise StartError(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
 

@@ -14,6 +14,8 @@ from controlplane import ControlPlane, wait_for
 from controlplane.processes import Component, Family, free_port
 from stack.paths import PYTHONPATH
 
+STOP_SECONDS = 60.0  # more than an operator takes to finish what it has begun
+
 
 class OperatorProcess:
     """One operator. It can be killed and started again; its log is kept over restarts.
@@ -94,7 +96,7 @@ class OperatorProcess:
 
     def stop(self) -> None:
         """SIGTERM, and wait for its graceful end."""
-        self.component.stop(grace=10.0)
+        self.component.stop(grace=STOP_SECONDS)
 
     def wait_dead(self, seconds: float) -> None:
         """Wait until it ended by itself."""

@@ -70,6 +70,10 @@ class Place:
 
         return wait_for(look, f"{name} to be {' or '.join(phases)}", seconds=seconds)
 
+    def wait_message(self, name: str, message: str, *, seconds: float = 60.0) -> None:
+        """Wait until the Experiment says exactly this."""
+        wait_for(lambda: self.status(name).get("message") == message, f"{name} to say {message!r}", seconds=seconds)
+
     def patch(self, name: str, body: Mapping[str, Any]) -> Obj:
         """Merge-patch the Experiment."""
         return self.client.patch(API, "Experiment", name, body, self.namespace)

@@ -28,7 +28,7 @@ MEASURING = frozenset({"Measuring"})
 RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "lease"
 EITHER = ""  # whichever part it is: once a Trial drains, the reconciler and the safety loop both take its arms away
 WORKER = "trimtab.optimize.worker"
-SECONDS = 90.0  # for a life that shares two cores with others
+SECONDS = 180.0  # for a life that shares two cores with others
 AFTERMATH = 3.0  # within which an Experiment's last effects happen after its end
 
 

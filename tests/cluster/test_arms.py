@@ -262,7 +262,8 @@ class TestAccepted:
     def test_pods_get_the_planned_resources(self, world: World) -> None:
         world.create_arms()
         plans = world.plans()
-        views = wait_for(lambda: [v for v in world.views() if v.pods] if len(world.views()) == 2 else [], "arms' pods")
+        plans_pods = lambda: v if len(v := world.views()) == 2 and all(each.pods for each in v) else ()  # noqa: E731
+        views = wait_for(plans_pods, "both arms' pods")
         for plan, view in zip(plans, views, strict=True):
             assert view.arm is plan.arm
             assert admitted_mismatch(plan, view) == ""
@@ -399,8 +400,9 @@ class TestQuota:
     )
     def test_preflight_and_the_server_draw_the_same_line(self, world: World, name: str, exact: str, short: str) -> None:
         world.admin.patch("apps/v1", "Deployment", "web", {"spec": {"replicas": 0}}, world.namespace)
+        wait_for(lambda: self.scaled_down(world), "the target to be scaled down")
         wait_for(lambda: not world.pods(""), "no pods of the target")
-        quota = world.create("v1", "ResourceQuota", "team", {"hard": {name: exact}})
+        world.create("v1", "ResourceQuota", "team", {"hard": {name: exact}})
         self.settle(world, exact)
         assert world.problems(experiment()) == []
         pods = [sized(world, "1", 2 * GIB), sized(world, "0.5", GIB)]
@@ -409,13 +411,19 @@ class TestQuota:
             wait_for(functools.partial(world.admin.create, copy.deepcopy(pod)), "its admission", ignore=(Forbidden,))
         world.admin.delete_all("v1", "Pod", world.namespace, grace=0)
         wait_for(lambda: not world.pods(""), "the pods to be gone")
-        quota = world.admin.get("v1", "ResourceQuota", "team", world.namespace)
-        world.admin.replace(quota | {"spec": {"hard": {name: short}}})
+        world.admin.patch("v1", "ResourceQuota", "team", {"spec": {"hard": {name: short}}}, world.namespace)
         self.settle(world, short)
         assert world.problems(experiment()) == ["QuotaTooSmall"]
         world.admin.create(pods[0])
         with pytest.raises(Forbidden, match="exceeded quota"):
             world.admin.create(pods[1])
+
+    def scaled_down(self, world: World) -> bool:
+        """The controller has seen that no replica is wanted, and so makes none any more."""
+        target = world.admin.get("apps/v1", "Deployment", "web", world.namespace)
+        status = target.get("status") or {}
+        seen = int(status.get("observedGeneration") or 0) >= int(target["metadata"]["generation"])
+        return seen and not status.get("replicas")
 
     def settle(self, world: World, hard: str) -> None:
         """The controller has seen the quota, and that nothing is used."""

@@ -54,6 +54,7 @@ POINTS = {
 WITHDRAWAL = "a withdrawal"
 COLLECTED = {"delete:ReplicaSet", "delete:Pod"}  # the garbage collector may be faster: no life must have these
 ALONE = "after:delete:Pod:1"  # ReplicaSets gone, a pod left
+PATIENT = dataclasses.replace(TUNE, trial={"warmUp": "1s", "duration": "15s", "deadline": "90s"})  # time to interfere
 
 
 def reconcilers(text: str) -> Point:
@@ -116,7 +117,13 @@ def others(calm: dict[str, tuple[Point, ...]]) -> Iterator[tuple[Story, list[Poi
                 known.add(point.kind)
                 points.append(dataclasses.replace(point, nth=1))
         if points:
-            yield story, points
+            yield story, sorted(points, key=_is_record)
+
+
+def _is_record(point: Point) -> bool:
+    """A record of the safety loop. It may be kept from its first one by another write of that moment, and then records
+    only what it has deleted: a successor can still record, but no longer delete."""
+    return point.part == SAFETY and point.effect == "replace:Trial/status"
 
 
 @pytest.mark.parametrize("name", POINTS)
@@ -154,7 +161,7 @@ def test_trial_survives_a_death_between_its_pods(told: Told, controlplane: Contr
 
     try:
         life = told.lives.submit(
-            TUNE, reconcilers(ALONE), before_death=pause, after_death=resume, stood_still=stood_still
+            PATIENT, reconcilers(ALONE), before_death=pause, after_death=resume, stood_still=stood_still
         )
         assert life.result().deaths == 1
     finally:

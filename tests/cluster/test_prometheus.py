@@ -215,9 +215,9 @@ async def test_two_scrape_jobs_of_one_target_are_ambiguous(
     )
     sli = Sli("live", SliKind.ERRORS, query, 1)
     metric = 'prometheus_http_requests_total{handler="/metrics",namespace="live"}'
-    wait_for(lambda: (live.value(f"min(count_over_time({metric}[5s]))") or 0) >= 5, "scrapes of both jobs")
-    newest = live.value(f"max(timestamp({metric}))")
-    assert newest is not None
+    both = f"count(count_over_time({metric}[5s]) >= 5)"
+    wait_for(lambda: live.value(both) == 2, "scrapes of both jobs")
+    newest = wait_for(lambda: live.value(f"min(timestamp({metric}))"), "both jobs' last scrapes")
     telemetry = PrometheusTelemetry(live.url)
     found = await read(telemetry, sli, pods("live"), Window(newest - 0.8, newest))
     assert isinstance(found, Ambiguous)

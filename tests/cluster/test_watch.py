@@ -207,7 +207,7 @@ async def test_it_comes_back_after_the_api_server_was_down(
 async def test_two_operators_lead_one_after_the_other(controlplane: ControlPlane, namespace: str) -> None:
     clock = SystemClock()
     cluster = KubernetesCluster(await connect(str(controlplane.kubeconfig()), clock.monotonic))
-    timing = LeaseTiming.of_duration(3.0)
+    timing = LeaseTiming()
     stops = [asyncio.Event(), asyncio.Event()]
     led: list[str] = []
     electors = [

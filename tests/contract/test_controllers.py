@@ -218,10 +218,10 @@ class TestDeployments:
         await plane.cluster.delete(kinds.DEPLOYMENTS, plane.namespace, NAME)
 
         async def gone() -> bool:
-            return not await plane.list(kinds.REPLICA_SETS) and not await plane.list(kinds.PODS)
+            left = [*await plane.list(kinds.REPLICA_SETS), *await plane.list(kinds.PODS), *await plane.serving()]
+            return not left
 
-        await plane.eventually(gone, "ReplicaSet and pods are gone")
-        assert await plane.serving() == set()
+        await plane.eventually(gone, "ReplicaSet, pods and endpoints are gone")
         with pytest.raises(NotFound):
             await plane.get(kinds.DEPLOYMENTS)
 

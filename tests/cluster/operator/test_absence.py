@@ -19,7 +19,7 @@ def absent(stack: Stack) -> Iterator[None]:
     stack.operator.start()
 
 
-def namespace_gone(place: Place, seconds: float = 40.0) -> None:
+def namespace_gone(place: Place, seconds: float = 120.0) -> None:
     """Wait until the namespace itself is gone: no finalizer held it."""
     place.spoiled = True
     wait_for(
@@ -38,7 +38,7 @@ def test_an_experiment_deleted_while_the_operator_is_absent(stack: Stack, place:
     assert place.experiment(NAME)["metadata"]["deletionTimestamp"]
     assert place.arms()
     stack.operator.start()
-    place.wait_deleted(NAME, seconds=45)
+    place.wait_deleted(NAME, seconds=120)
 
 
 def test_the_namespace_deleted_in_the_middle_of_a_trial(place: Place) -> None:

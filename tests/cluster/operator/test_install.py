@@ -129,7 +129,7 @@ def test_the_kill_switch_on_the_operators_own_deployment(own_stack: Stack, own_p
         place.client.patch("apps/v1", "Deployment", name, body, place.namespace)
 
     switch("frank: nothing anywhere until I am back")
-    outcome = place.wait_outcome(trial, seconds=30)
+    outcome = place.wait_outcome(trial, seconds=90)
     assert (outcome["phase"], outcome["reason"]) == ("Aborted", "OperatorPaused"), outcome
     assert "frank" in outcome["message"]
     assert "frank" in place.wait_condition(NAME, "Paused", reason="OperatorPaused")
@@ -150,7 +150,7 @@ def test_a_standby_takes_over_from_a_killed_leader(own_stack: Stack, own_place: 
     place.create(experiment(trial={"duration": "20s"}))
     trial = place.wait_live(NAME, {"Measuring"})
     own_stack.operator.kill()
-    wait_for(standby.is_leading, "the standby to lead", seconds=20)
+    wait_for(standby.is_leading, "the standby to lead", seconds=60)
     outcome = place.wait_outcome(trial, seconds=90)
     assert outcome["phase"] == "Succeeded", outcome
     assert place.trials(NAME)[0]["metadata"]["uid"] == trial["metadata"]["uid"]

@@ -40,7 +40,7 @@ def test_an_experiment_deleted_in_the_middle_of_a_trial(place: Place) -> None:
     before = untouchable(place.target())
     live(place)
     place.delete(NAME)
-    place.wait_deleted(NAME, seconds=30)
+    place.wait_deleted(NAME, seconds=90)
     assert untouchable(place.target()) == before
 
 

@@ -36,10 +36,10 @@ def finished(stack: Stack, free_places: list[str]) -> Finished:
     stopping = {"maxTrials": 5}
     verification = {"duration": "6s", "replicates": 1}
     place.create(experiment(trial=SHORT, stopping=stopping, verification=verification, search={"initialTrials": 3}))
-    arguments = ["wait", "--for=condition=RecommendationReady", f"experiments.trimtab.dev/{NAME}", "--timeout=240s"]
+    arguments = ["wait", "--for=condition=RecommendationReady", f"experiments.trimtab.dev/{NAME}", "--timeout=480s"]
     waited = kubectl(stack, place, *arguments)
     try:
-        place.wait_phase(NAME, "Completed", seconds=5)
+        place.wait_phase(NAME, "Completed", seconds=30)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{waited.stderr}\n{place.report()}") from None
     return Finished(place, before, waited)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from controlplane import WaitTimeout, eventually, wait_for
@@ -20,6 +22,21 @@ def test_errors_may_mean_not_yet_and_the_last_one_is_told() -> None:
         wait_for(missing, "it", seconds=0.0, ignore=(LookupError,))
     with pytest.raises(LookupError):
         wait_for(missing, "it")
+
+
+def test_of_many_looks_the_last_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, answers = [0.0], iter([0, ValueError("odd"), []])
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr("controlplane.waiting.time", clock)
+
+    def probe() -> object:
+        answer: object = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(WaitTimeout, match=r"^timed out after 0\.5 s waiting for a miracle \(last answer: \[\]\)$"):
+        wait_for(probe, "a miracle", seconds=0.5, interval=0.25, ignore=(ValueError,))
 
 
 def test_one_last_look_is_taken_when_the_deadline_has_passed() -> None:
