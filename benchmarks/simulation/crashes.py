@@ -1,26 +1,20 @@
 """Every crash point: the operator is killed before and after each effect of each story, and again after its restart.
 
-`python -m benchmarks.simulation.crashes [--pairs] [--jobs 2] [--story NAME]` (with PYTHONPATH=operator:hack). The
-points of a story are those that its calm run passes, so a new effect cannot be forgotten; of pairs, the second crash is
-at each of the first twenty effects after the restart. After each crash the successor takes over at once and is answered
-from a stale cache for a while.
+`python -m benchmarks.simulation.crashes [--pairs] [--jobs 2] [--story NAME] [--afresh]`, with PYTHONPATH=operator:hack.
+The points of a story are those that its calm run passes, so a new effect cannot be forgotten; of pairs, the second
+crash is at each of the first twenty effects after the restart. After each crash the successor takes over at once and is
+answered from a stale cache for a while.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-import multiprocessing
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import structlog
-
 from benchmarks.simulation.stories import NAME, SECONDS, STORIES, Story, begun
+from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
 from trimtab.simulate.invariants import check_history
 from trimtab.simulate.life import ActAt, CrashAt, LifeOptions
 from trimtab.simulate.loop import run
@@ -32,7 +26,6 @@ Point = tuple[str, int]
 """`before:<effect>` or `after:<effect>`, and its number."""
 
 MOST_LIVES, MOST_RENEWALS = 8, 3
-PROGRESS = 200
 NEVER: Point = ("never", 1)
 BEFORE, AFTER = "before:", "after:"
 
@@ -123,53 +116,41 @@ def singles(stories: Sequence[Story]) -> Iterator[Case]:
             yield Case(story.name, (point,))
 
 
-def pairs(stories: Sequence[Story], most: int = SECOND_POINTS) -> Iterator[Case]:
-    """Every crash, and a second one at each of the first effects after the restart. After an effect is before the next,
-    for all that is stored, so here a crash is always before one."""
-    for case in (c for c in singles(stories) if c.crashes[0][0].startswith(BEFORE)):
-        try:
-            lives = run(told(case))
-        except AssertionError:
-            continue  # told as a single
-        seconds = [p for p in lives[1].seen if p[0].startswith(BEFORE)] if len(lives) > 1 else []
-        for second in seconds[:most]:
-            yield Case(case.story, (*case.crashes, second))
-
-
-def failure_of(case: Case) -> str:
-    """What went wrong, "" when all is well."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+def seconds(first: Case, most: int = SECOND_POINTS) -> Iterator[Case]:
+    """A crash, and a second one at each of the first effects after the restart. After an effect is before the next, for
+    all that is stored, so here a crash is always before one."""
     try:
-        run(told(case))
-    except Exception:
-        return f"{case}\n{traceback.format_exc()}"
-    return ""
+        lives = run(told(first))
+    except AssertionError:
+        return  # told as a single
+    seen = [p for p in lives[1].seen if p[0].startswith(BEFORE)] if len(lives) > 1 else []
+    for second in seen[:most]:
+        yield Case(first.story, (*first.crashes, second))
+
+
+def tell_singles(cases: tuple[Case, ...]) -> Told:
+    """Each crash alone."""
+    return tell(cases, told)
+
+
+def tell_pairs(first: Case) -> Told:
+    """One crash with each of the second ones."""
+    quiet()
+    return tell(seconds(first), told)
 
 
 def main() -> int:
     """Tell all cases; 1 when one of them failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--pairs", action="store_true")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--story", action="append", choices=[s.name for s in STORIES])
-    parser.add_argument("--most", type=int, default=0, help="stop after so many cases")
     args = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    stories = [s for s in STORIES if not args.story or s.name in args.story]
-    cases = pairs(stories) if args.pairs else singles(stories)
-    begun_at, told_, failed = time.monotonic(), 0, 0
-    with multiprocessing.Pool(args.jobs) as pool:
-        for words in pool.imap_unordered(failure_of, cases, chunksize=4):
-            told_ += 1
-            if words:
-                failed += 1
-                print(words, flush=True)
-            if told_ % PROGRESS == 0:
-                print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s", flush=True)
-            if args.most and told_ >= args.most:
-                break
-    print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")
-    return 1 if failed else 0
+    quiet()
+    cases = singles([s for s in STORIES if not args.story or s.name in args.story])
+    if not args.pairs:
+        name = named("crashes", args.story)
+        return tell_all(name, in_parts(cases), tell_singles, args.jobs, afresh=args.afresh)
+    firsts = {f"{number:05}": c for number, c in enumerate(cases) if c.crashes[0][0].startswith(BEFORE)}
+    return tell_all(named("pairs", args.story), firsts, tell_pairs, args.jobs, afresh=args.afresh)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Two operators at once: leadership is moved at every effect, and the old leader comes back with what it knew.
 
-`python -m benchmarks.simulation.rivals [--jobs 2] [--story NAME] [--way NAME]` (with PYTHONPATH=operator:hack). At each
-effect of each story one of these happens to the leader, while a second operator stands by:
+`python -m benchmarks.simulation.rivals [--jobs 2] [--story NAME] [--way NAME] [--afresh]`, with
+PYTHONPATH=operator:hack. At each effect of each story one of these happens to the leader, while a second operator
+stands by:
 
 - frozen: it stops, as a process on a node that hangs. The standby takes over when the Lease has run out; then the old
   leader goes on where it stopped, in the middle of that effect, and must find out by itself.
@@ -14,25 +15,18 @@ whose Trial has ended. It must be gone within `GRACE_SECONDS`; everything else h
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import logging
-import multiprocessing
 import sys
-import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import structlog
-
-from benchmarks.simulation.crashes import MOST_RENEWALS, PROGRESS, Point, judge, story_of
+from benchmarks.simulation.crashes import MOST_RENEWALS, Point, judge, story_of
 from benchmarks.simulation.crashes import points as crash_points
 from benchmarks.simulation.stories import SECONDS, STORIES, Story, begun
+from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
 from trimtab.domain.errors import Unavailable
 from trimtab.simulate.client import Request
 from trimtab.simulate.life import ActAt, CrashAt, Life, LifeOptions
-from trimtab.simulate.loop import run
 from trimtab.simulate.world import World
 
 REPLICAS = 2
@@ -135,36 +129,20 @@ def cases(stories: Sequence[Story], ways: Sequence[str] = WAYS) -> Iterator[Case
                 yield Case(story.name, way, point)
 
 
-def failure_of(case: Case) -> str:
-    """What went wrong, "" when all is well."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        run(told(case))
-    except Exception:
-        return f"{case}\n{traceback.format_exc()}"
-    return ""
+def tell_rivals(part: tuple[Case, ...]) -> Told:
+    """Some of the cases."""
+    return tell(part, told)
 
 
 def main() -> int:
     """Tell all cases; 1 when one of them failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--story", action="append", choices=[s.name for s in STORIES])
+    parser = parser_of(__doc__)
     parser.add_argument("--way", action="append", choices=WAYS)
     args = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    stories = [s for s in STORIES if not args.story or s.name in args.story]
-    begun_at, told_, failed = time.monotonic(), 0, 0
-    with multiprocessing.Pool(args.jobs) as pool:
-        for words in pool.imap_unordered(failure_of, cases(stories, args.way or WAYS), chunksize=4):
-            told_ += 1
-            if words:
-                failed += 1
-                print(words, flush=True)
-            if told_ % PROGRESS == 0:
-                print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s", flush=True)
-    print(f"{told_} cases, {failed} failed, {time.monotonic() - begun_at:.0f} s")
-    return 1 if failed else 0
+    quiet()
+    every = cases([s for s in STORIES if not args.story or s.name in args.story], args.way or WAYS)
+    name = named("rivals", args.story, *sorted(args.way or ()))
+    return tell_all(name, in_parts(every), tell_rivals, args.jobs, afresh=args.afresh)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Play many seeds, print a line of progress and every plan that breaks a promise; or see one plan again.
 
+A campaign that was interrupted goes on where it was, as long as the code is the same.
+
 python -m chaos --seeds 10000 --jobs 2 --out build/chaos.json --tables build/chaos.md
 python -m chaos --replay build/chaos/failed-113.json
 python -m chaos --shrink build/chaos/failed-113.json
@@ -12,9 +14,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from chaos.parts import Parts, code_digest, played
 from trimtab.cli.files import UnreadableFile, read_documents
 from trimtab.simulate.campaign import Result, Tally, play, play_seed
 from trimtab.simulate.campaign_replay import replay_of
@@ -46,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--seeds", type=int, default=FULL_LENGTH, metavar="N")
     parser.add_argument("--jobs", type=int, default=2, metavar="N")
+    parser.add_argument("--afresh", action="store_true", help="play also what was played before")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
     parser.add_argument("--tables", type=Path, default=Path("build/chaos.md"))
     parser.add_argument("--replay", type=Path, metavar="FILE")
@@ -76,21 +79,27 @@ def _shrunk(plan: FaultPlan) -> int:
 
 
 def _campaign(arguments: argparse.Namespace) -> int:
-    begun, tally = time.monotonic(), Tally()
+    begun, tally, work = time.monotonic(), Tally(), 0.0
     folder = arguments.out.parent / "chaos"
     folder.mkdir(parents=True, exist_ok=True)
     last = arguments.first + arguments.seeds
-    for part in _played(arguments.first, last, arguments.jobs):
-        tally.merge(part)
-        for result in part.broken:
+    parts: Parts[Tally] = Parts(folder / "parts", code_digest(), afresh=arguments.afresh)
+    chunks = {f"{a}-{b}": (a, b) for a, b in _chunks(arguments.first, last)}
+    kept = 0
+    for part in played(parts, chunks, _chunk, arguments.jobs):
+        tally.merge(part.value)
+        work += part.seconds
+        kept += part.value.seeds if part.kept else 0
+        for result in part.value.broken:
             path = folder / f"failed-{result.plan.seed}.json"
             path.write_text(json.dumps(result.plan.wire(), indent=1), encoding="utf-8")
             whole = folder / f"replay-{result.plan.seed}.json"
             whole.write_text(replay_of(result), encoding="utf-8")
             print(f"\n{explained(result)}\n  again: python -m chaos --replay {path}", flush=True)
             print(f"  or: trimtab simulate --replay {whole}", flush=True)
-        _progress(tally, arguments.seeds, time.monotonic() - begun)
-    report = as_json(tally) | {"seconds": round(time.monotonic() - begun), "firstSeed": arguments.first}
+        _progress(tally, arguments.seeds, kept, time.monotonic() - begun)
+    seconds = {"seconds": round(time.monotonic() - begun), "processSeconds": round(work), "seedsPlayedBefore": kept}
+    report = as_json(tally) | seconds | {"firstSeed": arguments.first}
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     arguments.tables.write_text(tables(tally), encoding="utf-8")
     print(f"\n{arguments.out} and {arguments.tables} written")
@@ -105,27 +114,25 @@ def _is_long(tally: Tally) -> bool:
     return tally.seeds >= FULL_LENGTH
 
 
-def _played(first: int, last: int, jobs: int) -> Iterator[Tally]:
-    chunks = [(a, min(a + CHUNK, last)) for a in range(first, last, CHUNK)]
-    if jobs <= 1:
-        yield from (_chunk(*chunk) for chunk in chunks)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for future in as_completed([pool.submit(_chunk, *chunk) for chunk in chunks]):
-            yield future.result()
+def _chunks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    return ((a, min(a + CHUNK, last)) for a in range(first, last, CHUNK))
 
 
-def _chunk(first: int, last: int) -> Tally:
+def _chunk(seeds: tuple[int, int]) -> Tally:
     tally = Tally()
-    for seed in range(first, last):
+    for seed in range(*seeds):
         tally.add(play_seed(seed))
     return tally
 
 
-def _progress(tally: Tally, seeds: int, seconds: float) -> None:
-    left = seconds / tally.seeds * (seeds - tally.seeds)
-    line = f"{tally.seeds}/{seeds} seeds, {sum(tally.strikes.values())} faults, {len(tally.broken)} broken, "
-    print(f"\r{line}{seconds / tally.seeds:.2f} s a seed, {left / 60:.0f} min left   ", end="", flush=True)
+def _progress(tally: Tally, seeds: int, kept: int, seconds: float) -> None:
+    line = f"{tally.seeds}/{seeds} seeds, {sum(tally.strikes.values())} faults, {len(tally.broken)} broken"
+    if tally.seeds == kept:
+        print(f"\r{line}, all played before   ", end="", flush=True)
+        return
+    pace = seconds / (tally.seeds - kept)
+    left = pace * (seeds - tally.seeds) / 60
+    print(f"\r{line}, {pace:.2f} s a seed, {left:.0f} min left   ", end="", flush=True)
 
 
 if __name__ == "__main__":
