@@ -18,6 +18,7 @@ from tests.unit.runtime.store import Flow, Store
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.api.kube import ANNOTATION_TRIAL_NAME
+from trimtab.api.kube_arms import ANNOTATION_DIGEST, ANNOTATION_LIVE, shape_digest
 from trimtab.domain import kinds
 from trimtab.domain.errors import Conflict, NotFound
 from trimtab.domain.measurement import Arm
@@ -162,8 +163,10 @@ class Shop:
         layers = ((kinds.DEPLOYMENTS, name), (kinds.REPLICA_SETS, f"{name}-5d4"), (kinds.PODS, f"{name}-5d4-abcde"))
         template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}
         body = {"replicas": 1, "selector": {"matchLabels": {LABEL_TRIAL: of.uid}}, "template": template}
+        shape = shape_digest({"spec": body})
+        annotations = {ANNOTATION_TRIAL_NAME: of.name, ANNOTATION_DIGEST: "plan", ANNOTATION_LIVE: shape}
         for kind, named in layers:
-            metadata = {"name": named, "labels": labels, "annotations": {ANNOTATION_TRIAL_NAME: of.name}}
+            metadata = {"name": named, "labels": labels, "annotations": annotations}
             running = {**template["spec"], "nodeName": "node-1", "terminationGracePeriodSeconds": 10}
             inner = running if kind is kinds.PODS else body
             await self.cluster.create(kind, NAMESPACE, {"metadata": metadata, "spec": inner})
