@@ -23,6 +23,8 @@ from trimtab.domain.errors import AlreadyExists, LeadershipLost, NotFound, Retry
 from trimtab.domain.kinds import LEASES
 from trimtab.ports import Clock, Cluster
 
+MOST_TRANSITIONS = 2**31 - 1  # of a Lease: an int32
+
 
 @dataclass(frozen=True)
 class LeaseTiming:
@@ -48,9 +50,11 @@ class Stamp:
 
     @classmethod
     def parse(cls, text: str) -> Stamp:
-        """From a Trial; what is no stamp is of no leader, before all others."""
-        identity, _, transitions = text.rpartition("/")
-        return cls(identity, int(transitions)) if transitions.isdecimal() else cls(text, -1)
+        """From a Trial; what no Lease can have counted is of no leader, before all others."""
+        identity, _, digits = text.rpartition("/")
+        counted = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(MOST_TRANSITIONS))
+        transitions = int(digits) if counted else -1
+        return cls(identity, transitions) if 0 <= transitions < MOST_TRANSITIONS else cls(text, -1)
 
     def __str__(self) -> str:
         return f"{self.identity}/{self.transitions}"

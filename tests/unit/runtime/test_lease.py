@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from trimtab.runtime.lease import LeaseTiming, micro_time, unique_identity
+from trimtab.runtime.lease import LeaseTiming, Stamp, micro_time, unique_identity
 from trimtab.runtime.targetlock import Claim
 
 
@@ -32,6 +32,16 @@ def test_micro_time_ignores_the_local_time_zone(monkeypatch: pytest.MonkeyPatch)
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("text", ["", "x", "x/", "/", "x/-1", "x/1.5", "x/\u0663", "x/2147483647", "x/" + "9" * 5000])
+def test_what_no_lease_can_have_counted_is_no_stamp(text: str) -> None:
+    assert Stamp.parse(text) == Stamp(text, -1)
+
+
+@pytest.mark.parametrize("stamp", [Stamp("a", 0), Stamp("host/with_slash", 12), Stamp("b", 2147483646)])
+def test_a_stamp_is_read_as_it_was_written(stamp: Stamp) -> None:
+    assert Stamp.parse(str(stamp)) == stamp
 
 
 def test_every_process_is_another_candidate() -> None:
