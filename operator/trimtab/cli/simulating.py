@@ -23,7 +23,7 @@ from trimtab.cli.watching import Watching
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
 from trimtab.domain.quantity import parse_duration
 from trimtab.report.html import page, set_page
-from trimtab.report.tables import set_view, simulation_view
+from trimtab.report.tables import next_steps, set_view, simulation_view
 from trimtab.report.words import Files
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
 from trimtab.simulate.peers import RULES
@@ -257,7 +257,11 @@ def _print(wanted: Wanted, result: Result) -> None:
         return
     terminal = Console(highlight=False)
     console = terminal if terminal.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-    console.print(simulation_view(result, files) if isinstance(result, Simulation) else set_view(result))
+    if isinstance(result, Simulation):
+        console.print(simulation_view(result))
+        console.print(next_steps(result, files), soft_wrap=True)
+    else:
+        console.print(set_view(result))
 
 
 def _options(wanted: Wanted) -> str:

@@ -24,8 +24,8 @@ TONES = {Tone.PLAIN: "", Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "bol
 TRUTHS = {"safe": "green", "unsafe at peak": "yellow", "UNSAFE": "bold red", "GROSS": "bold white on red"}
 
 
-def simulation_view(simulation: Simulation, files: words.Files) -> RenderableType:
-    """Trials, summary, comparison and what to type next."""
+def simulation_view(simulation: Simulation) -> RenderableType:
+    """Trials, summary and comparison."""
     parts: list[RenderableType] = [
         trials_table(simulation.trials, simulation.constraints),
         Text(""),
@@ -33,7 +33,6 @@ def simulation_view(simulation: Simulation, files: words.Files) -> RenderableTyp
     ]
     if simulation.comparison:
         parts += [Text(""), comparison_table(simulation.comparison, simulation.inputs.days)]
-    parts += [Text(""), next_steps(words.next_commands(simulation, files))]
     return Group(*parts)
 
 
@@ -194,9 +193,9 @@ def _peer_spreads(result: SimulationSet) -> Table:
     return table
 
 
-def next_steps(commands: Iterable[tuple[str, str]]) -> Table:
-    """What to type next."""
-    table = _facts("Next:")
-    for command, purpose in commands:
-        table.add_row(Text(f"  {command}", style="default"), Text(f"# {purpose}", style="dim"))
-    return table
+def next_steps(simulation: Simulation, files: words.Files) -> Text:
+    """What to type next; printed with `soft_wrap`, a line can be copied however narrow the terminal is."""
+    lines = [Text("\nNext:")]
+    for command, purpose in words.next_commands(simulation, files):
+        lines += [Text(f"  # {purpose}", style="dim"), Text(f"  {command}")]
+    return Text("\n").join(lines)

@@ -6,24 +6,24 @@ from rich.console import Console, RenderableType
 from tests.unit.simulate.stories import result
 
 from trimtab.domain.trial import TrialPhase
-from trimtab.report.tables import set_view, simulation_view, spread
+from trimtab.report.tables import next_steps, set_view, simulation_view, spread
 from trimtab.report.words import Files
 from trimtab.simulate.results import Absent, Spread
 from trimtab.simulate.seeds import gathered
 
 
-def shown(view: RenderableType) -> str:
-    console = Console(width=160, record=True, file=None, force_terminal=False)
+def shown(view: RenderableType, *, width: int = 160, soft_wrap: bool = False) -> str:
+    console = Console(width=width, record=True, file=None, force_terminal=False)
     with console.capture() as captured:
-        console.print(view)
+        console.print(view, soft_wrap=soft_wrap)
     return captured.get()
 
 
 def test_everything_of_a_simulation() -> None:
-    text = shown(simulation_view(result(peers=("hold", "krr")), Files()))
+    text = shown(simulation_view(result(peers=("hold", "krr"))))
     for words in (
         "cpu=800m memory=768Mi", "Infeasible AbortRule", "UNSAFE", "$0.569", "60.3 %", "true optimum",
-        "The same load for 1 day", "krr", "# start it in production",
+        "The same load for 1 day", "krr",
     ):  # fmt: skip
         assert words in text, words
 
@@ -31,8 +31,16 @@ def test_everything_of_a_simulation() -> None:
 def test_names_from_a_manifest_are_no_markup() -> None:
     one = result()
     evil = one.trials[0].model_copy(update={"reason": "[red]x[/red]", "phase": TrialPhase.INFEASIBLE})
-    text = shown(simulation_view(one.model_copy(update={"trials": (evil, *one.trials[1:])}), Files()))
+    text = shown(simulation_view(one.model_copy(update={"trials": (evil, *one.trials[1:])})))
     assert "[red]x[/red]" in text
+
+
+def test_what_to_type_next_can_be_copied_from_a_narrow_terminal() -> None:
+    files = Files("a/long/path/to/an/experiment.yaml", "another/long/path/to/a/workload.yaml")
+    lines = shown(next_steps(result(), files), width=40, soft_wrap=True).splitlines()
+    apply = next(line for line in lines if "kubectl" in line and " apply " in line)
+    assert apply.endswith("apply -f a/long/path/to/an/experiment.yaml")
+    assert lines[lines.index(apply) - 1] == "  # start it in production"
 
 
 def test_several_seeds() -> None:
