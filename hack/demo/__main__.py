@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -36,6 +38,8 @@ def main() -> int:
     """Exit code: 0 when the demo showed what it promises, 1 when it did not, 130 when it was interrupted."""
     options = _options()
     console = Console(force_terminal=None if not options.plain else False, highlight=False)
+    if not console.is_terminal:  # nobody could see a table that changes
+        options = replace(options, plain=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(options, console)
@@ -93,16 +97,17 @@ def _experiment(options: DemoOptions, console: Console, plane: ControlPlane, sta
     started = time.monotonic()
     board, latencies = Board(), Latencies(functools.partial(_asked, stack))
     last = ""
-    with Live(console=console, refresh_per_second=4, transient=False) as live:
+    table = contextlib.nullcontext() if options.plain else Live(console=console, refresh_per_second=4, transient=False)
+    with table as live:
         while True:
             found = plane.client.get(API, "Experiment", EXPERIMENT, NAMESPACE)
             trials = plane.client.list(API, "Trial", NAMESPACE)
             script.direct(found, trials)
             elapsed = time.monotonic() - begun
-            if options.plain:
+            rows = board.rows(found, trials, latencies.of(trials))
+            if live is None:
                 last = _line(console, found, elapsed, last)
             else:
-                rows = board.rows(found, trials, latencies.of(trials))
                 live.update(render(found, rows, script.note, elapsed, console.width))
             if (found.get("status") or {}).get("phase") in ENDED:
                 break
@@ -111,6 +116,8 @@ def _experiment(options: DemoOptions, console: Console, plane: ControlPlane, sta
                     f"the Experiment did not end within {DEADLINE:.0f} s; see build/demo/operator.log"
                 )
             time.sleep(0.25)
+    if options.plain:
+        console.print(render(found, rows, script.note, elapsed, console.width))
     _settle(plane)
     elapsed = time.monotonic() - begun
     trials = plane.client.list(API, "Trial", NAMESPACE)
@@ -176,11 +183,14 @@ def _tell(console: Console, summary: Summary) -> None:
     console.print(table)
     for words in summary.failures():
         console.print(f"demo: {words}", style="bold red")
-    console.print("Next:")
-    console.print("  make demo KEEP=1                                # then, with the KUBECONFIG that it prints:")
-    console.print(f"  kubectl -n {NAMESPACE} get experiments.trimtab.dev,trials.trimtab.dev")
-    console.print(f"  kubectl -n {NAMESPACE} get configmap {EXPERIMENT}-recommendation -o yaml")
-    console.print("  less runbooks/README.md                         # pause, rollback, what each alert means")
+    for line in (
+        "Next:",
+        "  make demo KEEP=1                                # then, with the KUBECONFIG that it prints:",
+        f"  kubectl -n {NAMESPACE} get experiments.trimtab.dev,trials.trimtab.dev",
+        f"  kubectl -n {NAMESPACE} get configmap {EXPERIMENT}-recommendation -o yaml",
+        "  less runbooks/README.md                         # pause, rollback, what each alert means",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def _stay(console: Console, plane: ControlPlane, stack: Stack) -> None:
