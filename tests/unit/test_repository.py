@@ -27,7 +27,6 @@ INDEX_OPTION = re.compile(r"--(?:extra-)?index-url|(?:PIP|UV)_(?:EXTRA_)?INDEX_U
 PINNED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 THIS = "tests/unit/test_repository.py"
-VIRTUAL = "tests/virtual.py"
 LICENSE = "LICENSE"
 REASONED = tuple(f"operator/trimtab/{layer}/" for layer in ("adapters", "control", "runtime", "slo"))
 REASON_AT = {  # which argument holds the reason
@@ -78,7 +77,7 @@ def test_modules_stay_small() -> None:
 def test_tests_never_sleep() -> None:
     """A test waits for a condition (`wait_for`, `eventually`) or turns a clock; one that sleeps is slow on good days
     and wrong on bad ones. Virtual time passes in one place, which refuses to let real time pass."""
-    modules = [name for name in tracked() if name.startswith("tests/") and name.endswith(".py") and name != VIRTUAL]
+    modules = [name for name in tracked() if name.startswith("tests/") and name.endswith(".py")]
     assert [place for name in modules for place in sleeps(name)] == []
 
 
