@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -62,9 +62,8 @@ class Witness:
         self._stopping = False
 
     def __enter__(self) -> Self:
-        for group, plural, labels in WATCHED:
-            path = f"{group}/namespaces/{self._namespace}/{plural}"
-            query = {"watch": "1", "allowWatchBookmarks": "true", **({"labelSelector": labels} if labels else {})}
+        for plural, path, selection in self._watched():
+            query = {"watch": "1", "allowWatchBookmarks": "true", **selection}
             arguments = (plural, path, query, self._open(path, query))
             thread = threading.Thread(target=self._follow, args=arguments, daemon=True)
             thread.start()
@@ -93,11 +92,14 @@ class Witness:
             AssertionError: a watch ended early, so that something may have been missed.
             WaitTimeout: a watch stays behind.
         """
-        for group, plural, labels in WATCHED:
-            path = f"{group}/namespaces/{self._namespace}/{plural}"
-            query = {"labelSelector": labels} if labels else {}
-            wait_for(partial(self._has_shown, plural, path, query), f"the watch of {plural} to catch up")
+        for plural, path, selection in self._watched():
+            wait_for(partial(self._has_shown, plural, path, selection), f"the watch of {plural} to catch up")
         return self._in_order()
+
+    def _watched(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Of each kind: its plural, its path in the namespace, and what selects its objects."""
+        for group, plural, labels in WATCHED:
+            yield plural, f"{group}/namespaces/{self._namespace}/{plural}", {"labelSelector": labels} if labels else {}
 
     def _has_shown(self, plural: str, path: str, query: Mapping[str, str]) -> bool:
         view = View()

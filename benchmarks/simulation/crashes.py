@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from benchmarks.simulation.stories import NAME, SECONDS, STORIES, Story, begun
 from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
@@ -128,14 +128,8 @@ def seconds(first: Case, most: int = SECOND_POINTS) -> Iterator[Case]:
         yield Case(first.story, (*first.crashes, second))
 
 
-def tell_singles(cases: tuple[Case, ...]) -> Told:
-    """Each crash alone."""
-    return tell(cases, told)
-
-
 def tell_pairs(first: Case) -> Told:
     """One crash with each of the second ones."""
-    quiet()
     return tell(seconds(first), told)
 
 
@@ -148,7 +142,7 @@ def main() -> int:
     cases = singles([s for s in STORIES if not args.story or s.name in args.story])
     if not args.pairs:
         name = named("crashes", args.story)
-        return tell_all(name, in_parts(cases), tell_singles, args.jobs, afresh=args.afresh)
+        return tell_all(name, in_parts(cases), partial(tell, story=told), args.jobs, afresh=args.afresh)
     firsts = {f"{number:05}": c for number, c in enumerate(cases) if c.crashes[0][0].startswith(BEFORE)}
     return tell_all(named("pairs", args.story), firsts, tell_pairs, args.jobs, afresh=args.afresh)
 

@@ -19,11 +19,12 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.simulation.crashes import MOST_RENEWALS, Point, judge, story_of
 from benchmarks.simulation.crashes import points as crash_points
 from benchmarks.simulation.stories import SECONDS, STORIES, Story, begun
-from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
+from benchmarks.simulation.telling import in_parts, named, parser_of, quiet, tell, tell_all
 from trimtab.domain.errors import Unavailable
 from trimtab.simulate.client import Request
 from trimtab.simulate.life import ActAt, CrashAt, Life, LifeOptions
@@ -129,11 +130,6 @@ def cases(stories: Sequence[Story], ways: Sequence[str] = WAYS) -> Iterator[Case
                 yield Case(story.name, way, point)
 
 
-def tell_rivals(part: tuple[Case, ...]) -> Told:
-    """Some of the cases."""
-    return tell(part, told)
-
-
 def main() -> int:
     """Tell all cases; 1 when one of them failed."""
     parser = parser_of(__doc__)
@@ -142,7 +138,7 @@ def main() -> int:
     quiet()
     every = cases([s for s in STORIES if not args.story or s.name in args.story], args.way or WAYS)
     name = named("rivals", args.story, *sorted(args.way or ()))
-    return tell_all(name, in_parts(every), tell_rivals, args.jobs, afresh=args.afresh)
+    return tell_all(name, in_parts(every), partial(tell, story=told), args.jobs, afresh=args.afresh)
 
 
 if __name__ == "__main__":

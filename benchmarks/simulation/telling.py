@@ -8,16 +8,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from benchmarks.simulation.stories import STORIES
-from chaos.parts import Parts, code_digest, played
+from chaos.parts import ROOT, Parts, code_digest, played
 from trimtab.simulate.loop import run
 
-BUILD = Path(__file__).parents[2] / "build" / "chaos"
+BUILD = ROOT / "build" / "chaos"
 IN_A_PART = 16  # cases
 C = TypeVar("C")
 

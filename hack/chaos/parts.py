@@ -115,4 +115,4 @@ def _timed(play: Callable[[W], R], work: W) -> Part[R]:
     return Part(play(work), time.monotonic() - begun)
 
 
-__all__ = ["Part", "Parts", "code_digest", "played"]
+__all__ = ["ROOT", "Part", "Parts", "code_digest", "played"]

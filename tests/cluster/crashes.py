@@ -34,7 +34,7 @@ AFTERMATH = 3.0  # within which an Experiment's last effects happen after its en
 
 @dataclass(frozen=True)
 class Point:
-    """Before or after the nth time that a part of the operator has an effect; "" is whichever part comes first."""
+    """Before or after the nth time that a part of the operator has an effect; EITHER is whichever comes first."""
 
     part: str
     moment: str
@@ -49,14 +49,15 @@ class Point:
     @property
     def line(self) -> str:
         """As the effect log and TRIMTAB_FAIL_POINT have it."""
-        return f"{self.part}/" * bool(self.part) + f"{self.moment}:{self.effect}"
+        point = f"{self.moment}:{self.effect}"
+        return point if self.part == EITHER else f"{self.part}/{point}"
 
     def __str__(self) -> str:
         return f"{self.line}:{self.nth}"
 
     def stands_for(self, other: Point) -> bool:
         """Whether an operator that dies here may have died there."""
-        return self.part in ("", other.part) and (self.moment, self.effect) == (other.moment, other.effect)
+        return self.part in (EITHER, other.part) and (self.moment, self.effect) == (other.moment, other.effect)
 
 
 def read_points(log: Path) -> tuple[Point, ...]:

@@ -262,8 +262,8 @@ class TestAccepted:
     def test_pods_get_the_planned_resources(self, world: World) -> None:
         world.create_arms()
         plans = world.plans()
-        plans_pods = lambda: v if len(v := world.views()) == 2 and all(each.pods for each in v) else ()  # noqa: E731
-        views = wait_for(plans_pods, "both arms' pods")
+        with_pods = lambda: v if len(v := world.views()) == 2 and all(each.pods for each in v) else ()  # noqa: E731
+        views = wait_for(with_pods, "both arms' pods")
         for plan, view in zip(plans, views, strict=True):
             assert view.arm is plan.arm
             assert admitted_mismatch(plan, view) == ""

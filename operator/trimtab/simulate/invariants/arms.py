@@ -84,7 +84,8 @@ class OneCanary(Invariant):
         """After each change of an arm or a pod."""
         if LABEL_ARM not in labels_of(change.object):
             return
-        twice, late = {}, self._brought_late(change.at)
+        twice: dict[str, str] = {}
+        at_once: list[str] = []
         for kind, words in (("deployments", "canaries"), ("pods", "canary pods")):
             found: dict[str, list[str]] = {}
             for name, obj in self.view.all(kind).items():
@@ -92,8 +93,10 @@ class OneCanary(Invariant):
                 if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in FINISHED:
                     found.setdefault(labels.get(LABEL_EXPERIMENT_UID, ""), []).append(name)
             many = {uid: names for uid, names in found.items() if len(names) > 1}
-            twice.update({f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()})
-        at_once = [words for key, words in twice.items() if not (late and key.startswith("pods"))]
+            told = {f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()}
+            twice.update(told)
+            if kind == "deployments" or not self._brought_late(change.at):
+                at_once += told.values()
         if at_once and not self.calm.disturbed(change.at):
             self.broken(change.at, "; ".join(at_once))
         self.waits.update(change.at, twice)
