@@ -1,10 +1,12 @@
 """Which safe point to try: improvement of a known cost, weighted by the odds that the bounds hold.
 
 Notation: N points, m bounds, s = saving against what would be recommended now, as a fraction of the baseline's cost.
-  score = 10 log s + sum_j log Phi(-mu_j / sd_j), over A = {x in S: s > 0.004}
-S enforces safety already, so saving dominates. When A is empty, a goal-directed expander (the idea of GoOSE: Turchetta,
+  score = log s + sum_j log Phi(-mu_j / sd_j) + log R, over A = {x in S: s > 0.004}
+  R = prod_j Phi(-(m_j + room) / sqrt(v_j + noise_j)), with mean m and variance v at the usual load
+R is the chance that a trial measures with the room that a recommendation needs (`recommend.room`): what S allows beyond
+that is safe to try, but saves nothing. When A is empty, a goal-directed expander (the idea of GoOSE: Turchetta,
 Berkenkamp, Krause 2019): measure the safe point x that maximizes, over x and over goals y that are not safe yet,
-  saving(y) x P(y enters S | x measured) = s(y) prod_j Phi((-mu_j - kappa beta sd_j sqrt(1 - r_j)) / (sd_j sqrt(r_j)))
+  s(y) R(y) P(y enters S | x measured), P = prod_j Phi((-mu_j - kappa beta sd_j sqrt(1 - r_j)) / (sd_j sqrt(r_j)))
 with r_j = cov_j(x, y)^2 / ((sd_j(x)^2 + noise_j(x)) sd_j(y)^2), the share of y's variance that measuring x takes away.
 """
 
@@ -19,14 +21,13 @@ from scipy.special import log_ndtr, ndtr
 
 from trimtab.domain.space import Assignment
 from trimtab.optimize.kernel import Inputs
-from trimtab.optimize.recommend import MARGIN, WIDTHS
+from trimtab.optimize.recommend import MARGIN, WIDTHS, room
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-IMPROVEMENT_WEIGHT = 10.0
 MIN_SAVING = 0.004
 DECIMALS = 9  # what is below is noise of the linear algebra; ties go to the first point in grid order
 MIN_UNLOCKED = 1e-4
@@ -40,11 +41,11 @@ def log_feasibility(mean: Floats, sd: Floats) -> Floats:
     return np.asarray(np.sum(log_ndtr(-mean / np.maximum(sd, 1e-9)), axis=0))
 
 
-def score(saving: Floats, mean: Floats, sd: Floats) -> Floats:
-    """10 log s + log feasibility; -inf where nothing is saved. Shape: (N,)."""
+def score(saving: Floats, mean: Floats, sd: Floats, log_chance: Floats) -> Floats:
+    """log s + log feasibility + log R (`log_chance`); -inf where nothing is saved. Shape: (N,)."""
     positive = saving > 0
     logs = np.log(np.where(positive, saving, 1.0))
-    value = np.where(positive, IMPROVEMENT_WEIGHT * logs + log_feasibility(mean, sd), -np.inf)
+    value = np.where(positive, logs + log_feasibility(mean, sd) + log_chance, -np.inf)
     return np.asarray(np.round(value, DECIMALS))
 
 
@@ -114,14 +115,14 @@ def _improve(
     belief: Belief, pool: _Pool, useful: Bools, limits: Ints, best_cost: float, banned: Collection[Assignment]
 ) -> tuple[Ints, float]:
     """The best score, refined by local moves when the pool is only a sample. Ties: the first in grid order."""
-    values = np.where(useful, score(pool.saving, pool.mean, pool.sd), -np.inf)
+    values = _scores(belief, pool, useful)
     order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
     top = pool.points[order][np.isfinite(values[order])]
     best, best_value = top[0], float(values[order[0]])
     for _ in range(_REFINE_ROUNDS):
         near = _pool(belief, neighbours(top, limits, belief.grid), best_cost, banned)
         good = near.safe(belief) & (near.saving > MIN_SAVING)
-        values = np.where(good, score(near.saving, near.mean, near.sd), -np.inf)
+        values = _scores(belief, near, good)
         order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
         if not len(order) or not values[order[0]] > best_value + 1e-12:
             break
@@ -130,17 +131,27 @@ def _improve(
     return best, best_value
 
 
+def _scores(belief: Belief, pool: _Pool, useful: Bools) -> Floats:
+    """The score of the useful points, -inf elsewhere. Shape: (N,)."""
+    values = np.full(len(useful), -np.inf)
+    chances = log_room(belief, belief.grid.encode(pool.points[useful]))
+    values[useful] = score(pool.saving[useful], pool.mean[:, useful], pool.sd[:, useful], chances)
+    return values
+
+
 def _expand(belief: Belief, pool: _Pool, safe: Bools, hopeful: Bools, optimistic: float) -> Choice:
     """The safe point whose measurement is expected to unlock the most saving (module docstring)."""
     count = int(safe.sum())
     wanted = np.flatnonzero(hopeful & pool.allowed & (pool.saving > MIN_SAVING))
     if not len(wanted) or not safe.any() or not belief.models:
         return Choice(None, "", None, count, optimistic, f"{count} safe points, none worth a trial")
-    goals = wanted[np.argsort(-_unlocked(belief, pool, wanted), kind="stable")[:GOALS]]
     u = belief.grid.encode(pool.points)
+    promised = pool.saving[wanted] * np.exp(log_room(belief, u[wanted]))
+    first = np.argsort(-np.round(promised * _unlocked(belief, pool, wanted), DECIMALS), kind="stable")[:GOALS]
+    goals, promised = wanted[first], promised[first]
     at, ends = belief.inputs(u[safe], belief.loads.usual), belief.inputs(u[goals])
     chance = _chances(belief, at, ends, pool.mean[:, goals], pool.sd[:, goals], belief.kappa * belief.beta)
-    value = np.round(chance * pool.saving[goals], DECIMALS)
+    value = np.round(chance * promised, DECIMALS)
     best, goal = np.unravel_index(int(np.argmax(value)), value.shape)
     if value[best, goal] < MIN_UNLOCKED:
         why = f"no safe point is expected to unlock more than {value[best, goal]:.2%}"
@@ -180,17 +191,31 @@ def confirmed_saving(belief: Belief, assignment: Assignment, answer: Assignment)
     study, u = belief.study, belief.encoder.encode([assignment])
     mean, sd = belief.predict(u)
     at, ends = belief.inputs(u, belief.loads.usual), belief.inputs(u)
-    chance = float(_chances(belief, at, ends, mean + MARGIN, sd, WIDTHS)[0, 0])
+    chance = float(_chances(belief, at, ends, mean + MARGIN, sd, WIDTHS)[0, 0] * np.exp(log_room(belief, u)[0]))
     return chance * (study.cost.hourly(answer) - study.cost.hourly(assignment)) / study.cost.hourly(study.baseline)
 
 
 def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:
-    """Expected saving unlocked at each point if half of its variance could be measured away. Shape: (len(points),)."""
+    """Chance that each point enters S if half of its variance could be measured away. Shape: (len(points),)."""
     half = np.full(len(points), 0.5)
     chance = np.ones(len(points))
     for mean, sd in zip(pool.mean[:, points], pool.sd[:, points], strict=True):
         chance = chance * entry_chance(mean, sd, half, belief.kappa * belief.beta)
-    return np.asarray(np.round(pool.saving[points] * chance, DECIMALS))
+    return chance
+
+
+def log_room(belief: Belief, u: Floats) -> Floats:
+    """log R of encoded points (N, D): the chance that one trial measures them with the room that is asked. Shape: (N,).
+
+    A bound relative to the control asks for none: the load is the same for both arms.
+    """
+    at, needed = belief.inputs(u, belief.loads.usual), room(belief)
+    chance = np.zeros(len(u))
+    for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
+        if not target.relative:
+            mean, sd = model.predict(at)
+            chance += log_ndtr(-(mean + needed) / np.sqrt(sd**2 + _noise(belief, j, mean)))
+    return chance
 
 
 def _noise(belief: Belief, j: int, mean: Floats) -> Floats:

@@ -29,7 +29,7 @@ from trimtab.optimize.schedule import (
 )
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
-MODEL_VERSION = "gp-1"
+MODEL_VERSION = "gp-2"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
@@ -187,7 +187,7 @@ def _suggestion(
 def _improvement(belief: Belief, assignment: Assignment) -> str:
     study = belief.study
     share = recommending.saving(study, assignment)
-    return f"saves {share:.1%} of the baseline's cost, cheapest safe point within the step limits"
+    return f"saves {share:.1%} of the baseline's cost, the best of the safe points within the step limits"
 
 
 def digest(belief: Belief) -> str:

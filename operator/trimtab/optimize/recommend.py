@@ -48,18 +48,19 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
     return sorted(good, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
 
 
-def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
-    """Whether its own measurements leave room for the load that its arms did not see.
+def room(belief: Belief, z: float | None = None) -> float:
+    """How far below an absolute bound (in g) an assignment must measure, for the load that its arms do not see.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
-    steeper. So what was measured, raised by `STEEPEST` per octave of load, must hold by itself.
+    steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
     """
-    own, more = belief.evidence[assignment], (belief.loads.peak if z is None else z) - belief.loads.usual
-    for target in belief.targets:
-        interval = None if target.relative else own.interval(target.name)
-        if interval is not None and interval[1] + STEEPEST * max(more, 0.0) > 0:
-            return False
-    return True
+    return STEEPEST * max((belief.loads.peak if z is None else z) - belief.loads.usual, 0.0)
+
+
+def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
+    own, needed = belief.evidence[assignment], room(belief, z)
+    intervals = [own.interval(target.name) for target in belief.targets if not target.relative]
+    return all(interval is None or interval[1] + needed <= 0 for interval in intervals)
 
 
 def recommend(belief: Belief) -> Recommended:

@@ -82,7 +82,9 @@ def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Pr
 
     Errors range over orders of magnitude, latencies and values over less. The fraction of slow requests is a latency's
     tail: flat while there is room, then a cliff, so it takes the widest and steepest (measured: ADR 3). `signs` (D,)
-    turn the trend: more resource lowers g. More load raises it (the only term that is not in terms of u).
+    turn the trend: more resource lowers g. More load raises it (the only term that is not in terms of u). Trials see
+    little of the load's range and each carries an effect of its own, so the slope in load is mostly the prior's: that
+    of the fraction of slow requests, 1 +- 0.5 per octave beside a kernel of 4 octaves, covers 0.3 to 2.1 (ADR 3).
     """
     form = _ERRORS if kind is SliKind.ERRORS else _SLOW_RATIO if counts else _VALUES
     trend = Trend(
@@ -91,11 +93,11 @@ def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Pr
         b=form.slope * signs,
         sb=np.full(len(signs), form.slope_sd),
         bz=form.load,
-        sz=form.s0,
+        sz=form.load_sd,
     )
     return Prior(
         length=(math.log(0.4 * math.sqrt(max(parameters, 1))), 0.75),
-        load_length=(0.0, 0.5),
+        load_length=(math.log(4.0), 0.5),
         amplitude=(math.log(form.amplitude), 0.7),
         tau=(math.log(form.tau), 1.0),
         trend=trend,
@@ -104,20 +106,22 @@ def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Pr
 
 @dataclass(frozen=True)
 class _Form:
-    """Prior constants of one kind of SLI: means and sds of constant and slopes (per unit cube), scales' modes."""
+    """Prior constants of one kind of SLI: means and sds of the constant and of the slopes (per unit cube; per octave of
+    load), modes of the scales."""
 
     m0: float
     s0: float
     slope: float
     slope_sd: float
     load: float
+    load_sd: float
     amplitude: float
     tau: float
 
 
-_VALUES = _Form(m0=0.0, s0=0.5, slope=-0.5, slope_sd=0.5, load=0.25, amplitude=0.4, tau=0.05)
-_ERRORS = _Form(m0=-0.5, s0=1.0, slope=-1.0, slope_sd=1.0, load=0.5, amplitude=1.0, tau=0.1)
-_SLOW_RATIO = _Form(m0=-0.5, s0=1.0, slope=-3.0, slope_sd=3.0, load=0.5, amplitude=1.5, tau=0.1)
+_VALUES = _Form(m0=0.0, s0=0.5, slope=-0.5, slope_sd=0.5, load=0.25, load_sd=0.5, amplitude=0.4, tau=0.05)
+_ERRORS = _Form(m0=-0.5, s0=1.0, slope=-1.0, slope_sd=1.0, load=0.5, load_sd=1.0, amplitude=1.0, tau=0.1)
+_SLOW_RATIO = _Form(m0=-0.5, s0=1.0, slope=-3.0, slope_sd=3.0, load=1.0, load_sd=0.5, amplitude=1.5, tau=0.1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.unit.optimize.toy import Service, play, search, web, web_space, web_s
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Study
 from trimtab.optimize import acquisition
-from trimtab.optimize.acquisition import Choice, choose, entry_chance, log_feasibility, score
+from trimtab.optimize.acquisition import Choice, choose, entry_chance, log_feasibility, log_room, score
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.readings import gather
 from trimtab.optimize.recommend import recommendable
@@ -43,10 +43,11 @@ def test_log_feasibility_has_finite_differences_in_the_far_tail() -> None:
 
 def test_score_prefers_saving_and_refuses_none() -> None:
     saving = np.asarray([0.1, 0.2, 0.0, -0.5])
-    values = score(saving, np.full((1, 4), -1.0), np.full((1, 4), 0.3))
-    assert values[1] - values[0] == pytest.approx(10 * math.log(2))
+    chance = np.log([0.5, 0.25, 1.0, 1.0])
+    values = score(saving, np.full((1, 4), -1.0), np.full((1, 4), 0.3), chance)
+    assert values[1] == pytest.approx(values[0])  # twice the saving at half of the chance
     assert np.all(values[2:] == -np.inf)
-    assert score(saving, np.zeros((0, 4)), np.zeros((0, 4)))[0] == pytest.approx(10 * math.log(0.1))
+    assert score(saving, np.zeros((0, 4)), np.zeros((0, 4)), np.zeros(4))[0] == pytest.approx(math.log(0.1))
 
 
 def test_entry_chance_against_simulation() -> None:
@@ -104,7 +105,11 @@ def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
     points = points[inside(points, boxes(study, members)) & grid.admissible(points)]
     mean, sd = belief.predict(grid.encode(points))
     saving = (study.cost.hourly(answer(belief)) - grid.hourly(points)) / study.cost.hourly(study.baseline)
-    values = np.where(is_safe(belief, mean, sd) & (saving > 0.004), score(saving, mean, sd), -np.inf)
+    values = np.where(
+        is_safe(belief, mean, sd) & (saving > 0.004),
+        score(saving, mean, sd, log_room(belief, grid.encode(points))),
+        -np.inf,
+    )
     assert choice.assignment == grid.assignment(points[int(np.argmax(values))])
     assert choice.value == pytest.approx(values.max())
 
@@ -118,6 +123,20 @@ def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search() -
     assert choice.rule == "Improve"
     assert choice.assignment is not None
     assert cost(members[0]) < cost(choice.assignment) < cost(belief.study.baseline)
+
+
+def test_what_is_safe_but_leaves_no_room_for_the_peak_is_hardly_worth_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    belief, members = moment("Improve")
+    u = belief.encoder.encode(members)
+    usual = replace(belief, loads=replace(belief.loads, peak=belief.loads.usual))
+    mean, sd = belief.predict(u, belief.loads.usual)
+    without, needed = log_room(usual, u), log_room(belief, u)
+    assert np.all(without <= 0)
+    assert np.all(without >= np.sum(norm.logcdf(-np.maximum(mean, 0.0) / sd), axis=0) - 0.2)
+    assert belief.loads.peak > belief.loads.usual
+    assert np.all(needed < without)
+    monkeypatch.setattr("trimtab.optimize.recommend.STEEPEST", 50.0)
+    assert np.all(log_room(belief, u) < math.log(0.01))
 
 
 def test_large_grids_are_searched_by_samples_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:

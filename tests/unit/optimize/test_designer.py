@@ -381,7 +381,7 @@ def test_what_cannot_be_computed_ends_nothing(name: str) -> None:
 def test_the_last_trials_confirm_the_incumbent_unless_another_point_promises_more(
     monkeypatch: pytest.MonkeyPatch, incumbent_worth: float, purpose: Purpose
 ) -> None:
-    study = history(8)
+    study = history(7)
     study = replace(study, max_trials=study.index + 1)
     first, *others = verified(believe(study, gather(study)))
     other = Choice(others[0], "Improve", 1.0, safe_points=9, optimistic_saving=0.1)

@@ -220,6 +220,43 @@ def test_more_resource_is_better_before_any_data() -> None:
     assert model.residuals().shape == model.leave_one_out().shape == (0,)
 
 
+def test_noise_does_not_make_a_cliff_of_the_load() -> None:
+    """Ten trials of the example service, as the demo may measure them: CPU, memory, octaves below the peak, slow
+    requests, and the control's. By these counts alone g would rise by 3 to 4 per octave; the service's by 1 to 2.1.
+    """
+    trials = (
+        (1.00, 1.00, -0.238, 69, -0.230, 61),
+        (1.00, 1.00, -0.223, 65, -0.235, 66),
+        (0.89, 0.88, -0.201, 66, -0.208, 91),
+        (0.75, 0.69, -0.176, 93, -0.205, 64),
+        (0.67, 0.59, -0.174, 85, -0.231, 70),
+        (0.50, 0.41, -0.154, 266, -0.175, 93),
+        (0.59, 0.51, -0.172, 118, -0.152, 73),
+        (0.56, 0.51, -0.135, 166, -0.140, 64),
+        (0.62, 0.78, -0.176, 120, -0.174, 62),
+        (0.56, 0.46, -0.244, 103, -0.219, 89),
+    )
+    canary = [(cpu, memory, z, bad) for cpu, memory, z, bad, _, _ in trials]
+    control = [(1.0, 1.0, z, bad) for *_, z, bad in trials]
+    data = np.asarray([row for pair in zip(canary, control, strict=True) for row in pair])
+    n = len(data)
+    seen = Rows(
+        at=Inputs(data[:, :2], data[:, 2], 1.8e9 + 16.0 * (np.arange(n) // 2)),
+        y=np.zeros(n),
+        v=np.ones(n),
+        bad=data[:, 3],
+        expected=316.0 * 2 ** data[:, 2],
+        phi=np.ones(n),
+        trial=np.arange(n) // 2,
+        canary=np.arange(n) % 2 == 0,
+    )
+    model = fit(seen, GROUPS, prior(True), 400)
+    at = np.asarray([[0.56, 0.46], [0.56, 0.46]])
+    (usual, peak), sd = model.predict(Inputs(at, np.asarray([-0.19, 0.0]), np.full(2, 1.8e9 + 200)))
+    assert 0.3 < (peak - usual) / 0.19 < 2.1
+    assert sd[1] > sd[0]
+
+
 def test_priors_by_kind() -> None:
     latency, errors, slow = prior(), prior(True, SliKind.ERRORS), prior(True)
     assert [round(math.exp(p.amplitude[0]), 2) for p in (latency, errors, slow)] == [0.4, 1.0, 1.5]
