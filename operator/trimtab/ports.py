@@ -17,7 +17,7 @@ from trimtab.domain.measurement import Absence, Reading, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
-from trimtab.domain.trial import BrokenTrial, Environment, Suggestion, Trial, TrialRows
+from trimtab.domain.trial import BrokenTrial, Environment, StrayTrial, Suggestion, Trial, TrialRows
 
 
 class Cluster(Protocol):
@@ -182,7 +182,12 @@ class Ledger(Protocol):
     async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]: ...
 
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
-        """All Trials of this Experiment (by uid): by index, and those whose content cannot be read."""
+        """All Trials of this Experiment (by uid): by index, and those whose content cannot be read; apart from them
+        what our finalizer holds of an earlier Experiment of its name."""
+        ...
+
+    async def strays(self, namespace: str, name: str) -> tuple[StrayTrial, ...]:
+        """What our finalizer holds for an Experiment of this name, of which there is none any more."""
         ...
 
     async def trial(self, namespace: str, name: str) -> Trial: ...
@@ -199,8 +204,8 @@ class Ledger(Protocol):
         """Add or remove our finalizer, with resourceVersion."""
         ...
 
-    async def let_go(self, trial: BrokenTrial) -> None:
-        """Remove our finalizer from a Trial that cannot be read."""
+    async def let_go(self, trial: BrokenTrial | StrayTrial) -> None:
+        """Remove our finalizer from a Trial that cannot be read, or whose Experiment is gone."""
         ...
 
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord: ...

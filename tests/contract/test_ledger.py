@@ -257,6 +257,23 @@ class TestTrials:
         with pytest.raises(NotFound):
             await books.ledger.trial(books.namespace, trial.name)
 
+    async def test_what_an_experiment_that_is_gone_left_held_is_nobody_elses(self, books: Books) -> None:
+        first = await books.experiment()
+        trial = await books.ledger.create_trial(first, NEW)
+        free = await books.ledger.create_trial(first, replace(NEW, index=NEW.index + 1))
+        await books.ledger.finalize_trial(free, False)
+        await books.cluster.delete(kinds.EXPERIMENTS, books.namespace, first.name)
+        (stray,) = await books.ledger.strays(books.namespace, first.name)
+        assert (stray.name, stray.uid, stray.experiment_uid) == (trial.name, trial.uid, first.uid)
+        assert await books.ledger.strays(books.namespace, "other") == ()
+        second = await books.experiment()
+        mine = await books.ledger.create_trial(second, NEW)
+        rows = await books.ledger.trials(second)
+        assert rows.readable == (mine,)
+        assert [s.uid for s in rows.strays] == [trial.uid]
+        await books.ledger.let_go(rows.strays[0])
+        assert (await books.ledger.trials(second)).strays == ()
+
 
 async def test_a_trial_that_cannot_be_read_is_named() -> None:
     clock = LoopClock()

@@ -54,6 +54,10 @@ def test_a_leader_that_lost_its_lease_records_nothing_over_a_later_one(at: crash
     told(rivals.told(rivals.Case("deletion", "usurped", at)))
 
 
+def test_a_trial_that_a_leader_makes_after_its_experiment_is_gone_is_let_go() -> None:
+    told(rivals.told(rivals.Case("deletion", "frozen", ("before:create:Trial", 1))))
+
+
 def test_the_stories_hold_every_effect_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place in the operator that writes to the cluster is reached, so each has its crash points."""
     known, reached = dict(_write_sites()), set[Site]()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from benchmarks.operator.live import ARM, phase_of
+from benchmarks.operator.live import ARM, experiment, phase_of
 from tests.simulation.world import NAME, NAMESPACE, SOBOL, made, told
 
 from trimtab.domain import kinds
@@ -119,6 +119,29 @@ async def _deleted_spoiled(kind: Kind) -> None:
     assert await world.until(no_arm, seconds=90), left(world)
     await world.run(30)
     await deleted(world)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another of its name"])
+def test_an_experiment_whose_finalizer_a_hand_took_leaves_nothing(again: bool) -> None:
+    told(_forced(again))
+
+
+async def _forced(again: bool) -> None:
+    world, _ = await begun()
+    before = world.experiment(NAME)
+    assert before is not None
+    (old,) = [t["metadata"]["uid"] for t in world.trials(NAME)]
+    world.admin.edit(kinds.EXPERIMENTS, NAMESPACE, NAME, lambda body: body["metadata"].pop("finalizers"))
+    world.admin.delete(kinds.EXPERIMENTS, NAMESPACE, NAME)
+    assert world.experiment(NAME) is None
+    if again:
+        world.admin.apply(experiment(NAME, NAMESPACE), NAMESPACE)
+        ours = lambda: {t["metadata"]["uid"] for t in world.trials(NAME)}  # noqa: E731
+        assert await world.until(lambda: ours() and old not in ours(), seconds=120), left(world)
+        await deleted(world)
+        return
+    assert await world.until(lambda: not left(world), seconds=120), left(world)
+    await world.close()
 
 
 def test_an_account_that_cannot_be_read_is_told_and_hangs_no_deletion() -> None:

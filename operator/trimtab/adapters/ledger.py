@@ -8,7 +8,7 @@ subresource with no spec in the body, so that a write can never carry an old spe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -16,10 +16,10 @@ from trimtab.api import convert
 from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT_UID
+from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
-from trimtab.domain.trial import BrokenTrial, Trial, TrialRows
+from trimtab.domain.trial import BrokenTrial, StrayTrial, Trial, TrialRows
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
 REMEMBERED = 4096
@@ -45,12 +45,21 @@ class KubernetesLedger:
 
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""
-        labels = f"{LABEL_EXPERIMENT_UID}={experiment.uid}"
-        stored = await self._cluster.list(TRIALS, experiment.namespace, labels=labels)
-        found = [self._row(each, _space(experiment)) for each in stored]
+        stored = await self._named(experiment.namespace, experiment.name)
+        own = [each for each in stored if _experiment_uid(each) == experiment.uid]
+        strays = [each for each in stored if _experiment_uid(each) != experiment.uid]
+        found = [self._row(each, _space(experiment)) for each in own]
         readable = (t for t in found if isinstance(t, Trial) and t.experiment_uid == experiment.uid)
         broken = (t for t in found if isinstance(t, BrokenTrial))
-        return TrialRows(tuple(sorted(readable, key=lambda t: t.index)), tuple(sorted(broken, key=lambda t: t.name)))
+        by_index, by_name = sorted(readable, key=lambda t: t.index), sorted(broken, key=lambda t: t.name)
+        return TrialRows(tuple(by_index), tuple(by_name), _held(strays))
+
+    async def strays(self, namespace: str, name: str) -> tuple[StrayTrial, ...]:
+        """Trials that are held for an Experiment of this name, of which there is none."""
+        return _held(await self._named(namespace, name))
+
+    async def _named(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        return await self._cluster.list(TRIALS, namespace, labels=f"{LABEL_EXPERIMENT}={name}")
 
     async def trial(self, namespace: str, name: str) -> Trial:
         """Read one Trial. Its phase and identity are exact; a category that looks like a number reads as one, since
@@ -85,8 +94,8 @@ class KubernetesLedger:
         stored = await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, present)
         return replace(self._trial(stored), suggestion=trial.suggestion)
 
-    async def let_go(self, trial: BrokenTrial) -> None:
-        """Remove our finalizer from a Trial that cannot be read."""
+    async def let_go(self, trial: BrokenTrial | StrayTrial) -> None:
+        """Remove our finalizer from a Trial that cannot be read, or whose Experiment is gone."""
         await self._finalize(TRIALS, trial.namespace, trial.name, trial.resource_version, False)
 
     async def write_state(self, experiment: ExperimentRecord, state: ExperimentState) -> ExperimentRecord:
@@ -147,6 +156,20 @@ class _Read(Generic[T]):
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)
         return found
+
+
+def _experiment_uid(trial: Manifest) -> str:
+    return str((trial["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""))
+
+
+def _held(trials: Iterable[Manifest]) -> tuple[StrayTrial, ...]:
+    """Those of them that wait for us."""
+    held = (each for each in trials if FINALIZER in (each["metadata"].get("finalizers") or ()))
+    return tuple(
+        StrayTrial(m["name"], m["namespace"], m["uid"], m["resourceVersion"], _experiment_uid(each))
+        for each in held
+        for m in (each["metadata"],)
+    )
 
 
 def _space(experiment: ExperimentRecord) -> SearchSpace | None:

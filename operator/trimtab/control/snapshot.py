@@ -14,7 +14,7 @@ from typing import Any
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import Arm, Measurement, Reading, Window
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
-from trimtab.domain.trial import BrokenTrial, Load, Trial
+from trimtab.domain.trial import BrokenTrial, Load, StrayTrial, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
 
 
@@ -143,6 +143,7 @@ class Snapshot:
     namespace_leaving: bool = False  # the Namespace is being deleted
     withdrawing: frozenset[str] = frozenset()  # Trials whose arms the safety loop is taking away right now
     broken: tuple[BrokenTrial, ...] = ()  # Trials that cannot be read
+    strays: tuple[StrayTrial, ...] = ()  # of an earlier Experiment of this name: undone before this is decided
     partial: bool = False  # target and surroundings were not read: only undo and what people asked for can be decided
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 

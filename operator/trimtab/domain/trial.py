@@ -238,8 +238,22 @@ class BrokenTrial:
 
 
 @dataclass(frozen=True)
+class StrayTrial:
+    """A Trial that our finalizer holds although its Experiment is gone: a leader that had stood still made it late, or
+    a hand took the Experiment's finalizer. Whatever it did is undone, and it is let go."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    experiment_uid: str
+
+
+@dataclass(frozen=True)
 class TrialRows:
-    """The ledger of one Experiment: its Trials by index, and those that cannot be read by name."""
+    """The ledger of one Experiment: its Trials by index, those that cannot be read by name, and those of an earlier
+    Experiment of its name that is gone."""
 
     readable: tuple[Trial, ...]
     broken: tuple[BrokenTrial, ...] = ()
+    strays: tuple[StrayTrial, ...] = ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 
 from trimtab.domain.state import ExperimentState
-from trimtab.domain.trial import BrokenTrial, Trial, TrialRows
+from trimtab.domain.trial import BrokenTrial, StrayTrial, Trial, TrialRows
 from trimtab.ports import ExperimentRecord, Ledger, NewTrial
 
 Confirm = Callable[[str], Awaitable[None]]
@@ -38,6 +38,10 @@ class FencedLedger:
         await self._fence(rows.readable)
         return rows
 
+    async def strays(self, namespace: str, name: str) -> tuple[StrayTrial, ...]:
+        """Pass through: nobody leads what has no Experiment."""
+        return await self._ledger.strays(namespace, name)
+
     async def trial(self, namespace: str, name: str) -> Trial:
         """One Trial, once it is clear that this process leads it."""
         found = await self._ledger.trial(namespace, name)
@@ -56,7 +60,7 @@ class FencedLedger:
         """Pass through."""
         return await self._ledger.finalize_trial(trial, present)
 
-    async def let_go(self, trial: BrokenTrial) -> None:
+    async def let_go(self, trial: BrokenTrial | StrayTrial) -> None:
         """Pass through."""
         await self._ledger.let_go(trial)
 

@@ -86,6 +86,7 @@ class Observer:
             operator_paused=own_paused,
             withdrawing=self._latch.under_way,  # read after the arms: whoever misses one finds it here
             broken=rows.broken,
+            strays=rows.strays,
             partial=quick,
         )
 

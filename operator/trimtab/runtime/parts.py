@@ -28,6 +28,7 @@ from trimtab.runtime.resync import Resync, WatchState
 from trimtab.runtime.safety import SafetyLoop
 from trimtab.runtime.settings import Settings
 from trimtab.runtime.spending import SpendingAccount
+from trimtab.runtime.strays import Strays
 from trimtab.runtime.targetlock import TargetLocks
 from trimtab.runtime.withdraw import Latch, Withdrawer
 from trimtab.runtime.workqueue import Key, WorkQueue
@@ -138,7 +139,8 @@ def _reconciler(
     answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums, lived)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
-    return Reconciler(ledger, observer, answerer, actor, clock, metrics)
+    strays = Strays(ledger, withdrawer, latch, elector.check)
+    return Reconciler(ledger, observer, answerer, actor, strays, clock, metrics)
 
 
 class _Heart:

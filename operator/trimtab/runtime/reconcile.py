@@ -25,6 +25,7 @@ from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.observe import Observer
+from trimtab.runtime.strays import Strays
 from trimtab.runtime.workqueue import Key
 
 log = structlog.get_logger(__name__)
@@ -38,10 +39,17 @@ class Reconciler:
     """Called by the workqueue with a key; returns after how many seconds to come back (None: on change only)."""
 
     def __init__(
-        self, ledger: Ledger, observer: Observer, answerer: Answerer, actor: Actor, clock: Clock, metrics: Metrics
+        self,
+        ledger: Ledger,
+        observer: Observer,
+        answerer: Answerer,
+        actor: Actor,
+        strays: Strays,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._ledger, self._observer, self._answerer = ledger, observer, answerer
-        self._actor, self._clock, self._metrics = actor, clock, metrics
+        self._actor, self._strays, self._clock, self._metrics = actor, strays, clock, metrics
         self._failures: dict[Key, int] = {}  # passes in a row that failed
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
@@ -71,6 +79,7 @@ class Reconciler:
             experiment = await self._ledger.experiment(key.namespace, key.name)
         except NotFound:
             self._metrics.forget(key.namespace, key.name)
+            await self._strays.of(key.namespace, key.name)
             return None
         try:
             return await self._rounds(experiment)
@@ -104,7 +113,9 @@ class Reconciler:
 
     async def _look(self, experiment: ExperimentRecord, now: float, fallback: bool) -> Snapshot:
         try:
-            return await self._observer.observe(experiment, now, quick=fallback)
+            seen = await self._observer.observe(experiment, now, quick=fallback)
+            await self._strays.undo(seen.strays)
+            return seen
         except TrimtabError as error:
             if fallback or isinstance(error, LeadershipLost):
                 raise

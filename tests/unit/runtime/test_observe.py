@@ -104,7 +104,7 @@ async def test_no_right_around_an_experiment_is_needed_to_hear_people(right: tup
 
 async def test_a_trial_that_cannot_be_read_hides_no_other() -> None:
     bench = Bench()
-    labels = {"trimtab.dev/experiment-uid": experiment().uid}
+    labels = {"trimtab.dev/experiment": "web", "trimtab.dev/experiment-uid": experiment().uid}
     await bench.cluster.create(kinds.TRIALS, "shop", {"metadata": {"name": "web-0", "labels": labels}, "spec": {}})
     seen = await bench.look()
     assert [broken.name for broken in seen.broken] == ["web-0"]

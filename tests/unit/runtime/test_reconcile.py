@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -45,7 +45,7 @@ from trimtab.domain.errors import (
 from trimtab.domain.kube import TargetMissing
 from trimtab.domain.names import ANNOTATION_PAUSE, ANNOTATION_SKIP
 from trimtab.domain.state import ConditionType, ExperimentState
-from trimtab.domain.trial import TrialPhase
+from trimtab.domain.trial import StrayTrial, TrialPhase
 from trimtab.ports import ExperimentRecord
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.reconcile import Reconciler
@@ -70,10 +70,12 @@ class Bench:
     told: Mapping[type[Inquiry], Any] = field(default_factory=dict)  # what is answered
     takes: float = 0.0  # seconds that an answer takes
     looks: int = 0
+    undone: list[StrayTrial] = field(default_factory=list)
+    left: tuple[StrayTrial, ...] = ()  # of an Experiment that is gone
 
     def __post_init__(self) -> None:
         self.clock = LoopClock()
-        self.reconciler = Reconciler(self, self, self, self, self.clock, Metrics())  # type: ignore[arg-type]
+        self.reconciler = Reconciler(self, self, self, self, self, self.clock, Metrics())  # type: ignore[arg-type]
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
         if self.gone:
@@ -102,6 +104,12 @@ class Bench:
         if self.refused is not None:
             raise self.refused
         return record
+
+    async def undo(self, trials: Iterable[StrayTrial]) -> None:
+        self.undone += trials
+
+    async def of(self, namespace: str, name: str) -> None:
+        await self.undo(self.left)
 
     async def passes(self, number: int = 1) -> None:
         """So many passes that fail."""
@@ -280,3 +288,19 @@ async def test_lines_of_a_pass_carry_the_experiment_and_the_trial(lines: list[di
 async def test_an_experiment_that_is_gone_is_forgotten() -> None:
     bench = Bench(record=experiment(running()), gone=True)
     assert await bench.reconciler.reconcile("shop", "web") is None
+
+
+STRAY = StrayTrial("web-abc-0", "shop", "trial-uid", "7", "uid-before")
+
+
+async def test_what_an_experiment_left_that_is_gone_is_undone() -> None:
+    bench = Bench(gone=True, left=(STRAY,))
+    assert await bench.reconciler.reconcile("shop", "web") is None
+    assert bench.undone == [STRAY]
+
+
+async def test_what_an_earlier_one_of_its_name_left_is_undone_first() -> None:
+    bench = blocked()
+    bench.seen = replace(bench.seen, strays=(STRAY,))
+    await bench.reconciler.reconcile("shop", "web")
+    assert bench.undone == [STRAY]
