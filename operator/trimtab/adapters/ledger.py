@@ -7,12 +7,12 @@ subresource with no spec in the body, so that a write can never carry an old spe
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from trimtab.api import convert
+from trimtab.api.remembered import Remembered, version_of
 from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
@@ -22,9 +22,6 @@ from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import BrokenTrial, StrayTrial, Trial, TrialRows
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
-REMEMBERED = 4096
-T = TypeVar("T")
-
 
 class KubernetesLedger:
     """Implements `trimtab.ports.Ledger`."""
@@ -32,8 +29,8 @@ class KubernetesLedger:
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._experiments: _Read[ExperimentRecord] = _Read()
-        self._trials: _Read[Trial] = _Read()
+        self._experiments: Remembered[ExperimentRecord] = Remembered()
+        self._trials: Remembered[Trial] = Remembered()
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
         """Read one Experiment."""
@@ -113,10 +110,12 @@ class KubernetesLedger:
         return self._experiment(stored)
 
     def _experiment(self, manifest: Manifest) -> ExperimentRecord:
-        return self._experiments.known(manifest, None, lambda before: convert.experiment_record(manifest, before))
+        uid, version = version_of(manifest)
+        return self._experiments.known(uid, version, lambda before: convert.experiment_record(manifest, before))
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
-        return self._trials.known(manifest, space, lambda _: convert.trial_record(manifest, space))
+        uid, version = version_of(manifest)
+        return self._trials.known(uid, (version, space), lambda _: convert.trial_record(manifest, space))
 
     def _row(self, manifest: Manifest, space: SearchSpace | None) -> Trial | BrokenTrial:
         try:
@@ -135,27 +134,6 @@ class KubernetesLedger:
             return current
         metadata["finalizers"] = [f for f in finalizers if f != FINALIZER] + ([FINALIZER] if present else [])
         return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
-
-
-class _Read(Generic[T]):
-    """What objects said in the version that was read last; a bounded number of them."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple[str, SearchSpace | None, T]] = OrderedDict()
-
-    def known(self, manifest: Manifest, space: SearchSpace | None, read: Callable[[T | None], T]) -> T:
-        """The same answer for the same version, read with the same search space; `read` is given the answer before."""
-        metadata = manifest["metadata"]
-        uid, version = metadata["uid"], metadata["resourceVersion"]
-        entry = self._entries.get(uid)
-        if entry is not None and entry[0] == version and entry[1] == space:
-            return entry[2]
-        found = read(entry[2] if entry is not None else None)
-        self._entries[uid] = (version, space, found)
-        self._entries.move_to_end(uid)
-        if len(self._entries) > REMEMBERED:
-            self._entries.popitem(last=False)
-        return found
 
 
 def _experiment_uid(trial: Manifest) -> str:

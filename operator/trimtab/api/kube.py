@@ -5,6 +5,9 @@ from __future__ import annotations
 from trimtab.api.kube_arms import (
     ANNOTATION_LIVE,
     ANNOTATION_TRIAL_NAME,
+    ArmParts,
+    arm_parts,
+    arm_view,
     arm_views,
     live_digest,
     ready_endpoint_names,
@@ -18,6 +21,9 @@ from trimtab.api.kube_target import pod_from, target_from
 __all__ = [
     "ANNOTATION_LIVE",
     "ANNOTATION_TRIAL_NAME",
+    "ArmParts",
+    "arm_parts",
+    "arm_view",
     "arm_views",
     "live_digest",
     "pod_from",

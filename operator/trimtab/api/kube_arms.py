@@ -52,21 +52,30 @@ def arm_views(
 ) -> tuple[ArmView, ...]:
     """Every arm, also one of which only leftovers (ReplicaSets, pods) remain."""
     ready = ready_endpoint_names(endpoint_slices)
-    found: dict[tuple[str, Arm], _Parts] = {}
+    return tuple(arm_view(arm, parts, ready) for (_, arm), parts in arm_parts(deployments, replica_sets, pods))
+
+
+def arm_parts(
+    deployments: Sequence[Manifest], replica_sets: Sequence[Manifest], pods: Sequence[Manifest]
+) -> list[tuple[tuple[str, Arm], ArmParts]]:
+    """What there is of each arm, by the Trial's uid and the arm, in this order."""
+    found: dict[tuple[str, Arm], ArmParts] = {}
     for index, members in enumerate((deployments, replica_sets, pods)):
         for manifest in members:
             labels = manifest["metadata"].get("labels") or {}
             if labels.get(LABEL_ARM) in {Arm.CANARY.value, Arm.CONTROL.value}:
                 key = (trial_uid_of(manifest), Arm(labels[LABEL_ARM]))
                 found.setdefault(key, ([], [], []))[index].append(manifest)
-    return tuple(_arm_view(arm, parts, ready) for (_, arm), parts in sorted(found.items()))
+    return sorted(found.items(), key=lambda item: item[0])
 
 
-_Parts = tuple[list[Manifest], list[Manifest], list[Manifest]]
+ArmParts = tuple[list[Manifest], list[Manifest], list[Manifest]]
+"""Deployments, ReplicaSets and pods of one arm."""
 
 
-def _arm_view(arm: Arm, parts: _Parts, ready: frozenset[str]) -> ArmView:
-    """Where the Deployment is gone, the arm's name, the Trial's and the deadline are known from what it left."""
+def arm_view(arm: Arm, parts: ArmParts, ready: frozenset[str]) -> ArmView:
+    """One arm; `ready` are the names of `ready_endpoint_names`. Where the Deployment is gone, the arm's name, the
+    Trial's and the deadline are known from what it left."""
     deployments, replica_sets, raw_pods = parts
     pods = tuple(pod_from(p) for p in raw_pods)
     objects = (*deployments, *replica_sets, *raw_pods)

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import asyncio
 
-from trimtab.api.kube import arm_views
+from trimtab.api.kube import ArmParts, arm_parts, arm_view, ready_endpoint_names
+from trimtab.api.remembered import Remembered, version_of
 from trimtab.domain import kinds
 from trimtab.domain.kube import ArmView
+from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Cluster
 
-
-async def read_arms(cluster: Cluster, scope: str | None, experiment_uid: str = "") -> tuple[ArmView, ...]:
-    """Every arm with its leftovers and ready endpoints: Deployments, ReplicaSets and pods by label.
-
-    Args:
-        scope: a namespace, or None for all of them.
-        experiment_uid: only this Experiment's, "" for everybody's.
-
-    Raises:
-        ApiError: something could not be listed.
-    """
-    labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}" if experiment_uid else LABEL_ARM
-    layers = await asyncio.gather(
-        *(cluster.list(kind, scope, labels=labels) for kind in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS))
-    )
-    found: list[ArmView] = []
-    for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
-        slices = await cluster.list(kinds.ENDPOINT_SLICES, namespace)
-        here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
-        found += arm_views(here[0], here[1], here[2], slices)
-    return tuple(found)
+LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
 
 
-__all__ = ["read_arms"]
+class ArmReader:
+    """Lists arms anew each time; what it made of an arm stands while its objects and endpoints are the same."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._known: Remembered[ArmView] = Remembered()
+
+    async def read(self, scope: str | None, experiment_uid: str = "") -> tuple[ArmView, ...]:
+        """Every arm with its leftovers and ready endpoints: Deployments, ReplicaSets and pods by label.
+
+        Args:
+            scope: a namespace, or None for all of them.
+            experiment_uid: only this Experiment's, "" for everybody's.
+
+        Raises:
+            ApiError: something could not be listed.
+        """
+        labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}" if experiment_uid else LABEL_ARM
+        layers = await asyncio.gather(*(self._cluster.list(kind, scope, labels=labels) for kind in LAYERS))
+        found: list[ArmView] = []
+        for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
+            ready = ready_endpoint_names(await self._cluster.list(kinds.ENDPOINT_SLICES, namespace))
+            here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
+            found += (self._view(namespace, key, parts, ready) for key, parts in arm_parts(*here))
+        return tuple(found)
+
+    def _view(self, namespace: str, key: tuple[str, Arm], parts: ArmParts, ready: frozenset[str]) -> ArmView:
+        versions = tuple(version_of(manifest) for layer in parts for manifest in layer)
+        serving = ready & {pod["metadata"]["name"] for pod in parts[2]}
+        return self._known.known((namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready))
+
+
+__all__ = ["ArmReader"]

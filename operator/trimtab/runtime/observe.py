@@ -18,7 +18,7 @@ from trimtab.domain.errors import ApiError, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest, Surroundings, Target, TargetMissing
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
-from trimtab.runtime.arms import read_arms
+from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.killswitch import KillSwitches, NamespaceView
 from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.runtime.withdraw import Latch
@@ -51,6 +51,7 @@ class Observer:
     ) -> None:
         self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
         self._leader, self._switches, self._latch = leader, switches, latch
+        self._arms = ArmReader(cluster)
         self._version = ""
         self._around_known: dict[str, _Known] = {}
 
@@ -68,7 +69,7 @@ class Observer:
         target, around = (None, None) if quick else await self._around(experiment)
         rows, arms, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
-            read_arms(self._cluster, namespace, experiment.uid),
+            self._arms.read(namespace, experiment.uid),
             _if_readable(lambda: self._switches.namespace(namespace), NamespaceView(), quick),
             _if_readable(self._switches.operator, "", quick),
         )

@@ -22,7 +22,7 @@ from trimtab.domain.errors import ApiError, CorruptLedger, LeadershipLost, NotFo
 from trimtab.domain.kube import ArmView
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
-from trimtab.runtime.arms import read_arms
+from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.budgets import KnownSums
 from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder
@@ -96,7 +96,7 @@ class SafetyLoop:
         sums: KnownSums | None = None,
         lived: Lived | None = None,
     ) -> None:
-        self._cluster, self._ledger, self._clock = cluster, ledger, clock
+        self._arms, self._ledger, self._clock = ArmReader(cluster), ledger, clock
         self._latch, self._metrics, self._check = latch, metrics, check
         self._crew = Crew()
         self._withdrawer = Withdrawer(cluster, clock)
@@ -163,7 +163,7 @@ class SafetyLoop:
         """
         found, at = [], self._clock.monotonic()
         for scope in self._scopes:
-            found += _by_trial(await read_arms(self._cluster, scope), at)
+            found += _by_trial(await self._arms.read(scope), at)
         self._keep_only({live.trial_uid for live in found})
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
         leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]

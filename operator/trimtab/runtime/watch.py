@@ -99,9 +99,7 @@ class Watchman:
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
         memory = self._memories.get(trial.uid)
-        if memory is None:
-            return trial
-        return _with_measurements(replace(trial, spent=merged(trial.spent, memory.spent)), memory.watch)
+        return trial if memory is None else _with_measurements(_with_spent(trial, memory.spent), memory.watch)
 
     async def at_once(
         self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...], at: float
@@ -193,7 +191,7 @@ class Watchman:
         view = SafetyView(
             now=self._clock.now(),
             spec=spec,
-            trial=self.known(trial),
+            trial=trial if memory is None else _with_spent(trial, memory.spent),
             canary=next((a for a in arms if a.arm is Arm.CANARY), None),
             control=next((a for a in arms if a.arm is Arm.CONTROL), None),
             watch=WatchState(),
@@ -338,6 +336,10 @@ def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetRe
 
 def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:
     return experiment.state.budgets if experiment.state is not None else ()
+
+
+def _with_spent(trial: Trial, spent: tuple[Spent, ...]) -> Trial:
+    return replace(trial, spent=merged(trial.spent, spent)) if spent else trial
 
 
 def _with_measurements(trial: Trial, watch: WatchState) -> Trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
@@ -21,7 +22,11 @@ class SafetyWindow:
     measurements: tuple[Measurement, ...]
 
     def reading(self, sli: str, arm: Arm) -> Reading | None:
-        return next((m.reading for m in self.measurements if m.sli == sli and m.arm is arm), None)
+        return self._readings.get((sli, arm))
+
+    @cached_property
+    def _readings(self) -> dict[tuple[str, Arm], Reading]:
+        return {(m.sli, m.arm): m.reading for m in reversed(self.measurements)}
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,17 @@ def test_an_experiment_deleted_in_the_middle_of_a_trial(place: Place) -> None:
     assert untouchable(place.target()) == before
 
 
+def test_an_experiment_whose_finalizer_a_hand_took_leaves_nothing(place: Place) -> None:
+    before = untouchable(place.target())
+    live(place)
+    place.client.patch(API, "Experiment", NAME, {"metadata": {"finalizers": None}}, place.namespace)
+    place.delete(NAME)
+    place.wait_deleted(NAME, seconds=90)
+    wait_for(lambda: not place.trials(NAME), "its Trials to be gone", seconds=60)
+    assert place.arms() == []
+    assert untouchable(place.target()) == before
+
+
 def test_a_trial_deleted_by_hand(place: Place) -> None:
     trial = live(place)
     name = trial["metadata"]["name"]

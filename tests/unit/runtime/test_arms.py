@@ -11,7 +11,7 @@ from trimtab.domain import kinds
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID, LABEL_TRIAL
-from trimtab.runtime.arms import read_arms
+from trimtab.runtime.arms import ArmReader
 from trimtab.simulate.cluster import InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -48,7 +48,7 @@ async def test_in_every_namespace_and_endpoints_count_only_in_their_own() -> Non
     await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")
     await arm_pod(cluster, "store", "tt-1-0-c-x-y", "two")
     await serve(cluster, "store", "tt-1-0-c-x-y")
-    found = await read_arms(cluster, None)
+    found = await ArmReader(cluster).read(None)
     assert [(a.namespace, a.experiment_name, a.experiment_uid, a.trial_uid, a.ready_endpoints) for a in found] == [
         ("shop", "one", "uid-one", "trial-one", 0),
         ("store", "two", "uid-two", "trial-two", 1),
@@ -60,12 +60,31 @@ async def test_of_one_experiment_in_its_namespace() -> None:
     await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")
     await arm_pod(cluster, "shop", "tt-2-0-c-x-y", "two")
     await arm_pod(cluster, "store", "tt-1-0-c-x-y", "one")
-    found = await read_arms(cluster, "shop", "uid-one")
+    found = await ArmReader(cluster).read("shop", "uid-one")
     assert [(a.namespace, a.experiment_name) for a in found] == [("shop", "one")]
 
 
 async def test_where_there_are_none_no_endpoints_are_read() -> None:
     cluster = Counting()
     await serve(cluster, "shop", "web-1")
-    assert await read_arms(cluster, None) == ()
+    assert await ArmReader(cluster).read(None) == ()
     assert sorted(cluster.listed) == ["deployments", "pods", "replicasets"]
+
+
+async def test_what_was_made_of_an_arm_stands_until_it_or_its_endpoints_change() -> None:
+    cluster = Counting()
+    reader = ArmReader(cluster)
+    await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")
+    await arm_pod(cluster, "shop", "tt-2-0-c-x-y", "two")
+    first, second = await reader.read(None)
+    assert [a is b for a, b in zip(await reader.read(None), (first, second), strict=True)] == [True, True]
+    await serve(cluster, "shop", "tt-1-0-c-x-y")
+    served, same = await reader.read(None)
+    assert (served.ready_endpoints, same is second) == (1, True)
+    pod = await cluster.get(kinds.PODS, "shop", "tt-2-0-c-x-y")
+    await cluster.replace(
+        kinds.PODS, "shop", "tt-2-0-c-x-y", {**pod, "status": {"phase": "Failed"}}, subresource="status"
+    )
+    again, changed = await reader.read(None)
+    assert again is served
+    assert changed.pods[0].phase == "Failed"
