@@ -17,7 +17,7 @@ SHORT_WINDOWS: dict[str, dict[str, Any]] = {
     "trial": {"warmUp": "2s", "duration": "7s", "deadline": "90s"},
     "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "6s"},
     "verification": {"duration": "7s", "replicates": 2},
-    "stopping": {"maxTrials": 13},
+    "stopping": {"maxTrials": 12},
 }
 
 
