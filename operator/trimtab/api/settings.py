@@ -161,10 +161,12 @@ class Search(WireModel):
         "GaussianProcess",
         description="GaussianProcess: constrained Bayesian optimization. Sobol: space-filling inside the step limits.",
     )
-    acquisition: Literal["ConstrainedEI", "NoisyEI", "HypervolumeEI"] = Field(
+    acquisition: Literal["ConstrainedEI", "UCB", "PI", "Thompson", "NoisyEI", "HypervolumeEI"] = Field(
         "ConstrainedEI",
-        description="ConstrainedEI: log improvement of a known cost + log feasibility. NoisyEI: for objectives that "
-        "are measured. HypervolumeEI: for two objectives.",
+        description="What the model tries among the points that are safe. ConstrainedEI: log improvement of a known "
+        "cost + log feasibility. UCB: the greatest improvement that may be feasible. PI: the likeliest improvement. "
+        "Thompson: the best of one draw of the model. NoisyEI: for objectives that are measured. HypervolumeEI: for "
+        "two objectives.",
     )
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of everything random; the same data and seed give the "
                       "same suggestions.")  # fmt: skip

@@ -93,8 +93,8 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.approval", "use Required"
     if spec.promotion.bake != Promotion().bake:
         yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
-    if spec.search.acquisition != "ConstrainedEI":
-        yield "spec.search.acquisition", "use ConstrainedEI"
+    if spec.search.acquisition in ("NoisyEI", "HypervolumeEI"):
+        yield "spec.search.acquisition", "use ConstrainedEI, UCB, PI or Thompson"
     if spec.search.infeasible_baseline != "Refuse":
         yield "spec.search.infeasibleBaseline", "use Refuse"
     if spec.stopping.max_cost is not None:

@@ -1,13 +1,13 @@
-"""Which safe point to try: improvement of a known cost, weighted by the odds that the bounds hold.
+"""Which safe point to try next.
 
-Notation: N points, m bounds, s = saving against what would be recommended now, as a fraction of the baseline's cost.
-  score = log s + sum_j log Phi(-mu_j / sd_j) + log R, over A = {x in S: s > 0.004}
-  R = prod_j Phi(-(m_j + room) / sqrt(v_j + noise_j)), with mean m and variance v at the usual load
-R is the chance that a trial measures with the room that a recommendation needs (`recommend.room`): what S allows beyond
-that is safe to try, but saves nothing. When A is empty, a goal-directed expander (the idea of GoOSE: Turchetta,
-Berkenkamp, Krause 2019): measure the safe point x that maximizes, over x and over goals y that are not safe yet,
+Notation: N points, m bounds, s = saving against what would be recommended now, as a fraction of the baseline's cost,
+  A = {x in S: s > 0.004}
+A not empty: the point of A that the spec's acquisition function values most (`scores.py`). A empty: a goal-directed
+expander (the idea of GoOSE: Turchetta, Berkenkamp, Krause 2019) measures the safe point x that maximizes, over x and
+over goals y that are not safe yet,
   s(y) R(y) P(y enters S | x measured), P = prod_j Phi((-mu_j - kappa beta sd_j sqrt(1 - r_j)) / (sd_j sqrt(r_j)))
-with r_j = cov_j(x, y)^2 / ((sd_j(x)^2 + noise_j(x)) sd_j(y)^2), the share of y's variance that measuring x takes away.
+with r_j = cov_j(x, y)^2 / ((sd_j(x)^2 + noise_j(x)) sd_j(y)^2), the share of y's variance that measuring x takes away,
+and R(y) the chance that y then measures with the room that a recommendation needs.
 """
 
 from __future__ import annotations
@@ -17,36 +17,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 from trimtab.domain.space import Assignment
 from trimtab.optimize.kernel import Inputs
-from trimtab.optimize.recommend import MARGIN, WIDTHS, room
+from trimtab.optimize.recommend import MARGIN, WIDTHS
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
+from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, log_room, noise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 MIN_SAVING = 0.004
-DECIMALS = 9  # what is below is noise of the linear algebra; ties go to the first point in grid order
 MIN_UNLOCKED = 1e-4
 GOALS = 200
 _REFINE_TOP = 6
 _REFINE_ROUNDS = 3
-
-
-def log_feasibility(mean: Floats, sd: Floats) -> Floats:
-    """sum_j log Phi(-mu_j / sd_j), finite in both tails. Shapes: (m, N), (m, N) -> (N,)."""
-    return np.asarray(np.sum(log_ndtr(-mean / np.maximum(sd, 1e-9)), axis=0))
-
-
-def score(saving: Floats, mean: Floats, sd: Floats, log_chance: Floats) -> Floats:
-    """log s + log feasibility + log R (`log_chance`); -inf where nothing is saved. Shape: (N,)."""
-    positive = saving > 0
-    logs = np.log(np.where(positive, saving, 1.0))
-    value = np.where(positive, logs + log_feasibility(mean, sd) + log_chance, -np.inf)
-    return np.asarray(np.round(value, DECIMALS))
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ def choose(
     optimistic = float(np.max(pool.saving[hopeful], initial=0.0))
     useful = safe & (pool.saving > MIN_SAVING)
     if useful.any():
-        point, value = _improve(belief, pool, useful, limits, best_cost, banned)
+        point, value = _improve(belief, pool, useful, limits, best_cost, banned, seed)
         return Choice(belief.grid.assignment(point), "Improve", value, int(safe.sum()), optimistic)
     return _expand(belief, pool, safe, hopeful, optimistic)
 
@@ -112,17 +99,22 @@ def _pool(belief: Belief, points: Ints, best_cost: float, banned: Collection[Ass
 
 
 def _improve(
-    belief: Belief, pool: _Pool, useful: Bools, limits: Ints, best_cost: float, banned: Collection[Assignment]
+    belief: Belief,
+    pool: _Pool,
+    useful: Bools,
+    limits: Ints,
+    best_cost: float,
+    banned: Collection[Assignment],
+    seed: int,
 ) -> tuple[Ints, float]:
     """The best score, refined by local moves when the pool is only a sample. Ties: the first in grid order."""
-    values = _scores(belief, pool, useful)
+    values = _scores(belief, pool, useful, seed)
     order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
     top = pool.points[order][np.isfinite(values[order])]
     best, best_value = top[0], float(values[order[0]])
-    for _ in range(_REFINE_ROUNDS):
+    for _ in range(0 if belief.study.search.acquisition in JOINT else _REFINE_ROUNDS):
         near = _pool(belief, neighbours(top, limits, belief.grid), best_cost, banned)
-        good = near.safe(belief) & (near.saving > MIN_SAVING)
-        values = _scores(belief, near, good)
+        values = _scores(belief, near, near.safe(belief) & (near.saving > MIN_SAVING), seed)
         order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
         if not len(order) or not values[order[0]] > best_value + 1e-12:
             break
@@ -131,11 +123,12 @@ def _improve(
     return best, best_value
 
 
-def _scores(belief: Belief, pool: _Pool, useful: Bools) -> Floats:
+def _scores(belief: Belief, pool: _Pool, useful: Bools, seed: int) -> Floats:
     """The score of the useful points, -inf elsewhere. Shape: (N,)."""
     values = np.full(len(useful), -np.inf)
-    chances = log_room(belief, belief.grid.encode(pool.points[useful]))
-    values[useful] = score(pool.saving[useful], pool.mean[:, useful], pool.sd[:, useful], chances)
+    u = belief.grid.encode(pool.points[useful])
+    odds = Odds(belief, u, pool.saving[useful], pool.mean[:, useful], pool.sd[:, useful], seed)
+    values[useful] = SCORES[belief.study.search.acquisition](odds)
     return values
 
 
@@ -180,7 +173,7 @@ def _chances(belief: Belief, at: Inputs, ends: Inputs, mean: Floats, sd: Floats,
     chance = np.ones((len(at), len(ends)))
     for j, model in enumerate(belief.models):
         seen, spread = model.predict(at)
-        gain = model.covariance(at, ends) ** 2 / (spread**2 + _noise(belief, j, seen))[:, None] / sd[j] ** 2
+        gain = model.covariance(at, ends) ** 2 / (spread**2 + noise(belief, j, seen))[:, None] / sd[j] ** 2
         chance *= entry_chance(mean[j], sd[j], gain, widths)
     return chance
 
@@ -202,29 +195,3 @@ def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:
     for mean, sd in zip(pool.mean[:, points], pool.sd[:, points], strict=True):
         chance = chance * entry_chance(mean, sd, half, belief.kappa * belief.beta)
     return chance
-
-
-def log_room(belief: Belief, u: Floats) -> Floats:
-    """log R of encoded points (N, D): the chance that one trial measures them with the room that is asked. Shape: (N,).
-
-    A bound relative to the control asks for none: the load is the same for both arms.
-    """
-    at, needed = belief.inputs(u, belief.loads.usual), room(belief)
-    chance = np.zeros(len(u))
-    for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
-        if not target.relative:
-            mean, sd = model.predict(at)
-            chance += log_ndtr(-(mean + needed) / np.sqrt(sd**2 + _noise(belief, j, mean)))
-    return chance
-
-
-def _noise(belief: Belief, j: int, mean: Floats) -> Floats:
-    """Variance that a trial's reading would have: counts at the predicted ratio, or the median so far, plus tau^2."""
-    model = belief.models[j]
-    counted = np.isfinite(model.rows.bad)
-    if counted.any():
-        expected = float(np.median(model.rows.expected[counted]))
-        own = float(np.median(model.rows.phi[counted])) / np.maximum(expected * np.exp(mean), 1e-3)
-    else:
-        own = np.full(len(mean), float(np.median(model.v)) if len(model.v) else 0.01)
-    return np.asarray(own + model.scales.tau**2)

@@ -14,7 +14,7 @@ from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Propos
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
-from trimtab.optimize.acquisition import Choice, choose, confirmed_saving, log_feasibility
+from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.readings import gather
 from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
@@ -27,6 +27,7 @@ from trimtab.optimize.schedule import (
     suggestion_seed,
     unusable,
 )
+from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
 MODEL_VERSION = "gp-2"

@@ -1,4 +1,4 @@
-"""Scores and the expander: tails, limits, Monte Carlo."""
+"""The choice and the expander: tails, limits, Monte Carlo."""
 
 from __future__ import annotations
 
@@ -15,39 +15,13 @@ from tests.unit.optimize.toy import Service, play, search, web, web_space, web_s
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Study
 from trimtab.optimize import acquisition
-from trimtab.optimize.acquisition import Choice, choose, entry_chance, log_feasibility, log_room, score
+from trimtab.optimize.acquisition import Choice, choose, entry_chance
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.readings import gather
 from trimtab.optimize.recommend import recommendable
 from trimtab.optimize.safe import Belief, believe, boxes, inside, is_safe, verified
+from trimtab.optimize.scores import Odds, constrained_ei
 from trimtab.optimize.steps import within_steps
-
-
-def test_log_feasibility_is_finite_in_both_tails() -> None:
-    mean = np.asarray([[-1e3, 0.0, 30.0, 1e3, -5.0]])
-    sd = np.asarray([[1e-3, 1.0, 0.5, 1.0, 0.0]])
-    found = log_feasibility(mean, sd)
-    assert np.all(np.isfinite(found))
-    assert found[0] == 0.0
-    assert found[1] == pytest.approx(math.log(0.5))
-    # Mills' ratio: log Phi(-60) is about -60^2 / 2 - log(60 sqrt(2 pi))
-    assert found[2] == pytest.approx(-1800 - math.log(60 * math.sqrt(2 * math.pi)), abs=1e-3)
-
-
-def test_log_feasibility_has_finite_differences_in_the_far_tail() -> None:
-    at = np.linspace(20, 60, 9)[None, :]
-    slope = np.diff(log_feasibility(at, np.ones_like(at)))
-    assert np.all(np.isfinite(slope))
-    assert np.all(slope < 0)
-
-
-def test_score_prefers_saving_and_refuses_none() -> None:
-    saving = np.asarray([0.1, 0.2, 0.0, -0.5])
-    chance = np.log([0.5, 0.25, 1.0, 1.0])
-    values = score(saving, np.full((1, 4), -1.0), np.full((1, 4), 0.3), chance)
-    assert values[1] == pytest.approx(values[0])  # twice the saving at half of the chance
-    assert np.all(values[2:] == -np.inf)
-    assert score(saving, np.zeros((0, 4)), np.zeros((0, 4)), np.zeros(4))[0] == pytest.approx(math.log(0.1))
 
 
 def test_entry_chance_against_simulation() -> None:
@@ -107,7 +81,7 @@ def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
     saving = (study.cost.hourly(answer(belief)) - grid.hourly(points)) / study.cost.hourly(study.baseline)
     values = np.where(
         is_safe(belief, mean, sd) & (saving > 0.004),
-        score(saving, mean, sd, log_room(belief, grid.encode(points))),
+        constrained_ei(Odds(belief, grid.encode(points), saving, mean, sd)),
         -np.inf,
     )
     assert choice.assignment == grid.assignment(points[int(np.argmax(values))])
@@ -123,20 +97,6 @@ def test_a_verified_point_that_cannot_be_recommended_does_not_end_the_search() -
     assert choice.rule == "Improve"
     assert choice.assignment is not None
     assert cost(members[0]) < cost(choice.assignment) < cost(belief.study.baseline)
-
-
-def test_what_is_safe_but_leaves_no_room_for_the_peak_is_hardly_worth_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    belief, members = moment("Improve")
-    u = belief.encoder.encode(members)
-    usual = replace(belief, loads=replace(belief.loads, peak=belief.loads.usual))
-    mean, sd = belief.predict(u, belief.loads.usual)
-    without, needed = log_room(usual, u), log_room(belief, u)
-    assert np.all(without <= 0)
-    assert np.all(without >= np.sum(norm.logcdf(-np.maximum(mean, 0.0) / sd), axis=0) - 0.2)
-    assert belief.loads.peak > belief.loads.usual
-    assert np.all(needed < without)
-    monkeypatch.setattr("trimtab.optimize.recommend.STEEPEST", 50.0)
-    assert np.all(log_room(belief, u) < math.log(0.01))
 
 
 def test_large_grids_are_searched_by_samples_and_moves(monkeypatch: pytest.MonkeyPatch) -> None:

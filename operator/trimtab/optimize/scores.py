@@ -1,0 +1,158 @@
+"""What a safe point is worth: four acquisition functions over one and the same safe set.
+
+Notation: N safe points; s (N,) saving against what would be recommended now, as a fraction of the baseline's cost; for
+each bound j its latent g_j at the peak is N(mu_j, sd_j^2), and what a trial would read of it, raised by the room that a
+recommendation needs (`recommend.room`), is N(m_j, v_j). Readings of a bound relative to the control need none.
+  ConstrainedEI  log s + sum_j log P(g_j <= 0) + sum_j log P(reading_j <= 0)
+                 for a known cost the expected improvement is s x the chance to be feasible (Schonlau 1997; Gardner et
+                 al. 2014); in logs, since products of tails underflow (Ament et al. 2023)
+  PI             the same without log s: any improvement counts alike (Kushner 1964)
+  UCB            log s where m_j - beta sqrt(v_j) <= 0 for all j: optimism (Srinivas et al. 2010)
+  Thompson       log s where one joint draw of all readings is <= 0 (Thompson 1933; with bounds: Eriksson and Poloczek
+                 2021)
+UCB and Thompson rank what is not feasible by its worst violation, below all that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky
+from scipy.special import log_ndtr
+
+from trimtab.optimize.recommend import room
+from trimtab.optimize.safe import Belief
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DECIMALS = 9  # what is below is noise of the linear algebra; ties go to the first point in grid order
+DRAWN = 256  # points of one joint draw: its cost grows with their cube
+INFEASIBLE = -10.0  # below log s of any saving that is worth a trial
+_JITTER = 1e-9
+
+
+@dataclass(frozen=True)
+class Odds:
+    """What is believed of N points. Shapes: u (N, D) encoded, saving (N,), mean and sd (m, N) at the peak. `seed` is
+    for what is drawn."""
+
+    belief: Belief
+    u: Floats
+    saving: Floats
+    mean: Floats
+    sd: Floats
+    seed: int = 0
+
+    def readings(self) -> tuple[Floats, Floats]:
+        """m_j and v_j of the module docstring. Shapes: (m, N), (m, N)."""
+        return readings(self.belief, self.u)
+
+
+Score = Callable[[Odds], Floats]
+"""Value of each point, (N,)."""
+
+
+def log_feasibility(mean: Floats, sd: Floats) -> Floats:
+    """sum_j log Phi(-mu_j / sd_j), finite in both tails. Shapes: (m, N), (m, N) -> (N,)."""
+    return np.asarray(np.sum(log_ndtr(-mean / np.maximum(sd, 1e-9)), axis=0))
+
+
+def readings(belief: Belief, u: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance of what a trial at the encoded points (N, D) would read of each bound, raised by the room that
+    a recommendation needs. Shapes: (m, N), (m, N)."""
+    at, needed = belief.inputs(u, belief.loads.usual), room(belief)
+    means, variances = np.zeros((len(belief.models), len(u))), np.zeros((len(belief.models), len(u)))
+    for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
+        seen, sd = model.predict(at)
+        means[j] = seen + (0.0 if target.relative else needed)
+        variances[j] = sd**2 + noise(belief, j, seen)
+    return means, variances
+
+
+def noise(belief: Belief, j: int, mean: Floats) -> Floats:
+    """Variance that a trial's reading would have: counts at the predicted ratio, or the median so far, plus tau^2."""
+    model = belief.models[j]
+    counted = np.isfinite(model.rows.bad)
+    if counted.any():
+        expected = float(np.median(model.rows.expected[counted]))
+        own = float(np.median(model.rows.phi[counted])) / np.maximum(expected * np.exp(mean), 1e-3)
+    else:
+        own = np.full(len(mean), float(np.median(model.v)) if len(model.v) else 0.01)
+    return np.asarray(own + model.scales.tau**2)
+
+
+def log_room(belief: Belief, u: Floats) -> Floats:
+    """Log of the chance that one trial measures the encoded points (N, D) with room. Shape: (N,)."""
+    mean, variance = readings(belief, u)
+    return log_feasibility(mean, np.sqrt(variance))
+
+
+def constrained_ei(odds: Odds) -> Floats:
+    """log s + log feasibility + log room; -inf where nothing is saved."""
+    return _rounded(_log_saving(odds.saving) + probability(odds))
+
+
+def probability(odds: Odds) -> Floats:
+    """PI: log feasibility + log room; -inf where nothing is saved."""
+    chance = log_feasibility(odds.mean, odds.sd) + log_room(odds.belief, odds.u)
+    return _rounded(np.where(odds.saving > 0, chance, -np.inf))
+
+
+def optimistic(odds: Odds) -> Floats:
+    """UCB: log s where the readings may be within every bound at beta standard deviations."""
+    mean, variance = odds.readings()
+    return _ranked(odds.saving, np.max(mean - odds.belief.beta * np.sqrt(variance), axis=0, initial=-np.inf))
+
+
+def thompson(odds: Odds) -> Floats:
+    """log s where one joint draw of the readings is within every bound; only `DRAWN` points take part."""
+    value = np.full(len(odds.saving), -np.inf)
+    rng = np.random.default_rng(odds.seed)
+    some = np.sort(rng.permutation(len(odds.saving))[:DRAWN])
+    if not len(some):
+        return value
+    mean, variance = readings(odds.belief, odds.u[some])
+    at = odds.belief.inputs(odds.u[some], odds.belief.loads.usual)
+    worst = np.full(len(some), -np.inf)
+    for j, model in enumerate(odds.belief.models):
+        worst = np.maximum(worst, mean[j] + _draw(model.covariance(at, at), variance[j], rng))
+    value[some] = _ranked(odds.saving[some], worst)
+    return value
+
+
+def _draw(covariance: Floats, variance: Floats, rng: np.random.Generator) -> Floats:
+    """One draw of N(0, covariance), with a trial's own noise on the diagonal. Shape: (N,)."""
+    whole = covariance.copy()
+    whole[np.diag_indices(len(whole))] = variance + _JITTER
+    return np.asarray(cholesky(whole, lower=True) @ rng.standard_normal(len(whole)))
+
+
+def _log_saving(saving: Floats) -> Floats:
+    positive = saving > 0
+    return np.where(positive, np.log(np.where(positive, saving, 1.0)), -np.inf)
+
+
+def _ranked(saving: Floats, worst: Floats) -> Floats:
+    """log s where the worst bound holds, else how far it is broken, below every saving; -inf where nothing is saved."""
+    return _rounded(np.where((worst <= 0) | (saving <= 0), _log_saving(saving), INFEASIBLE - np.maximum(worst, 0.0)))
+
+
+def _rounded(value: Floats) -> Floats:
+    return np.asarray(np.round(value, DECIMALS))
+
+
+SCORES: MappingProxyType[str, Score] = MappingProxyType(
+    {
+        "ConstrainedEI": constrained_ei,
+        "PI": probability,
+        "UCB": optimistic,
+        "Thompson": thompson,
+    }
+)
+JOINT = frozenset({"Thompson"})
+"""Scores that mean something within one call only: one draw, one ranking."""
