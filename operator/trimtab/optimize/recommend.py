@@ -2,18 +2,21 @@
 
 Margin: mu_j + 1.88 sd_j <= -0.015 for every bound (one-sided 97 %; measured in ADR 3 between 1.64 sd with 1 %, which
 saves a little more but broke a bound once in 120 runs, and 2.13 sd with 2 %, which loses savings when the frontier just
-misses it). Its own trials must not contradict it, and scikit-learn must agree on mu and sd (crosscheck.py).
+misses it). Its own trials must not contradict it, and scikit-learn must agree on mu and sd (crosscheck.py). Changes
+that bring next to nothing are undone (`pruned`).
 """
 
 from __future__ import annotations
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Recommended, Study
+from trimtab.optimize.readings import Evidence
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import below_floor
 
 WIDTHS = 1.88
 MARGIN = 0.015
+WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
 
 
@@ -35,17 +38,23 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
     tried = [
         x
         for x, own in belief.evidence.items()
-        if x != study.baseline
-        and x not in study.excluded
-        and own.clean > 0
-        and not own.contradicts(study.constraints)
-        and study.space.violated(x) is None
-        and not below_floor(study, x)
-        and saving(study, x) >= study.min_improvement
+        if x != study.baseline and own.clean > 0 and saving(study, x) >= study.min_improvement
     ]
-    limits = upper_limits(belief, tried, WIDTHS, z)
-    good = [x for x, limit in zip(tried, limits, strict=True) if limit <= -MARGIN and _leaves_room(belief, x, z)]
-    return sorted(good, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+    return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+
+
+def _good(belief: Belief, assignments: list[Assignment], z: float | None = None) -> list[Assignment]:
+    """Those that nothing speaks against: neither a rule, nor a verification, nor their own trials, nor the model."""
+    allowed = [x for x in assignments if _allowed(belief, x)]
+    limits = upper_limits(belief, allowed, WIDTHS, z)
+    return [x for x, limit in zip(allowed, limits, strict=True) if limit <= -MARGIN and _leaves_room(belief, x, z)]
+
+
+def _allowed(belief: Belief, assignment: Assignment) -> bool:
+    study, own = belief.study, belief.evidence.get(assignment)
+    if assignment in study.excluded or (own is not None and own.contradicts(study.constraints)):
+        return False
+    return study.space.violated(assignment) is None and not below_floor(study, assignment)
 
 
 def room(belief: Belief, z: float | None = None) -> float:
@@ -58,7 +67,7 @@ def room(belief: Belief, z: float | None = None) -> float:
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
-    own, needed = belief.evidence[assignment], room(belief, z)
+    own, needed = belief.evidence.get(assignment, Evidence()), room(belief, z)
     intervals = [own.interval(target.name) for target in belief.targets if not target.relative]
     return all(interval is None or interval[1] + needed <= 0 for interval in intervals)
 
@@ -75,12 +84,32 @@ def recommend(belief: Belief) -> Recommended:
             f"and holds every bound at peak with a margin{_because_of_load(belief)}",
         )
     best = good[0]
-    share = saving(study, best)
     clean = belief.evidence[best].clean
     message = (
         f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
     )
-    return Recommended(best, False, share, belief.predictions(best), message)
+    kept = pruned(belief, best)
+    names = [name for name in study.space.names if kept[name] != best[name]]
+    if names:
+        loss = saving(study, best) - saving(study, kept)
+        message += f"; {', '.join(names)} left as it is, since changing it saves no more than {loss:.2%}"
+    return Recommended(kept, False, saving(study, kept), belief.predictions(kept), message)
+
+
+def pruned(belief: Belief, best: Assignment) -> Assignment:
+    """`best` with every change undone that is worth less than 1 % of the saving, all of them together: what changes
+    little had better not change. Verification measures it by itself before it is recommended."""
+    study, kept = belief.study, best
+    least = saving(study, best) * (1 - WORTHLESS)
+    back = [
+        best.replace(name, study.baseline[name]) for name in study.space.names if best[name] != study.baseline[name]
+    ]
+    for one in sorted(back, key=lambda x: -saving(study, x)):
+        name = next(n for n in study.space.names if one[n] != best[n])
+        undone = kept.replace(name, study.baseline[name])
+        if saving(study, undone) >= max(least, study.min_improvement) and _good(belief, [undone]):
+            kept = undone
+    return kept
 
 
 def _because_of_load(belief: Belief) -> str:

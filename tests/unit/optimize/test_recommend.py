@@ -142,3 +142,33 @@ def test_the_cross_checks_kernel_has_fixed_scales() -> None:
     assert not regressor.kernel_.is_stationary()
     with pytest.raises(ValueError, match="fixed scales"):
         regressor.kernel_(regressor.X_train_, eval_gradient=True)
+
+
+class TestPruning:
+    """Changes that bring next to nothing are undone."""
+
+    @staticmethod
+    def cheap(study: Study, memory_price: float) -> Study:
+        prices = replace(study.cost.prices, memory_gib_hour=memory_price)
+        return replace(study, cost=replace(study.cost, prices=prices))
+
+    def test_a_change_of_no_worth_is_undone(self, study: Study) -> None:
+        nearly_free = self.cheap(study, 1e-5)
+        answer = recommend(nearly_free)
+        belief = believe(nearly_free, gather(nearly_free))
+        best = recommendable(belief)[0]
+        assert best.number("memory") < study.baseline.number("memory")
+        assert answer.assignment == best.replace("memory", study.baseline["memory"])
+        assert answer.saving == pytest.approx(saving(nearly_free, answer.assignment))
+        assert answer.saving >= 0.99 * saving(nearly_free, best)
+        assert "memory left as it is, since changing it saves no more than 0.0" in answer.message
+        assert upper_limits(belief, [answer.assignment], WIDTHS)[0] <= -MARGIN
+
+    def test_a_change_of_worth_is_not(self, study: Study) -> None:
+        assert "left as it is" not in recommend(study).message
+
+    def test_nor_one_whose_undoing_would_break_a_rule(self, study: Study) -> None:
+        nearly_free = self.cheap(study, 1e-5)
+        undone = recommend(nearly_free).assignment
+        kept = recommend(replace(nearly_free, excluded=(undone,))).assignment  # its verification failed
+        assert kept.number("memory") < study.baseline.number("memory")
