@@ -11,7 +11,7 @@ from trimtab.control.arms import cost_model
 from trimtab.control.context import Context
 from trimtab.control.figures import figures
 from trimtab.control.study import counts
-from trimtab.domain.cost import CostModel
+from trimtab.domain.cost import Cost
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment
@@ -78,7 +78,7 @@ def _slo_held(state: ExperimentState) -> bool | None:
     return all(b.remaining is not None and b.remaining > 0 for b in budgets)
 
 
-def incumbent(spec: ExperimentSpec, cost: CostModel, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
+def incumbent(spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
     """The cheapest successful trial whose measured values keep every bound; later ones win ties."""
     held = [
         t
@@ -143,7 +143,7 @@ def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] |
     return value, math.sqrt(1 / sum(weights))
 
 
-def saving_of(cost: CostModel, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
+def saving_of(cost: Cost, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
     """($ per hour before, after, saving as a fraction). Cost is a known function, so there is no interval (ADR 7)."""
     before, after = cost.hourly(baseline), cost.hourly(chosen)
     return before, after, 1 - after / before if before else 0.0

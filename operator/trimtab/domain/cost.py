@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from trimtab.domain.space import Assignment, Resource
 
@@ -32,6 +33,12 @@ class CostTerm:
     parameter: str
     resource: Resource
     factor: float = 1.0
+
+
+class Cost(Protocol):
+    """A known cost of an assignment, positive, in $ per hour or in any unit of the caller's."""
+
+    def hourly(self, assignment: Assignment) -> float: ...
 
 
 @dataclass(frozen=True)

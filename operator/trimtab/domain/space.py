@@ -87,7 +87,17 @@ class NodeSelectorKey:
     key: str
 
 
-Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSelectorKey
+@dataclass(frozen=True)
+class PlainValue:
+    """A value of a program that uses the optimizer as a library: no manifest has it.
+
+    `direction` is +1 when a larger value is safer, -1 when a smaller one is, 0 when that is not known.
+    """
+
+    direction: int = 0
+
+
+Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSelectorKey | PlainValue
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trimtab.domain.cost import CostModel
+from trimtab.domain.cost import Cost
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment, Resource, SearchSpace
 from trimtab.domain.spec import SearchSettings, SliKind
@@ -98,7 +98,7 @@ class Study:
 
     space: SearchSpace
     baseline: Assignment
-    cost: CostModel
+    cost: Cost
     constraints: tuple[ConstraintTarget, ...]
     outcomes: tuple[TrialOutcome, ...]
     pending: tuple[Assignment, ...]
@@ -113,6 +113,7 @@ class Study:
     patience: int = 10
     max_fit_evaluations: int = 400
     excluded: tuple[Assignment, ...] = ()  # failed a verification: never recommended again
+    safe: bool = True  # False: whatever is not known to be infeasible may be tried (benchmarks, models of a service)
 
 
 class HoldReason(StrEnum):

@@ -122,6 +122,8 @@ class Grid:
     def hourly(self, points: Ints) -> Floats:
         """$ per hour of each point: `CostModel.hourly`, vectorized. Shape: (N,)."""
         cost = self._cost
+        if not isinstance(cost, CostModel):
+            return np.asarray([cost.hourly(self.assignment(point)) for point in points], dtype=np.float64)
         cores = np.full(len(points), cost.fixed_cores)
         size = np.full(len(points), cost.fixed_bytes)
         for term in cost.terms:

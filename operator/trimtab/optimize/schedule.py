@@ -97,7 +97,7 @@ def _baseline_in_vain(study: Study) -> Hold | None:
 
 def baseline_infeasible(study: Study, evidence: dict[Assignment, Evidence]) -> Hold | None:
     """The baseline's own measurements clearly break a bound of the safe set."""
-    own = evidence.get(study.baseline)
+    own = evidence.get(study.baseline) if study.safe else None
     for target in study.constraints:
         interval = own.interval(target.name) if own is not None and not target.guard_only else None
         if interval is not None and interval[0] > 0:

@@ -17,6 +17,7 @@ from trimtab.domain.space import (
     ContainerResource,
     Numeric,
     Parameter,
+    PlainValue,
     ReplicaCount,
     Resource,
     SearchSpace,
@@ -45,6 +46,8 @@ def more_is_better(parameter: Parameter) -> int:
         return 1
     if isinstance(parameter.locus, AutoscalerField) and _is_target(parameter.locus):
         return -1
+    if isinstance(parameter.locus, PlainValue):
+        return parameter.locus.direction
     return 0
 
 
@@ -63,10 +66,14 @@ def bounds(parameter: Parameter, value: Value) -> tuple[float, float]:
         down = REPLICAS_DECREASE
     elif isinstance(locus, AutoscalerField) and _is_target(locus):
         up = TARGET_POINTS
+    size = abs(number)
+    if isinstance(locus, PlainValue) and isinstance(parameter.domain, Numeric) and parameter.domain.minimum <= 0:
+        size = float(parameter.domain.maximum - parameter.domain.minimum)  # around zero a share of the value is nothing
+        down, up = size * OTHER_DECREASE, size * INCREASE
     if parameter.max_decrease is not None:
-        down = abs(number) * parameter.max_decrease
+        down = size * parameter.max_decrease
     if parameter.max_increase is not None:
-        up = abs(number) * parameter.max_increase
+        up = size * parameter.max_increase
     return number - down, number + up
 
 

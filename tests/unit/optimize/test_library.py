@@ -1,0 +1,199 @@
+"""The optimizer for programs outside Kubernetes."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trimtab.optimize import Bound, Choices, Optimizer, Range
+
+SPACE = {
+    "cpu": Range(0.2, 2.0, step=0.05, scale="Log", safer="Higher"),
+    "memory": Range(0.25, 2.0, step=0.0625, scale="Log", safer="Higher"),
+}
+BOUNDS = {"p95": Bound(max=0.3, kind="Latency")}
+BASELINE = {"cpu": 2.0, "memory": 2.0}
+SE = 0.02
+
+
+def cost(x: dict[str, Any]) -> float:
+    return 0.032 * float(x["cpu"]) + 0.004 * float(x["memory"])
+
+
+def p95(x: dict[str, Any]) -> float:
+    """Feasible from cpu = 0.61 on with enough memory."""
+    return 0.05 + 0.1 / max(float(x["cpu"]) - 0.2, 0.02) * (1 + (0.4 / float(x["memory"])) ** 4)
+
+
+OPTIMUM = min(
+    cost({"cpu": c, "memory": m})
+    for c in np.arange(0.2, 2.0001, 0.05)
+    for m in np.arange(0.25, 2.0001, 0.0625)
+    if p95({"cpu": c, "memory": m}) <= 0.3
+)
+
+
+def made(**changes: Any) -> Optimizer:
+    given: dict[str, Any] = {
+        "space": SPACE, "objective": cost, "constraints": BOUNDS, "baseline": BASELINE, "seed": 3, **changes
+    }  # fmt: skip
+    return Optimizer(**given)
+
+
+def played(optimizer: Optimizer, trials: int, at_once: int = 1) -> list[dict[str, Any]]:
+    """What was tried."""
+    rng, tried = np.random.default_rng(1), []
+    while len(tried) < trials:
+        asked = optimizer.ask(at_once)
+        if not asked:
+            break
+        for suggestion in asked:
+            tried.append(suggestion.assignment)
+            value = p95(suggestion.assignment) * math.exp(SE * rng.standard_normal())
+            optimizer.tell(suggestion, {"p95": (value, SE * value)})
+    return tried
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_it_finds_what_is_cheap_and_holds_and_tries_nothing_that_is_grossly_unsafe(at_once: int) -> None:
+    optimizer = made()
+    tried = played(optimizer, 20, at_once)
+    found = optimizer.recommend()
+    assert found is not None
+    assert p95(found.assignment) <= 0.3
+    assert 1 - found.saving == pytest.approx(cost(found.assignment) / cost(BASELINE))
+    assert found.saving >= 0.9 * (1 - OPTIMUM / cost(BASELINE))
+    assert found.predicted["p95"][0] < 1
+    assert sum(p95(x) > 0.3 for x in tried) <= 2
+    assert max(map(p95, tried)) < 0.45
+    assert tried[:2] == [BASELINE, BASELINE]
+
+
+def test_the_same_history_gives_the_same_suggestions() -> None:
+    assert played(made(), 9) == played(made(), 9)
+    assert played(made(), 9) != played(made(seed=4), 9)
+
+
+def test_several_at_once_differ_and_wait_for_the_baseline() -> None:
+    optimizer = made()
+    first = optimizer.ask(4)
+    assert [s.assignment for s in first] == [BASELINE, BASELINE]
+    assert optimizer.stopped == "tell what the baseline measured first"
+    assert optimizer.ask() == []
+    for each in first:
+        optimizer.tell(each, {"p95": (p95(each.assignment), 0.002)})
+    second = optimizer.ask(4)
+    assert len({tuple(s.assignment.items()) for s in second}) == 4
+    assert optimizer.stopped == ""
+    assert [s.number for s in second] == [2, 3, 4, 5]
+    assert {tuple(s.assignment.items()) for s in optimizer.ask(2)}.isdisjoint(
+        tuple(s.assignment.items()) for s in second
+    )
+
+
+def test_a_failure_is_not_tried_again() -> None:
+    optimizer = made(safe=False)
+    played(optimizer, 6)
+    (next_one,) = optimizer.ask()
+    optimizer.tell(next_one, failure="OOMKilled", context={"load": 20.0})
+    assert all(s.assignment != next_one.assignment for _ in range(3) for s in optimizer.ask())
+
+
+def test_without_safety_the_whole_grid_is_open() -> None:
+    bold, careful = made(safe=False), made()
+    third = [played(each, 8)[2]["cpu"] for each in (bold, careful)]
+    assert third[0] < 1.4 <= third[1]  # a step of more than 30 %
+    found = bold.recommend()
+    assert found is None or p95(found.assignment) <= 0.3
+
+
+def test_choices_and_ranges_around_zero() -> None:
+    space = {"gc": Choices(("serial", "zgc")), "shift": Range(-1.0, 1.0, step=0.25)}
+    penalty = {"serial": 1.0, "zgc": 0.6}
+    worth = lambda x: 3.0 + float(x["shift"]) - (x["gc"] == "zgc")  # noqa: E731
+    optimizer = Optimizer(space, worth, {"p95": Bound(max=40.0)}, {"gc": "serial", "shift": 0.0}, seed=1)
+    for _ in range(14):
+        for each in optimizer.ask():
+            assert each.assignment["gc"] in penalty
+            value = penalty[str(each.assignment["gc"])] - 0.4 * float(each.assignment["shift"])
+            optimizer.tell(each, {"p95": (value, 0.01)}, control={"p95": (1.0, 0.01)})
+    found = optimizer.recommend()
+    assert found is not None
+    assert found.assignment["gc"] == "zgc"
+    assert found.assignment["shift"] <= -0.75
+
+
+def test_what_it_is_told_without_having_asked_counts() -> None:
+    optimizer = made()
+    optimizer.tell(BASELINE, {"p95": (0.1, 0.001)}, at=1.8e9)
+    optimizer.tell(BASELINE, {"p95": (0.1, 0.001)})
+    optimizer.tell({"cpu": 1.0, "memory": 1.0}, {"p95": (0.18, 0.002)})
+    found = optimizer.recommend()
+    assert found is not None
+    assert found.assignment == {"cpu": 1.0, "memory": 1.0}
+    assert found.message.startswith("1 complete trial")
+
+
+def test_nothing_better_is_no_recommendation_and_says_why_it_stops() -> None:
+    optimizer = made(constraints={"p95": Bound(max=0.1, kind="Latency")})
+    for each in optimizer.ask(2):
+        optimizer.tell(each, {"p95": (0.15, 0.001)})
+    assert optimizer.ask() == []
+    assert "the baseline itself stands at 1.50 x the bound of p95" in optimizer.stopped
+    assert optimizer.recommend() is None
+
+
+BAD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"space": {}}, "space: give at least one parameter"),
+    ({"space": {"cpu": Range(2.0, 1.0, 0.1)}}, "cpu: low 2.0 must be below high 1.0"),
+    ({"space": {"cpu": Range(0.0, 1.0, 0.1, scale="Log")}}, "cpu: a Log scale begins above 0"),
+    ({"space": {"kind": Choices(("a", "a"))}}, "kind: choices must be given, each once"),
+    ({"constraints": {"p95": Bound()}}, "p95: give one of max and min"),
+    ({"constraints": {"p95": Bound(max=1.0, min=0.5)}}, "p95: give one of max and min"),
+    ({"constraints": {"p95": Bound(max=-1.0)}}, "p95: give one of max and min, above 0"),
+    ({"baseline": {"cpu": 2.0}}, "missing ['memory']"),
+    ({"baseline": {**BASELINE, "disk": 1.0}}, "unknown ['disk']"),
+    ({"baseline": {"cpu": math.nan, "memory": 1.0}}, "cpu: nan is not a finite number"),
+    ({"probability": 1.0}, "probability: 1.0 is not between 0.5 and 1"),
+)
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=lambda x: x if isinstance(x, str) else "")
+def test_what_makes_no_sense_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
+        made(**changes)
+    assert message in str(refused.value)
+
+
+def test_bad_measurements_are_refused_and_lose_nothing() -> None:
+    optimizer = made()
+    first, _ = optimizer.ask(2)
+    for told, message in (
+        ({"p99": (1.0, 0.1)}, "p99: not among the constraints (p95)"),
+        ({"p95": (math.nan, 0.1)}, "p95: (nan, 0.1) is not a value"),
+        ({}, "give at least one, or a failure"),
+    ):
+        with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
+            optimizer.tell(first, told)
+        assert message in str(refused.value)
+    with pytest.raises(ValueError, match="context: load -1"):
+        optimizer.tell(first, {"p95": (0.1, 0.01)}, context={"load": -1.0})
+    assert optimizer.ask() == []  # both still wait
+    optimizer.tell(first, {"p95": (0.1, 0.01)})
+    assert optimizer.ask() == []
+
+
+def test_the_operator_does_not_load_it() -> None:
+    """Importing the package costs no numpy; the name is found when it is asked for."""
+    loaded = "assert ('numpy' in sys.modules) is"
+    code = f"import sys, trimtab.optimize as o; {loaded} False; o.Optimizer; {loaded} True"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    import trimtab.optimize
+
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = trimtab.optimize.Nothing  # type: ignore[attr-defined]
