@@ -23,7 +23,7 @@ from trimtab.domain.space import Assignment
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.recommend import MARGIN, WIDTHS
 from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
-from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, log_room, noise
+from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, expecting, log_room, noise
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -126,8 +126,11 @@ def _improve(
 def _scores(belief: Belief, pool: _Pool, useful: Bools, seed: int) -> Floats:
     """The score of the useful points, -inf elsewhere. Shape: (N,)."""
     values = np.full(len(useful), -np.inf)
-    u = belief.grid.encode(pool.points[useful])
-    odds = Odds(belief, u, pool.saving[useful], pool.mean[:, useful], pool.sd[:, useful], seed)
+    u, mean, sd = belief.grid.encode(pool.points[useful]), pool.mean[:, useful], pool.sd[:, useful]
+    expected = expecting(belief)
+    if expected is not belief:
+        mean, sd = expected.predict(u)
+    odds = Odds(expected, u, pool.saving[useful], mean, sd, seed)
     values[useful] = SCORES[belief.study.search.acquisition](odds)
     return values
 

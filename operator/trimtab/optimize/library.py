@@ -13,7 +13,7 @@
     print(optimizer.recommend())
 
 The objective is a known cost (minimized); what is unknown are the bounds. It is the same code as the operator's, so the
-same history gives the same suggestion there and here. `docs/optimizer.md` has a complete example.
+same history gives the same suggestion there and here. `examples/library/tune.py` is a complete example.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """A parameter with one of these values; any of them may be tried at once."""
+    """A parameter with one of these values. Nothing says how one of them compares with another, so with `safe` a value
+    that was never tried is only tried where the bounds are far."""
 
     values: tuple[str, ...]
 

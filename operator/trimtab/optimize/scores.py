@@ -16,7 +16,7 @@ UCB and Thompson rank what is not feasible by its worst violation, below all tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -84,6 +84,20 @@ def noise(belief: Belief, j: int, mean: Floats) -> Floats:
     else:
         own = np.full(len(mean), float(np.median(model.v)) if len(model.v) else 0.01)
     return np.asarray(own + model.scales.tau**2)
+
+
+def expecting(belief: Belief) -> Belief:
+    """What would be believed if every pending trial came out at mu + sd: where its bounds are then surer, another trial
+    teaches less. For scoring only; S and V are those of what was measured."""
+    waiting = [x for x in belief.study.pending if x != belief.study.baseline]
+    if not waiting:
+        return belief
+    at = belief.inputs(belief.encoder.encode(waiting), belief.loads.usual)
+    models = []
+    for j, model in enumerate(belief.models):
+        mean, sd = model.predict(at)
+        models.append(model.expecting(at, mean + sd, noise(belief, j, mean)))
+    return replace(belief, models=tuple(models))
 
 
 def log_room(belief: Belief, u: Floats) -> Floats:

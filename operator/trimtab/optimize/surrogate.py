@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +147,26 @@ class Posterior:
         half = _half(self.chol, k.T)
         var = variance(at, self.scales, self.prior.trend) - np.einsum("ij,ij->j", half, half)
         return mean, np.sqrt(np.maximum(var, 1e-12))
+
+    def expecting(self, at: Inputs, y: Floats, v: Floats) -> Posterior:
+        """The same with rows that are yet to come: `y` (N,) is what is expected of each and `v` (N,) its variance. The
+        scales stay. For scoring only: nothing is known to be safe because it is expected to be."""
+        if not len(at):
+            return self
+        rows, nothing, trials = self.rows, np.full(len(at), np.nan), np.max(self.rows.trial, initial=-1) + 1
+        more = Rows(
+            at=Inputs(np.vstack([rows.at.u, at.u]), np.append(rows.at.z, at.z), np.append(rows.at.t, at.t)),
+            y=np.append(rows.y, y),
+            v=np.append(rows.v, v),
+            bad=np.append(rows.bad, nothing),
+            expected=np.append(rows.expected, nothing),
+            phi=np.append(rows.phi, np.ones(len(at))),
+            trial=np.append(rows.trial, trials + np.arange(len(at))),
+            canary=np.append(rows.canary, np.ones(len(at), dtype=bool)),
+        )
+        whole = replace(self, rows=more, y=np.append(self.y, y), v=np.append(self.v, v))
+        chol, _ = _cholesky(whole.kernel_matrix(), whole.v)
+        return replace(whole, chol=chol, alpha=_solve(chol, whole.y - self.prior.trend.mean(more.at)))
 
     def covariance(self, at: Inputs, other: Inputs) -> Floats:
         """Posterior covariance of the latent g between two sets of points. Shape: (N, N')."""

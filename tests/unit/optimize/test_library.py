@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,18 +115,29 @@ def test_without_safety_the_whole_grid_is_open() -> None:
 
 def test_choices_and_ranges_around_zero() -> None:
     space = {"gc": Choices(("serial", "zgc")), "shift": Range(-1.0, 1.0, step=0.25)}
-    penalty = {"serial": 1.0, "zgc": 0.6}
+    factor = {"serial": 1.0, "zgc": 0.6}
     worth = lambda x: 3.0 + float(x["shift"]) - (x["gc"] == "zgc")  # noqa: E731
-    optimizer = Optimizer(space, worth, {"p95": Bound(max=40.0)}, {"gc": "serial", "shift": 0.0}, seed=1)
+    optimizer = Optimizer(space, worth, {"p95": Bound(max=1.2)}, {"gc": "serial", "shift": 0.0}, seed=1, safe=False)
     for _ in range(14):
         for each in optimizer.ask():
-            assert each.assignment["gc"] in penalty
-            value = penalty[str(each.assignment["gc"])] - 0.4 * float(each.assignment["shift"])
+            value = factor[str(each.assignment["gc"])] - 0.4 * float(each.assignment["shift"])
             optimizer.tell(each, {"p95": (value, 0.01)}, control={"p95": (1.0, 0.01)})
     found = optimizer.recommend()
     assert found is not None
-    assert found.assignment["gc"] == "zgc"
-    assert found.assignment["shift"] <= -0.75
+    assert found.assignment == {"gc": "zgc", "shift": -1.0}
+
+
+def test_a_choice_that_was_never_tried_is_not_safe_next_to_a_bound() -> None:
+    space = {"gc": Choices(("serial", "zgc")), "cpu": Range(0.5, 2.0, step=0.1, safer="Higher")}
+    optimizer = Optimizer(
+        space, lambda x: float(x["cpu"]), {"p95": Bound(max=1.0)}, {"gc": "serial", "cpu": 2.0}, seed=1
+    )
+    tried = set()
+    for _ in range(10):
+        for each in optimizer.ask():
+            tried.add(each.assignment["gc"])
+            optimizer.tell(each, {"p95": (1.2 / float(each.assignment["cpu"]), 0.01)})
+    assert tried == {"serial"}
 
 
 def test_what_it_is_told_without_having_asked_counts() -> None:
@@ -197,3 +209,12 @@ def test_the_operator_does_not_load_it() -> None:
 
     with pytest.raises(AttributeError, match="Nothing"):
         _ = trimtab.optimize.Nothing  # type: ignore[attr-defined]
+
+
+def test_the_example_runs() -> None:
+    script = Path(__file__).parents[3] / "examples" / "library" / "tune.py"
+    done = subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True, text=True)
+    *_, recommended, truth = done.stdout.splitlines()
+    assert recommended.startswith("recommended: cpu 0.")
+    value = float(truth.split(" is ")[1].split(" s,")[0])
+    assert 0.2 < value <= 0.3

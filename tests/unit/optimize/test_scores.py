@@ -14,6 +14,7 @@ from tests.unit.optimize.toy import Service, play, search, web_study
 from trimtab.domain.trial import Suggestion
 from trimtab.optimize import scores
 from trimtab.optimize.designer import recommend, suggest
+from trimtab.optimize.kernel import cross
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable
 from trimtab.optimize.scores import SCORES, Odds, constrained_ei, log_feasibility, log_room, readings, thompson
 from trimtab.optimize.steps import within_steps
@@ -139,3 +140,33 @@ def test_the_same_history_gives_the_same_suggestion_whatever_is_drawn() -> None:
     assert first == second
     assert isinstance(first.answer, Suggestion)
     assert first.answer.by_model
+
+
+def test_a_pending_trial_makes_its_neighbours_worth_less_and_nothing_safer() -> None:
+    belief, members = moment("Improve")
+    first = chosen(belief, members)
+    assert first.assignment is not None
+    waiting = replace(belief, study=replace(belief.study, pending=(first.assignment,)))
+    expected = scores.expecting(waiting)
+    u = belief.encoder.encode([first.assignment])
+    (before, sd), (after, less) = belief.predict(u), expected.predict(u)
+    assert np.all(less < sd)
+    assert np.all(after > before)  # it is expected to come out worse, by one standard deviation
+    assert scores.expecting(belief) is belief
+    second = chosen(waiting, members, (first.assignment,))
+    assert second.assignment not in (None, first.assignment)
+    assert second.safe_points == first.safe_points - 1  # S is that of what was measured, without what is pending
+
+
+def test_rows_that_are_expected_count_like_measured_ones() -> None:
+    """A posterior with a row that is expected equals one that was conditioned on it with the same scales."""
+    belief = moment("Improve")[0]
+    model, at = belief.models[0], belief.inputs(belief.encoder.encode([belief.study.baseline]), -0.1)
+    more = model.expecting(at, np.asarray([-1.0]), np.asarray([0.04]))
+    rows, query = more.rows, belief.inputs(belief.encoder.encode(list(belief.evidence)))
+    whole = more.kernel_matrix() + np.diag(np.append(model.v, 0.04)) + 1e-10 * np.eye(len(rows))
+    residual = np.append(model.y, -1.0) - model.prior.trend.mean(rows.at)
+    k = cross(query, rows.at, model.groups, model.scales, model.prior.trend)
+    assert more.predict(query)[0] == pytest.approx(model.prior.trend.mean(query) + k @ np.linalg.solve(whole, residual))
+    assert len(model.rows) == len(rows) - 1
+    assert model.expecting(belief.inputs(np.zeros((0, 2))), np.zeros(0), np.zeros(0)) is model
