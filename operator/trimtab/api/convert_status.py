@@ -26,7 +26,7 @@ from trimtab.domain.state import (
     SliOutlook,
     TargetRecord,
 )
-from trimtab.domain.study import Diagnostics
+from trimtab.domain.study import Diagnostics, Symptom, SymptomKind
 from trimtab.domain.trial import TrialPhase
 
 T = TypeVar("T")
@@ -135,7 +135,10 @@ def _budget(b: wire.BudgetStatus) -> BudgetState:
 def _diagnostics(d: wire.DiagnosticsStatus | None) -> Diagnostics | None:
     if d is None:
         return None
-    return _copied(Diagnostics, d, lengthscales=tuple((s.constraint, s.parameter, s.value) for s in d.lengthscales))
+    scales = tuple((s.constraint, s.parameter, s.value) for s in d.lengthscales)
+    known = [s for s in d.symptoms if s.kind in set(SymptomKind)]
+    symptoms = tuple(_copied(Symptom, s, kind=SymptomKind(s.kind)) for s in known)
+    return _copied(Diagnostics, d, lengthscales=scales, symptoms=symptoms)
 
 
 # domain to wire
@@ -221,7 +224,8 @@ def _write_diagnostics(d: Diagnostics | None) -> wire.DiagnosticsStatus | None:
     if d is None:
         return None
     scales = tuple(wire.Lengthscale(constraint=c, parameter=p, value=v) for c, p, v in d.lengthscales)
-    return _copied(wire.DiagnosticsStatus, d, lengthscales=scales)
+    symptoms = tuple(_copied(wire.SymptomStatus, s, kind=s.kind.value) for s in d.symptoms)
+    return _copied(wire.DiagnosticsStatus, d, lengthscales=scales, symptoms=symptoms)
 
 
 def _display(state: ExperimentState, spec: ExperimentSpec | None) -> wire.Display:

@@ -150,6 +150,14 @@ class Lengthscale(StatusModel):
     value: FiniteFloat = Field(description="Lengthscale in the unit cube; large means little effect.")
 
 
+class SymptomStatus(StatusModel):
+    """Something is wrong with the model of one constraint."""
+
+    kind: Id = Field(description="Miscalibrated, ScaleAtBound, Outlier or Noisy.")
+    constraint: Id = Field(description="Name of the constraint.")
+    message: Message = Field(description="What was seen, with numbers, and what is done about it.")
+
+
 class DiagnosticsStatus(StatusModel):
     """Health of the model at the last suggestion."""
 
@@ -167,6 +175,9 @@ class DiagnosticsStatus(StatusModel):
         None, description="How many parameters the bounds depend on, 1 to the number of parameters."
     )
     fallbacks: int = Field(0, ge=0, description="Search trials that the model did not propose.")
+    symptoms: Annotated[tuple[SymptomStatus, ...], Clipped(64)] = Field(
+        (), description="What is wrong with the model; empty when nothing is."
+    )
 
 
 class FiguresStatus(StatusModel):

@@ -25,7 +25,11 @@ TOLD_BY = {
 
 def told(before: ExperimentState, seen: Snapshot, decision: Decision) -> Decision:
     """The decision with an Event for every move that it makes and does not tell itself."""
-    events = (*_of_trials(seen, decision), *_of_experiment(before, seen, decision))
+    events = (
+        *_of_trials(seen, decision),
+        *_of_experiment(before, seen, decision),
+        *_of_model(before, seen, decision.state),
+    )
     return replace(decision, actions=(*decision.actions, *events)) if events else decision
 
 
@@ -69,6 +73,17 @@ def _of_experiment(before: ExperimentState, seen: Snapshot, decision: Decision) 
     if stalled or {e.reason for e in events} & TOLD_BY.get(phase, frozenset()):
         return
     yield EmitEvent(Severity.NORMAL, f"Experiment{phase.value}", decision.state.message or f"now {phase.value}")
+
+
+def _of_model(before: ExperimentState, seen: Snapshot, after: ExperimentState) -> Iterator[EmitEvent]:
+    """What is newly wrong with a model; nothing where that would be said in each pass."""
+    if seen.experiment.state_problem:
+        return
+    known = {(s.kind, s.constraint) for s in before.diagnostics.symptoms} if before.diagnostics is not None else set()
+    for symptom in after.diagnostics.symptoms if after.diagnostics is not None else ():
+        if (symptom.kind, symptom.constraint) not in known:
+            words = f"model of {symptom.constraint}: {symptom.message}"
+            yield EmitEvent(Severity.WARNING, f"Model{symptom.kind.value}", words, None)
 
 
 __all__ = ["told"]

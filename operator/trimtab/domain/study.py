@@ -140,6 +140,22 @@ class NoAnswer:
     message: str
 
 
+class SymptomKind(StrEnum):
+    MISCALIBRATED = "Miscalibrated"
+    SCALE_AT_BOUND = "ScaleAtBound"
+    OUTLIER = "Outlier"
+    NOISY = "Noisy"
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """Something is wrong with the model of one bound: what was seen, in words with numbers."""
+
+    kind: SymptomKind
+    constraint: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Diagnostics:
     """Health of the model at one suggestion.
@@ -161,6 +177,7 @@ class Diagnostics:
     diversity: float | None = None
     effective_dimension: float | None = None
     fallbacks: int = 0
+    symptoms: tuple[Symptom, ...] = ()
 
 
 @dataclass(frozen=True)

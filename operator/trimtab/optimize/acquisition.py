@@ -71,7 +71,7 @@ def choose(
         answer: what would be recommended now.
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
-    limits = boxes(belief.study, members)
+    limits = boxes(belief.study, members, half=not belief.trusted)
     best_cost = belief.study.cost.hourly(answer)
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):

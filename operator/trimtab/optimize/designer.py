@@ -30,7 +30,8 @@ from trimtab.optimize.schedule import (
 from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
-MODEL_VERSION = "gp-2"
+OUTLIER = "measures it once more: it lies far from what all others say"
+MODEL_VERSION = "gp-3"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
@@ -93,12 +94,10 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     answer = good[0] if good else study.baseline
     choice = choose(belief, members, answer, forbidden, suggestion_seed(study))
     settled = incumbent == study.baseline or incumbent in good
-    closing = not settled and _closing(belief, incumbent, choice, answer)
-    if (purpose is Purpose.REPLICATE or closing) and incumbent not in forbidden:
-        again = replace(
-            choice, assignment=incumbent, rule="Replicate", value=None, reason="measures the incumbent again"
-        )
-        return again, Purpose.REPLICATE
+    due = purpose is Purpose.REPLICATE or (not settled and _closing(belief, incumbent, choice, answer))
+    again, why = (incumbent, "measures the incumbent again") if due else (_doubtful(belief), OUTLIER)
+    if again is not None and again not in forbidden:
+        return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
     if choice.exhausted:
         return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
     if purpose is Purpose.INITIAL:
@@ -113,6 +112,12 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     if stop is None and choice.assignment is not None:
         return choice, purpose
     return _again(belief, incumbent, choice, stop, settled)
+
+
+def _doubtful(belief: Belief) -> Assignment | None:
+    """What is to be measured once more, since it lies far from what all others say. Each trial measures the baseline
+    anyway."""
+    return next((x for x in belief.doubtful if x != belief.study.baseline), None)
 
 
 def _closing(belief: Belief, incumbent: Assignment, choice: Choice, answer: Assignment) -> bool:

@@ -46,6 +46,7 @@ def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Dia
         lengthscales=tuple(lengths),
         fallback="; ".join(notes),
         effective_dimension=effective_dimension(belief, members[0]),
+        symptoms=belief.symptoms,
     )
 
 

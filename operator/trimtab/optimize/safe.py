@@ -11,21 +11,23 @@ No guarantee in the sense of SafeOpt is claimed (Fiedler et al. 2024); calibrati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from trimtab.domain.space import Assignment
-from trimtab.domain.study import ConstraintTarget, Study
+from trimtab.domain.space import Assignment, Numeric
+from trimtab.domain.study import ConstraintTarget, Study, Symptom
 from trimtab.domain.trial import Prediction
 from trimtab.optimize.data import LoadScale, build_rows, has_counts, load_scale
 from trimtab.optimize.encoding import Encoder, Grid
+from trimtab.optimize.health import DISTRUSTED, checked
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.readings import ONE_SIDED_95, Evidence
-from trimtab.optimize.steps import reach
-from trimtab.optimize.surrogate import Posterior, fit, prior_for
+from trimtab.optimize.steps import nearest, reach
+from trimtab.optimize.surrogate import Posterior, Prior, Rows, fit, prior_for
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,6 +53,13 @@ class Belief:
     evidence: dict[Assignment, Evidence]
     beta: float
     kappa: float
+    symptoms: tuple[Symptom, ...] = ()
+    doubtful: tuple[Assignment, ...] = ()  # far from what all others say, not measured again yet, safe if a fluke
+
+    @property
+    def trusted(self) -> bool:
+        """Whether steps may be whole: no model had to be replaced by its prior mode."""
+        return not any(s.kind in DISTRUSTED for s in self.symptoms)
 
     def inputs(self, u: Floats, z: float | None = None) -> Inputs:
         """Points (N, D) at one load (the peak by default), now."""
@@ -84,16 +93,39 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     loads = load_scale(study)
     targets = tuple(t for t in study.constraints if not t.guard_only)
     held = [x for x, own in evidence.items() if own.held(study.constraints)]
-    models = []
+    models: list[Posterior] = []
+    symptoms: list[Symptom] = []
+    doubtful: dict[Assignment, tuple[int, Posterior]] = {}
     for target in targets:
         counts = not target.relative and has_counts(study, target)
         prior = prior_for(target.kind, counts, encoder.signs, len(study.space.parameters))
         rows = build_rows(study, target, encoder, loads, held)
-        models.append(fit(rows, encoder.groups, prior, study.max_fit_evaluations))
+        fitted = partial(_fit, encoder.groups, prior, study.max_fit_evaluations)
+        found = checked(target.name, rows, fitted, [t.index for t in study.outcomes])
+        models.append(found.model)
+        symptoms += found.symptoms
+        if found.doubtful is not None and found.if_fluke is not None:
+            assignment = study.outcomes[int(rows.trial[found.doubtful])].canary.assignment
+            doubtful[assignment] = len(models) - 1, found.if_fluke
     delta = min(max(1.0 - study.probability, 1e-6), 0.5)
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
     kappa = adaptive_kappa(tuple(models), beta, delta)
-    return Belief(study, encoder, Grid(study, encoder), loads, targets, tuple(models), evidence, beta, kappa)
+    belief = Belief(study, encoder, Grid(study, encoder), loads, targets, tuple(models), evidence, beta, kappa)
+    belief = replace(belief, symptoms=tuple(symptoms))
+    belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_START))
+    again = tuple(x for x, (j, model) in doubtful.items() if _safe_if(belief, x, j, model))
+    return replace(belief, doubtful=again)
+
+
+def _safe_if(belief: Belief, assignment: Assignment, bound: int, model: Posterior) -> bool:
+    """Whether an assignment would be in S with another model of one bound."""
+    models = (*belief.models[:bound], model, *belief.models[bound + 1 :])
+    mean, sd = replace(belief, models=models).predict(belief.encoder.encode([assignment]))
+    return bool(is_safe(belief, mean, sd)[0])
+
+
+def _fit(groups: Ints, prior: Prior, evaluations: int, rows: Rows, prior_mode: bool) -> Posterior:
+    return fit(rows, groups, prior, 0 if prior_mode else evaluations)
 
 
 def adaptive_kappa(models: tuple[Posterior, ...], beta: float, delta: float) -> float:
@@ -137,9 +169,19 @@ def verified(belief: Belief) -> list[Assignment]:
     return sorted(members, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
 
 
-def boxes(study: Study, members: list[Assignment]) -> Ints:
-    """Index intervals that the step limits allow from each member of V. Shape: (|V|, d, 2), ends included."""
-    return np.asarray([[reach(p, v[p.name]) for p in study.space.parameters] for v in members], dtype=np.int64)
+def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Ints:
+    """Index intervals that the step limits allow from each member of V. Shape: (|V|, d, 2), ends included.
+
+    `half` steps are at least one grid step; categories have none.
+    """
+    whole = np.asarray([[reach(p, v[p.name]) for p in study.space.parameters] for v in members], dtype=np.int64)
+    if not half:
+        return whole
+    at = np.asarray([[nearest(p, v[p.name]) for p in study.space.parameters] for v in members], dtype=np.int64)
+    numeric = np.asarray([isinstance(p.domain, Numeric) for p in study.space.parameters])
+    low, high = whole[..., 0], whole[..., 1]
+    halved = np.stack([at - (at - low + 1) // 2, at + (high - at + 1) // 2], axis=-1)
+    return np.where(numeric[None, :, None], halved, whole)
 
 
 def inside(points: Ints, limits: Ints) -> Bools:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from trimtab.domain.state import ExperimentPhase, ExperimentState
+from trimtab.domain.study import SymptomKind
 from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 
@@ -84,6 +85,9 @@ class Metrics:
         for source, gauges in ((state.figures, self._figures), (state.diagnostics, self._diagnostics)):
             for field, gauge in gauges.items():
                 _show(gauge, owner, getattr(source, field) if source is not None else None)
+        symptoms = [s.kind for s in state.diagnostics.symptoms] if state.diagnostics is not None else []
+        for kind in SymptomKind:
+            _show(self.model_symptoms, (*owner, kind.value), float(symptoms.count(kind)))
 
     def observe_trial(self, trial: Trial) -> None:
         """Count a Trial's move to another phase, when its status was written."""
@@ -189,6 +193,7 @@ class Metrics:
             "effective_dimension": self._gauge("effective_dimension", "How many parameters the bounds depend on"),
             "fallbacks": self._gauge("designer_fallbacks", "Search Trials that the model did not propose"),
         }
+        self.model_symptoms = self._gauge("model_symptoms", "What is wrong with the models, by kind of symptom", "kind")
         self.acquisition_value = self._gauge("acquisition_value", "Acquisition value of the last suggestion")
         self.acquisition_seconds = self._histogram("acquisition_seconds", "Search of one suggestion", FAST_BUCKETS)
         self.fit_seconds = self._histogram("fit_seconds", "Fit of the model for one suggestion", FAST_BUCKETS)

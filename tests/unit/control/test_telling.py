@@ -24,6 +24,7 @@ from trimtab.control.telling import told
 from trimtab.domain.names import ANNOTATION_PAUSE
 from trimtab.domain.spec import TrialTiming
 from trimtab.domain.state import ExperimentPhase, ExperimentState
+from trimtab.domain.study import Diagnostics, Symptom, SymptomKind
 from trimtab.domain.trial import Outcome, PhaseTimes, TrialPhase
 
 
@@ -130,3 +131,18 @@ def test_the_end_of_a_trial_is_told_once(phase: TrialPhase) -> None:
     for actions in ((WriteTrial(ended),), (WriteTrial(ended), by_rule)):
         decision = told(ExperimentState(), snapshot(None, (draining,)), Decision(ExperimentState(), actions))
         assert [reason for reason, _ in events(decision)] == [f"Trial{phase.value}"]
+
+
+def test_what_is_newly_wrong_with_a_model_is_told_once() -> None:
+    first = Symptom(SymptomKind.OUTLIER, "slow", "trial 4 lies +5.1 sd off and is measured once more")
+    second = Symptom(SymptomKind.NOISY, "slow", "trials differ by 0.90 by themselves")
+    health = Diagnostics(9, 3, 40, 1.5, 0.95)
+    before, after = running(diagnostics=replace(health, symptoms=(first,))), replace(health, symptoms=(first, second))
+    decision = Decision(replace(before, diagnostics=after), ())
+    (event,) = [a for a in told(before, snapshot(experiment(before)), decision).actions if isinstance(a, EmitEvent)]
+    assert (event.severity, event.reason) == (Severity.WARNING, "ModelNoisy")
+    assert event.message == "model of slow: trials differ by 0.90 by themselves"
+    assert events(told(ExperimentState(), snapshot(experiment(before)), Decision(before, ())))[-1] == (
+        "ModelOutlier",
+        "model of slow: trial 4 lies +5.1 sd off and is measured once more",
+    )

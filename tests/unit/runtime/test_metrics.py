@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import BudgetState, ExperimentPhase, ExperimentState, Figures
-from trimtab.domain.study import Diagnostics
+from trimtab.domain.study import Diagnostics, Symptom, SymptomKind
 from trimtab.domain.trial import Environment, Outcome, PhaseTimes, Purpose, Spent, Suggestion, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 from trimtab.runtime.metrics import Metrics
@@ -189,3 +189,13 @@ def test_no_metric_carries_a_trial() -> None:
     metrics.observe_trial(dataclasses.replace(TRIAL, phase=TrialPhase.DEPLOYING))
     names = {name for _, labels in samples(metrics) for name, _ in labels}
     assert names <= {"namespace", "experiment", "phase", "le"}
+
+
+def test_symptoms_of_the_model_are_counted_by_kind_and_go_again() -> None:
+    metrics = Metrics()
+    found = tuple(Symptom(SymptomKind.OUTLIER, name, "trial 3 lies +4.0 sd off") for name in ("slow", "errors"))
+    health = Diagnostics(6, 5, 100, 1.2, 0.94, symptoms=found)
+    metrics.observe_state(RECORD, ExperimentState(diagnostics=health))
+    assert (of(metrics, "model_symptoms", kind="Outlier"), of(metrics, "model_symptoms", kind="Noisy")) == (2.0, 0.0)
+    metrics.observe_state(RECORD, ExperimentState(diagnostics=dataclasses.replace(health, symptoms=())))
+    assert of(metrics, "model_symptoms", kind="Outlier") == 0.0
