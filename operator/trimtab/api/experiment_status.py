@@ -153,7 +153,7 @@ class Lengthscale(StatusModel):
 class SymptomStatus(StatusModel):
     """Something is wrong with the model of one constraint."""
 
-    kind: Id = Field(description="Miscalibrated, ScaleAtBound, Outlier or Noisy.")
+    kind: Id = Field(description="Miscalibrated, ScaleAtBound, Outlier, Noisy or Drift.")
     constraint: Id = Field(description="Name of the constraint.")
     message: Message = Field(description="What was seen, with numbers, and what is done about it.")
 

@@ -113,6 +113,7 @@ class Study:
     patience: int = 10
     max_fit_evaluations: int = 400
     excluded: tuple[Assignment, ...] = ()  # failed a verification: never recommended again
+    inherited: tuple[TrialOutcome, ...] = ()  # measured under other circumstances: they teach, but show nothing safe
     safe: bool = True  # False: whatever is not known to be infeasible may be tried (benchmarks, models of a service)
 
 
@@ -145,6 +146,7 @@ class SymptomKind(StrEnum):
     SCALE_AT_BOUND = "ScaleAtBound"
     OUTLIER = "Outlier"
     NOISY = "Noisy"
+    DRIFT = "Drift"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from trimtab.optimize.surrogate import Rows
 Floats = NDArray[np.float64]
 Z_LIMIT = 6.0
 LOG_PHI_VARIANCE, LEAST_POOLED = 0.33, 4
+INHERITED = 3.0  # variances between trials more than another trial has
 ALIKE_LOAD = 0.95  # of another load is about as much
 
 
@@ -84,17 +85,25 @@ class _Row:
 
 
 def build_rows(
-    study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale, held: Sequence[Assignment]
+    study: Study,
+    target: ConstraintTarget,
+    encoder: Encoder,
+    loads: LoadScale,
+    held: Sequence[Assignment],
+    between: float = 0.0,
 ) -> Rows:
-    """All rows of one constraint, in the order of the ledger, the canary before its control.
+    """All rows of one constraint, in the order of the ledger, the canary before its control; inherited ones first.
 
-    `held` are the assignments whose complete trials kept every bound.
+    `held` are the assignments whose complete trials kept every bound. `between` is the variance between trials to
+    expect: an inherited trial has four times of it, so its rows carry three more of their own, and as values, since
+    counts would claim to be exact.
     """
     found = [
         row
-        for number, trial in enumerate(study.outcomes)
+        for number, trial in enumerate((*study.inherited, *study.outcomes))
         for row in _of_trial(study, target, trial, number, loads, held)
     ]
+    found = [_aged(row, between) if row.trial < len(study.inherited) else row for row in found]
     u = encoder.encode([r.assignment for r in found]) if found else np.zeros((0, len(encoder.groups)))
     counts = [r.seen.bad is not None and r.seen.expected is not None for r in found]
     return Rows(
@@ -107,6 +116,10 @@ def build_rows(
         trial=np.asarray([r.trial for r in found], dtype=np.int64),
         canary=np.asarray([r.canary for r in found], dtype=bool),
     )
+
+
+def _aged(row: _Row, between: float) -> _Row:
+    return replace(row, seen=Observation(row.seen.g, math.sqrt(row.seen.se**2 + INHERITED * between)))
 
 
 def pooled_overdispersion(found: Floats) -> Floats:

@@ -16,6 +16,7 @@ from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
+from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
 from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
 from trimtab.optimize.schedule import (
@@ -67,14 +68,17 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     if hold is not None:
         return Proposal(hold, counted)
     started = timer()
+    study, symptoms = since_change(study)
     evidence = gather(study)
     if complete_baselines(study) >= BASELINES:
         hold = baseline_infeasible(study, evidence)
         if hold is not None:
             return Proposal(hold, counted)
     if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
-        return sobol.suggest(study)
+        simple = sobol.suggest(study)
+        return replace(simple, diagnostics=replace(simple.diagnostics, symptoms=symptoms))
     belief = believe(study, evidence)
+    belief = replace(belief, symptoms=(*symptoms, *belief.symptoms))
     fitted = timer()
     members = verified(belief)
     choice, purpose = _decide(belief, members)
@@ -210,6 +214,7 @@ def _recommend(study: Study) -> Recommended | NoAnswer:
         return recommending.keep_baseline(study, f"keep the baseline: {hold.message}")
     if not study.outcomes:
         return recommending.keep_baseline(study, "keep the baseline: nothing has been evaluated")
+    study, _ = since_change(study)
     belief = believe(study, gather(study))
     answer = recommending.recommend(belief)
     if answer.keep_baseline:

@@ -11,6 +11,7 @@ No guarantee in the sense of SafeOpt is claimed (Fiedler et al. 2024); calibrati
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -93,19 +94,20 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     loads = load_scale(study)
     targets = tuple(t for t in study.constraints if not t.guard_only)
     held = [x for x, own in evidence.items() if own.held(study.constraints)]
+    everything = (*study.inherited, *study.outcomes)
     models: list[Posterior] = []
     symptoms: list[Symptom] = []
     doubtful: dict[Assignment, tuple[int, Posterior]] = {}
     for target in targets:
         counts = not target.relative and has_counts(study, target)
         prior = prior_for(target.kind, counts, encoder.signs, len(study.space.parameters))
-        rows = build_rows(study, target, encoder, loads, held)
+        rows = build_rows(study, target, encoder, loads, held, math.exp(2 * prior.tau[0]))
         fitted = partial(_fit, encoder.groups, prior, study.max_fit_evaluations)
-        found = checked(target.name, rows, fitted, [t.index for t in study.outcomes])
+        found = checked(target.name, rows, fitted, [t.index for t in everything])
         models.append(found.model)
         symptoms += found.symptoms
         if found.doubtful is not None and found.if_fluke is not None:
-            assignment = study.outcomes[int(rows.trial[found.doubtful])].canary.assignment
+            assignment = everything[int(rows.trial[found.doubtful])].canary.assignment
             doubtful[assignment] = len(models) - 1, found.if_fluke
     delta = min(max(1.0 - study.probability, 1e-6), 0.5)
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))

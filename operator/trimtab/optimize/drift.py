@@ -1,0 +1,104 @@
+"""Has the service changed under the Experiment? The control arm runs the same assignment in every trial, so it tells.
+
+Notation, per absolute bound: g_i is ln(SLI / bound) of the i-th trial's control and se_i its standard error, both from
+its own reading; z_i its load in octaves. With what was seen since the last change, a weighted mean m of g - slope z and
+its variance s^2, the trial's deviation is
+  d_i = (g_i - slope z_i - m) / sqrt(se_i^2 + tau^2 + s^2)
+and two CUSUMs (Page 1954) look for a shift of one standard deviation, up and down:
+  C_i = max(0, C_{i-1} +- d_i - 1/2), alarm at C_i > 8.
+With that limit an unchanged service alarms once in some 9,500 trials (Siegmund 1985, both directions), and a shift of
+three standard deviations is seen in four. Only what came before decides, so a later trial never moves an earlier alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from trimtab.domain.study import ConstraintTarget, Study, Symptom, SymptomKind
+from trimtab.optimize.data import LoadScale, load_scale
+from trimtab.optimize.readings import Observation, observe_trial
+
+REFERENCE, LIMIT = 0.5, 8.0
+LEAST = 3  # trials that say how it was
+TAU = 0.1  # sd between trials, in ln; the prior's mode for ratios
+SLOPE = 1.0  # of g per octave of load; the prior's
+
+
+@dataclass
+class _Cusum:
+    """Deviations since the last change, and where the present rise began."""
+
+    weight: float = 0.0
+    total: float = 0.0
+    seen: int = 0
+    up: float = 0.0
+    down: float = 0.0
+    up_from: int = 0
+    down_from: int = 0
+
+    def add(self, number: int, g: float, se: float) -> int | None:
+        """Take the next trial; returns the number of the first trial that belongs to a change, if it alarms."""
+        own = se**2 + TAU**2
+        if self.seen >= LEAST:
+            d = (g - self.total / self.weight) / math.sqrt(own + 1 / self.weight)
+            self.up_from = self.up_from if self.up > 0 else number
+            self.down_from = self.down_from if self.down > 0 else number
+            self.up, self.down = max(0.0, self.up + d - REFERENCE), max(0.0, self.down - d - REFERENCE)
+            if max(self.up, self.down) > LIMIT:
+                return self.up_from if self.up > self.down else self.down_from
+        self.seen += 1
+        self.weight += 1 / own
+        self.total += g / own
+        return None
+
+
+def since_change(study: Study) -> tuple[Study, tuple[Symptom, ...]]:
+    """The study with everything before the last change as inherited: it weighs less, and shows nobody safe any more."""
+    loads, begun, symptoms = load_scale(study), 0, []
+    for target in study.constraints:
+        if target.guard_only or target.relative:
+            continue
+        found = _last_change(study, target, loads)
+        if found:
+            first = study.outcomes[found].index
+            words = (
+                f"the control changed at trial {first}: what came before weighs less, and the baseline is measured anew"
+            )
+            symptoms.append(Symptom(SymptomKind.DRIFT, target.name, words))
+        begun = max(begun, found)
+    if not begun:
+        return study, ()
+    before, after = study.outcomes[:begun], study.outcomes[begun:]
+    return replace(study, inherited=(*study.inherited, *before), outcomes=after), tuple(symptoms)
+
+
+def _last_change(study: Study, target: ConstraintTarget, loads: LoadScale) -> int:
+    """Number of the first outcome of the present regime; 0 when there was no change."""
+    begun, cusum = 0, _Cusum()
+    readings = [
+        (n, seen) for n in range(len(study.outcomes)) if (seen := _control(study, target, n, loads)) is not None
+    ]
+    at = 0
+    while at < len(readings):
+        number, seen = readings[at]
+        change = cusum.add(number, seen.g, seen.se)
+        at += 1
+        if change is not None:
+            begun, cusum = change, _Cusum()
+            at = next(i for i, (n, _) in enumerate(readings) if n >= change)
+    return begun
+
+
+def _control(study: Study, target: ConstraintTarget, number: int, loads: LoadScale) -> Observation | None:
+    """What the control read in one trial, at the peak's load by the prior's slope."""
+    trial = study.outcomes[number]
+    if trial.control is None or not trial.learnable or trial.control.assignment != study.baseline:
+        return None
+    seen = observe_trial(target, trial, trial.control)
+    if seen is None:
+        return None
+    return replace(seen, g=seen.g - SLOPE * loads.z(trial.control.load))
+
+
+__all__ = ["since_change"]

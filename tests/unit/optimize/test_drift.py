@@ -1,0 +1,107 @@
+"""A service that changes under the Experiment: seen by the control, and what is done then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.unit.optimize.test_acquisition import history
+from tests.unit.optimize.test_readings import arm, outcome
+from tests.unit.optimize.toy import Service, Suggest, play, search, trial, web_study
+
+from trimtab.domain.study import Study, SymptomKind
+from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize.designer import recommend, suggest
+from trimtab.optimize.drift import LIMIT, REFERENCE, _Cusum, since_change
+from trimtab.optimize.readings import gather
+from trimtab.optimize.safe import believe, verified
+
+SLOWER = Service(work=0.0145, base_slow=0.008)  # a release that needs half as much CPU again
+
+
+def changed(before: int, after: int, seed: int = 1, suggest: Suggest = suggest) -> Study:
+    """Trials on one service, then on a slower one."""
+    study = history(before, seed)
+    rng = np.random.default_rng(seed)
+    for index in range(before, before + after):
+        answer = suggest(replace(study, index=index)).answer
+        assert isinstance(answer, Suggestion), answer
+        done = trial(SLOWER, study, answer, index, study.now + 60, rng)
+        study = replace(study, outcomes=(*study.outcomes, done), index=index + 1, now=done.finished)
+    return study
+
+
+def test_a_change_is_seen_and_what_came_before_only_teaches() -> None:
+    study = changed(10, 6)
+    now, (symptom,) = since_change(study)
+    assert symptom.kind is SymptomKind.DRIFT
+    assert "the control changed at trial" in symptom.message
+    begun = len(now.inherited)
+    assert abs(begun - 10) <= 2
+    assert now.inherited + now.outcomes == study.outcomes
+    evidence = gather(now)
+    assert verified(believe(now, evidence)) == [study.baseline] or len(now.outcomes) > 2
+    rows = believe(now, evidence).models[0].rows
+    old = rows.trial < begun
+    assert np.all(np.isnan(rows.bad[old]))  # counts would claim to be exact
+    assert rows.v[old].min() >= 3 * 0.1**2
+    assert np.isfinite(rows.bad[~old]).any()
+
+
+def test_then_the_baseline_is_measured_anew_before_anything_else() -> None:
+    study, rng = history(10), np.random.default_rng(5)
+    asked: list[Purpose] = []
+    for index in range(10, 26):
+        proposal = suggest(replace(study, index=index))
+        assert isinstance(proposal.answer, Suggestion), proposal.answer
+        if asked or any(s.kind is SymptomKind.DRIFT for s in proposal.diagnostics.symptoms):
+            asked.append(proposal.answer.purpose)
+        done = trial(SLOWER, study, proposal.answer, index, study.now + 60, rng)
+        study = replace(study, outcomes=(*study.outcomes, done), now=done.finished)
+    assert asked[:2] == [Purpose.BASELINE] * 2
+    assert len(asked) > 8
+    assert Purpose.BASELINE not in asked[2:]
+    assert Purpose.SEARCH in asked
+
+
+def test_what_was_recommended_before_a_change_is_not_any_more() -> None:
+    before = recommend(history(10))
+    study = changed(10, 7)
+    now, symptoms = since_change(study)
+    assert symptoms
+    after = recommend(study)
+    assert after.assignment in {t.canary.assignment for t in now.outcomes} | {study.baseline}  # type: ignore[union-attr]
+    assert SLOWER.worst(after.assignment, study.peak_load or 0) <= 0  # type: ignore[union-attr]
+    assert SLOWER.worst(before.assignment, study.peak_load or 0) > 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_unchanged_service_never_alarms(seed: int) -> None:
+    run = play(web_study(search=search(seed=seed)), Service(), suggest, recommend, 16)
+    assert since_change(run.study) == (run.study, ())
+
+
+def test_alarms_are_as_rare_as_they_are_said_to_be() -> None:
+    """One standard deviation of noise, 40 trials, 300 services: a false alarm in about one of 240."""
+    rng = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(300):
+        cusum = _Cusum()
+        alarms += any(cusum.add(i, 0.1 * rng.standard_normal(), 0.0) is not None for i in range(40))
+    assert alarms <= 5
+
+
+def test_a_shift_of_three_deviations_is_seen_in_about_four_trials() -> None:
+    cusum, found = _Cusum(), None
+    for number in range(20):
+        found = cusum.add(number, 0.0 if number < 10 else 0.3 * 1.1, 0.0)
+        if found is not None:
+            break
+    assert (found, number) == (10, 13)
+    assert 3.3 * 4 - 4 * REFERENCE > LIMIT > 3.3 * 3 - 3 * REFERENCE - 2
+
+
+def test_without_controls_nothing_is_said() -> None:
+    study = web_study(outcomes=tuple(outcome(i, arm("1.5", 20 if i < 6 else 400)) for i in range(14)))
+    assert since_change(study) == (study, ())
