@@ -211,6 +211,7 @@ def test_the_operator_does_not_load_it() -> None:
         _ = trimtab.optimize.Nothing  # type: ignore[attr-defined]
 
 
+@pytest.mark.thorough
 def test_the_example_runs() -> None:
     script = Path(__file__).parents[3] / "examples" / "library" / "tune.py"
     done = subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True, text=True)

@@ -76,15 +76,15 @@ def test_each_prefers_what_it_is_known_for() -> None:
     assert saving["PI"] < saving["UCB"]
 
 
-def test_a_draw_is_of_the_joint_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How often a point is feasible in a draw is its own chance, and neighbours go together."""
+def test_a_draw_is_of_the_joint_posterior() -> None:
+    """How often a point is feasible in a draw is its own chance."""
     found = odds(moment("Improve")[0], safe=False)
     two = Odds(found.belief, found.u[-2:], np.asarray([0.3, 0.3]), found.mean[:, -2:], found.sd[:, -2:])
     mean, variance = readings(two.belief, two.u)
-    draws = np.asarray([thompson(replace(two, seed=seed)) for seed in range(4000)]) > scores.INFEASIBLE
+    draws = np.asarray([thompson(replace(two, seed=seed)) for seed in range(600)]) > scores.INFEASIBLE
     # Independent bounds, so the chance of a point is the product of theirs.
     expected = np.prod(norm.cdf(-mean / np.sqrt(variance)), axis=0)
-    assert draws.mean(axis=0) == pytest.approx(expected, abs=0.03)
+    assert draws.mean(axis=0) == pytest.approx(expected, abs=0.08)  # 4 standard errors
     assert thompson(two).tolist() == thompson(two).tolist()
 
 
