@@ -82,7 +82,38 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         share_service_labels_ok=wire.traffic.share_service_labels,
         digest=spec_digest(wire),
         otel_resource_attributes=wire.canary.otel_resource_attributes,
+        warm_start=_warm_start(wire.warm_start, searched) if wire.warm_start is not None else None,
     )
+
+
+def _warm_start(w: settings.WarmStart, searched: space.SearchSpace) -> spec.WarmStart:
+    return spec.WarmStart(
+        experiment=w.experiment_ref.name if w.experiment_ref is not None else "",
+        history=w.history_ref.name if w.history_ref is not None else "",
+        max_age=parse_duration(w.max_age),
+        assignments=tuple(_given(g, searched, f"spec.warmStart.assignments[{i}]") for i, g in enumerate(w.assignments)),
+    )
+
+
+def _given(given: settings.GivenAssignment, searched: space.SearchSpace, field: str) -> space.Assignment:
+    """Values of the grid, of some or all parameters.
+
+    Raises:
+        InvalidSpec: a parameter is unknown, or a value is not on its grid.
+    """
+    found: dict[str, space.Value] = {}
+    for item in given.values:
+        where = f"{field}.values[{item.name}]"
+        if item.name not in searched.names:
+            raise InvalidSpec(where, "names no parameter", f"use one of {', '.join(searched.names)}")
+        parameter = searched[item.name]
+        domain, value = parameter.domain, parameter.parse(item.value)
+        if isinstance(domain, space.Numeric) and value not in domain.grid():
+            low, high, step = (parameter.format(v) for v in (domain.minimum, domain.maximum, domain.step))
+            problem = f"{item.value} is not on the grid of {item.name}"
+            raise InvalidSpec(where, problem, f"use {low} to {high} in steps of {step}")
+        found[item.name] = value
+    return space.Assignment.of(found)
 
 
 def _fraction(percent: str) -> float:

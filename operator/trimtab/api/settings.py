@@ -251,7 +251,9 @@ class GivenAssignment(WireModel):
     """One assignment to try early."""
 
     values: Annotated[tuple[AssignedValue, ...], Keyed("name")] = Field(
-        description="One value for each parameter.", min_length=1, max_length=12
+        description="Values of parameters; those that are left out stay as they are today.",
+        min_length=1,
+        max_length=12,
     )
 
 

@@ -99,7 +99,5 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.search.infeasibleBaseline", "use Refuse"
     if spec.stopping.max_cost is not None:
         yield "spec.stopping.maxCost", "use maxTrials or maxDuration"
-    if spec.warm_start is not None:
-        yield "spec.warmStart", "remove it"
     if spec.schedule is not None:
         yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

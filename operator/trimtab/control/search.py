@@ -8,12 +8,12 @@ from trimtab.control import asking, gates
 from trimtab.control.actions import Decision
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
-from trimtab.control.snapshot import AskBudgets, AskProposal
+from trimtab.control.snapshot import AskBudgets, AskEarlier, AskProposal, EarlierTrials
 from trimtab.control.start import start_trial
 from trimtab.control.study import LOST, build_study
 from trimtab.domain.kube import Target
 from trimtab.domain.quantity import format_moment
-from trimtab.domain.spec import Mode
+from trimtab.domain.spec import Mode, WarmStart
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
 from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
@@ -90,6 +90,11 @@ def _enough(context: Context) -> str:
     return ""
 
 
+def _refers(warm: WarmStart | None) -> bool:
+    """Whether there is something to be read; given assignments are in the spec itself."""
+    return warm is not None and bool(warm.experiment or warm.history)
+
+
 def _propose(context: Context) -> Decision:
     target, record = context.seen.target, context.state.target
     assert isinstance(target, Target)
@@ -97,8 +102,18 @@ def _propose(context: Context) -> Decision:
     pause = asking.resting(context)
     if pause is not None:
         return pause
-    state = context.state
-    study = build_study(context.spec, target, record, context.seen.trials, state.started or 0.0, state.floors)
+    state, earlier = context.state, EarlierTrials()
+    if _refers(context.spec.warm_start):
+        read = context.seen.earlier()
+        if read is None:
+            return context.say("reading what earlier trials taught").ask(AskEarlier())
+        if read.problem:
+            return hold(context, Held(f"waiting: spec.warmStart: {read.problem}", BLOCKED))
+        earlier = read
+    started = state.started or 0.0
+    study = build_study(
+        context.spec, target, record, context.seen.trials, started, state.floors, earlier=earlier.trials
+    )
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))

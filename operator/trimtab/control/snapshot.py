@@ -86,7 +86,20 @@ class AskRecommendation:
     study: Study
 
 
-Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskSpent | AskProposal | AskRecommendation
+@dataclass(frozen=True)
+class AskEarlier:
+    """Read what the Trials that a warm start names have taught."""
+
+
+@dataclass(frozen=True)
+class EarlierTrials:
+    """The answer to `AskEarlier`: the Trials, or what a person has to put right."""
+
+    trials: tuple[Trial, ...] = ()
+    problem: str = ""
+
+
+Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskSpent | AskProposal | AskRecommendation | AskEarlier
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,10 @@ class Snapshot:
 
     def spent(self, ask: AskSpent) -> SpentReadings | None:
         answer: SpentReadings | None = self.answers.get(ask)
+        return answer
+
+    def earlier(self) -> EarlierTrials | None:
+        answer: EarlierTrials | None = self.answers.get(AskEarlier())
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

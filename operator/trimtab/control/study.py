@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
@@ -40,8 +41,10 @@ def build_study(
     started: float,
     floors: tuple[Floor, ...] = (),
     excluded: tuple[Assignment, ...] = (),
+    earlier: tuple[Trial, ...] = (),
 ) -> Study:
     """The study of the next suggestion. Trials on another template of the target are another context: left out.
+    `earlier` are those of a warm start.
 
     `now` is the end of the last trial, not the clock, so that a stored history replays to the same suggestion.
     """
@@ -66,7 +69,32 @@ def build_study(
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
+        hints=_hints(spec, earlier, started),
+        wanted=_wanted(spec, record.baseline),
     )
+
+
+def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...]:
+    given = spec.warm_start.assignments if spec.warm_start is not None else ()
+    return tuple(Assignment.of({**baseline, **each}) for each in given)
+
+
+def _hints(spec: ExperimentSpec, earlier: tuple[Trial, ...], started: float) -> tuple[TrialOutcome, ...]:
+    """What Trials of a warm start taught, those that are not too old when the Experiment starts. Their controls ran
+    what the target was then: that is what a Baseline trial of the same target ran."""
+    if spec.warm_start is None:
+        return ()
+    ran = {_target_of(t): t.assignment for t in earlier if t.purpose is Purpose.BASELINE}
+    found = []
+    for trial in earlier:
+        outcome = _outcome(spec, ran.get(_target_of(trial), trial.assignment), trial)
+        if outcome.learnable and outcome.finished >= started - spec.warm_start.max_age:
+            found.append(outcome if _target_of(trial) in ran else replace(outcome, control=None))
+    return tuple(found)
+
+
+def _target_of(trial: Trial) -> tuple[str, str]:
+    return trial.experiment_uid, trial.environment.template_hash
 
 
 def _load(outcome: TrialOutcome) -> float | None:

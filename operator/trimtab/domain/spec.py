@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trimtab.domain.cost import Prices
-from trimtab.domain.space import SearchSpace
+from trimtab.domain.space import Assignment, SearchSpace
 
 
 class Mode(StrEnum):
@@ -223,6 +223,17 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """Where earlier knowledge comes from: an Experiment or a ConfigMap of the namespace ("" for none), and what to try
+    early."""
+
+    experiment: str
+    history: str
+    max_age: float  # seconds
+    assignments: tuple[Assignment, ...] = ()  # of some or all parameters; the others stay at the baseline
+
+
+@dataclass(frozen=True)
 class TargetRef:
     name: str
     kind: str = "Deployment"
@@ -250,6 +261,7 @@ class ExperimentSpec:
     share_service_labels_ok: bool
     digest: str  # of the effective spec (defaults filled in), hex
     otel_resource_attributes: bool = False
+    warm_start: WarmStart | None = None
 
     def sli(self, name: str) -> Sli:
         return next(s for s in self.slis if s.name == name)

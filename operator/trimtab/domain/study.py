@@ -114,6 +114,8 @@ class Study:
     max_fit_evaluations: int = 400
     excluded: tuple[Assignment, ...] = ()  # failed a verification: never recommended again
     inherited: tuple[TrialOutcome, ...] = ()  # measured under other circumstances: they teach, but show nothing safe
+    hints: tuple[TrialOutcome, ...] = ()  # of another Experiment: they say what to try first, nothing else
+    wanted: tuple[Assignment, ...] = ()  # to be tried early, each once it is safe
     safe: bool = True  # False: whatever is not known to be infeasible may be tried (benchmarks, models of a service)
 
 

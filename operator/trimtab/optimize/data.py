@@ -118,6 +118,15 @@ def build_rows(
     )
 
 
+def hinted_rows(
+    study: Study, target: ConstraintTarget, encoder: Encoder, loads: LoadScale, tau: tuple[float, float]
+) -> Rows:
+    """Rows of the hints alone, with four times the variance between trials that the prior `tau` (mean and sd of its
+    log) expects."""
+    alone = replace(study, inherited=study.hints, outcomes=(), hints=())
+    return build_rows(alone, target, encoder, loads, (), math.exp(2 * tau[0]))
+
+
 def _aged(row: _Row, between: float) -> _Row:
     return replace(row, seen=Observation(row.seen.g, math.sqrt(row.seen.se**2 + INHERITED * between)))
 

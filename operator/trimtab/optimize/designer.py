@@ -18,7 +18,7 @@ from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
-from trimtab.optimize.safe import DECIMALS, Belief, believe, is_safe, verified
+from trimtab.optimize.safe import DECIMALS, Belief, believe, boxes, inside, is_safe, verified
 from trimtab.optimize.schedule import (
     BASELINES,
     banned,
@@ -104,6 +104,10 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
         return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
     if choice.exhausted:
         return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
+    given = _wanted(belief, members, forbidden)
+    if given is not None:
+        found = replace(choice, assignment=given, rule="Given", value=None, reason="given by warmStart.assignments")
+        return found, purpose if purpose is Purpose.INITIAL else Purpose.SEARCH
     if purpose is Purpose.INITIAL:
         place = _initial(belief, members, choice)
         if place is not None:
@@ -116,6 +120,22 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     if stop is None and choice.assignment is not None:
         return choice, purpose
     return _again(belief, incumbent, choice, stop, settled)
+
+
+def _wanted(belief: Belief, members: list[Assignment], forbidden: set[Assignment]) -> Assignment | None:
+    """The first assignment that is to be tried early, was not tried yet, and is safe and within reach by now."""
+    study, grid = belief.study, belief.grid
+    out = forbidden | {trial.canary.assignment for trial in study.outcomes}
+    limits = boxes(study, members, half=not belief.trusted)
+    for assignment in study.wanted:
+        at = grid.locate(assignment)
+        if at is None or assignment in out:
+            continue
+        point = np.asarray([at], dtype=np.int64)
+        mean, sd = belief.predict(grid.encode(point))
+        if inside(point, limits)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
+            return assignment
+    return None
 
 
 def _doubtful(belief: Belief) -> Assignment | None:
@@ -183,7 +203,7 @@ def _suggestion(
         assignment=assignment,
         purpose=purpose,
         seed=suggestion_seed(study),
-        by_model=choice.rule != "Initial",
+        by_model=choice.rule not in ("Initial", "Given"),
         safety_probability=round(float(np.exp(log_feasibility(mean, sd))[0]), DECIMALS) if belief.models else None,
         acquisition=choice.value,
         predictions=belief.predictions(assignment),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 from scipy.special import log_ndtr
 
+from trimtab.optimize.data import hinted_rows
 from trimtab.optimize.recommend import room
 from trimtab.optimize.safe import Belief
 
@@ -87,16 +88,22 @@ def noise(belief: Belief, j: int, mean: Floats) -> Floats:
 
 
 def expecting(belief: Belief) -> Belief:
-    """What would be believed if every pending trial came out at mu + sd: where its bounds are then surer, another trial
-    teaches less. For scoring only; S and V are those of what was measured."""
-    waiting = [x for x in belief.study.pending if x != belief.study.baseline]
+    """What would be believed with the hints of another Experiment, and if every pending trial came out at mu + sd:
+    where its bounds are then surer, another trial teaches less. For scoring only: S and V are those of what was
+    measured."""
+    study, models = belief.study, list(belief.models)
+    for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
+        if study.hints:
+            told = hinted_rows(study, target, belief.encoder, belief.loads, model.prior.tau)
+            models[j] = model.expecting(told.at, told.y, told.v)
+    belief = replace(belief, models=tuple(models)) if study.hints else belief
+    waiting = [x for x in study.pending if x != study.baseline]
     if not waiting:
         return belief
     at = belief.inputs(belief.encoder.encode(waiting), belief.loads.usual)
-    models = []
     for j, model in enumerate(belief.models):
         mean, sd = model.predict(at)
-        models.append(model.expecting(at, mean + sd, noise(belief, j, mean)))
+        models[j] = model.expecting(at, mean + sd, noise(belief, j, mean))
     return replace(belief, models=tuple(models))
 
 

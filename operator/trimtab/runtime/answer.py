@@ -10,6 +10,7 @@ from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.floors import DAYS
 from trimtab.control.snapshot import (
     AskBudgets,
+    AskEarlier,
     AskMeasurements,
     AskProbes,
     AskProposal,
@@ -30,6 +31,7 @@ from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
 from trimtab.runtime.budgets import BudgetReader, KnownSums
+from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.spending import SpendingAccount, read_events
 
@@ -49,11 +51,13 @@ class Answerer:
         telemetry: Telemetry,
         designer: Designer,
         spending: SpendingAccount,
+        earlier: Earlier,
         clock: Clock,
         sums: KnownSums | None = None,
         lived: Lived | None = None,
     ) -> None:
         self._telemetry, self._designer, self._clock = telemetry, designer, clock
+        self._earlier = earlier
         self._lived = lived or Lived(clock)
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
@@ -65,6 +69,8 @@ class Answerer:
                 return await self._designer.suggest(study)
             case AskRecommendation(study):
                 return await self._designer.recommend(study)
+            case AskEarlier():
+                return await self._earlier.trials(seen.experiment.namespace, _spec(seen))
             case AskProbes():
                 return await self._probes(seen)
             case AskUsage(containers):

@@ -16,6 +16,7 @@ from trimtab.ports import Clock, Cluster, Designer, Telemetry
 from trimtab.runtime.act import Actor
 from trimtab.runtime.answer import Answerer
 from trimtab.runtime.budgets import KnownSums
+from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.fence import FencedLedger
 from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
@@ -136,7 +137,7 @@ def _reconciler(
     ledger = FencedLedger(KubernetesLedger(cluster, clock), elector.confirm)
     locks, spending = TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
-    answerer = Answerer(ports.telemetry, ports.designer, spending, clock, sums, lived)
+    answerer = Answerer(ports.telemetry, ports.designer, spending, Earlier(cluster, ledger), clock, sums, lived)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     strays = Strays(ledger, withdrawer, latch, elector.check)

@@ -209,7 +209,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     },
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
     "spec.stopping.maxCost": {"stopping": {"maxCost": "50"}},
-    "spec.warmStart": {"warmStart": {"experimentRef": {"name": "old"}}},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
@@ -467,3 +466,34 @@ class TestTrial:
         assert status["evidence"] == [str(n) for n in range(67, 99)]
         assert len(status["measurements"]) == 64
         assert len(status["measurements"][0]["noData"]["detail"]) == 1024
+
+
+GIVEN = {"values": [{"name": "cpu", "value": "500m"}, {"name": "memory", "value": "1Gi"}]}
+
+
+def test_a_warm_start_is_read() -> None:
+    warm = {
+        "experimentRef": {"name": "old"},
+        "historyRef": {"name": "web-history"},
+        "maxAge": "48h",
+        "assignments": [GIVEN],
+    }
+    found = spec_with(warmStart=warm).warm_start
+    assert found is not None
+    assert (found.experiment, found.history, found.max_age) == ("old", "web-history", 48 * 3600.0)
+    assert [dict(a) for a in found.assignments] == [{"cpu": Decimal("0.5"), "memory": Decimal(2**30)}]
+    assert spec_with().warm_start is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([{"name": "cpu", "value": "510m"}, {"name": "memory", "value": "1Gi"}], "510m is not on the grid of cpu"),
+        ([{"name": "disk", "value": "1"}], "names no parameter; use one of cpu, memory"),
+    ],
+)
+def test_an_assignment_that_cannot_be_tried_is_refused_by_name(values: list[dict[str, str]], message: str) -> None:
+    with pytest.raises(InvalidSpec, match=r"spec\.warmStart\.assignments") as refused:
+        spec_with(warmStart={"assignments": [GIVEN, {"values": values}]})
+    assert "assignments[1].values[" in refused.value.field
+    assert message in str(refused.value)

@@ -26,13 +26,15 @@ from tests.unit.control.builders import (
 from trimtab.control.actions import Decision
 from trimtab.control.snapshot import (
     AskBudgets,
+    AskEarlier,
     AskProposal,
     AskRecommendation,
+    EarlierTrials,
     LockView,
     Snapshot,
 )
 from trimtab.domain.kube import TargetMissing
-from trimtab.domain.spec import Mode
+from trimtab.domain.spec import Mode, WarmStart
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
 from trimtab.domain.trial import ASKED_FOR, Purpose, TrialPhase
@@ -206,3 +208,35 @@ def test_while_nothing_happens_nothing_is_written(name: str) -> None:
         again = after(settled.state, later)
         assert again.state == settled.state
         assert again.requeue_after is None or again.requeue_after > 0
+
+
+def warm(**changes: str) -> Snapshot:
+    """An Experiment with a warm start, and the answers that it has so far."""
+    given = WarmStart("old", "", 1e9)
+    return snapshot(experiment(spec=spec(warm_start=replace(given, **changes))))  # type: ignore[arg-type]
+
+
+def test_what_earlier_trials_taught_is_read_before_the_designer_is_asked() -> None:
+    seen = warm()
+    first = decided(seen)
+    assert first.inquiries == (AskEarlier(),)
+    assert first.state.message == "reading what earlier trials taught"
+    taught = (ended(TrialPhase.SUCCEEDED, 3), ended(TrialPhase.ABORTED, 4))
+    (ask,) = decided(replace(seen, answers={**seen.answers, AskEarlier(): EarlierTrials(taught)})).inquiries
+    assert isinstance(ask, AskProposal)
+    assert [o.index for o in ask.study.hints] == [3]
+    assert ask.study.outcomes == ()
+
+
+def test_a_warm_start_that_cannot_be_read_waits_and_says_what_to_do() -> None:
+    seen = warm()
+    problem = "ConfigMap shop/old not found; create it, or remove spec.warmStart"
+    decision = decided(replace(seen, answers={**seen.answers, AskEarlier(): EarlierTrials(problem=problem)}))
+    assert decision.inquiries == ()
+    assert decision.state.message == f"waiting: spec.warmStart: {problem}"
+    assert kinds(decision) == ["ReleaseExperiment"]  # there is nothing to undo while it waits
+
+
+def test_given_assignments_alone_need_nothing_to_be_read() -> None:
+    (ask,) = decided(warm(experiment="")).inquiries
+    assert isinstance(ask, AskProposal)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from tests.unit.control.builders import (
+    CHEAPER,
     NOW,
+    ended,
     measured,
     running,
     spec,
+    suggestion,
     target,
     trial,
 )
 
 from trimtab.control.study import build_study
 from trimtab.domain.measurement import Arm
-from trimtab.domain.spec import OutcomeConstraint, RelativeBound
-from trimtab.domain.trial import Load, Outcome, TrialPhase
+from trimtab.domain.space import Assignment
+from trimtab.domain.spec import OutcomeConstraint, RelativeBound, WarmStart
+from trimtab.domain.study import TrialOutcome
+from trimtab.domain.trial import Load, Outcome, Purpose, Trial, TrialPhase
 
 
 def targets(bound: OutcomeConstraint) -> list[tuple[str, float | None, float | None]]:
@@ -57,3 +63,28 @@ def test_a_withdrawal_at_the_last_moment_is_no_measurement(reason: str, truncate
     late = replace(late, environment=replace(late.environment, template_hash=state.target.template_hash))
     (outcome,) = build_study(spec(), target(), state.target, (late,), NOW).outcomes
     assert outcome.truncated is truncated
+
+
+def hints(*earlier: Trial, max_age: float = 1e6) -> tuple[TrialOutcome, ...]:
+    state = running()
+    assert state.target is not None
+    warm = spec(warm_start=WarmStart("old", "", max_age))
+    return build_study(warm, target(), state.target, (), NOW, earlier=earlier).hints
+
+
+def test_earlier_trials_are_hints_with_the_baseline_that_their_control_ran() -> None:
+    first = ended(TrialPhase.SUCCEEDED, 0, suggestion=suggestion(purpose=Purpose.BASELINE, assignment=CHEAPER))
+    first, later = (replace(t, measurements=measured(t, 5)) for t in (first, ended(TrialPhase.SUCCEEDED, 1)))
+    alone = replace(later, experiment_uid="another")
+    told = hints(first, later, alone, ended(TrialPhase.ABORTED, 2))
+    assert [h.index for h in told] == [0, 1, 1]
+    assert [h.control.assignment if h.control is not None else None for h in told] == [CHEAPER, CHEAPER, None]
+    assert hints(first, later, max_age=0.5) == ()  # they ended a second before
+
+
+def test_given_assignments_leave_the_rest_as_it_is_today() -> None:
+    state = running()
+    assert state.target is not None
+    warm = spec(warm_start=WarmStart("", "", 1e6, (Assignment.of({"cpu": Decimal("0.5")}),)))
+    (wanted,) = build_study(warm, target(), state.target, (), NOW).wanted
+    assert wanted == state.target.baseline.replace("cpu", Decimal("0.5"))

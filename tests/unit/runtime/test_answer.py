@@ -11,12 +11,14 @@ from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.executor import InlineDesigner
+from trimtab.adapters.ledger import KubernetesLedger
 from trimtab.control.snapshot import AskBudgets, AskMeasurements, BudgetReadings, Snapshot, TrialReadings
 from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError
 from trimtab.domain.names import arm_name
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import PodSet
 from trimtab.runtime.answer import PROBE_EVERY, Answerer
+from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.slo.verdict import judge_trial
@@ -29,7 +31,9 @@ NAMES = {arm: arm_name(LIVE.experiment_uid, LIVE.index, arm) for arm in (Arm.CAN
 
 def answerer(telemetry: Told) -> Answerer:
     clock = LoopClock()
-    return Answerer(telemetry, InlineDesigner(), SpendingAccount(InMemoryCluster(clock)), clock)
+    cluster = InMemoryCluster(clock)
+    earlier = Earlier(cluster, KubernetesLedger(cluster, clock))
+    return Answerer(telemetry, InlineDesigner(), SpendingAccount(cluster), earlier, clock)
 
 
 def served(canary: float, control: float, target: float, error: float) -> Told:
