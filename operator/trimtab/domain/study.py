@@ -194,7 +194,8 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Recommended:
-    """The cheapest evaluated assignment that the model holds feasible at peak with a margin.
+    """The cheapest evaluated assignment that the model holds feasible at peak with a margin, but for changes of no
+    worth, which are undone.
 
     `keep_baseline` is a first-class answer: then `assignment` is the baseline. `saving` is a fraction of the
     baseline's cost.

@@ -27,7 +27,7 @@ LEAST_ROWS = 15
 MOST_VARIANCE = 2.0
 WITHIN, LEAST_COVERAGE = 1.96, 0.8
 FAR, WIDER = 3.5, 4.0
-LEAST_NOISY = 8
+LEAST_SEEN = 8  # rows before anything is odd
 DISTRUSTED = frozenset({SymptomKind.MISCALIBRATED, SymptomKind.SCALE_AT_BOUND})
 
 Fit = Callable[[Rows, bool], Posterior]
@@ -77,7 +77,7 @@ def checked(bound: str, rows: Rows, fit: Fit, indices: Sequence[int] = ()) -> Ch
 
 def _far(model: Posterior) -> list[int]:
     """Canary rows that the others do not explain, the worst first; withdrawn trials are too uncertain to be any."""
-    if len(model.rows) < LEAST_NOISY:
+    if len(model.rows) < LEAST_SEEN:
         return []
     z = np.where(model.rows.canary, model.leave_one_out(), 0.0)
     return [int(i) for i in np.argsort(-np.abs(z), kind="stable") if abs(z[i]) > FAR]
@@ -123,7 +123,7 @@ def _at_bound(bound: str, model: Posterior) -> Symptom | None:
 
 def _noisy(bound: str, model: Posterior) -> Symptom | None:
     g = model.y[model.rows.canary]
-    if len(g) < LEAST_NOISY or model.scales.tau <= 0.5 * float(np.ptp(g)):
+    if len(g) < LEAST_SEEN or model.scales.tau <= 0.5 * float(np.ptp(g)):
         return None
     words = f"trials differ by {model.scales.tau:.2f} by themselves, assignments by {float(np.ptp(g)):.2f} (in ln)"
     return Symptom(SymptomKind.NOISY, bound, f"{words}: measure longer, or more requests")
