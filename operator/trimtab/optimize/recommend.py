@@ -40,7 +40,7 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
         for x, own in belief.evidence.items()
         if x != study.baseline and own.clean > 0 and saving(study, x) >= study.min_improvement
     ]
-    return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+    return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), x.items_))
 
 
 def _good(belief: Belief, assignments: list[Assignment], z: float | None = None) -> list[Assignment]:

@@ -168,7 +168,7 @@ def verified(belief: Belief) -> list[Assignment]:
     ]
     limits = upper_limits(belief, tried, ONE_SIDED_95)
     members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0] + [study.baseline]
-    return sorted(members, key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+    return sorted(members, key=lambda x: (study.cost.hourly(x), x.items_))
 
 
 def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Ints:
@@ -176,7 +176,11 @@ def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Int
 
     `half` steps are at least one grid step; categories have none.
     """
-    whole = np.asarray([[reach(p, v[p.name]) for p in study.space.parameters] for v in members], dtype=np.int64)
+    known = [{value: reach(p, value) for value in {v[p.name] for v in members}} for p in study.space.parameters]
+    whole = np.asarray(
+        [[found[v[p.name]] for p, found in zip(study.space.parameters, known, strict=True)] for v in members],
+        dtype=np.int64,
+    )
     if not half:
         return whole
     at = np.asarray([[nearest(p, v[p.name]) for p in study.space.parameters] for v in members], dtype=np.int64)

@@ -104,7 +104,7 @@ def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignm
     """The baseline and what its own measurements show safe, cheapest first."""
     out = {study.baseline, *study.excluded}
     found = [x for x, own in evidence.items() if x not in out and own.verifies(study.constraints)]
-    return sorted([*found, study.baseline], key=lambda x: (study.cost.hourly(x), study.space.format(x)))
+    return sorted([*found, study.baseline], key=lambda x: (study.cost.hourly(x), x.items_))
 
 
 def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence] | None = None) -> Iterator[Assignment]:
