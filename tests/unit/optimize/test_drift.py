@@ -49,6 +49,7 @@ def test_a_change_is_seen_and_what_came_before_only_teaches() -> None:
     assert np.isfinite(rows.bad[~old]).any()
 
 
+@pytest.mark.thorough
 def test_then_the_baseline_is_measured_anew_before_anything_else() -> None:
     study, rng = history(10), np.random.default_rng(5)
     asked: list[Purpose] = []
@@ -76,7 +77,7 @@ def test_what_was_recommended_before_a_change_is_not_any_more() -> None:
     assert SLOWER.worst(before.assignment, study.peak_load or 0) > 0  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(s, marks=pytest.mark.thorough) for s in range(2, 8))])
 def test_an_unchanged_service_never_alarms(seed: int) -> None:
     run = play(web_study(search=search(seed=seed)), Service(), suggest, recommend, 16)
     assert since_change(run.study) == (run.study, ())

@@ -60,7 +60,7 @@ def played(optimizer: Optimizer, trials: int, at_once: int = 1) -> list[dict[str
     return tried
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_it_finds_what_is_cheap_and_holds_and_tries_nothing_that_is_grossly_unsafe(at_once: int) -> None:
     optimizer = made()
     tried = played(optimizer, 20, at_once)
@@ -200,6 +200,7 @@ def test_bad_measurements_are_refused_and_lose_nothing() -> None:
     assert optimizer.ask() == []
 
 
+@pytest.mark.thorough
 def test_the_operator_does_not_load_it() -> None:
     """Importing the package costs no numpy; the name is found when it is asked for."""
     loaded = "assert ('numpy' in sys.modules) is"

@@ -108,6 +108,7 @@ def test_all_choose_from_the_same_safe_set(name: str) -> None:
     assert within_steps(study.space, choice.assignment, members)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search_with_it_ends_safely_with_a_saving(name: str) -> None:
     study = web_study(search=replace(search(), acquisition=name))
