@@ -43,13 +43,12 @@ class KubernetesLedger:
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""
         stored = await self._named(experiment.namespace, experiment.name)
-        own = [each for each in stored if _experiment_uid(each) == experiment.uid]
-        strays = [each for each in stored if _experiment_uid(each) != experiment.uid]
+        own = (each for each in stored if _labels(each).get(LABEL_EXPERIMENT_UID) == experiment.uid)
         found = [self._row(each, _space(experiment)) for each in own]
         readable = (t for t in found if isinstance(t, Trial) and t.experiment_uid == experiment.uid)
         broken = (t for t in found if isinstance(t, BrokenTrial))
         by_index, by_name = sorted(readable, key=lambda t: t.index), sorted(broken, key=lambda t: t.name)
-        return TrialRows(tuple(by_index), tuple(by_name), _held(strays))
+        return TrialRows(tuple(by_index), tuple(by_name), _held(stored, alive=experiment.uid))
 
     async def strays(self, namespace: str, name: str) -> tuple[StrayTrial, ...]:
         """Trials that are held for an Experiment of this name, of which there is none."""
@@ -136,18 +135,15 @@ class KubernetesLedger:
         return await self._cluster.replace(kind, namespace, name, {**current, "metadata": metadata})
 
 
-def _experiment_uid(trial: Manifest) -> str:
-    return str((trial["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""))
-
-
-def _held(trials: Iterable[Manifest]) -> tuple[StrayTrial, ...]:
-    """Those of them that wait for us."""
+def _held(trials: Iterable[Manifest], alive: str = "") -> tuple[StrayTrial, ...]:
+    """Those of them that wait for us, but for the Experiment that is alive."""
     held = (each for each in trials if FINALIZER in (each["metadata"].get("finalizers") or ()))
-    return tuple(
-        StrayTrial(m["name"], m["namespace"], m["uid"], m["resourceVersion"], _experiment_uid(each))
-        for each in held
-        for m in (each["metadata"],)
-    )
+    strays = (convert.stray_trial(each) for each in held)
+    return tuple(stray for stray in strays if not alive or stray.experiment_uid != alive)
+
+
+def _labels(manifest: Manifest) -> Manifest:
+    return manifest["metadata"].get("labels") or {}
 
 
 def _space(experiment: ExperimentRecord) -> SearchSpace | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from trimtab.api.convert_spec import parse_spec
 from trimtab.api.convert_status import read_state, write_state
-from trimtab.api.convert_trial import broken_trial, same_trial, trial_manifest, trial_record, trial_status
+from trimtab.api.convert_trial import broken_trial, same_trial, stray_trial, trial_manifest, trial_record, trial_status
 from trimtab.api.problems import Unreadable
 from trimtab.api.times import parse_time
 from trimtab.domain import names
@@ -110,6 +110,7 @@ __all__ = [
     "experiment_status",
     "parse_experiment",
     "same_trial",
+    "stray_trial",
     "trial_manifest",
     "trial_record",
     "trial_status",

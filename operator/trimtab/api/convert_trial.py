@@ -26,6 +26,7 @@ from trimtab.domain.trial import (
     PhaseTimes,
     Prediction,
     Spent,
+    StrayTrial,
     Suggestion,
     Trial,
 )
@@ -211,6 +212,13 @@ def broken_trial(manifest: Mapping[str, Any], problem: str) -> BrokenTrial:
         finalized=names.FINALIZER in metadata.get("finalizers", ()),
         deleting="deletionTimestamp" in metadata,
     )
+
+
+def stray_trial(manifest: Mapping[str, Any]) -> StrayTrial:
+    """What is known of a Trial whose Experiment is gone."""
+    metadata = manifest["metadata"]
+    uid = (metadata.get("labels") or {}).get(names.LABEL_EXPERIMENT_UID, "")
+    return StrayTrial(metadata["name"], metadata["namespace"], metadata["uid"], metadata["resourceVersion"], uid)
 
 
 def trial_record(manifest: Mapping[str, Any], space: SearchSpace | None = None) -> Trial:

@@ -127,11 +127,20 @@ def read_history(manifest: Mapping[str, Any], space: SearchSpace) -> History:
         raise InvalidSpec(where, f"has no key {error}", f"use a ConfigMap with the key {KEY}") from error
     except (ValueError, Unreadable, CorruptLedger) as error:
         raise InvalidSpec(where, f"is no history of the form {FORMAT}: {error}", "export it again") from error
+    require_parameters(where, trials, space, "use a history of")
+    return History(document.source, document.safety_evidence, document.experiment, trials)
+
+
+def require_parameters(where: str, trials: Iterable[Trial], space: SearchSpace, remedy: str) -> None:
+    """Refuse Trials of another search space.
+
+    Raises:
+        InvalidSpec: names the first of them; the remedy goes on with this space's parameters.
+    """
     for trial in trials:
         if set(trial.assignment) != set(space.names):
             problem = f"trial {trial.index} has the parameters {', '.join(trial.assignment)}"
-            raise InvalidSpec(where, problem, f"use a history of {', '.join(space.names)}")
-    return History(document.source, document.safety_evidence, document.experiment, trials)
+            raise InvalidSpec(where, problem, f"{remedy} {', '.join(space.names)}")
 
 
 def _record(stored: Mapping[str, Any], space: SearchSpace) -> Trial:

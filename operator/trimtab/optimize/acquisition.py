@@ -22,7 +22,7 @@ from scipy.special import ndtr
 from trimtab.domain.space import Assignment
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.recommend import MARGIN, WIDTHS
-from trimtab.optimize.safe import Belief, boxes, is_safe, neighbours, reachable
+from trimtab.optimize.safe import Belief, is_safe, neighbours, reachable, trusted_boxes
 from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, expecting, log_room, noise
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ def choose(
         answer: what would be recommended now.
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
-    limits = boxes(belief.study, members, half=not belief.trusted)
+    limits = trusted_boxes(belief, members)
     best_cost = belief.study.cost.hourly(answer)
     pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
     if not len(pool.points):
@@ -108,13 +108,14 @@ def _improve(
     seed: int,
 ) -> tuple[Ints, float]:
     """The best score, refined by local moves when the pool is only a sample. Ties: the first in grid order."""
-    values = _scores(belief, pool, useful, seed)
+    expected = expecting(belief)
+    values = _scores(belief, expected, pool, useful, seed)
     order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
     top = pool.points[order][np.isfinite(values[order])]
     best, best_value = top[0], float(values[order[0]])
     for _ in range(0 if belief.study.search.acquisition in JOINT else _REFINE_ROUNDS):
         near = _pool(belief, neighbours(top, limits, belief.grid), best_cost, banned)
-        values = _scores(belief, near, near.safe(belief) & (near.saving > MIN_SAVING), seed)
+        values = _scores(belief, expected, near, near.safe(belief) & (near.saving > MIN_SAVING), seed)
         order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
         if not len(order) or not values[order[0]] > best_value + 1e-12:
             break
@@ -123,11 +124,10 @@ def _improve(
     return best, best_value
 
 
-def _scores(belief: Belief, pool: _Pool, useful: Bools, seed: int) -> Floats:
-    """The score of the useful points, -inf elsewhere. Shape: (N,)."""
+def _scores(belief: Belief, expected: Belief, pool: _Pool, useful: Bools, seed: int) -> Floats:
+    """The score of the useful points by what is `expected`, -inf elsewhere. Shape: (N,)."""
     values = np.full(len(useful), -np.inf)
     u, mean, sd = belief.grid.encode(pool.points[useful]), pool.mean[:, useful], pool.sd[:, useful]
-    expected = expecting(belief)
     if expected is not belief:
         mean, sd = expected.predict(u)
     odds = Odds(expected, u, pool.saving[useful], mean, sd, seed)

@@ -18,7 +18,7 @@ from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
-from trimtab.optimize.safe import DECIMALS, Belief, believe, boxes, inside, is_safe, verified
+from trimtab.optimize.safe import DECIMALS, Belief, believe, inside, is_safe, trusted_boxes, verified
 from trimtab.optimize.schedule import (
     BASELINES,
     banned,
@@ -104,12 +104,13 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
         return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
     if choice.exhausted:
         return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
-    given = _wanted(belief, members, forbidden)
+    out = forbidden | {trial.canary.assignment for trial in study.outcomes}
+    given = _wanted(belief, members, out)
     if given is not None:
         found = replace(choice, assignment=given, rule="Given", value=None, reason="given by warmStart.assignments")
         return found, purpose if purpose is Purpose.INITIAL else Purpose.SEARCH
     if purpose is Purpose.INITIAL:
-        place = _initial(belief, members, choice)
+        place = _initial(belief, members, choice, out)
         if place is not None:
             return place, Purpose.INITIAL
     else:
@@ -122,11 +123,10 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     return _again(belief, incumbent, choice, stop, settled)
 
 
-def _wanted(belief: Belief, members: list[Assignment], forbidden: set[Assignment]) -> Assignment | None:
+def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:
     """The first assignment that is to be tried early, was not tried yet, and is safe and within reach by now."""
     study, grid = belief.study, belief.grid
-    out = forbidden | {trial.canary.assignment for trial in study.outcomes}
-    limits = boxes(study, members, half=not belief.trusted)
+    limits = trusted_boxes(belief, members)
     for assignment in study.wanted:
         at = grid.locate(assignment)
         if at is None or assignment in out:
@@ -176,11 +176,10 @@ def _again(
     return replace(choice, assignment=incumbent, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
 
 
-def _initial(belief: Belief, members: list[Assignment], choice: Choice) -> Choice | None:
+def _initial(belief: Belief, members: list[Assignment], choice: Choice, out: set[Assignment]) -> Choice | None:
     """The first Sobol point in the step limits of the incumbent that is safe; None when none is."""
     study = belief.study
-    tried = {trial.canary.assignment for trial in study.outcomes} | banned(study, belief.evidence)
-    places = [x for x in sobol.spread(study, members[0]) if x not in tried]
+    places = [x for x in sobol.spread(study, members[0]) if x not in out]
     if not places:
         return None
     mean, sd = belief.predict(belief.encoder.encode(places))

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from trimtab.domain.study import ConstraintTarget, Study, Symptom, SymptomKind
 from trimtab.optimize.data import LoadScale, load_scale
 from trimtab.optimize.readings import Observation, observe_trial
+from trimtab.optimize.surrogate import SLOW_RATIO
 
 REFERENCE, LIMIT = 0.5, 8.0
 LEAST = 3  # trials that say how it was
-TAU = 0.1  # sd between trials, in ln; the prior's mode for ratios
-SLOPE = 1.0  # of g per octave of load; the prior's
+TAU, SLOPE = SLOW_RATIO.tau, SLOW_RATIO.load  # sd between trials, in ln, and slope per octave of load: the prior's
 
 
 @dataclass

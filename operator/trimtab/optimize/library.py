@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -122,12 +122,6 @@ class _FunctionCost:
         return float(self.function(_plain(self.space, assignment)))
 
 
-@dataclass
-class _History:
-    outcomes: list[TrialOutcome] = field(default_factory=list)
-    pending: list[Assignment] = field(default_factory=list)
-
-
 class Optimizer:
     """Safe constrained Bayesian optimization of a known cost under measured bounds.
 
@@ -172,7 +166,8 @@ class Optimizer:
         if not 0.5 < probability < 1:
             raise ValueError(f"probability: {probability} is not between 0.5 and 1")
         self._space = SearchSpace(tuple(_parameter(name, given, safe) for name, given in space.items()))
-        self._history = _History()
+        self._outcomes: list[TrialOutcome] = []
+        self._pending: list[Assignment] = []
         self._stopped = ""
         self._study = Study(
             space=self._space,
@@ -212,7 +207,7 @@ class Optimizer:
             if not isinstance(answer, Proposed):
                 self._stopped = answer.message
                 break
-            self._history.pending.append(answer.assignment)
+            self._pending.append(answer.assignment)
             found.append(self._suggestion(answer, study.index))
         return found
 
@@ -243,7 +238,7 @@ class Optimizer:
         load = _load(context)
         canary = ArmOutcome(assignment, load, self._readings(measurements or {}))
         beside = ArmOutcome(self._study.baseline, load, self._readings(control)) if control else None
-        outcomes, broken = self._history.outcomes, None
+        outcomes, broken = self._outcomes, None
         if failure is not None:
             broken = HardFailure(FailureKind(failure), None)
         elif not canary.readings:
@@ -251,8 +246,8 @@ class Optimizer:
         finished = at if at is not None else (outcomes[-1].finished if outcomes else 0.0) + SPACING
         purpose = Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
         outcomes.append(TrialOutcome(len(outcomes), purpose, finished, canary, beside, broken))
-        if assignment in self._history.pending:
-            self._history.pending.remove(assignment)
+        if assignment in self._pending:
+            self._pending.remove(assignment)
 
     def recommend(self) -> Recommendation | None:
         """The best so far, or None while nothing is better than the baseline beyond doubt."""
@@ -263,7 +258,7 @@ class Optimizer:
         return Recommendation(_plain(self._space, answer.assignment), answer.saving, predicted, answer.message)
 
     def _now(self) -> Study:
-        done, pending = self._history.outcomes, self._history.pending
+        done, pending = self._outcomes, self._pending
         now = done[-1].finished if done else 0.0
         index = len(done) + len(pending)
         return replace(self._study, outcomes=tuple(done), pending=tuple(pending), index=index, now=now)

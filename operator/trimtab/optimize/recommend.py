@@ -101,11 +101,8 @@ def pruned(belief: Belief, best: Assignment) -> Assignment:
     little had better not change. Verification measures it by itself before it is recommended."""
     study, kept = belief.study, best
     least = saving(study, best) * (1 - WORTHLESS)
-    back = [
-        best.replace(name, study.baseline[name]) for name in study.space.names if best[name] != study.baseline[name]
-    ]
-    for one in sorted(back, key=lambda x: -saving(study, x)):
-        name = next(n for n in study.space.names if one[n] != best[n])
+    changed = [name for name in study.space.names if best[name] != study.baseline[name]]
+    for name in sorted(changed, key=lambda n: -saving(study, best.replace(n, study.baseline[n]))):
         undone = kept.replace(name, study.baseline[name])
         if saving(study, undone) >= max(least, study.min_improvement) and _good(belief, [undone]):
             kept = undone

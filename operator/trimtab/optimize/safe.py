@@ -112,8 +112,8 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     delta = min(max(1.0 - study.probability, 1e-6), 0.5)
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
     kappa = adaptive_kappa(tuple(models), beta, delta)
-    belief = Belief(study, encoder, Grid(study, encoder), loads, targets, tuple(models), evidence, beta, kappa)
-    belief = replace(belief, symptoms=tuple(symptoms))
+    grid, seen = Grid(study, encoder), tuple(symptoms)
+    belief = Belief(study, encoder, grid, loads, targets, tuple(models), evidence, beta, kappa, seen)
     belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_START))
     again = tuple(x for x, (j, model) in doubtful.items() if _safe_if(belief, x, j, model))
     return replace(belief, doubtful=again)
@@ -188,6 +188,11 @@ def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Int
     low, high = whole[..., 0], whole[..., 1]
     halved = np.stack([at - (at - low + 1) // 2, at + (high - at + 1) // 2], axis=-1)
     return np.where(numeric[None, :, None], halved, whole)
+
+
+def trusted_boxes(belief: Belief, members: list[Assignment]) -> Ints:
+    """The boxes from which one trial may be chosen: of half steps where the model is not trusted."""
+    return boxes(belief.study, members, half=not belief.trusted)
 
 
 def inside(points: Ints, limits: Ints) -> Bools:

@@ -49,10 +49,6 @@ class Odds:
     sd: Floats
     seed: int = 0
 
-    def readings(self) -> tuple[Floats, Floats]:
-        """m_j and v_j of the module docstring. Shapes: (m, N), (m, N)."""
-        return readings(self.belief, self.u)
-
 
 Score = Callable[[Odds], Floats]
 """Value of each point, (N,)."""
@@ -126,7 +122,7 @@ def probability(odds: Odds) -> Floats:
 
 def optimistic(odds: Odds) -> Floats:
     """UCB: log s where the readings may be within every bound at beta standard deviations."""
-    mean, variance = odds.readings()
+    mean, variance = readings(odds.belief, odds.u)
     return _ranked(odds.saving, np.max(mean - odds.belief.beta * np.sqrt(variance), axis=0, initial=-np.inf))
 
 

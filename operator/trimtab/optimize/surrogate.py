@@ -86,7 +86,7 @@ def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Pr
     little of the load's range and each carries an effect of its own, so the slope in load is mostly the prior's: that
     of the fraction of slow requests, 1 +- 0.5 per octave beside a kernel of 4 octaves, covers 0.3 to 2.1 (ADR 3).
     """
-    form = _ERRORS if kind is SliKind.ERRORS else _SLOW_RATIO if counts else _VALUES
+    form = _ERRORS if kind is SliKind.ERRORS else SLOW_RATIO if counts else _VALUES
     trend = Trend(
         m0=form.m0,
         s0=form.s0,
@@ -121,7 +121,7 @@ class _Form:
 
 _VALUES = _Form(m0=0.0, s0=0.5, slope=-0.5, slope_sd=0.5, load=0.25, load_sd=0.5, amplitude=0.4, tau=0.05)
 _ERRORS = _Form(m0=-0.5, s0=1.0, slope=-1.0, slope_sd=1.0, load=0.5, load_sd=1.0, amplitude=1.0, tau=0.1)
-_SLOW_RATIO = _Form(m0=-0.5, s0=1.0, slope=-3.0, slope_sd=3.0, load=1.0, load_sd=0.5, amplitude=1.5, tau=0.1)
+SLOW_RATIO = _Form(m0=-0.5, s0=1.0, slope=-3.0, slope_sd=3.0, load=1.0, load_sd=0.5, amplitude=1.5, tau=0.1)
 
 
 @dataclass(frozen=True)

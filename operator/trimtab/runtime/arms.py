@@ -12,7 +12,7 @@ from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Cluster
 
-LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
+LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)  # of an arm, in the order in which they are taken away
 
 
 class ArmReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.api.history import read_history
+from trimtab.api.history import read_history, require_parameters
 from trimtab.control.snapshot import EarlierTrials
 from trimtab.domain import kinds
 from trimtab.domain.errors import InvalidSpec, NotFound
@@ -23,7 +23,8 @@ class Earlier:
         Raises:
             ApiError: neither can be told; try again.
         """
-        warm, found = spec.warm_start, list[Trial]()
+        warm = spec.warm_start
+        found: list[Trial] = []
         if warm is None:
             return EarlierTrials()
         try:
@@ -41,11 +42,7 @@ class Earlier:
     async def _of_experiment(self, namespace: str, name: str, spec: ExperimentSpec) -> tuple[Trial, ...]:
         record = await self._ledger.experiment(namespace, name)
         trials = (await self._ledger.trials(record)).readable
-        for trial in trials:
-            if set(trial.assignment) != set(spec.space.names):
-                problem = f"trial {trial.index} has the parameters {', '.join(trial.assignment)}"
-                wanted = f"name an Experiment with {', '.join(spec.space.names)}"
-                raise InvalidSpec(f"Experiment {name}", problem, wanted)
+        require_parameters(f"Experiment {name}", trials, spec.space, "name an Experiment with")
         return trials
 
 

@@ -18,6 +18,7 @@ from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Clock, Cluster
+from trimtab.runtime.arms import LAYERS
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +26,6 @@ QUIET_SECONDS = 2.0
 POLL_SECONDS = 0.25
 STUCK_SECONDS = 30.0
 REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
-LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
 
 
 class Latch:
