@@ -378,6 +378,14 @@ def test_a_terminal_trial_never_changes() -> None:
     assert "TerminalFinal" in story.broken()
 
 
+@pytest.mark.parametrize(("then", "broken"), [("Quiescing", False), ("Aborted", True)])
+def test_what_a_hand_wrote_over_the_end_is_nobodys_to_change_either(then: str, broken: bool) -> None:
+    story = finished()
+    story.put("trials", trial("Quiescing"), by_hand=True)
+    story.put("trials", trial(then))
+    assert ("TerminalFinal" in story.broken()) is broken
+
+
 def test_nothing_is_made_twice() -> None:
     story = finished()
     again = trial("Pending")
@@ -578,6 +586,16 @@ def test_what_is_recommended_was_verified() -> None:
         story.put("trials", fresh)
     story.put("experiments", experiment("Completed", recommendation=RECOMMENDATION))
     assert story.broken() == set()
+
+
+def test_a_verification_stays_one_when_a_hand_spoils_its_status_later() -> None:
+    story = finished()
+    for index in (1, 2):
+        fresh = trial("Succeeded", index, spec={"purpose": "Verification"}, measurements=SAMPLES)
+        story.put("trials", fresh)
+        story.put("trials", fresh | {"status": {"phase": "Quiescing"}}, by_hand=True)
+    story.put("experiments", experiment("Completed", recommendation=RECOMMENDATION))
+    assert "RecommendedVerified" not in story.broken()
 
 
 @pytest.mark.parametrize("change", [{"verified": False}, {}])

@@ -29,7 +29,7 @@ NO_SAMPLES = frozenset({FaultKind.SAMPLES_MISSING, FaultKind.SAMPLES_NAN})
 
 
 class TerminalFinal(Invariant):
-    """A terminal Trial never changes."""
+    """A terminal Trial never changes, except by a hand: from then on what the hand wrote is what nobody changes."""
 
     kinds = frozenset({"trials"})
 
@@ -38,12 +38,12 @@ class TerminalFinal(Invariant):
 
     def see(self, change: Change) -> None:
         """A Trial changed."""
-        uid = change.object["metadata"]["uid"]
-        if uid in self._final:
-            if change.object.get("status") != self._final[uid] and change.version not in self.record.hands:
-                self.broken(change.at, f"Trial {change.name} was changed after its end")
-        elif phase_of(change.object) in TERMINAL:
-            self._final[uid] = change.object.get("status")
+        uid, status = change.object["metadata"]["uid"], change.object.get("status")
+        by_hand = change.version in self.record.hands
+        if uid in self._final and status != self._final[uid] and not by_hand:
+            self.broken(change.at, f"Trial {change.name} was changed after its end")
+        elif uid in self._final or phase_of(change.object) in TERMINAL:
+            self._final[uid] = status
 
 
 class MadeOnce(Invariant):

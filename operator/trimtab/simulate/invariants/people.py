@@ -171,12 +171,22 @@ def _stale_after(experiment: Obj) -> float:
 
 
 class RecommendedVerified(Invariant):
-    """Nothing is recommended that fresh trials did not verify, unless verification is switched off."""
+    """Nothing is recommended that fresh trials did not verify, unless verification is switched off.
 
-    kinds = frozenset({"experiments"})
+    A verification stays one when a hand spoils the status of its Trial later.
+    """
+
+    kinds = frozenset({"experiments", "trials"})
+
+    def begin(self) -> None:
+        self._verified: dict[str, Obj] = {}  # by uid: the Trials that succeeded in verifying, as their operator left them
 
     def see(self, change: Change) -> None:
-        """An Experiment changed."""
+        """An Experiment or a Trial changed."""
+        if change.kind == "trials":
+            if _verification(change.object) and change.version not in self.record.hands:
+                self._verified[change.object["metadata"]["uid"]] = change.object
+            return
         if change.type == "DELETED" or change.version in self.record.hands:
             return
         found = (change.object.get("status") or {}).get("recommendation")
@@ -187,17 +197,19 @@ class RecommendedVerified(Invariant):
             self.broken(change.at, f"{change.name} recommends {found['assignment']} unverified")
             return
         wanted = {a["name"]: a["value"] for a in found["assignment"]}
-        fresh = [t for t in self.view.all("trials").values() if _verifies(t, change.object, wanted)]
+        fresh = [t for t in self._verified.values() if _verifies(t, change.object, wanted)]
         if len(fresh) < replicates and not self.calm.disturbed(change.at):
             self.broken(change.at, f"{change.name} says verified with {len(fresh)} of {replicates} fresh trials")
+
+
+def _verification(trial: Obj) -> bool:
+    return trial["spec"]["purpose"] == "Verification" and phase_of(trial) == "Succeeded"
 
 
 def _verifies(trial: Obj, experiment: Obj, wanted: dict[str, str]) -> bool:
     spec = trial["spec"]
     return (
         spec["experiment"]["uid"] == experiment["metadata"]["uid"]
-        and spec["purpose"] == "Verification"
-        and phase_of(trial) == "Succeeded"
         and {a["name"]: a["value"] for a in spec["assignment"]} == wanted
     )
 
