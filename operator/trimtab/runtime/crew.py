@@ -17,7 +17,7 @@ class Crew:
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failed = asyncio.Event()
+        self._resting: asyncio.Future[None] | None = None
         self._defects: list[BaseException] = []
 
     def busy(self, name: str) -> bool:
@@ -39,12 +39,12 @@ class Crew:
         Raises:
             BaseException: what a task raised, as soon as it did.
         """
-        waits = [asyncio.ensure_future(pause), asyncio.ensure_future(self._failed.wait())]
+        self._resting = asyncio.ensure_future(pause)
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not self._defects:
+                await asyncio.wait((self._resting,))
         finally:
-            for wait in waits:
-                wait.cancel()
+            self._resting.cancel()
         if self._defects:
             raise self._defects[0]
 
@@ -62,7 +62,8 @@ class Crew:
         error = task.exception()
         if error is not None:
             self._defects.append(error)
-            self._failed.set()
+            if self._resting is not None:
+                self._resting.cancel()
 
 
 __all__ = ["Crew", "Work"]

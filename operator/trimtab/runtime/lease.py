@@ -108,6 +108,7 @@ class Elector:
         self._seen_at = 0.0
         self._renewed_at: float | None = None
         self._attempting = asyncio.Lock()
+        self._stopping: asyncio.Future[Any]  # while it runs: one waits for `stop`, not one a renewal
         self.transitions = 0
         self.holder = ""
         self.last_failure = ""
@@ -152,16 +153,20 @@ class Elector:
 
     async def run(self, stop: asyncio.Event, *, on_started: Callable[[], None], on_lost: Callable[[str], None]) -> None:
         """Become the leader, stay it until `stop` or the loss, release."""
-        if not await self._acquire(stop):
-            return
-        on_started()
+        self._stopping = asyncio.ensure_future(stop.wait())
         try:
-            await self._hold(stop)
-        except LeadershipLost as error:
-            self._renewed_at = None
-            on_lost(str(error))
-            return
-        await self.release()
+            if not await self._acquire(stop):
+                return
+            on_started()
+            try:
+                await self._hold(stop)
+            except LeadershipLost as error:
+                self._renewed_at = None
+                on_lost(str(error))
+                return
+            await self.release()
+        finally:
+            self._stopping.cancel()
 
     async def release(self) -> None:
         """Let the next candidate start at once; failing to is harmless, it then waits for the duration."""
@@ -212,12 +217,10 @@ class Elector:
     async def _pause(self, seconds: float, stop: asyncio.Event) -> bool:
         """Wait for this long or for `stop`; True when it is time to stop."""
         sleeping = asyncio.ensure_future(self._clock.sleep(max(0.0, seconds)))
-        stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sleeping, self._stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sleeping, stopping):
-                task.cancel()
+            sleeping.cancel()
         return stop.is_set()
 
     async def _attempt(self) -> bool:

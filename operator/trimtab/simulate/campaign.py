@@ -7,7 +7,6 @@ adds them up. What fails is printed as its plan, which is all that is needed to 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import traceback
 from collections import Counter
@@ -124,7 +123,7 @@ def plan_of_seed(seed: int) -> FaultPlan:
 def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS) -> Result:
     """One world from its beginning to its end, or for `horizon` seconds. A simulator that fails has broken a promise,
     too: the other seeds are played all the same."""
-    with _silence(), _uncollected():
+    with _silence():
         try:
             return _result(run(_told(plan, horizon)))
         except Exception as error:
@@ -141,22 +140,6 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         structlog.reset_defaults()
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """A world keeps all that ever happened in it: to look through that for garbage again and again is a fourth of the
-    work. It is done once, when the world is over."""
-    enabled = gc.isenabled()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.collect()
-        gc.unfreeze()
-        if enabled:
-            gc.enable()
 
 
 @cache

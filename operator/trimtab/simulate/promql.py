@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import promql_parser as promql
 
 from trimtab.simulate.promql_selector import Selector
-from trimtab.simulate.tracks import Labels, Point, Track
+from trimtab.simulate.tracks import Labels, Point, Track, without_name
 
 Row = tuple[Labels, float]
 Value = list[Row] | float
@@ -119,7 +119,7 @@ def _value(node: Node, source: Source, at: float) -> Value:
             return _value(node.parts[0], source, at)
         case "UnaryExpr":
             inner = _value(node.parts[0], source, at)
-            return -inner if isinstance(inner, float) else [(_nameless(labels), -v) for labels, v in inner]
+            return -inner if isinstance(inner, float) else [(without_name(labels), -v) for labels, v in inner]
         case "Call":
             return _call(node, source, at)
         case "AggregateExpr":
@@ -138,7 +138,7 @@ def _call(node: Node, source: Source, at: float) -> Value:
         return _ranged(name, args[-1], source, at)
     if name == "timestamp" and args[0].selector is not None:
         found = ((t.labels, t.at(at)) for t in source.matching(args[0].selector))
-        return [(_nameless(labels), point[0]) for labels, point in found if point is not None]
+        return [(without_name(labels), point[0]) for labels, point in found if point is not None]
     if name not in KNOWN:
         raise NotSimulated(f"{name}()")
     values = [_value(a, source, at) for a in args]
@@ -150,7 +150,7 @@ def _call(node: Node, source: Source, at: float) -> Value:
         return _histogram_quantile(values[0], values[1])
     if name in PLAIN and isinstance(values[0], list):
         rest = [v for v in values[1:] if isinstance(v, float)]
-        return [(_nameless(labels), PLAIN[name](v, *rest)) for labels, v in values[0]]
+        return [(without_name(labels), PLAIN[name](v, *rest)) for labels, v in values[0]]
     raise NotSimulated(f"{name}()")
 
 
@@ -188,7 +188,7 @@ def _ranged(name: str, node: Node, source: Source, at: float) -> list[Row]:
         else:
             value = _over(name, track.between(start, at))
         if value is not None:
-            rows.append((_nameless(track.labels), value))
+            rows.append((track.nameless, value))
     return rows
 
 
@@ -212,7 +212,7 @@ def _increase(track: Track, start: float, end: float) -> float | None:
         return None
     (first_time, first), (last_time, last) = grown.first, grown.last
     increase, sampled = last - first + grown.lost, last_time - first_time
-    between = sampled / (grown.count - 1)
+    between = sampled / (grown.samples - 1)
     before, after = first_time - start, end - last_time
     if before >= 1.1 * between:
         before = between / 2
@@ -313,8 +313,8 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 def _binary(node: Node, left: Value, right: Value) -> Value:
     sign, modifier = node.words
     if sign == "or" and isinstance(left, list) and isinstance(right, list) and _plain(modifier):
-        mine = {_nameless(labels) for labels, _ in left}
-        return left + [row for row in right if _nameless(row[0]) not in mine]
+        mine = {without_name(labels) for labels, _ in left}
+        return left + [row for row in right if without_name(row[0]) not in mine]
     if not _plain(modifier) or sign not in ARITHMETIC | COMPARISONS:
         raise NotSimulated(f"operator {sign} with on, ignoring or group" if sign in ARITHMETIC else f"operator {sign}")
     if isinstance(left, float) and isinstance(right, float):
@@ -324,14 +324,14 @@ def _binary(node: Node, left: Value, right: Value) -> Value:
     elif isinstance(left, float):
         pairs = [(labels, left, v) for labels, v in right]
     else:
-        other = {_nameless(labels): v for labels, v in right}
-        pairs = [(labels, v, other[_nameless(labels)]) for labels, v in left if _nameless(labels) in other]
+        other = {without_name(labels): v for labels, v in right}
+        pairs = [(labels, v, other[without_name(labels)]) for labels, v in left if without_name(labels) in other]
     if sign in ARITHMETIC:
-        return [(_nameless(labels), ARITHMETIC[sign](a, b)) for labels, a, b in pairs]
+        return [(without_name(labels), ARITHMETIC[sign](a, b)) for labels, a, b in pairs]
     wants_bool = modifier is not None and modifier.return_bool
     kept = [(labels, a, COMPARISONS[sign](a, b)) for labels, a, b in pairs]
     if wants_bool:
-        return [(_nameless(labels), float(holds)) for labels, _, holds in kept]
+        return [(without_name(labels), float(holds)) for labels, _, holds in kept]
     return [(labels, a) for labels, a, holds in kept if holds]
 
 
@@ -345,10 +345,6 @@ def _rows(value: Value) -> list[Row]:
 
 def _plain(modifier: Any) -> bool:
     return modifier is None or (modifier.matching is None and not modifier.group_labels)
-
-
-def _nameless(labels: Labels) -> Labels:
-    return tuple(pair for pair in labels if pair[0] != "__name__")
 
 
 def selectors(expression: str) -> tuple[Selector, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,10 @@ Point = tuple[float, float]
 LOOKBACK = 300.0  # an instant value is at most this old, in seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """What `increase()` needs of a counter over one range: its ends, how many samples, and what resets took away."""
 
-    count: int
+    samples: int
     first: Point
     last: Point
     lost: float
@@ -32,10 +32,11 @@ class Track:
     value. `ended` (unix seconds) is when the target vanished: no instant value is answered from then on.
     """
 
-    __slots__ = ("_drops", "ended", "labels", "past", "times", "values")
+    __slots__ = ("_drops", "ended", "labels", "nameless", "past", "times", "values")
 
     def __init__(self, labels: Labels, times: list[float], values: list[float], past: Past | None = None) -> None:
         self.labels, self.times, self.values, self.past = labels, times, values, past
+        self.nameless = without_name(labels)
         self.ended: float | None = None
         self._drops: list[Point] = []  # (time, value before) of each reset, ascending
 
@@ -92,7 +93,7 @@ class Track:
                 ends = [self.past.point(a), ends[-1] if ends else self.past.point(b - 1)]
         if count < 2:
             return None
-        lost = sum(value for time, value in self._drops if ends[0][0] < time <= ends[1][0])
+        lost = sum(value for time, value in self._drops if ends[0][0] < time <= ends[1][0]) if self._drops else 0.0
         return Growth(count, ends[0], ends[1], lost)
 
     def forget(self, resets_before: float) -> None:
@@ -122,6 +123,11 @@ class Past:
         return self.times[index], self.values[index]
 
 
+def without_name(labels: Labels) -> Labels:
+    """The labels of what is reckoned from a series."""
+    return tuple(pair for pair in labels if pair[0] != "__name__")
+
+
 def _newest(times: Sequence[float], values: Sequence[float], moments: NDArray[np.float64]) -> list[float | None]:
     """The newest of these values at each moment, unless it is too old."""
     if not times:
@@ -132,4 +138,4 @@ def _newest(times: Sequence[float], values: Sequence[float], moments: NDArray[np
     return [values[i] if fresh else None for i, fresh in zip(index.tolist(), seen.tolist(), strict=True)]
 
 
-__all__ = ["LOOKBACK", "Growth", "Labels", "Past", "Point", "Track"]
+__all__ = ["LOOKBACK", "Growth", "Labels", "Past", "Point", "Track", "without_name"]

@@ -30,6 +30,11 @@ class ActingFaults:
     def remove(self, acting: Acting) -> None:
         self._all.remove(acting)
 
+    @property
+    def none(self) -> bool:
+        """Whether nothing acts, as nearly always."""
+        return not self._all
+
     def of(self, *kinds: FaultKind, process: str = "") -> Iterator[Acting]:
         """Those of these kinds that concern a process, in the order in which they struck."""
         for each in tuple(self._all):

@@ -35,6 +35,11 @@ class Standstill:
         """It goes on."""
         self._running.set()
 
+    @property
+    def still(self) -> bool:
+        """Does the process stand still?"""
+        return not self._running.is_set()
+
     async def passed(self) -> None:
         """Return when the process runs."""
         while not self._running.is_set():
@@ -71,7 +76,14 @@ class Requests:
         Raises:
             ApiError: it does not come through, or is refused.
         """
-        await self.standstill.passed()
+        if self.standstill.still:
+            await self.standstill.passed()
+        if not self._acting.none:
+            await self._meet(request)
+        if request.verb in WRITES:
+            self._sent(request)
+
+    async def _meet(self, request: Request) -> None:
         await self._reach()
         error = self._refused(request)
         if error is not None:
@@ -79,8 +91,6 @@ class Requests:
         slow = self._first(K.API_SLOW)
         if slow is not None and request.verb in WRITES:
             await asyncio.sleep(slow.number("latency"))
-        if request.verb in WRITES:
-            self._sent(request)
 
     async def after(self, request: Request) -> None:
         """The answer's way back.
@@ -92,6 +102,8 @@ class Requests:
             self._answered()
             if self._ended():
                 await asyncio.get_running_loop().create_future()  # killed here: it never returns
+        if self._acting.none and not self.standstill.still:
+            return
         slow = self._first(K.API_SLOW)
         if slow is not None and request.verb not in WRITES:
             await asyncio.sleep(slow.number("latency"))
