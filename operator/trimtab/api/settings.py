@@ -192,7 +192,9 @@ class Stopping(WireModel):
         40, ge=1, le=1000, description="Trials that reached a verdict; verification is not counted."
     )
     max_cost: MoneyCap | None = Field(
-        None, description="Greatest cost of all arms together, in $, as a decimal string."
+        None,
+        description="Greatest cost of all arms together, in $, as a decimal string: their requests at `prices`, while "
+        "they exist. A trial starts only while it, up to its deadline, and a verification fit into what is left.",
     )
     max_duration: Annotated[str, lasting("1m", "2160h")] = Field(
         "168h",

@@ -97,7 +97,5 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.search.acquisition", "use ConstrainedEI, UCB, PI or Thompson"
     if spec.search.infeasible_baseline != "Refuse":
         yield "spec.search.infeasibleBaseline", "use Refuse"
-    if spec.stopping.max_cost is not None:
-        yield "spec.stopping.maxCost", "use maxTrials or maxDuration"
     if spec.schedule is not None:
         yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

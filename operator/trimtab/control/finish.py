@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from statistics import NormalDist
 
-from trimtab.control import asking
+from trimtab.control import asking, expense
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import target_settings
 from trimtab.control.context import Context, Held, hold
@@ -34,9 +34,7 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     state = context.state
     study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
     if len(failed) >= MAX_CANDIDATES:
-        message = f"keep the baseline: {len(failed)} candidates failed their verification"
-        keep = Recommended(record.baseline, True, 0.0, (), message)
-        return _publish(context, study, keep, verified=True)
+        return _keep(context, study, f"{len(failed)} candidates failed their verification")
     candidate = context.state.candidate
     if held is not None and candidate is not None and candidate not in failed and _next(context, candidate):
         return hold(context, held)
@@ -53,7 +51,11 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
         return _publish(context, study, answer, verified=answer.keep_baseline)
     number = _next(context, answer.assignment)
     if number is None:
-        return _publish(context, study, _proven(context, answer), verified=True)
+        return _proven(context, study, answer)
+    refused = expense.refused(context, answer.assignment, spec.verification.replicates - number)
+    if refused:
+        text = spec.space.describe(answer.assignment)
+        return _keep(context, study, f"{text} could not be verified: {refused}")
     context = context.enter(ExperimentPhase.VERIFYING).update(candidate=answer.assignment)
     return hold(context, held) if held is not None else _verify(context, answer, number)
 
@@ -67,14 +69,18 @@ def _next(context: Context, candidate: Assignment) -> int | None:
     return 1 + sum(1 for t in fresh if t.phase is TrialPhase.SUCCEEDED)
 
 
-def _proven(context: Context, answer: Recommended) -> Recommended:
+def _proven(context: Context, study: Study, answer: Recommended) -> Decision:
     """The answer itself when fresh trials verified it, else the baseline: nothing unverified is recommended."""
     if _passed(context, answer.assignment):
-        return answer
-    assert context.state.target is not None
+        return _publish(context, study, answer, verified=True)
     text = context.spec.space.describe(answer.assignment)
-    why = f"keep the baseline: {text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive"
-    return Recommended(context.state.target.baseline, True, 0.0, (), why)
+    return _keep(context, study, f"{text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive")
+
+
+def _keep(context: Context, study: Study, why: str) -> Decision:
+    """End with the baseline as the answer."""
+    answer = Recommended(study.baseline, True, 0.0, (), f"keep the baseline: {why}")
+    return _publish(context, study, answer, verified=True)
 
 
 def _passed(context: Context, candidate: Assignment) -> bool:
@@ -145,6 +151,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
+    message += expense.standing(context)
     fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     state = RecommendationState(
         digest=digest,

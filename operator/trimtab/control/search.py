@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from trimtab.control import asking, gates
+from trimtab.control import asking, expense, gates
 from trimtab.control.actions import Decision
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
@@ -87,7 +87,7 @@ def _enough(context: Context) -> str:
         return f"all {stopping.max_trials} trials were used"
     if context.state.started is not None and context.now - context.state.started >= stopping.max_duration:
         return "maxDuration has passed"
-    return ""
+    return expense.reached(context)
 
 
 def _refers(warm: WarmStart | None) -> bool:
@@ -131,7 +131,8 @@ def _propose(context: Context) -> Decision:
         case Hold(reason, message):
             return finish(context, f"{reason}: {message}")
         case suggestion:
-            return start_trial(context, suggestion)
+            refused = expense.refused(context, suggestion.assignment, context.spec.verification.replicates)
+            return finish(context, refused) if refused else start_trial(context, suggestion)
 
 
 def _unreadable(context: Context, message: str) -> str:

@@ -208,7 +208,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
         "constraints": [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9"}]
     },
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
-    "spec.stopping.maxCost": {"stopping": {"maxCost": "50"}},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
