@@ -181,7 +181,17 @@ class Search(WireModel):
     infeasible_baseline: Literal["Refuse", "Repair"] = Field(
         "Refuse",
         description="What to do when the present settings break a constraint already. Refuse: stop and say so. "
-        "Repair: search among increases only.",
+        "Repair: try increases only, until one holds every constraint; then look for something cheaper from there. A "
+        "canary is then withdrawn by its abort rule only if it is worse than its control, too.",
+    )
+
+    RULES = (
+        Rule(
+            "self.infeasibleBaseline != 'Repair' || self.designer == 'GaussianProcess'",
+            "infeasibleBaseline: Repair needs the model; set designer: GaussianProcess",
+            lambda m: m.infeasible_baseline != "Repair" or m.designer == "GaussianProcess",
+            field=".infeasibleBaseline",
+        ),
     )
 
 

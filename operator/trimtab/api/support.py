@@ -95,7 +95,5 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
     if spec.search.acquisition in ("NoisyEI", "HypervolumeEI"):
         yield "spec.search.acquisition", "use ConstrainedEI, UCB, PI or Thompson"
-    if spec.search.infeasible_baseline != "Refuse":
-        yield "spec.search.infeasibleBaseline", "use Refuse"
     if spec.schedule is not None:
         yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

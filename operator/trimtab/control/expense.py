@@ -32,7 +32,7 @@ def spent_by(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, trials
 
 
 def most(spec: ExperimentSpec, target: Target, cost: CostModel, baseline: Assignment, assignment: Assignment) -> float:
-    """$ that one trial of the assignment can cost: its arms until its deadline, and their pods until they have ended."""
+    """$ that one trial of the assignment can cost: its arms until its deadline, their pods until they have ended."""
     seconds = spec.trial.deadline + target.termination_grace_seconds + GRACE_SLACK
     return _arms(spec, cost, baseline, assignment) * seconds / HOUR
 

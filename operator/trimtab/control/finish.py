@@ -8,12 +8,12 @@ from statistics import NormalDist
 from trimtab.control import asking, expense
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import target_settings
-from trimtab.control.context import Context, Held, hold
+from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
-from trimtab.control.summary import margin, saving_of
+from trimtab.control.summary import margin, saving_of, to_repair
 from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
 from trimtab.domain.space import Assignment
@@ -22,6 +22,7 @@ from trimtab.domain.study import NoAnswer, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_CANDIDATES = 3
+KEEP = "keep the baseline: "
 MAX_RETRIES = 2
 
 
@@ -47,8 +48,10 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     if isinstance(answer, NoAnswer):
         return asking.in_vain(context, answer.message)
     context = asking.answered(context).update(retry_at=None)
-    if answer.keep_baseline or spec.verification.replicates == 0:
-        return _publish(context, study, answer, verified=answer.keep_baseline)
+    if answer.keep_baseline:
+        return _keep(context, study, answer.message)
+    if spec.verification.replicates == 0:
+        return _publish(context, study, answer, verified=False)
     number = _next(context, answer.assignment)
     if number is None:
         return _proven(context, study, answer)
@@ -78,9 +81,14 @@ def _proven(context: Context, study: Study, answer: Recommended) -> Decision:
 
 
 def _keep(context: Context, study: Study, why: str) -> Decision:
-    """End with the baseline as the answer."""
-    answer = Recommended(study.baseline, True, 0.0, (), f"keep the baseline: {why}")
-    return _publish(context, study, answer, verified=True)
+    """End with the baseline as the answer; where that was to be repaired, without one: it is none."""
+    answer = Recommended(study.baseline, True, 0.0, (), f"{KEEP}{why.removeprefix(KEEP)}")
+    broken = to_repair(context)
+    if not broken:
+        return _publish(context, study, answer, verified=True)
+    remedy = "raise the max of parameters, widen the bound, or repair the service"
+    message = f"the baseline breaks {', '.join(broken)}; {why.removeprefix(KEEP)}{expense.standing(context)}; {remedy}"
+    return stopped(context.update(candidate=None), "BaselineInfeasible", message)
 
 
 def _passed(context: Context, candidate: Assignment) -> bool:
@@ -140,6 +148,15 @@ def _certified(context: Context, fresh: tuple[Trial, ...]) -> bool:
     return all(margin(c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
 
 
+def _worth(context: Context, saving: float) -> str:
+    """`saves 31.0 %`, or `costs 12.0 % more, and keeps p95-under-100ms, which the baseline breaks`."""
+    if saving >= 0:
+        return f"saves {100 * saving:.1f} %"
+    broken = to_repair(context)
+    keeps = f", and keeps {', '.join(broken)}, which the baseline breaks" if broken else ""
+    return f"costs {-100 * saving:.1f} % more{keeps}"
+
+
 def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
     spec, record, identity = context.spec, context.state.target, context.seen.experiment
     target = context.seen.target
@@ -148,7 +165,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
+    worth = f"{text} {_worth(context, saving)} (${before:.3f} -> ${after:.3f} per hour)"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
     message += expense.standing(context)

@@ -69,7 +69,7 @@ def _in_vain(trial: Trial) -> bool:
 def _caps(context: Context) -> Decision | None:
     """Too many trials that went wrong: stop with a condition, recommend nothing."""
     stopping, trials = context.spec.stopping, context.seen.trials
-    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE)
+    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE and not _foreseen(context, t))
     if infeasible >= stopping.max_infeasible:
         return stopped(context, "MaxInfeasible", f"{infeasible} trials were withdrawn or broke a bound")
     wasted = [t for t in trials if t.wasted]
@@ -79,6 +79,11 @@ def _caps(context: Context) -> Decision | None:
         what = f"{len(wasted)} trials were inconclusive, failed to deploy or had to be aborted"
         return stopped(context, "MaxInconclusive", f"{what}{words}")
     return None
+
+
+def _foreseen(context: Context, trial: Trial) -> bool:
+    """It is the baseline that broke a bound, in an Experiment that repairs it."""
+    return context.spec.search.repair and trial.purpose is Purpose.BASELINE
 
 
 def _enough(context: Context) -> str:

@@ -26,7 +26,7 @@ AXIS_POINTS = 9
 
 
 def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Diagnostics:
-    """At one suggestion; `members` is V, cheapest first."""
+    """At one suggestion; `members` is V, cheapest first; without any the bounds are looked at around the baseline."""
     scores: list[bool] = []
     lengths: list[tuple[str, str, float]] = []
     notes: list[str] = []
@@ -45,7 +45,7 @@ def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Dia
         coverage=sum(scores) / len(scores) if len(scores) >= LEAST_SCORES else None,
         lengthscales=tuple(lengths),
         fallback="; ".join(notes),
-        effective_dimension=effective_dimension(belief, members[0]),
+        effective_dimension=effective_dimension(belief, members[0] if members else belief.study.baseline),
         symptoms=belief.symptoms,
     )
 

@@ -95,6 +95,16 @@ def _baseline_in_vain(study: Study) -> Hold | None:
     )
 
 
+def repairing(study: Study, evidence: dict[Assignment, Evidence]) -> bool:
+    """Whether an assignment that holds every bound is looked for where the baseline does not: it may be repaired, and
+    its own measurements say that it breaks a bound of the safe set, clearly or not: below it nothing would be safe."""
+    own = evidence.get(study.baseline) if study.search.repair and study.safe else None
+    if own is None or complete_baselines(study) < BASELINES:
+        return False
+    intervals = (own.interval(target.name) for target in study.constraints if not target.guard_only)
+    return any(interval is not None and interval[1] > 0 for interval in intervals)
+
+
 def baseline_infeasible(study: Study, evidence: dict[Assignment, Evidence]) -> Hold | None:
     """The baseline's own measurements clearly break a bound of the safe set."""
     own = evidence.get(study.baseline) if study.safe else None

@@ -281,7 +281,7 @@ def _share(money: _Money) -> r.Number:
     if isinstance(money.optimum, r.Absent):
         return money.optimum
     if money.optimum >= money.baseline:
-        return r.Absent(absent="NothingToSave", detail="the baseline is the cheapest that keeps every bound")
+        return r.Absent(absent="NothingToSave", detail="nothing cheaper than the baseline keeps every bound")
     return 100 * (money.baseline - money.best) / (money.baseline - money.optimum)
 
 

@@ -212,7 +212,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
     "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
-    "spec.search.infeasibleBaseline": {"search": {"infeasibleBaseline": "Repair"}},
     "spec.slis[0].preset.source": {
         "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
     },

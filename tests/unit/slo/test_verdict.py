@@ -152,3 +152,10 @@ def test_a_relative_bound_needs_no_absolute_one() -> None:
 def test_the_builders_trial_passes() -> None:
     of = trial(TrialPhase.MEASURING)
     assert outcome(replace(of, measurements=measured(of, 10))).phase is TrialPhase.SUCCEEDED
+
+
+def test_in_repair_a_control_in_breach_is_what_is_to_be_repaired() -> None:
+    repairing = spec(search=replace(spec().search, repair=True))
+    assert outcome(after(sample(10), sample(150))).reason == "ControlInBreach"
+    assert outcome(after(sample(10), sample(150)), repairing).phase is TrialPhase.SUCCEEDED
+    assert outcome(after(sample(150), sample(150)), repairing).reason == "BoundBroken"
