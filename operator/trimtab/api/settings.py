@@ -53,7 +53,11 @@ class Replicates(WireModel):
 class Fidelity(WireModel):
     """Short trials that screen before a full one."""
 
-    screen: Annotated[str, lasting("1s", "24h")] = Field(description="Duration of a screening trial.")
+    screen: Annotated[str, lasting("1s", "24h")] = Field(
+        description="Time for which a search trial measures before it is decided whether it goes on for `duration`: it "
+        "does when the interval of a modelled bound straddles the bound, when its assignment may become the incumbent, "
+        "or when too little could be read; else it ends there."
+    )
 
 
 class TrialTiming(WireModel):
@@ -79,6 +83,15 @@ class TrialTiming(WireModel):
             "deadline must be longer than warmUp + duration; raise deadline",
             lambda m: parse_duration(m.warm_up) + parse_duration(m.duration) < parse_duration(m.deadline),
             field=".deadline",
+        ),
+        Rule(
+            f"{unless_malformed(DURATION_PATTERN, 'self.duration')}!has(self.fidelity) || "
+            f"{unless_malformed(DURATION_PATTERN, 'self.fidelity.screen')}"
+            "duration(self.fidelity.screen) < duration(self.duration)",
+            "fidelity.screen must be shorter than duration, as it decides whether that is measured; shorten "
+            "fidelity.screen or raise duration",
+            lambda m: m.fidelity is None or parse_duration(m.fidelity.screen) < parse_duration(m.duration),
+            field=".fidelity.screen",
         ),
     )
 

@@ -74,8 +74,6 @@ def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.trial.parallel", "set it to 1"
     if (spec.trial.replicates.min, spec.trial.replicates.max) != (1, 3):
         yield "spec.trial.replicates", "remove it; the optimizer measures the incumbent again by itself"
-    if spec.trial.fidelity is not None:
-        yield "spec.trial.fidelity.screen", "remove fidelity"
     if spec.canary.control != "Clone":
         yield "spec.canary.control", "use Clone"
     if spec.traffic.mode != "Service":

@@ -142,6 +142,8 @@ def _windows(spec: ExperimentSpec, probes: Mapping[str, SliProbe]) -> Iterator[P
     scrape = max(intervals)
     least = MIN_SCRAPES * scrape
     windows = [("spec.trial.duration", spec.trial.duration)]
+    if spec.trial.screen is not None:
+        windows.append(("spec.trial.fidelity.screen", spec.trial.screen))
     if spec.verification.replicates:
         windows.append(("spec.verification.duration", spec.verification.duration))
     windows += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import takewhile
 
 from trimtab.control import asking, expense, gates
@@ -15,7 +16,7 @@ from trimtab.domain.kube import Target
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import Mode, WarmStart
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import Purpose, Trial, TrialPhase
+from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
@@ -137,7 +138,14 @@ def _propose(context: Context) -> Decision:
             return finish(context, f"{reason}: {message}")
         case suggestion:
             refused = expense.refused(context, suggestion.assignment, context.spec.verification.replicates)
-            return finish(context, refused) if refused else start_trial(context, suggestion)
+            return finish(context, refused) if refused else start_trial(context, _screen(context, suggestion))
+
+
+def _screen(context: Context, suggestion: Suggestion) -> Suggestion:
+    """A search trial measures for a short window first, where the Experiment has one."""
+    if context.spec.trial.screen is None or suggestion.purpose is not Purpose.SEARCH:
+        return suggestion
+    return replace(suggestion, purpose=Purpose.SCREEN)
 
 
 def _unreadable(context: Context, message: str) -> str:

@@ -18,9 +18,9 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import Diagnostics
-from trimtab.domain.trial import Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
 
-SEARCHING = frozenset({Purpose.SEARCH, Purpose.REPLICATE})
+SEARCHING = SEARCHES | {Purpose.REPLICATE}
 Z95 = 1.6448536269514722  # one-sided 95 %
 
 
@@ -83,7 +83,10 @@ def incumbent(spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], templ
     held = [
         t
         for t in trials
-        if t.phase is TrialPhase.SUCCEEDED and t.environment.template_hash == template_hash and holds(spec, t)
+        if t.phase is TrialPhase.SUCCEEDED
+        and t.environment.template_hash == template_hash
+        and (t.outcome is None or t.outcome.reason != SCREENED)
+        and holds(spec, t)
     ]
     return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
 

@@ -45,6 +45,12 @@ class Purpose(StrEnum):
     SCREEN = "Screen"
 
 
+SEARCHES = frozenset({Purpose.SEARCH, Purpose.SCREEN})  # new values; a Screen measures for a short window first
+
+# Reasons of Screens that ended after their short window: every bound kept and nothing to gain, or a bound broken.
+SCREENED, SCREENED_OUT = "Screened", "ScreenedOut"
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model expected of one constraint: g = ln(SLI / bound) (<= 0 is safe), and its standard deviation."""

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Diagnostics, Study
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import SEARCHES, Purpose
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.safe import Belief
 from trimtab.optimize.steps import axis
 
 Floats = NDArray[np.float64]
 
-SEARCHED = (Purpose.INITIAL, Purpose.SEARCH)
+SEARCHED = SEARCHES | {Purpose.INITIAL}
 LEAST_SCORES = 5
 TWO_SIDED_95 = 1.959964
 AXIS_POINTS = 9

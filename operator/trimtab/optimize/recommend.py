@@ -38,7 +38,7 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
     tried = [
         x
         for x, own in belief.evidence.items()
-        if x != study.baseline and own.clean > 0 and (belief.repairing or saving(study, x) >= study.min_improvement)
+        if x != study.baseline and own.full > 0 and (belief.repairing or saving(study, x) >= study.min_improvement)
     ]
     return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), x.items_))
 

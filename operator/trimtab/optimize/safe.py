@@ -3,7 +3,8 @@
 Notation: m bounds of the safe set, delta = 1 - probability, beta = Phi^-1(1 - delta / m) (union bound over the bounds),
 kappa in [1, 2] widens the intervals when the model was surprised. All predictions are at peak load and at `study.now`.
   V = baseline and every evaluated x with mu_j + 1.64 sd_j <= 0 for all j that its own trials do not contradict
-      (nor a failed verification); without the baseline while that breaks a bound and is to be repaired
+      (nor a failed verification); what only a screen measured must keep every bound by its own interval, too. Without
+      the baseline while that breaks a bound and is to be repaired
   C = grid points whose every parameter is within the step limit of ONE member of V, minus white-box violations
   S = {x in C: mu_j + kappa beta sd_j <= 0 for all j}
 No guarantee in the sense of SafeOpt is claimed (Fiedler et al. 2024); calibration is measured instead.
@@ -169,6 +170,7 @@ def verified(belief: Belief) -> list[Assignment]:
         for x, own in belief.evidence.items()
         if x != study.baseline and x not in study.excluded and own.clean > 0 and not own.contradicts(study.constraints)
     ]
+    tried = [x for x in tried if belief.evidence[x].full or belief.evidence[x].held(study.constraints)]
     limits = upper_limits(belief, tried, ONE_SIDED_95)
     members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0]
     members += [] if belief.repairing else [study.baseline]

@@ -6,14 +6,13 @@ import math
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Hold, HoldReason, Study
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import SEARCHES, Purpose
 from trimtab.optimize.readings import Evidence, complete, usable
 from trimtab.optimize.steps import grid_size
 
 BASELINES = 2
 MAX_BASELINE_ATTEMPTS = 5
 SEARCHES_PER_REPLICATE = 4
-_SEARCHING = (Purpose.INITIAL, Purpose.SEARCH)
 
 
 def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
@@ -25,14 +24,14 @@ def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
     if complete_baselines(study) < BASELINES:
         return Purpose.BASELINE
     initial = sum(t.purpose is Purpose.INITIAL for t in study.outcomes)
-    searches = [t for t in study.outcomes if t.purpose in (Purpose.SEARCH, Purpose.REPLICATE) and t.learnable]
+    searches = [t for t in study.outcomes if t.purpose in (*SEARCHES, Purpose.REPLICATE) and t.learnable]
     if not searches and initial < study.search.initial_trials - BASELINES:
         return Purpose.INITIAL
     recent = searches[-SEARCHES_PER_REPLICATE:]
     if (
         incumbent != study.baseline
         and len(recent) == SEARCHES_PER_REPLICATE
-        and all(t.purpose is Purpose.SEARCH for t in recent)
+        and all(t.purpose in SEARCHES for t in recent)
     ):
         return Purpose.REPLICATE
     return Purpose.SEARCH
