@@ -148,7 +148,8 @@ def _screened(context: Context, trial: Trial) -> Verdict | None:
     target = context.seen.target
     assert isinstance(target, Target)
     cost, best = cost_model(spec, target), context.state.incumbent
-    return judge_screen(spec, trial, best is None or cost.hourly(trial.assignment) < cost.hourly(best))
+    cheaper = best is None or cost.hourly(trial.assignment) < cost.hourly(best)
+    return judge_screen(spec, trial, promising=cheaper or not trial.suggestion.explores)
 
 
 def _full_window(spec: ExperimentSpec, window: Window) -> Window:

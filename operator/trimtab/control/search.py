@@ -142,9 +142,9 @@ def _propose(context: Context) -> Decision:
 
 
 def _screen(context: Context, suggestion: Suggestion) -> Suggestion:
-    """A search trial measures for a short window first, where the Experiment has one."""
+    """A search trial measures for a short window first, where the Experiment has one; only that asks what it is for."""
     if context.spec.trial.screen is None or suggestion.purpose is not Purpose.SEARCH:
-        return suggestion
+        return replace(suggestion, explores=False)
     return replace(suggestion, purpose=Purpose.SCREEN)
 
 

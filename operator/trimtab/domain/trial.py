@@ -65,7 +65,8 @@ class Suggestion:
     """What the Designer proposes, and why.
 
     `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
-    code version; the same digest and seed give the same suggestion.
+    code version; the same digest and seed give the same suggestion. `explores` marks one that is to be measured for
+    what it tells of cheaper assignments, not to be recommended itself.
     """
 
     assignment: Assignment
@@ -79,6 +80,7 @@ class Suggestion:
     fit_seconds: float
     search_seconds: float
     reason: str = ""
+    explores: bool = False
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,7 @@ def _suggestion(
         fit_seconds=fit_seconds,
         search_seconds=search_seconds,
         reason=reason,
+        explores=choice.rule == "Expand",
     )
 
 

@@ -40,12 +40,12 @@ def judge_trial(spec: ExperimentSpec, trial: Trial) -> Verdict:
     return _judged(spec, trial)
 
 
-def judge_screen(spec: ExperimentSpec, trial: Trial, cheaper: bool) -> Verdict:
+def judge_screen(spec: ExperimentSpec, trial: Trial, promising: bool) -> Verdict:
     """Judge the short window of a Screen: it ends there when a bound is surely broken, or when every modelled bound is
-    surely kept and its assignment cannot become the incumbent; all else is measured in full.
+    surely kept and nobody means to recommend its assignment; all else is measured in full.
 
     Args:
-        cheaper: it costs less than the incumbent, or there is none.
+        promising: it was proposed to be recommended, or costs less than the incumbent.
     """
     verdict = judge_trial(spec, trial)
     if isinstance(verdict, NeedsExtension):
@@ -57,9 +57,9 @@ def judge_screen(spec: ExperimentSpec, trial: Trial, cheaper: bool) -> Verdict:
     open_ = [words for c in spec.constraints if not c.guard_only and (words := _open(spec, c, trial))]
     if open_:
         return NeedsExtension(f"undecided after the screen: {open_[0]}")
-    if cheaper:
+    if promising:
         return NeedsExtension(f"promising after the screen: {verdict.message}")
-    return replace(verdict, reason=SCREENED, message=f"not cheaper than the incumbent; {verdict.message}")
+    return replace(verdict, reason=SCREENED, message=f"explored enough; {verdict.message}")
 
 
 def _open(spec: ExperimentSpec, constraint: OutcomeConstraint, trial: Trial) -> str:

@@ -41,8 +41,9 @@ SHORT = Window(NOW - 25, NOW - 5)
 
 
 def screen(**changes: object) -> Trial:
-    """A Screen whose short window is complete."""
-    made = trial(TrialPhase.MEASURING, 1, suggestion=suggestion(purpose=Purpose.SCREEN), window=SHORT)
+    """A Screen whose short window is complete, of an assignment that is not to be recommended itself."""
+    asked = suggestion(purpose=Purpose.SCREEN, explores=True)
+    made = trial(TrialPhase.MEASURING, 1, suggestion=asked, window=SHORT)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -63,10 +64,11 @@ def held(assignment: Assignment) -> Trial:
 
 @pytest.mark.parametrize("purpose", list(Purpose))
 def test_only_search_trials_are_screened(purpose: Purpose) -> None:
-    answers = {AskProposal(study()): proposal(suggestion(purpose=purpose))}
-    made = created(decided(snapshot(experiment(spec=SCREENING), answers=answers))).suggestion.purpose
-    assert made is (Purpose.SCREEN if purpose is Purpose.SEARCH else purpose)
-    assert created(decided(snapshot(answers=answers))).suggestion.purpose is purpose
+    answers = {AskProposal(study()): proposal(suggestion(purpose=purpose, explores=True))}
+    made = created(decided(snapshot(experiment(spec=SCREENING), answers=answers))).suggestion
+    screened = purpose is Purpose.SEARCH
+    assert (made.purpose, made.explores) == (Purpose.SCREEN if screened else purpose, screened)
+    assert created(decided(snapshot(answers=answers))).suggestion == suggestion(purpose=purpose)
 
 
 def test_it_measures_for_the_short_window_first() -> None:
@@ -84,6 +86,12 @@ def test_one_that_may_become_the_incumbent_is_measured_in_full() -> None:
     assert not whole.extended  # that is for want of samples, and still to be had
     assert decision.state.message.startswith("trial 1: promising after the screen: ")
     assert "TrialExtended" in events(decision)
+
+
+def test_one_that_is_to_be_recommended_is_measured_in_full() -> None:
+    """Cheaper things were measured, but what is measured within a bound may not hold at the day's peak."""
+    wanted = screen(suggestion=suggestion(purpose=Purpose.SCREEN))
+    assert written(judged(wanted, 10, held(CHEAPER)), TrialPhase.MEASURING).window == Window(NOW - 25, NOW + 35)
 
 
 def test_one_that_is_no_cheaper_ends_there_with_what_it_measured() -> None:

@@ -161,16 +161,16 @@ def test_in_repair_a_control_in_breach_is_what_is_to_be_repaired() -> None:
     assert outcome(after(sample(150), sample(150)), repairing).reason == "BoundBroken"
 
 
-def screen(canary: Reading, control: Reading, cheaper: bool = False) -> tuple[str, str]:
+def screen(canary: Reading, control: Reading, promising: bool = False) -> tuple[str, str]:
     """(reason, message) of the end of a screen; "" and why where it goes on."""
-    found = judge_screen(spec(), after(canary, control), cheaper)
+    found = judge_screen(spec(), after(canary, control), promising)
     return (found.reason, found.message) if isinstance(found, Outcome) else ("", found.message)
 
 
 def test_a_screen_ends_where_a_bound_is_surely_broken() -> None:
-    """3 % of 5,000 against a bound of 1 %; also when it would be the cheapest."""
-    for cheaper in (True, False):
-        reason, message = screen(sample(150), sample(12), cheaper)
+    """3 % of 5,000 against a bound of 1 %; also when it was to be recommended."""
+    for promising in (True, False):
+        reason, message = screen(sample(150), sample(12), promising)
         assert (reason, message[:8]) == ("ScreenedOut", "errors: ")
 
 
@@ -180,11 +180,11 @@ def test_a_screen_whose_interval_straddles_the_bound_goes_on() -> None:
     assert message.startswith("undecided after the screen: errors 1.04 %")
 
 
-def test_a_screen_that_holds_goes_on_only_when_it_is_cheaper() -> None:
+def test_a_screen_that_holds_goes_on_only_when_it_is_promising() -> None:
     assert screen(sample(10), sample(12), True)[1].startswith("promising after the screen: errors 0.2 %")
     reason, message = screen(sample(10), sample(12), False)
     assert reason == "Screened"
-    assert message.startswith("not cheaper than the incumbent; errors 0.2 %")
+    assert message.startswith("explored enough; errors 0.2 %")
 
 
 @pytest.mark.parametrize(
