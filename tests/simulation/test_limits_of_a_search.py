@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+import yaml
 from benchmarks.operator.live import experiment
 from tests.simulation.world import NAME, NAMESPACE, SCRAPE, SOBOL, made, manifests, told, workload
 
+from stack.paths import EXAMPLES
 from trimtab.api.times import parse_time
+from trimtab.domain.state import ExperimentPhase
 from trimtab.simulate.invariants import check_history
+from trimtab.simulate.run import run as simulate
+from trimtab.simulate.scenario import scenario
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
 
@@ -58,6 +64,20 @@ async def _repaired() -> None:
     assert " more, and keeps p95-under-100ms, which the baseline breaks ($" in found["message"]
     assert found["display"]["saving"].startswith("-")
     await world.close()
+
+
+@pytest.mark.thorough
+def test_the_example_is_repaired_as_its_page_says() -> None:
+    """In the model without noise it holds at peak, and costs less than the first step up did."""
+    folder = EXAMPLES / "undersized"
+    manifest = yaml.safe_load((folder / "experiment.yaml").read_text())
+    text = (folder / "workload.yaml").read_text()
+    found = simulate(scenario(manifest, (), text, source="workload.yaml", seed=None, days=1.0)).result.summary
+    assert found.phase is ExperimentPhase.COMPLETED
+    assert found.truly_feasible is True
+    assert (found.rollbacks, found.gross_trials) == (0, 0)
+    assert isinstance(found.saving_percent, float)
+    assert -50 < found.saving_percent < 0
 
 
 def test_without_repair_it_ends_there() -> None:

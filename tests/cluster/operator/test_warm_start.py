@@ -20,18 +20,19 @@ EARLIER, LATER = "earlier", "later"
 SHORT: dict[str, Any] = {
     "trial": {"warmUp": "1s", "duration": "5s", "deadline": "60s"},
     "search": {"initialTrials": 2},
+    "stopping": {"maxTrials": 3},
+    "verification": {"replicates": 0},
 }
 
 
 @pytest.mark.timeout(240)
 def test_a_later_experiment_hears_what_the_earlier_one_taught(place: Place) -> None:
     """Its first proposal by the model is made of the earlier Trials, yet it measures the baseline twice by itself."""
-    place.create(experiment(EARLIER, stopping={"maxTrials": 3}, verification={"replicates": 0}, **SHORT))
+    place.create(experiment(EARLIER, **SHORT))
     place.wait_phase(EARLIER, "Completed", seconds=120)
     taught = place.trials(EARLIER)
-    verification = {"duration": "5s", "replicates": 1}
     warm = {"experimentRef": {"name": EARLIER}, "maxAge": "1h"}
-    place.create(experiment(LATER, stopping={"maxTrials": 3}, verification=verification, warmStart=warm, **SHORT))
+    place.create(experiment(LATER, warmStart=warm, **SHORT))
     place.wait_condition(LATER, "RecommendationReady", seconds=120)
     trials = place.trials(LATER)
     assert [t["spec"]["purpose"] for t in trials[:2]] == ["Baseline", "Baseline"]  # what was taught shows nothing safe
