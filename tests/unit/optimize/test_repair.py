@@ -123,6 +123,7 @@ def test_a_whole_run_repairs_and_never_recommends_what_breaks(seed: int) -> None
     assert made.peak_load is not None
     assert service.worst(answer.assignment, made.peak_load) <= 0
     assert made.cost.hourly(answer.assignment) <= 1.2 * service.optimum(made)
+    assert all(s.explores == s.reason.startswith("may show that ") for s in run.suggestions)
     for each, after in zip(run.suggestions, range(len(run.suggestions)), strict=True):
         known = (o.canary.assignment for o in run.study.outcomes[:after])
         if not any(service.worst(x, made.peak_load) <= math.log(1.0) for x in known):
