@@ -282,7 +282,8 @@ def _safety(s: settings.Safety) -> spec.SafetySpec:
 
 
 def _search(s: settings.Search, dimensions: int) -> spec.SearchSettings:
-    return spec.SearchSettings(s.designer, s.acquisition, s.seed, s.initial_trials or max(5, 2 * dimensions))
+    initial, repair = s.initial_trials or max(5, 2 * dimensions), s.infeasible_baseline == "Repair"
+    return spec.SearchSettings(s.designer, s.acquisition, s.seed, initial, repair)
 
 
 def _stopping(s: settings.Stopping) -> spec.Stopping:

@@ -113,6 +113,7 @@ def _write_spec(experiment: ExperimentRecord, new: NewTrial, space: SearchSpace 
             fit_seconds=suggestion.fit_seconds,
             search_seconds=suggestion.search_seconds,
             reason=suggestion.reason,
+            explores=suggestion.explores or None,
         ),
         environment=wire.EnvironmentWire(
             template_hash=environment.template_hash,
@@ -292,6 +293,7 @@ def _suggestion(spec: wire.TrialSpec, space: SearchSpace | None) -> Suggestion:
         fit_seconds=given.fit_seconds,
         search_seconds=given.search_seconds,
         reason=given.reason,
+        explores=bool(given.explores),
     )
 
 

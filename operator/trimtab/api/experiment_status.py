@@ -184,7 +184,9 @@ class FiguresStatus(StatusModel):
     """How well the search works, from its finished trials. What was found is the incumbent, in the end the
     recommendation."""
 
-    experiment_cost: FiniteFloat = Field(description="$ that the arms of all trials cost so far, by their requests.")
+    experiment_cost: FiniteFloat = Field(
+        description="$ that the arms of all ended trials cost, by their requests; stopping.maxCost caps it."
+    )
     best_objective: FiniteFloat | None = Field(None, description="$ per hour of the target with what was found.")
     improvement_per_trial: FiniteFloat | None = Field(None, description="Fraction saved per finished trial.")
     cost_per_improvement: FiniteFloat | None = Field(None, description="$ of trials per percent saved.")

@@ -53,7 +53,11 @@ class Replicates(WireModel):
 class Fidelity(WireModel):
     """Short trials that screen before a full one."""
 
-    screen: Annotated[str, lasting("1s", "24h")] = Field(description="Duration of a screening trial.")
+    screen: Annotated[str, lasting("1s", "24h")] = Field(
+        description="Time for which a search trial measures before it is decided whether it goes on for `duration`: it "
+        "does when the interval of a modelled bound straddles the bound, when its assignment may become the incumbent, "
+        "or when too little could be read; else it ends there."
+    )
 
 
 class TrialTiming(WireModel):
@@ -79,6 +83,15 @@ class TrialTiming(WireModel):
             "deadline must be longer than warmUp + duration; raise deadline",
             lambda m: parse_duration(m.warm_up) + parse_duration(m.duration) < parse_duration(m.deadline),
             field=".deadline",
+        ),
+        Rule(
+            f"{unless_malformed(DURATION_PATTERN, 'self.duration')}!has(self.fidelity) || "
+            f"{unless_malformed(DURATION_PATTERN, 'self.fidelity.screen')}"
+            "duration(self.fidelity.screen) < duration(self.duration)",
+            "fidelity.screen must be shorter than duration, as it decides whether that is measured; shorten "
+            "fidelity.screen or raise duration",
+            lambda m: m.fidelity is None or parse_duration(m.fidelity.screen) < parse_duration(m.duration),
+            field=".fidelity.screen",
         ),
     )
 
@@ -181,7 +194,17 @@ class Search(WireModel):
     infeasible_baseline: Literal["Refuse", "Repair"] = Field(
         "Refuse",
         description="What to do when the present settings break a constraint already. Refuse: stop and say so. "
-        "Repair: search among increases only.",
+        "Repair: try increases only, until one holds every constraint; then look for something cheaper from there. A "
+        "canary is then withdrawn by its abort rule only if it is worse than its control, too.",
+    )
+
+    RULES = (
+        Rule(
+            "self.infeasibleBaseline != 'Repair' || self.designer == 'GaussianProcess'",
+            "infeasibleBaseline: Repair needs the model; set designer: GaussianProcess",
+            lambda m: m.infeasible_baseline != "Repair" or m.designer == "GaussianProcess",
+            field=".infeasibleBaseline",
+        ),
     )
 
 
@@ -192,7 +215,9 @@ class Stopping(WireModel):
         40, ge=1, le=1000, description="Trials that reached a verdict; verification is not counted."
     )
     max_cost: MoneyCap | None = Field(
-        None, description="Greatest cost of all arms together, in $, as a decimal string."
+        None,
+        description="Greatest cost of all arms together, in $, as a decimal string: their requests at `prices`, while "
+        "they exist. A trial starts only while it, up to its deadline, and a verification fit into what is left.",
     )
     max_duration: Annotated[str, lasting("1m", "2160h")] = Field(
         "168h",

@@ -74,8 +74,6 @@ def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.trial.parallel", "set it to 1"
     if (spec.trial.replicates.min, spec.trial.replicates.max) != (1, 3):
         yield "spec.trial.replicates", "remove it; the optimizer measures the incumbent again by itself"
-    if spec.trial.fidelity is not None:
-        yield "spec.trial.fidelity.screen", "remove fidelity"
     if spec.canary.control != "Clone":
         yield "spec.canary.control", "use Clone"
     if spec.traffic.mode != "Service":
@@ -95,9 +93,5 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
     if spec.search.acquisition in ("NoisyEI", "HypervolumeEI"):
         yield "spec.search.acquisition", "use ConstrainedEI, UCB, PI or Thompson"
-    if spec.search.infeasible_baseline != "Refuse":
-        yield "spec.search.infeasibleBaseline", "use Refuse"
-    if spec.stopping.max_cost is not None:
-        yield "spec.stopping.maxCost", "use maxTrials or maxDuration"
     if spec.schedule is not None:
         yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

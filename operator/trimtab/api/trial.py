@@ -42,6 +42,9 @@ class SuggestionWire(StatusModel):
     fit_seconds: FiniteFloat = Field(description="Time to fit the model, in seconds.")
     search_seconds: FiniteFloat = Field(description="Time to find the suggestion, in seconds.")
     reason: Message = Field("", description="Why, in one line.")
+    explores: bool | None = Field(
+        None, description="Of a Screen: it is measured for what it tells of cheaper ones, not to be recommended itself."
+    )
 
 
 class EnvironmentWire(StatusModel):

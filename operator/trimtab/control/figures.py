@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trimtab.control.expense import spent_by
 from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
@@ -9,7 +10,6 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import Figures
 from trimtab.domain.trial import Trial
 
-HOUR = 3600.0
 HOURS_OF_A_MONTH = 730.0
 PERCENT = 100.0
 
@@ -19,7 +19,7 @@ def figures(
 ) -> Figures:
     """`best` is the incumbent's assignment, None while nothing has held every bound."""
     done = tuple(t for t in trials if t.phase.terminal)
-    spent = sum(_cost_of(spec, cost, baseline, t) for t in done)
+    spent = spent_by(spec, cost, baseline, done)
     found = Figures(spent, parallel_efficiency=_efficiency(spec, done), traffic_share=_share(spec, done))
     if best is None:
         return found
@@ -36,15 +36,6 @@ def figures(
         parallel_efficiency=found.parallel_efficiency,
         traffic_share=found.traffic_share,
     )
-
-
-def _cost_of(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, trial: Trial) -> float:
-    """$ of the requests of both arms, from when they were asked for until they were gone."""
-    begun, ended = trial.times.deploying, trial.times.finished
-    if begun is None or ended is None:
-        return 0.0
-    control = cost.pod_hourly(baseline) if spec.canary.control == "Clone" else 0.0
-    return spec.canary.replicas * (cost.pod_hourly(trial.assignment) + control) * max(ended - begun, 0.0) / HOUR
 
 
 def _efficiency(spec: ExperimentSpec, done: tuple[Trial, ...]) -> float | None:

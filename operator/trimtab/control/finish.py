@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from statistics import NormalDist
 
-from trimtab.control import asking
+from trimtab.control import asking, expense
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import target_settings
-from trimtab.control.context import Context, Held, hold
+from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
-from trimtab.control.summary import margin, saving_of
+from trimtab.control.summary import margin, saving_of, to_repair
 from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
 from trimtab.domain.space import Assignment
@@ -22,6 +22,7 @@ from trimtab.domain.study import NoAnswer, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_CANDIDATES = 3
+KEEP = "keep the baseline: "
 MAX_RETRIES = 2
 
 
@@ -34,9 +35,7 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     state = context.state
     study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
     if len(failed) >= MAX_CANDIDATES:
-        message = f"keep the baseline: {len(failed)} candidates failed their verification"
-        keep = Recommended(record.baseline, True, 0.0, (), message)
-        return _publish(context, study, keep, verified=True)
+        return _keep(context, study, f"{len(failed)} candidates failed their verification")
     candidate = context.state.candidate
     if held is not None and candidate is not None and candidate not in failed and _next(context, candidate):
         return hold(context, held)
@@ -49,11 +48,17 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     if isinstance(answer, NoAnswer):
         return asking.in_vain(context, answer.message)
     context = asking.answered(context).update(retry_at=None)
-    if answer.keep_baseline or spec.verification.replicates == 0:
-        return _publish(context, study, answer, verified=answer.keep_baseline)
+    if answer.keep_baseline:
+        return _keep(context, study, answer.message)
+    if spec.verification.replicates == 0:
+        return _publish(context, study, answer, verified=False)
     number = _next(context, answer.assignment)
     if number is None:
-        return _publish(context, study, _proven(context, answer), verified=True)
+        return _proven(context, study, answer)
+    refused = expense.refused(context, answer.assignment, spec.verification.replicates - number)
+    if refused:
+        text = spec.space.describe(answer.assignment)
+        return _keep(context, study, f"{text} could not be verified: {refused}")
     context = context.enter(ExperimentPhase.VERIFYING).update(candidate=answer.assignment)
     return hold(context, held) if held is not None else _verify(context, answer, number)
 
@@ -67,14 +72,23 @@ def _next(context: Context, candidate: Assignment) -> int | None:
     return 1 + sum(1 for t in fresh if t.phase is TrialPhase.SUCCEEDED)
 
 
-def _proven(context: Context, answer: Recommended) -> Recommended:
+def _proven(context: Context, study: Study, answer: Recommended) -> Decision:
     """The answer itself when fresh trials verified it, else the baseline: nothing unverified is recommended."""
     if _passed(context, answer.assignment):
-        return answer
-    assert context.state.target is not None
+        return _publish(context, study, answer, verified=True)
     text = context.spec.space.describe(answer.assignment)
-    why = f"keep the baseline: {text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive"
-    return Recommended(context.state.target.baseline, True, 0.0, (), why)
+    return _keep(context, study, f"{text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive")
+
+
+def _keep(context: Context, study: Study, why: str) -> Decision:
+    """End with the baseline as the answer; where that was to be repaired, without one: it is none."""
+    answer = Recommended(study.baseline, True, 0.0, (), f"{KEEP}{why.removeprefix(KEEP)}")
+    broken = to_repair(context)
+    if not broken:
+        return _publish(context, study, answer, verified=True)
+    remedy = "raise the max of parameters, widen the bound, or repair the service"
+    message = f"the baseline breaks {', '.join(broken)}; {why.removeprefix(KEEP)}{expense.standing(context)}; {remedy}"
+    return stopped(context.update(candidate=None), "BaselineInfeasible", message)
 
 
 def _passed(context: Context, candidate: Assignment) -> bool:
@@ -134,6 +148,15 @@ def _certified(context: Context, fresh: tuple[Trial, ...]) -> bool:
     return all(margin(c, fresh, NormalDist().inv_cdf(c.confidence)) for c in context.spec.constraints)
 
 
+def _worth(context: Context, saving: float) -> str:
+    """`saves 31.0 %`, or `costs 12.0 % more, and keeps p95-under-100ms, which the baseline breaks`."""
+    if saving >= 0:
+        return f"saves {100 * saving:.1f} %"
+    broken = to_repair(context)
+    keeps = f", and keeps {', '.join(broken)}, which the baseline breaks" if broken else ""
+    return f"costs {-100 * saving:.1f} % more{keeps}"
+
+
 def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
     spec, record, identity = context.spec, context.state.target, context.seen.experiment
     target = context.seen.target
@@ -142,9 +165,10 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
+    worth = f"{text} {_worth(context, saving)} (${before:.3f} -> ${after:.3f} per hour)"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
+    message += expense.standing(context)
     fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     state = RecommendationState(
         digest=digest,

@@ -22,6 +22,7 @@ class TrialEvent(StrEnum):
     ARMS_READY = "arms ready"
     WARMED_UP = "warm-up over"
     EXTENDED = "too few samples: window extended once"
+    IN_FULL = "screen undecided or promising: measured in full"
     JUDGED = "window complete and judged"
     WITHDRAWN = "withdrawn"
     DRAINED = "nothing left in the cluster"
@@ -34,6 +35,7 @@ TRIAL_MOVES: dict[tuple[TrialPhase, TrialEvent], tuple[TrialPhase, ...]] = {
     (P.DEPLOYING, E.ARMS_READY): (P.WARMING_UP,),
     (P.WARMING_UP, E.WARMED_UP): (P.MEASURING,),
     (P.MEASURING, E.EXTENDED): (P.MEASURING,),
+    (P.MEASURING, E.IN_FULL): (P.MEASURING,),
     (P.MEASURING, E.JUDGED): (P.DRAINING,),
     (P.PENDING, E.WITHDRAWN): (P.DRAINING,),
     (P.DEPLOYING, E.WITHDRAWN): (P.DRAINING,),
@@ -95,6 +97,11 @@ def warmed_up(trial: Trial, now: float, window: Window) -> Trial:
 def extended(trial: Trial, window: Window) -> Trial:
     """Measuring -> Measuring, once, over a longer window."""
     return replace(_enter(trial, E.EXTENDED, P.MEASURING, trial.times), window=window, extended=True)
+
+
+def in_full(trial: Trial, window: Window) -> Trial:
+    """Measuring -> Measuring: the short window of a Screen becomes that of any trial."""
+    return replace(_enter(trial, E.IN_FULL, P.MEASURING, trial.times), window=window)
 
 
 def judged(trial: Trial, now: float, outcome: Outcome) -> Trial:

@@ -21,6 +21,7 @@ from trimtab.slo.power import requests_needed, undecidable
 
 MIN_SCRAPES = 4  # in any window, for a rate to mean something
 RELATIVE_STANDARD_ERRORS = 3.3
+_REPAIR = "repair the service first, raise max, or set spec.search.infeasibleBaseline: Repair"
 
 
 def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods: int) -> Iterator[Problem]:
@@ -72,8 +73,11 @@ def _ratio_decidable(
     if constraint.maximum is not None:
         if ratio is not None and ratio >= constraint.maximum:
             what = f"the target itself is at {100 * ratio:.3g} %, the bound is {100 * constraint.maximum:.3g} %"
-            yield problem("BaselineInfeasible", field, what, "repair the service first, or raise max")
-            return
+            if not spec.search.repair:
+                yield problem("BaselineInfeasible", field, what, _REPAIR)
+                return
+            yield note("BaselineInfeasible", field, f"{what}: trials look for settings that hold it")
+            ratio = constraint.maximum / 2  # what is looked for; nobody knows it yet
         needed = requests_needed(constraint.maximum, ratio or 0.0, constraint.confidence)
     if constraint.relative is not None and constraint.relative.max_increase_ratio and ratio:
         needed = max(needed, _relative_needed(constraint.relative.max_increase_ratio, ratio, _replicates(spec)))
@@ -138,6 +142,8 @@ def _windows(spec: ExperimentSpec, probes: Mapping[str, SliProbe]) -> Iterator[P
     scrape = max(intervals)
     least = MIN_SCRAPES * scrape
     windows = [("spec.trial.duration", spec.trial.duration)]
+    if spec.trial.screen is not None:
+        windows.append(("spec.trial.fidelity.screen", spec.trial.screen))
     if spec.verification.replicates:
         windows.append(("spec.verification.duration", spec.verification.duration))
     windows += [

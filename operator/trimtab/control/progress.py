@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trimtab.control import machine
 from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
-from trimtab.control.arms import admitted_mismatch, plan_arms
+from trimtab.control.arms import admitted_mismatch, cost_model, plan_arms
 from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
@@ -14,7 +14,7 @@ from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Windo
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.edited import edited
-from trimtab.slo.verdict import NeedsExtension, judge_trial
+from trimtab.slo.verdict import NeedsExtension, Verdict, judge_screen, judge_trial
 from trimtab.slo.words import show
 
 
@@ -96,7 +96,9 @@ def _warm_up(context: Context, trial: Trial) -> Decision:
 
 
 def duration_of(spec: ExperimentSpec, purpose: Purpose) -> float:
-    """Seconds of measurement."""
+    """Seconds of measurement; of a Screen, until it is decided whether it goes on."""
+    if purpose is Purpose.SCREEN and spec.trial.screen is not None:
+        return spec.trial.screen
     return spec.verification.duration if purpose is Purpose.VERIFICATION else spec.trial.duration
 
 
@@ -116,7 +118,11 @@ def _measure(context: Context, trial: Trial) -> Decision:
     if _unreadable(readings) and context.now < trial.window.end + context.spec.safety.stale_after:
         return context.say(f"trial {trial.index}: waiting for telemetry of its window").wait(POLL)
     measured = _with_readings(trial, readings)
-    verdict = judge_trial(context.spec, measured)
+    verdict = _screened(context, measured)
+    if isinstance(verdict, NeedsExtension):
+        whole = machine.in_full(measured, _full_window(context.spec, trial.window))
+        return context.say(f"trial {trial.index}: {verdict.message}").do(WriteTrial(whole))
+    verdict = verdict or judge_trial(context.spec, measured)
     if isinstance(verdict, NeedsExtension) and not _extension_fits(measured, context.state.scrape_interval):
         verdict = judge_trial(context.spec, replace(measured, extended=True))
     if isinstance(verdict, NeedsExtension):
@@ -131,6 +137,25 @@ def _measure(context: Context, trial: Trial) -> Decision:
     return context.do(*actions, after=SOON)
 
 
+def _screened(context: Context, trial: Trial) -> Verdict | None:
+    """The verdict at the end of a Screen's short window; None for all other windows, and when no time is left for a
+    full one."""
+    spec = context.spec
+    if trial.purpose is not Purpose.SCREEN or trial.window is None or trial.window.seconds >= spec.trial.duration:
+        return None
+    if trial.extended or not _fits(trial, spec.trial.duration, context.state.scrape_interval):
+        return None
+    target = context.seen.target
+    assert isinstance(target, Target)
+    cost, best = cost_model(spec, target), context.state.incumbent
+    cheaper = best is None or cost.hourly(trial.assignment) < cost.hourly(best)
+    return judge_screen(spec, trial, promising=cheaper or not trial.suggestion.explores)
+
+
+def _full_window(spec: ExperimentSpec, window: Window) -> Window:
+    return Window(window.start, window.start + spec.trial.duration)
+
+
 def _unreadable(readings: TrialReadings) -> bool:
     """Absent for a reason that may pass: the same absolute window can be asked again."""
     return any(isinstance(m.reading, TelemetryError | Stale) for m in readings.measurements)
@@ -139,7 +164,12 @@ def _unreadable(readings: TrialReadings) -> bool:
 def _extension_fits(trial: Trial, scrape: float | None) -> bool:
     """A doubled window must end, and be read, before the trial's deadline."""
     assert trial.window is not None
-    ends = trial.window.start + 2 * trial.window.seconds + 2 * (scrape or DEFAULT_SCRAPE)
+    return _fits(trial, 2 * trial.window.seconds, scrape)
+
+
+def _fits(trial: Trial, seconds: float, scrape: float | None) -> bool:
+    assert trial.window is not None
+    ends = trial.window.start + seconds + 2 * (scrape or DEFAULT_SCRAPE)
     return trial.deadline is None or ends < trial.deadline
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import takewhile
 
-from trimtab.control import asking, gates
+from trimtab.control import asking, expense, gates
 from trimtab.control.actions import Decision
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
@@ -15,7 +16,7 @@ from trimtab.domain.kube import Target
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import Mode, WarmStart
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import Purpose, Trial, TrialPhase
+from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
@@ -69,7 +70,7 @@ def _in_vain(trial: Trial) -> bool:
 def _caps(context: Context) -> Decision | None:
     """Too many trials that went wrong: stop with a condition, recommend nothing."""
     stopping, trials = context.spec.stopping, context.seen.trials
-    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE)
+    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE and not _foreseen(context, t))
     if infeasible >= stopping.max_infeasible:
         return stopped(context, "MaxInfeasible", f"{infeasible} trials were withdrawn or broke a bound")
     wasted = [t for t in trials if t.wasted]
@@ -81,13 +82,18 @@ def _caps(context: Context) -> Decision | None:
     return None
 
 
+def _foreseen(context: Context, trial: Trial) -> bool:
+    """It is the baseline that broke a bound, in an Experiment that repairs it."""
+    return context.spec.search.repair and trial.purpose is Purpose.BASELINE
+
+
 def _enough(context: Context) -> str:
     stopping = context.spec.stopping
     if context.state.trials_counted >= stopping.max_trials:
         return f"all {stopping.max_trials} trials were used"
     if context.state.started is not None and context.now - context.state.started >= stopping.max_duration:
         return "maxDuration has passed"
-    return ""
+    return expense.reached(context)
 
 
 def _refers(warm: WarmStart | None) -> bool:
@@ -131,7 +137,15 @@ def _propose(context: Context) -> Decision:
         case Hold(reason, message):
             return finish(context, f"{reason}: {message}")
         case suggestion:
-            return start_trial(context, suggestion)
+            refused = expense.refused(context, suggestion.assignment, context.spec.verification.replicates)
+            return finish(context, refused) if refused else start_trial(context, _screen(context, suggestion))
+
+
+def _screen(context: Context, suggestion: Suggestion) -> Suggestion:
+    """A search trial measures for a short window first, where the Experiment has one; only that asks what it is for."""
+    if context.spec.trial.screen is None or suggestion.purpose is not Purpose.SEARCH:
+        return replace(suggestion, explores=False)
+    return replace(suggestion, purpose=Purpose.SCREEN)
 
 
 def _unreadable(context: Context, message: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.control import asking, faults
+from trimtab.control import asking, expense, faults
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
@@ -134,6 +134,9 @@ def preflight(context: Context) -> Decision | None:
         baseline = baseline_assignment(spec, target)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
+    dear = expense.too_small(spec, target, baseline)
+    if dear is not None:
+        return _refuse(context, (dear,))
     floors, about = memory_floors(spec, baseline, usage)
     context = context.update(floors=floors)
     findings = Findings((*findings.problems, *about))

@@ -20,7 +20,7 @@ from trimtab.domain.study import (
     Study,
     TrialOutcome,
 )
-from trimtab.domain.trial import TERMINAL_PHASES, Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, SCREENED_OUT, TERMINAL_PHASES, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import BOUND_BROKEN
 
 COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
@@ -136,7 +136,7 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
     control = _arm(spec, trial, Arm.CONTROL, baseline)
     return TrialOutcome(
         index=trial.index,
-        purpose=trial.purpose,
+        purpose=_purpose(trial),
         finished=finished,
         canary=_arm(spec, trial, Arm.CANARY, trial.assignment),
         control=control if control.readings else None,
@@ -147,10 +147,17 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
     )
 
 
+def _purpose(trial: Trial) -> Purpose:
+    """A Screen that went on beyond its short window is a search trial like any other."""
+    short = trial.outcome is not None and trial.outcome.reason in (SCREENED, SCREENED_OUT)
+    return Purpose.SEARCH if trial.purpose is Purpose.SCREEN and not short else trial.purpose
+
+
 def _truncated(trial: Trial) -> bool:
     """Withdrawn before it was judged, be it at the last moment: the windows that showed it were chosen for what they
     showed, so they are no measurement of the whole trial."""
-    return trial.phase is TrialPhase.INFEASIBLE and (trial.outcome is None or trial.outcome.reason != BOUND_BROKEN)
+    judged = trial.outcome is not None and trial.outcome.reason in (BOUND_BROKEN, SCREENED_OUT)
+    return trial.phase is TrialPhase.INFEASIBLE and not judged
 
 
 def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:

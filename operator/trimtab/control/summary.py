@@ -10,7 +10,7 @@ from dataclasses import replace
 from trimtab.control.arms import cost_model
 from trimtab.control.context import Context
 from trimtab.control.figures import figures
-from trimtab.control.study import counts
+from trimtab.control.study import LEARNABLE, counts
 from trimtab.domain.cost import Cost
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
@@ -18,9 +18,9 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import Diagnostics
-from trimtab.domain.trial import Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
 
-SEARCHING = frozenset({Purpose.SEARCH, Purpose.REPLICATE})
+SEARCHING = SEARCHES | {Purpose.REPLICATE}
 Z95 = 1.6448536269514722  # one-sided 95 %
 
 
@@ -83,7 +83,10 @@ def incumbent(spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], templ
     held = [
         t
         for t in trials
-        if t.phase is TrialPhase.SUCCEEDED and t.environment.template_hash == template_hash and holds(spec, t)
+        if t.phase is TrialPhase.SUCCEEDED
+        and t.environment.template_hash == template_hash
+        and (t.outcome is None or t.outcome.reason != SCREENED)
+        and holds(spec, t)
     ]
     return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
 
@@ -141,6 +144,26 @@ def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] |
     weights = [1 / max(s.standard_error, 1e-12) ** 2 for s in samples]
     value = sum(w * s.value for w, s in zip(weights, samples, strict=True)) / sum(weights)
     return value, math.sqrt(1 / sum(weights))
+
+
+def to_repair(context: Context) -> tuple[str, ...]:
+    """The bounds that the present settings break, by what all control arms measured together, in an Experiment that
+    repairs them; none in any other."""
+    record = context.state.target
+    if record is None or not context.spec.search.repair:
+        return ()
+    here = [t for t in context.seen.trials if t.environment.template_hash == record.template_hash]
+    return tuple(c.name for c in context.spec.constraints if not c.guard_only and _breaks(c, here))
+
+
+def _breaks(constraint: OutcomeConstraint, trials: list[Trial]) -> bool:
+    """Is the pooled value of the controls beyond the constraint's own bounds?"""
+    read = [t for t in trials if t.phase in LEARNABLE and pool((t,), constraint.sli, Arm.CONTROL) is not None]
+    pooled = pool(tuple(read), constraint.sli, Arm.CONTROL)
+    if pooled is None:
+        return False
+    above = constraint.maximum is not None and pooled[0] > constraint.maximum
+    return above or (constraint.minimum is not None and pooled[0] < constraint.minimum)
 
 
 def saving_of(cost: Cost, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:

@@ -40,7 +40,7 @@ def _of_trials(seen: Snapshot, decision: Decision) -> Iterator[EmitEvent]:
         if not isinstance(action, WriteTrial) or action.trial.uid in about:
             continue
         old, new = known.get(action.trial.uid), action.trial
-        if old is None or (old.phase, old.extended) == (new.phase, new.extended):
+        if old is None or (old.phase, old.window) == (new.phase, new.window):
             continue
         yield EmitEvent(Severity.NORMAL, _reason(old, new), _note(decision.state.message, new), new)
 

@@ -5,7 +5,7 @@ Durations are seconds, percentages are fractions unless a name says `percent`, p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trimtab.domain.cost import Prices
@@ -199,10 +199,14 @@ class SafetySpec:
 
 @dataclass(frozen=True)
 class SearchSettings:
+    """`repair`: when the baseline breaks a bound, look for an assignment that holds them all, at first among increases
+    alone; without it the Experiment ends there."""
+
     designer: str  # GaussianProcess | Sobol
     acquisition: str
     seed: int
     initial_trials: int
+    repair: bool = field(default=False, repr=False)  # not in the digest of a model that does not repair
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,12 @@ class Purpose(StrEnum):
     SCREEN = "Screen"
 
 
+SEARCHES = frozenset({Purpose.SEARCH, Purpose.SCREEN})  # new values; a Screen measures for a short window first
+
+# Reasons of Screens that ended after their short window: every bound kept and nothing to gain, or a bound broken.
+SCREENED, SCREENED_OUT = "Screened", "ScreenedOut"
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What the model expected of one constraint: g = ln(SLI / bound) (<= 0 is safe), and its standard deviation."""
@@ -59,7 +65,8 @@ class Suggestion:
     """What the Designer proposes, and why.
 
     `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
-    code version; the same digest and seed give the same suggestion.
+    code version; the same digest and seed give the same suggestion. `explores` marks one that is to be measured for
+    what it tells of cheaper assignments, not to be recommended itself.
     """
 
     assignment: Assignment
@@ -73,6 +80,7 @@ class Suggestion:
     fit_seconds: float
     search_seconds: float
     reason: str = ""
+    explores: bool = False
 
 
 @dataclass(frozen=True)

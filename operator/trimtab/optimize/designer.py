@@ -18,6 +18,7 @@ from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
+from trimtab.optimize.repair import increase
 from trimtab.optimize.safe import DECIMALS, Belief, believe, inside, is_safe, trusted_boxes, verified
 from trimtab.optimize.schedule import (
     BASELINES,
@@ -71,7 +72,7 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     study, symptoms = since_change(study)
     evidence = gather(study)
     if complete_baselines(study) >= BASELINES:
-        hold = baseline_infeasible(study, evidence)
+        hold = None if study.search.repair else baseline_infeasible(study, evidence)
         if hold is not None:
             return Proposal(hold, counted)
     if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
@@ -91,10 +92,12 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
 
 def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:
     """The next point and its purpose, or a Hold in place of the purpose."""
-    study, incumbent = belief.study, members[0]
-    forbidden = banned(study, belief.evidence)
-    purpose = next_purpose(study, incumbent)
+    study, forbidden = belief.study, banned(belief.study, belief.evidence)
     good = recommending.recommendable(belief)
+    if belief.repairing and not good:
+        return _repair(belief, forbidden)
+    incumbent = members[0]
+    purpose = next_purpose(study, incumbent)
     answer = good[0] if good else study.baseline
     choice = choose(belief, members, answer, forbidden, suggestion_seed(study))
     settled = incumbent == study.baseline or incumbent in good
@@ -121,6 +124,16 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     if stop is None and choice.assignment is not None:
         return choice, purpose
     return _again(belief, incumbent, choice, stop, settled)
+
+
+def _repair(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose | Hold]:
+    """Nothing can be recommended and the baseline breaks a bound: more resources, or the end."""
+    study, choice = belief.study, increase(belief, forbidden, suggestion_seed(belief.study))
+    if choice.assignment is None:
+        return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
+    known = belief.evidence.get(choice.assignment)
+    purpose = Purpose.REPLICATE if known is not None and known.clean else Purpose.SEARCH
+    return choice, out_of_patience(study, study.baseline) or purpose
 
 
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:
@@ -210,18 +223,22 @@ def _suggestion(
         fit_seconds=fit_seconds,
         search_seconds=search_seconds,
         reason=reason,
+        explores=choice.rule == "Expand",
     )
 
 
 def _improvement(belief: Belief, assignment: Assignment) -> str:
     study = belief.study
     share = recommending.saving(study, assignment)
+    if share < 0:
+        return f"costs {-share:.1%} more than the baseline, the best of the safe points within the step limits"
     return f"saves {share:.1%} of the baseline's cost, the best of the safe points within the step limits"
 
 
 def digest(belief: Belief) -> str:
     """Identifies code version, data and scales."""
     parts = [MODEL_VERSION, belief.study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
+    parts += ["Repair"] if belief.study.search.repair else []
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Diagnostics, Study
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import SEARCHES, Purpose
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.safe import Belief
 from trimtab.optimize.steps import axis
 
 Floats = NDArray[np.float64]
 
-SEARCHED = (Purpose.INITIAL, Purpose.SEARCH)
+SEARCHED = SEARCHES | {Purpose.INITIAL}
 LEAST_SCORES = 5
 TWO_SIDED_95 = 1.959964
 AXIS_POINTS = 9
 
 
 def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Diagnostics:
-    """At one suggestion; `members` is V, cheapest first."""
+    """At one suggestion; `members` is V, cheapest first; without any the bounds are looked at around the baseline."""
     scores: list[bool] = []
     lengths: list[tuple[str, str, float]] = []
     notes: list[str] = []
@@ -45,7 +45,7 @@ def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Dia
         coverage=sum(scores) / len(scores) if len(scores) >= LEAST_SCORES else None,
         lengthscales=tuple(lengths),
         fallback="; ".join(notes),
-        effective_dimension=effective_dimension(belief, members[0]),
+        effective_dimension=effective_dimension(belief, members[0] if members else belief.study.baseline),
         symptoms=belief.symptoms,
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, FailureKind, Study, TrialOutcome
+from trimtab.domain.trial import Purpose
 from trimtab.optimize.steps import resource_parameters
 
 SE_FLOOR = 0.01
@@ -92,14 +93,20 @@ def observe_trial(target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome
 class Evidence:
     """What the trials of ONE assignment say by themselves, at the loads they saw.
 
-    `clean` counts complete learnable trials, `withdrawn` truncated or broken ones, `clean_since` the complete ones
-    after the last withdrawal.
+    `clean` counts complete learnable trials, `screened` those of them that ended after a short window, `withdrawn`
+    truncated or broken ones, `clean_since` the complete ones after the last withdrawal.
     """
 
     clean: int = 0
     withdrawn: int = 0
     clean_since: int = 0
+    screened: int = 0
     observations: dict[str, list[Observation]] = field(default_factory=dict)
+
+    @property
+    def full(self) -> int:
+        """Complete trials over a whole window."""
+        return self.clean - self.screened
 
     def interval(self, constraint: str) -> tuple[float, float, float] | None:
         """(lower, point, upper) of g pooled over the trials, one-sided 95 % each; None without observations.
@@ -152,6 +159,7 @@ def gather(study: Study) -> dict[Assignment, Evidence]:
             continue
         canary.clean += 1
         canary.clean_since += 1
+        canary.screened += trial.purpose is Purpose.SCREEN
         _add(study, trial, trial.canary, canary)
         if trial.control is not None:
             _add(study, trial, trial.control, found.setdefault(trial.control.assignment, Evidence()))

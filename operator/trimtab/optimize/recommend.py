@@ -33,12 +33,12 @@ def saving(study: Study, assignment: Assignment) -> float:
 
 def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
     """Evaluated assignments that hold every bound with the margin, at peak or at another load; cheapest first, the
-    baseline excluded."""
+    baseline excluded. Where that is to be repaired they need not save anything."""
     study = belief.study
     tried = [
         x
         for x, own in belief.evidence.items()
-        if x != study.baseline and own.clean > 0 and saving(study, x) >= study.min_improvement
+        if x != study.baseline and own.full > 0 and (belief.repairing or saving(study, x) >= study.min_improvement)
     ]
     return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), x.items_))
 
@@ -78,6 +78,9 @@ def recommend(belief: Belief) -> Recommended:
     good = recommendable(belief)
     if not good:
         evaluated = sum(own.clean > 0 for own in belief.evidence.values())
+        if belief.repairing:
+            why = f"none of {evaluated} evaluated assignments holds every bound at peak with a margin"
+            return keep_baseline(study, f"keep the baseline: {why}{_because_of_load(belief)}")
         return keep_baseline(
             study,
             f"keep the baseline: none of {evaluated} evaluated assignments saves {study.min_improvement:.0%} or more "
@@ -88,7 +91,7 @@ def recommend(belief: Belief) -> Recommended:
     message = (
         f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
     )
-    kept = pruned(belief, best)
+    kept = best if belief.repairing else pruned(belief, best)
     names = [name for name in study.space.names if kept[name] != best[name]]
     if names:
         loss = saving(study, best) - saving(study, kept)
@@ -132,7 +135,10 @@ def _because_of_load(belief: Belief) -> str:
 def _cheaper_is_safe(belief: Belief, z: float | None) -> bool:
     """Whether S, at this load, has a point that saves enough."""
     study, grid = belief.study, belief.grid
-    points = reachable(grid, boxes(study, verified(belief)), study.search.seed)
+    members = verified(belief)
+    if not members:
+        return False
+    points = reachable(grid, boxes(study, members), study.search.seed)
     if not len(points):
         return False
     mean, sd = belief.predict(grid.encode(points), z)

@@ -3,7 +3,8 @@
 Notation: m bounds of the safe set, delta = 1 - probability, beta = Phi^-1(1 - delta / m) (union bound over the bounds),
 kappa in [1, 2] widens the intervals when the model was surprised. All predictions are at peak load and at `study.now`.
   V = baseline and every evaluated x with mu_j + 1.64 sd_j <= 0 for all j that its own trials do not contradict
-      (nor a failed verification)
+      (nor a failed verification); what only a screen measured must keep every bound by its own interval, too. Without
+      the baseline while that breaks a bound and is to be repaired
   C = grid points whose every parameter is within the step limit of ONE member of V, minus white-box violations
   S = {x in C: mu_j + kappa beta sd_j <= 0 for all j}
 No guarantee in the sense of SafeOpt is claimed (Fiedler et al. 2024); calibration is measured instead.
@@ -27,6 +28,7 @@ from trimtab.optimize.encoding import Encoder, Grid
 from trimtab.optimize.health import DISTRUSTED, checked
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.readings import ONE_SIDED_95, Evidence
+from trimtab.optimize.schedule import repairing
 from trimtab.optimize.steps import nearest, reach
 from trimtab.optimize.surrogate import Posterior, Prior, Rows, fit, prior_for
 
@@ -55,6 +57,7 @@ class Belief:
     beta: float
     kappa: float
     symptoms: tuple[Symptom, ...] = ()
+    repairing: bool = False  # the baseline breaks a bound: it is no member of V
     doubtful: tuple[Assignment, ...] = ()  # far from what all others say, not measured again yet, safe if a fluke
 
     @property
@@ -113,7 +116,8 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
     kappa = adaptive_kappa(tuple(models), beta, delta)
     grid, seen = Grid(study, encoder), tuple(symptoms)
-    belief = Belief(study, encoder, grid, loads, targets, tuple(models), evidence, beta, kappa, seen)
+    repair = repairing(study, evidence)
+    belief = Belief(study, encoder, grid, loads, targets, tuple(models), evidence, beta, kappa, seen, repair)
     belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_START))
     again = tuple(x for x, (j, model) in doubtful.items() if _safe_if(belief, x, j, model))
     return replace(belief, doubtful=again)
@@ -159,15 +163,17 @@ def upper_limits(belief: Belief, assignments: list[Assignment], widths: float, z
 
 
 def verified(belief: Belief) -> list[Assignment]:
-    """V, cheapest first; the baseline is always a member."""
+    """V, cheapest first; the baseline is always a member, unless it is to be repaired."""
     study = belief.study
     tried = [
         x
         for x, own in belief.evidence.items()
         if x != study.baseline and x not in study.excluded and own.clean > 0 and not own.contradicts(study.constraints)
     ]
+    tried = [x for x in tried if belief.evidence[x].full or belief.evidence[x].held(study.constraints)]
     limits = upper_limits(belief, tried, ONE_SIDED_95)
-    members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0] + [study.baseline]
+    members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0]
+    members += [] if belief.repairing else [study.baseline]
     return sorted(members, key=lambda x: (study.cost.hourly(x), x.items_))
 
 

@@ -6,14 +6,13 @@ import math
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Hold, HoldReason, Study
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import SEARCHES, Purpose
 from trimtab.optimize.readings import Evidence, complete, usable
 from trimtab.optimize.steps import grid_size
 
 BASELINES = 2
 MAX_BASELINE_ATTEMPTS = 5
 SEARCHES_PER_REPLICATE = 4
-_SEARCHING = (Purpose.INITIAL, Purpose.SEARCH)
 
 
 def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
@@ -25,14 +24,14 @@ def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
     if complete_baselines(study) < BASELINES:
         return Purpose.BASELINE
     initial = sum(t.purpose is Purpose.INITIAL for t in study.outcomes)
-    searches = [t for t in study.outcomes if t.purpose in (Purpose.SEARCH, Purpose.REPLICATE) and t.learnable]
+    searches = [t for t in study.outcomes if t.purpose in (*SEARCHES, Purpose.REPLICATE) and t.learnable]
     if not searches and initial < study.search.initial_trials - BASELINES:
         return Purpose.INITIAL
     recent = searches[-SEARCHES_PER_REPLICATE:]
     if (
         incumbent != study.baseline
         and len(recent) == SEARCHES_PER_REPLICATE
-        and all(t.purpose is Purpose.SEARCH for t in recent)
+        and all(t.purpose in SEARCHES for t in recent)
     ):
         return Purpose.REPLICATE
     return Purpose.SEARCH
@@ -93,6 +92,16 @@ def _baseline_in_vain(study: Study) -> Hold | None:
     return Hold(
         HoldReason.BASELINE_UNREADABLE, f"{len(tries)} baseline trials ended without a usable reading of every bound"
     )
+
+
+def repairing(study: Study, evidence: dict[Assignment, Evidence]) -> bool:
+    """Whether an assignment that holds every bound is looked for where the baseline does not: it may be repaired, and
+    its own measurements say that it breaks a bound of the safe set, clearly or not: below it nothing would be safe."""
+    own = evidence.get(study.baseline) if study.search.repair and study.safe else None
+    if own is None or complete_baselines(study) < BASELINES:
+        return False
+    intervals = (own.interval(target.name) for target in study.constraints if not target.guard_only)
+    return any(interval is not None and interval[1] > 0 for interval in intervals)
 
 
 def baseline_infeasible(study: Study, evidence: dict[Assignment, Evidence]) -> Hold | None:

@@ -15,8 +15,8 @@ from trimtab.domain.space import Assignment, Parameter
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize.readings import Evidence, broken_below, gather
-from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed, unusable
-from trimtab.optimize.steps import axis, below_floor, nearest, no_more, reach
+from trimtab.optimize.schedule import banned, next_purpose, repairing, suggestion_seed, unusable
+from trimtab.optimize.steps import axis, below_floor, more_is_better, nearest, no_more, reach
 
 BITS = 30
 ATTEMPTS = 64
@@ -62,6 +62,7 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
     """
     evidence = gather(study)
     members = verified(study, evidence)
+    incumbent = members[0] if members else study.baseline
     diagnostics = Diagnostics(
         outcomes=len(study.outcomes),
         verified_points=len(members),
@@ -70,13 +71,15 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
         coverage=None,
         fallback=fallback,
     )
-    purpose = next_purpose(study, members[0])
+    purpose = next_purpose(study, incumbent)
     if purpose is Purpose.BASELINE:
         return Proposal(_suggestion(study, study.baseline, purpose, "the baseline first"), diagnostics)
     if purpose is Purpose.REPLICATE:
-        return Proposal(_suggestion(study, members[0], purpose, "measures the incumbent again"), diagnostics)
+        return Proposal(_suggestion(study, incumbent, purpose, "measures the incumbent again"), diagnostics)
     tried = {trial.canary.assignment for trial in study.outcomes}
     forbidden = tried | banned(study, evidence)
+    if not members:
+        return Proposal(_raised(study, forbidden), diagnostics)
     for start in members:
         for assignment in spread(study, start, evidence):
             if assignment not in forbidden and study.cost.hourly(assignment) < study.cost.hourly(members[0]):
@@ -86,6 +89,19 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
         HoldReason.SPACE_EXHAUSTED, f"no new, cheaper point within the step limits of {len(members)} verified ones"
     )
     return Proposal(hold, diagnostics)
+
+
+def _raised(study: Study, forbidden: set[Assignment]) -> Suggestion | NoAnswer:
+    """The baseline with as much more of everything as one step allows. What comes after that is the model's."""
+    values = []
+    for parameter in study.space.parameters:
+        first, last = reach(parameter, study.baseline[parameter.name])
+        at = {1: last, -1: first, 0: nearest(parameter, study.baseline[parameter.name])}[more_is_better(parameter)]
+        values.append((parameter.name, axis(parameter.domain)[at]))
+    raised = Assignment(tuple(values))
+    if raised in forbidden or study.space.violated(raised) is not None:
+        return NoAnswer("without a model no further increase is known")
+    return _suggestion(study, raised, Purpose.SEARCH, "more of everything, as the baseline breaks a bound")
 
 
 def without_model(study: Study, why: str) -> Proposal:
@@ -101,10 +117,11 @@ def without_model(study: Study, why: str) -> Proposal:
 
 
 def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignment]:
-    """The baseline and what its own measurements show safe, cheapest first."""
+    """The baseline, unless it is to be repaired, and what its own measurements show safe, cheapest first."""
     out = {study.baseline, *study.excluded}
     found = [x for x, own in evidence.items() if x not in out and own.verifies(study.constraints)]
-    return sorted([*found, study.baseline], key=lambda x: (study.cost.hourly(x), x.items_))
+    found += [] if repairing(study, evidence) else [study.baseline]
+    return sorted(found, key=lambda x: (study.cost.hourly(x), x.items_))
 
 
 def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence] | None = None) -> Iterator[Assignment]:

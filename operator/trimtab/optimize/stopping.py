@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Hold, HoldReason, Study
-from trimtab.domain.trial import Purpose
+from trimtab.domain.trial import SEARCHES, Purpose
 
-_SEARCHING = (Purpose.INITIAL, Purpose.SEARCH)
+_SEARCHING = SEARCHES | {Purpose.INITIAL}
 
 
 def out_of_trials(study: Study) -> Hold | None:

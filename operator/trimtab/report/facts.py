@@ -61,7 +61,10 @@ def _money(s: Summary) -> Iterator[Fact]:
     if not isinstance(s.saving_percent, Absent):
         share = s.saving_of_optimum_percent
         of = "" if isinstance(share, Absent) else f", {words.percent(share, 0)} of what the true optimum saves"
-        yield Fact("saving", words.percent(s.saving_percent) + of)
+        if s.saving_percent < 0:  # the baseline breaks a bound, and was repaired
+            yield Fact("costs more", words.percent(-s.saving_percent))
+        else:
+            yield Fact("saving", words.percent(s.saving_percent) + of)
     if isinstance(s.optimum_cost, Absent):
         yield Fact("true optimum", f"none: {s.optimum_cost.detail}", Tone.WARN)
     else:

@@ -81,13 +81,18 @@ def _headline(simulation: Simulation) -> str:
         return f"{s.phase.value}, and nothing is recommended"
     if s.recommendation.keep_baseline:
         return "Keep the baseline"
-    return f"{words.percent(s.saving_percent, 0)} cheaper with {words.assignment(s.recommendation.assignment)}"
+    share, word = words.change(s.saving_percent)
+    return f"{share} {word} with {words.assignment(s.recommendation.assignment)}"
 
 
 def _tiles(simulation: Simulation) -> Iterator[Tile]:
     s = simulation.summary
-    yield Tile(words.percent(s.saving_percent, 0), "saved of the request cost", "good")
-    yield Tile(words.percent(s.saving_of_optimum_percent, 0), "of what the true optimum saves")
+    share, word = words.change(s.saving_percent)
+    if word == "cheaper":
+        yield Tile(share, "saved of the request cost", "good")
+        yield Tile(words.percent(s.saving_of_optimum_percent, 0), "of what the true optimum saves")
+    else:
+        yield Tile(share, "more request cost, to keep every bound", "warn")
     feasible = {True: "good", False: "bad"}.get(s.truly_feasible is True, "")
     yield Tile(words.yes(s.truly_feasible), "keeps every bound at peak, without noise", feasible)
     yield Tile(f"{s.unsafe_trials} of {s.trials}", "trials truly unsafe", "warn" if s.unsafe_trials else "good")

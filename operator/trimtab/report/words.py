@@ -25,6 +25,13 @@ def percent(value: Number, digits: int = 1) -> str:
     return f"{value:.{digits}f} %"
 
 
+def change(saving: Number) -> tuple[str, str]:
+    """A saving in percent without its sign, and whether that is `cheaper` or `dearer`."""
+    if isinstance(saving, Absent) or saving >= 0:
+        return percent(saving, 0), "cheaper"
+    return percent(-saving, 0), "dearer"
+
+
 def amount(value: Number, unit: str) -> str:
     """An SLI's value in its unit: ratios in percent, seconds in milliseconds."""
     if isinstance(value, Absent):

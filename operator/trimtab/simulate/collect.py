@@ -13,7 +13,7 @@ from trimtab.domain.measurement import Sample as Measure
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ErrorBudget, OutcomeConstraint, QuantileQuery, ValueQuery
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentState
-from trimtab.domain.trial import Prediction, Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SEARCHES, Prediction, Purpose, Trial, TrialPhase
 from trimtab.simulate import results as r
 from trimtab.simulate.exposure import Exposure
 from trimtab.simulate.truth import NoOptimum, Truth, Verdict
@@ -168,7 +168,7 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
     """The result in numbers."""
     state, ended = finished.state, [t for t in finished.trials if t.phase.terminal]
     counts = {phase: sum(t.phase is phase for t in ended) for phase in TrialPhase}
-    search = [t for t in ended if t.purpose is Purpose.SEARCH]
+    search = [t for t in ended if t.purpose in SEARCHES]
     withdrawals = [t.withdraw_seconds for t in finished.trials if t.withdraw_seconds is not None]
     budgets = _budgets(truth.spec.budgets, state.budgets)
     started = state.started if state.started is not None else finished.ended
@@ -281,7 +281,7 @@ def _share(money: _Money) -> r.Number:
     if isinstance(money.optimum, r.Absent):
         return money.optimum
     if money.optimum >= money.baseline:
-        return r.Absent(absent="NothingToSave", detail="the baseline is the cheapest that keeps every bound")
+        return r.Absent(absent="NothingToSave", detail="nothing cheaper than the baseline keeps every bound")
     return 100 * (money.baseline - money.best) / (money.baseline - money.optimum)
 
 

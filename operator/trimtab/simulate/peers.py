@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from trimtab.control.progress import duration_of
 from trimtab.domain.quantity import format_cpu
 from trimtab.domain.space import Assignment, Numeric
-from trimtab.domain.trial import Purpose, Trial
+from trimtab.domain.trial import SEARCHES, Purpose, Trial
 from trimtab.simulate.collect import Finished
 from trimtab.simulate.horizon import Horizon, Segment, minutes_between
 from trimtab.simulate.results import Peer
@@ -41,7 +41,7 @@ from trimtab.workload.units import MIB
 
 FloatArray = NDArray[np.float64]
 
-SEARCHING: Final = frozenset({Purpose.INITIAL, Purpose.SEARCH, Purpose.REPLICATE})
+SEARCHING: Final = SEARCHES | {Purpose.INITIAL, Purpose.REPLICATE}
 DAY_S: Final = 86400.0
 HOUR_S: Final = 3600.0
 MARGIN: Final = 1.15

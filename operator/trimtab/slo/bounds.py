@@ -45,6 +45,21 @@ def check(sli: Sli, constraint: OutcomeConstraint, canary: Sample, control: Read
     return worst if worst.standing is not Standing.KEPT or len(checks) == 1 else checks[1]
 
 
+def no_worse(sli: Sli, constraint: OutcomeConstraint, canary: Sample, control: Reading | None) -> bool:
+    """Whether a canary that breaks the constraint is not surely worse than its control, and keeps the part of the
+    constraint that is relative to it: what it breaks, the present settings break as well. Without a control: no."""
+    if not isinstance(control, Sample):
+        return False
+    if constraint.relative is not None:
+        found = _relative(sli, constraint.relative, canary, control, constraint.confidence)
+        if found.standing is Standing.BROKEN:
+            return False
+    error = z_of(constraint.confidence) * math.hypot(canary.standard_error, control.standard_error)
+    if constraint.maximum is not None and canary.value > constraint.maximum:
+        return canary.value - control.value <= error
+    return constraint.minimum is not None and control.value - canary.value <= error
+
+
 def _sign(standing: Standing) -> str:
     return ">" if standing is Standing.BROKEN else "against a bound of"
 

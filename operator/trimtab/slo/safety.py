@@ -15,7 +15,7 @@ from trimtab.domain.kube import ArmView, PodView
 from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
-from trimtab.slo.bounds import Standing, check
+from trimtab.slo.bounds import Standing, check, no_worse
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited
 from trimtab.slo.estimate import shrunk_overdispersion
@@ -258,7 +258,8 @@ def _matters(spec: ExperimentSpec, sli: str, test: EProcess) -> bool:
 
 
 def _abort_rules(view: SafetyView) -> Outcome | None:
-    """Bounds broken in several of the last windows, each judged by its lower confidence bound."""
+    """Bounds broken in several of the last windows, each judged by its lower confidence bound; in an Experiment that
+    repairs, only what is worse than the control, too."""
     for constraint in view.spec.constraints:
         rule = constraint.abort
         if rule is None:
@@ -316,7 +317,10 @@ def _window_check(
     canary, control = (_widened(window.reading(constraint.sli, arm), phi) for arm in (Arm.CANARY, Arm.CONTROL))
     if not isinstance(canary, Sample):
         return None
-    found = check(view.spec.sli(constraint.sli), constraint, canary, control)
+    sli = view.spec.sli(constraint.sli)
+    found = check(sli, constraint, canary, control)
+    if found.standing is Standing.BROKEN and view.spec.search.repair and no_worse(sli, constraint, canary, control):
+        return Standing.OPEN, f"{found.words}, no worse than the control"
     return found.standing, found.words
 
 
@@ -324,7 +328,7 @@ def _control_breaks_too(
     view: SafetyView, constraint: OutcomeConstraint, windows: tuple[SafetyWindow, ...], breaches: int, phi: float
 ) -> bool:
     absolute = replace(constraint, relative=None)
-    if absolute.maximum is None and absolute.minimum is None:
+    if view.spec.search.repair or (absolute.maximum is None and absolute.minimum is None):
         return False
     readings = [_widened(w.reading(constraint.sli, Arm.CONTROL), phi) for w in windows]
     samples = [r for r in readings if isinstance(r, Sample)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, Sample, Stale, TelemetryError
 from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
-from trimtab.domain.trial import Load, Outcome, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
 BOUND_BROKEN = "BoundBroken"  # measured to the end, and a bound is surely broken
@@ -23,7 +23,7 @@ LOAD_STANDARD_ERRORS = 3.0
 
 @dataclass(frozen=True)
 class NeedsExtension:
-    """Too few samples: measure once more as long."""
+    """Too few samples: measure once more as long; after a screen: measure in full."""
 
     message: str
 
@@ -38,6 +38,36 @@ def judge_trial(spec: ExperimentSpec, trial: Trial) -> Verdict:
         if answer is not None:
             return answer
     return _judged(spec, trial)
+
+
+def judge_screen(spec: ExperimentSpec, trial: Trial, promising: bool) -> Verdict:
+    """Judge the short window of a Screen: it ends there when a bound is surely broken, or when every modelled bound is
+    surely kept and nobody means to recommend its assignment; all else is measured in full.
+
+    Args:
+        promising: it was proposed to be recommended, or costs less than the incumbent.
+    """
+    verdict = judge_trial(spec, trial)
+    if isinstance(verdict, NeedsExtension):
+        return verdict
+    if verdict.reason == BOUND_BROKEN:
+        return replace(verdict, reason=SCREENED_OUT)
+    if verdict.phase is not TrialPhase.SUCCEEDED:  # absent, no share, a control in breach: a longer window may tell
+        return NeedsExtension(f"undecided after the screen: {verdict.message}")
+    open_ = [words for c in spec.constraints if not c.guard_only and (words := _open(spec, c, trial))]
+    if open_:
+        return NeedsExtension(f"undecided after the screen: {open_[0]}")
+    if promising:
+        return NeedsExtension(f"promising after the screen: {verdict.message}")
+    return replace(verdict, reason=SCREENED, message=f"explored enough; {verdict.message}")
+
+
+def _open(spec: ExperimentSpec, constraint: OutcomeConstraint, trial: Trial) -> str:
+    """Words when the interval straddles the bound, "" when it does not."""
+    canary, control = (_sample(trial, constraint.sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
+    assert canary is not None
+    found = check(spec.sli(constraint.sli), constraint, canary, control)
+    return found.words if found.standing is Standing.OPEN else ""
 
 
 def needed_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
@@ -120,6 +150,9 @@ def _differ(one: Load, other: Load) -> bool:
 
 
 def _control_broken(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+    """The control runs what is known to work, unless the Experiment is there to repair it."""
+    if spec.search.repair:
+        return None
     for constraint in spec.constraints:
         control = _sample(trial, constraint.sli, Arm.CONTROL)
         if control is None or (constraint.maximum is None and constraint.minimum is None):

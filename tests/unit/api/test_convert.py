@@ -187,6 +187,17 @@ class TestRest:
         assert spec_with(trial={"duration": "11m"}).digest != spec_with().digest
 
 
+def test_what_a_search_may_cost_repair_and_screen() -> None:
+    plain = spec_with()
+    assert (plain.stopping.max_cost, plain.search.repair, plain.trial.screen) == (None, False, None)
+    spec = spec_with(
+        stopping={"maxCost": "2.5"},
+        search={"infeasibleBaseline": "Repair"},
+        trial={"fidelity": {"screen": "90s"}},
+    )
+    assert (spec.stopping.max_cost, spec.search.repair, spec.trial.screen) == (2.5, True, 90.0)
+
+
 UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.mode": {"mode": "Promote"},
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
@@ -198,7 +209,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.traffic.mode": {"traffic": {"mode": "None"}},
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
-    "spec.trial.fidelity.screen": {"trial": {"fidelity": {"screen": "1m"}}},
     "spec.objectives": {"objectives": [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}]},
     "spec.objectives[0].sli": {"objectives": [{"name": "b", "sli": "slow"}]},
     "spec.objectives[0].terms": {
@@ -208,12 +218,10 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
         "constraints": [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9"}]
     },
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
-    "spec.stopping.maxCost": {"stopping": {"maxCost": "50"}},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
     "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
-    "spec.search.infeasibleBaseline": {"search": {"infeasibleBaseline": "Repair"}},
     "spec.slis[0].preset.source": {
         "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
     },

@@ -107,10 +107,10 @@ def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
 
 def test_lint_names_what_this_version_lacks() -> None:
     bad = manifest()
-    bad["spec"]["stopping"] = {"maxCost": "5"}
+    bad["spec"]["schedule"] = {"timeZone": "UTC"}
     result = run("lint", write("bad.yaml", bad))
     assert result.exit_code == 1
-    assert "spec.stopping.maxCost" in result.stdout
+    assert "spec.schedule" in result.stdout
 
 
 def test_a_misspelt_kind_is_a_finding_and_not_overlooked() -> None:

@@ -28,6 +28,8 @@ def perform(event: TrialEvent, subject: Trial) -> Trial:
             return machine.warmed_up(subject, NOW, WINDOW)
         case TrialEvent.EXTENDED:
             return machine.extended(subject, WINDOW)
+        case TrialEvent.IN_FULL:
+            return machine.in_full(subject, WINDOW)
         case TrialEvent.JUDGED:
             return machine.judged(subject, NOW, OUTCOME)
         case TrialEvent.WITHDRAWN:

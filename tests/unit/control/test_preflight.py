@@ -517,6 +517,13 @@ class TestPower:
         assert problem.reason == "BaselineInfeasible"
         assert "the target itself is at 2 %, the bound is 1 %" in problem.message
 
+    def test_a_target_that_is_to_be_repaired_is_a_note(self) -> None:
+        settings = replace(builders.spec().search, repair=True)
+        found = self.decided(4000, 0.02, search=settings)
+        assert found.blocking == ()
+        (note,) = (p for p in found.notes if p.reason == "BaselineInfeasible")
+        assert note.message.endswith("at 2 %, the bound is 1 %: trials look for settings that hold it")
+
     def test_bounds_that_only_guard_need_no_power(self) -> None:
         (constraint,) = builders.spec().constraints
         assert self.decided(22, 0.005, constraints=(replace(constraint, guard_only=True),)).problems == ()

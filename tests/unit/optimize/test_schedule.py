@@ -14,7 +14,7 @@ from trimtab.domain.space import SearchSpace
 from trimtab.domain.study import FailureKind, HardFailure, HoldReason, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
 from trimtab.optimize.readings import gather
-from trimtab.optimize.schedule import banned, baseline_infeasible, next_purpose, suggestion_seed, unusable
+from trimtab.optimize.schedule import banned, baseline_infeasible, next_purpose, repairing, suggestion_seed, unusable
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials, searches_since
 
 B, I, S, R = Purpose.BASELINE, Purpose.INITIAL, Purpose.SEARCH, Purpose.REPLICATE  # noqa: E741
@@ -182,3 +182,15 @@ def test_nothing_left_to_save() -> None:
     hold = nothing_left(web_study(), 0.004)
     assert hold is not None
     assert "0.40%" in hold.message
+
+
+def test_a_baseline_that_breaks_a_bound_is_repaired_when_that_is_asked_for() -> None:
+    study = web_study(search=replace(search(), repair=True))
+    for slow, broken in ((300, True), (205, True), (195, False)):  # of 4,000, the bound is 5 %
+        own = tuple(
+            outcome(i, replace(arm("1.5", slow), assignment=study.baseline), purpose=B, control=None) for i in range(2)
+        )
+        told = replace(study, outcomes=own)
+        assert repairing(told, gather(told)) is broken
+        assert not repairing(replace(told, search=search()), gather(told))
+        assert not repairing(replace(told, outcomes=own[:1]), gather(told))  # one trial may be an accident

@@ -195,11 +195,12 @@ def trial(
     rng: np.random.Generator,
     fault: bool = False,
 ) -> TrialOutcome:
-    """One trial's outcome; withdrawn early when a bound is broken by far."""
+    """One trial's outcome; withdrawn early when a bound is broken by far, in repair by the canary alone."""
     load = service.load * math.exp(service.load_sd * rng.standard_normal())
     effect = math.exp(service.trial_sd * rng.standard_normal())
     assignment = suggestion.assignment
-    withdrawn = fault or service.worst(assignment, load) > math.log(2.0)
+    allowed = max(math.log(2.0), service.worst(study.baseline, load) if study.search.repair else 0.0)
+    withdrawn = fault or service.worst(assignment, load) > allowed
     size = service.requests * (0.25 if withdrawn else 1.0) * rng.uniform(0.9, 1.1)
     canary = arm(service, assignment, load, effect, size, rng, 0.4 if fault else None)
     control = arm(service, study.baseline, load, effect, size, rng)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.optimize.test_readings import arm as reading
 from tests.unit.optimize.toy import web, web_study
 
 from trimtab.api.times import format_time
@@ -619,3 +620,40 @@ def test_in_the_end_everything_has_ended() -> None:
     assert "Experiment tune stands still in Running" in words
     assert "Trial tune-0 stands still in Deploying" in words
     assert "arm tt-e1-0-c is left" in words
+
+
+def priced(most: str) -> dict[str, Any]:
+    """Two cores at $0.03: $0.06 an hour for each pod."""
+    return experiment(spec={"stopping": {"maxCost": most}, "prices": {"cpuCoreHour": "0.03", "memoryGiBHour": "0"}})
+
+
+@pytest.mark.parametrize(("most", "broken"), [("0.12", set()), ("0.119", {"CostCapped"})])
+def test_arms_cost_no_more_than_they_may(most: str, broken: set[str]) -> None:
+    story = Story()
+    story.put("experiments", priced(most))
+    pods = [{**pod(suffix=s), "spec": {"containers": [{"resources": {"requests": {"cpu": "2"}}}]}} for s in "xy"]
+    for each in pods:
+        story.put("pods", each)
+    story.at += 3600
+    for each in pods:
+        story.drop("pods", each)
+    assert {b.invariant for b in check(story.record)} & {"CostCapped"} == broken
+
+
+def repairing(slow: float) -> Study:
+    """Two baseline trials with so many slow requests of 4,000 (the bound is 5 %), and the third is asked for."""
+    base = replace(reading("1.5", slow), assignment=web("1.5", 1536))
+    rows = tuple(TrialOutcome(i, Purpose.BASELINE, START, base, base) for i in range(2))
+    found = web_study(outcomes=rows, index=2)
+    return replace(found, search=replace(found.search, repair=True))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "slow", "broken"), [("1400m", 400, True), ("1500m", 400, False), ("2", 400, False), ("1400m", 40, False)]
+)
+def test_a_repair_only_adds(cpu: str, slow: float, broken: bool) -> None:
+    story = Story()
+    story.put("experiments", experiment())
+    story.record.asked.append(Asked(START, 1, repairing(slow)))
+    story.put("trials", trial("Pending", 2, spec={"assignment": [{"name": "cpu", "value": cpu}]}))
+    assert ("RepairOnlyAdds" in story.broken()) is broken

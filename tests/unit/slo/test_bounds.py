@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.control.builders import spec
 
-from trimtab.domain.measurement import Sample
+from trimtab.domain.measurement import NoData, Sample
 from trimtab.domain.spec import (
     OutcomeConstraint,
     QuantileQuery,
@@ -15,7 +15,7 @@ from trimtab.domain.spec import (
     SlowRatioQuery,
     ValueQuery,
 )
-from trimtab.slo.bounds import Standing, check
+from trimtab.slo.bounds import Standing, check, no_worse
 from trimtab.slo.words import show, show_sample
 
 ERRORS = spec().slis[0]
@@ -88,3 +88,21 @@ def test_words_carry_units() -> None:
     assert show(BARE, 12.0) == "12"
     assert show_sample(SLOW, ratio(310, 1000)) == "31 % [28.6 %, 33.5 %]"
     assert check(SLOW, bound(maximum=0.05), ratio(310, 1000), None).words == "slow 31 % [28.6 %, 33.5 %] > 5 %"
+
+
+@pytest.mark.parametrize(
+    ("canary", "control", "no_harm"), [(300, 300, True), (310, 300, True), (400, 300, False), (200, 300, True)]
+)
+def test_what_the_control_breaks_as_well_is_no_worse(canary: float, control: float, no_harm: bool) -> None:
+    """Of 1,000: standard errors near 1.7 %, so 1 % more is not surely more and 10 % more is."""
+    assert no_worse(ERRORS, bound(maximum=0.1), ratio(canary, 1000), ratio(control, 1000)) is no_harm
+    assert no_worse(ERRORS, bound(minimum=0.9), ratio(1000 - canary, 1000), ratio(1000 - control, 1000)) is no_harm
+
+
+def test_nothing_is_no_worse_than_a_control_that_was_not_read() -> None:
+    assert not no_worse(ERRORS, bound(maximum=0.1), ratio(300, 1000), NoData("no traffic"))
+
+
+def test_the_part_that_is_relative_to_the_control_stays() -> None:
+    both = bound(maximum=0.1, relative=RelativeBound(-0.5, None))
+    assert not no_worse(ERRORS, both, ratio(300, 1000), ratio(300, 1000))

@@ -407,3 +407,30 @@ def test_a_watch_state_is_bounded_and_the_same_after_a_restart() -> None:
     assert len(state.windows) == 24
     assert state == watched(*pairs)
     assert state.judged_until == BEGUN + 60 * SECONDS
+
+
+REPAIRING = spec(search=replace(spec().search, repair=True))
+
+
+def test_in_repair_a_canary_no_worse_than_its_control_stays() -> None:
+    """Both at 5 %, the bound is 1 %."""
+    watch = watched(*[(counts(50), counts(52))] * 4)
+    assert withdrawal(view(watch=watch)).outcome.reason == "ControlFailedToo"
+    assert isinstance(judge_tick(view(watch=watch, spec=REPAIRING)), Continue)
+
+
+def test_in_repair_a_canary_that_is_worse_than_its_control_goes() -> None:
+    found = withdrawal(view(watch=watched(*[(counts(300), counts(50))] * 4), spec=REPAIRING)).outcome
+    assert (found.phase, found.reason) == (TrialPhase.INFEASIBLE, "AbortRule")
+    assert "in 4 of 4 windows, control 5 %" in found.message
+
+
+def test_in_repair_a_control_that_cannot_be_read_excuses_nothing() -> None:
+    watch = watched(*[(counts(50), NoData("no traffic"))] * 4)
+    assert withdrawal(view(watch=watch, spec=REPAIRING)).outcome.reason == "AbortRule"
+
+
+def test_in_repair_budgets_guard_as_ever() -> None:
+    closed = Closed("availability", "BudgetBurning", "burns")
+    watch = watched(*[(counts(50), counts(52))] * 4)
+    assert withdrawal(view(watch=watch, spec=REPAIRING, gate=closed)).outcome.reason == "BudgetBurning"

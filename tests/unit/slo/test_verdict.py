@@ -28,7 +28,7 @@ from trimtab.domain.spec import (
     ValueQuery,
 )
 from trimtab.domain.trial import Load, Outcome, Trial, TrialPhase
-from trimtab.slo.verdict import NeedsExtension, judge_trial, needed_slis
+from trimtab.slo.verdict import NeedsExtension, judge_screen, judge_trial, needed_slis
 
 
 def sample(bad: float, total: float = 5000.0) -> Sample:
@@ -152,3 +152,53 @@ def test_a_relative_bound_needs_no_absolute_one() -> None:
 def test_the_builders_trial_passes() -> None:
     of = trial(TrialPhase.MEASURING)
     assert outcome(replace(of, measurements=measured(of, 10))).phase is TrialPhase.SUCCEEDED
+
+
+def test_in_repair_a_control_in_breach_is_what_is_to_be_repaired() -> None:
+    repairing = spec(search=replace(spec().search, repair=True))
+    assert outcome(after(sample(10), sample(150))).reason == "ControlInBreach"
+    assert outcome(after(sample(10), sample(150)), repairing).phase is TrialPhase.SUCCEEDED
+    assert outcome(after(sample(150), sample(150)), repairing).reason == "BoundBroken"
+
+
+def screen(canary: Reading, control: Reading, promising: bool = False) -> tuple[str, str]:
+    """(reason, message) of the end of a screen; "" and why where it goes on."""
+    found = judge_screen(spec(), after(canary, control), promising)
+    return (found.reason, found.message) if isinstance(found, Outcome) else ("", found.message)
+
+
+def test_a_screen_ends_where_a_bound_is_surely_broken() -> None:
+    """3 % of 5,000 against a bound of 1 %; also when it was to be recommended."""
+    for promising in (True, False):
+        reason, message = screen(sample(150), sample(12), promising)
+        assert (reason, message[:8]) == ("ScreenedOut", "errors: ")
+
+
+def test_a_screen_whose_interval_straddles_the_bound_goes_on() -> None:
+    reason, message = screen(sample(52), sample(20))
+    assert reason == ""
+    assert message.startswith("undecided after the screen: errors 1.04 %")
+
+
+def test_a_screen_that_holds_goes_on_only_when_it_is_promising() -> None:
+    assert screen(sample(10), sample(12), True)[1].startswith("promising after the screen: errors 0.2 %")
+    reason, message = screen(sample(10), sample(12), False)
+    assert reason == "Screened"
+    assert message.startswith("explored enough; errors 0.2 %")
+
+
+@pytest.mark.parametrize(
+    ("canary", "control"),
+    [(sample(1, 50), sample(1, 50)), (NoData("no traffic"), sample(12)), (sample(10), sample(150))],
+)
+def test_what_a_screen_cannot_tell_a_full_window_may(canary: Reading, control: Reading) -> None:
+    """Too few samples, no data, a control in breach."""
+    assert screen(canary, control)[0] == ""
+
+
+def test_a_bound_that_only_guards_keeps_no_screen_going() -> None:
+    (bound,) = spec().constraints
+    guarding = spec(constraints=(replace(bound, guard_only=True),))
+    found = judge_screen(guarding, after(sample(52), sample(20)), False)
+    assert isinstance(found, Outcome)
+    assert found.reason == "Screened"

@@ -8,10 +8,16 @@ from trimtab.simulate.history import Change, View
 from trimtab.simulate.invariants.arms import ARM_INVARIANTS
 from trimtab.simulate.invariants.base import Breach, Calm, Invariant
 from trimtab.simulate.invariants.ledger import LEDGER_INVARIANTS
+from trimtab.simulate.invariants.limits import LIMIT_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
 from trimtab.simulate.record import Record
 
-INVARIANTS: tuple[type[Invariant], ...] = (*ARM_INVARIANTS, *LEDGER_INVARIANTS, *PEOPLE_INVARIANTS)
+INVARIANTS: tuple[type[Invariant], ...] = (
+    *ARM_INVARIANTS,
+    *LEDGER_INVARIANTS,
+    *LIMIT_INVARIANTS,
+    *PEOPLE_INVARIANTS,
+)
 
 
 def check(record: Record) -> tuple[Breach, ...]:

@@ -77,7 +77,8 @@ class Summary(Part):
     optimum_cost: Number
     """Of the cheapest assignment of the grid that keeps every bound at peak load, in the model without noise."""
     saving_percent: Number
-    """What the recommendation saves of the baseline's cost."""
+    """What the recommendation saves of the baseline's cost; below 0 where the baseline broke a bound and was
+    repaired."""
     optimum_saving_percent: Number
     """What the optimum would save."""
     saving_of_optimum_percent: Number
