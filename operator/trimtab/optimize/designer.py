@@ -15,6 +15,7 @@ from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
+from trimtab.optimize.conditional import canonical
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
@@ -48,6 +49,7 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
     `timer` (seconds) only feeds `fit_seconds` and `search_seconds`; simulations pass a constant.
     """
     try:
+        study = canonical(study)
         found = _suggest(study, timer)
         return replace(found, diagnostics=replace(found.diagnostics, diversity=diversity(study)))
     except Exception as error:  # the port's promise: a defect here must not stop the operator
@@ -57,7 +59,7 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
 def recommend(study: Study) -> Recommended | NoAnswer:
     """The cheapest evaluated assignment that holds with a margin, or the baseline; never raises."""
     try:
-        return _recommend(study)
+        return _recommend(canonical(study))
     except Exception as error:  # as above; that a model failed is no reason to end with the baseline
         return NoAnswer(f"the optimizer failed: {type(error).__name__}: {error}")
 
@@ -133,7 +135,7 @@ def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> 
             continue
         point = np.asarray([at], dtype=np.int64)
         mean, sd = belief.predict(grid.encode(point))
-        if inside(point, limits)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
+        if inside(point, limits, grid.rest)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
             return assignment
     return None
 

@@ -72,10 +72,12 @@ def _effect(belief: Belief, centre: Assignment, index: int) -> float:
     """The largest change of any bound's mean along one parameter's axis."""
     if not belief.models:
         return 0.0
-    parameter = belief.study.space.parameters[index]
+    parameter, space = belief.study.space.parameters[index], belief.study.space
+    if not space.active(parameter.name, centre):
+        return 0.0
     values = axis(parameter.domain)
     chosen = sorted({round(k * (len(values) - 1) / (AXIS_POINTS - 1)) for k in range(AXIS_POINTS)})
-    line = [centre.replace(parameter.name, values[i]) for i in chosen]
+    line = [space.canonical(centre.replace(parameter.name, values[i]), belief.study.baseline) for i in chosen]
     mean, _ = belief.predict(belief.encoder.encode(line))
     return float(np.max(np.ptp(mean, axis=1)))
 

@@ -195,11 +195,14 @@ def trusted_boxes(belief: Belief, members: list[Assignment]) -> Ints:
     return boxes(belief.study, members, half=not belief.trusted)
 
 
-def inside(points: Ints, limits: Ints) -> Bools:
-    """Which points (N, d) lie within at least one box (|V|, d, 2). Shape: (N,)."""
+def inside(points: Ints, limits: Ints, rest: Ints) -> Bools:
+    """Which points (N, d) lie within at least one box (|V|, d, 2); what is at `rest` (d,) may be anywhere.
+    Shape: (N,)."""
     ok = np.zeros(len(points), dtype=bool)
+    resting = points == rest if (rest >= 0).any() else None
     for box in limits:
-        ok |= np.all((points >= box[:, 0]) & (points <= box[:, 1]), axis=1)
+        within = (points >= box[:, 0]) & (points <= box[:, 1])
+        ok |= np.all(within if resting is None else within | resting, axis=1)
     return ok
 
 
@@ -207,13 +210,13 @@ def reachable(grid: Grid, limits: Ints, seed: int) -> Ints:
     """C: all of it when the grid is small, else moves of 1, 2, 4, 8 steps and samples. Shape: (N, d)."""
     if grid.size <= ENUMERATE:
         points = grid.all_points()
-        points = points[inside(points, limits)]
+        points = points[inside(points, limits, grid.rest)]
         points = points[grid.admissible(points)]
         if len(points) <= SAMPLES:
             return points
         # Refinement around the best of a fixed random half finds what this leaves out.
         return points[np.sort(np.random.default_rng(seed).permutation(len(points))[:SAMPLES])]
-    points = np.unique(_sampled(limits, np.random.default_rng(seed)), axis=0)
+    points = np.unique(grid.canonical(_sampled(limits, np.random.default_rng(seed))), axis=0)
     return points[grid.admissible(points)]
 
 
@@ -225,8 +228,8 @@ def neighbours(points: Ints, limits: Ints, grid: Grid) -> Ints:
             shifted = points.copy()
             shifted[:, axis_] = np.clip(shifted[:, axis_] + step, 0, size - 1)
             moved.append(shifted)
-    found = np.unique(np.concatenate(moved), axis=0)
-    found = found[inside(found, limits)]
+    found = np.unique(grid.canonical(np.concatenate(moved)), axis=0)
+    found = found[inside(found, limits, grid.rest)]
     return found[grid.admissible(found)]
 
 

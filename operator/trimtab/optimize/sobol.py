@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from trimtab.domain.space import Assignment, Parameter
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize.conditional import canonical
 from trimtab.optimize.readings import Evidence, broken_below, gather
 from trimtab.optimize.schedule import banned, next_purpose, suggestion_seed, unusable
 from trimtab.optimize.steps import axis, below_floor, nearest, no_more, reach
@@ -60,6 +61,7 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
 
     `fallback` says why the model did not answer; it goes into the diagnostics.
     """
+    study = canonical(study)
     evidence = gather(study)
     members = verified(study, evidence)
     diagnostics = Diagnostics(
@@ -127,6 +129,7 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
                 for p, (near, far, priced), u in zip(study.space.parameters, ranges, point, strict=True)
             )
         )
+        assignment = study.space.canonical(assignment, study.baseline)
         if study.space.violated(assignment) is not None or below_floor(study, assignment):
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):

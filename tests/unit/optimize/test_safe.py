@@ -128,7 +128,8 @@ def test_nothing_at_or_below_an_oom_is_reachable() -> None:
 def test_inside_needs_one_box() -> None:
     limits = np.asarray([[[0, 2], [5, 9]], [[4, 6], [0, 1]]])
     points = np.asarray([[1, 7], [5, 1], [1, 1], [5, 7], [2, 9]])
-    assert inside(points, limits).tolist() == [True, True, False, False, True]
+    assert inside(points, limits, np.asarray([-1, -1])).tolist() == [True, True, False, False, True]
+    assert inside(points, limits, np.asarray([5, -1])).tolist() == [True, True, False, True, True]
 
 
 def test_kappa_rises_when_surprised_and_relaxes_when_not() -> None:
