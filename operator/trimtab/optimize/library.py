@@ -350,7 +350,8 @@ def _assignment(space: SearchSpace, given: Mapping[str, Plain], baseline: Assign
     """In canonical form; what is not active may be left out. A baseline (`baseline` None) has a value for each."""
     unknown, missing = set(given) - set(space.names), set(space.names) - set(given)
     found = {p.name: _value(p, given[p.name]) for p in space.parameters if p.name in given}
-    whole = Assignment.of({n: found[n] if n in found else baseline[n] for n in space.names if n in found or baseline})
+    others: Mapping[str, Value] = {} if baseline is None else baseline
+    whole = Assignment.of({n: found[n] if n in found else others[n] for n in space.names if n in found or n in others})
     if baseline is not None:
         missing = {n for n in missing if space.active(n, whole)}
     if unknown or missing:
