@@ -236,6 +236,24 @@ class Ratio:
 
 ParameterConstraint = Order | Sum | Ratio
 
+MOST_PARAMETERS = 8  # that are tuned each by itself
+TRIALS_EACH = 10
+FEW_PARAMETERS = 2  # need no more than some 14 trials in all (tests/unit/optimize/test_designer.py)
+
+
+def crowded(parameters: int, trials: int) -> bool:
+    """Whether there are more parameters than so many trials are good for."""
+    return parameters > MOST_PARAMETERS or (parameters > FEW_PARAMETERS and TRIALS_EACH * parameters > trials)
+
+
+def crowd(parameters: int, trials: int) -> tuple[str, str]:
+    """The same in words: (problem, remedy)."""
+    few = f"tune {FEW_PARAMETERS} to {MOST_PARAMETERS} at a time"
+    if parameters > MOST_PARAMETERS:
+        return f"{parameters} are tuned in groups first, each by itself only then", few
+    problem = f"{parameters} for {trials} trials, {TRIALS_EACH} each are advised"
+    return problem, f"tune fewer at a time, or set stopping.maxTrials to {TRIALS_EACH * parameters}"
+
 
 @dataclass(frozen=True)
 class SearchSpace:

@@ -10,10 +10,10 @@ from time import perf_counter
 import numpy as np
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study, Symptom
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize import dimension, sobol
 from trimtab.optimize import recommend as recommending
-from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.diagnostics import diagnose, diversity
@@ -70,7 +70,7 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     if hold is not None:
         return Proposal(hold, counted)
     started = timer()
-    study, symptoms = since_change(study)
+    study, drift = since_change(study)
     evidence = gather(study)
     if complete_baselines(study) >= BASELINES:
         hold = baseline_infeasible(study, evidence)
@@ -78,17 +78,25 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
             return Proposal(hold, counted)
     if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
         simple = sobol.suggest(study)
-        return replace(simple, diagnostics=replace(simple.diagnostics, symptoms=symptoms))
+        return replace(simple, diagnostics=replace(simple.diagnostics, symptoms=(*drift, *dimension.told(study))))
     belief = believe(study, evidence)
-    belief = replace(belief, symptoms=(*symptoms, *belief.symptoms))
     fitted = timer()
     members = verified(belief)
+    belief = replace(belief, held=dimension.idle(belief, members[0]))
     choice, purpose = _decide(belief, members)
     diagnostics = diagnose(belief, members, choice.safe_points)
     if isinstance(purpose, Hold):
-        return Proposal(purpose, diagnostics)
+        return Proposal(purpose, _symptoms(diagnostics, drift, belief, 0.0))
     suggestion = _suggestion(belief, choice, purpose, fitted - started, timer() - fitted)
-    return Proposal(suggestion, diagnostics)
+    return Proposal(
+        suggestion, _symptoms(diagnostics, drift, belief, suggestion.fit_seconds + suggestion.search_seconds)
+    )
+
+
+def _symptoms(diagnostics: Diagnostics, drift: tuple[Symptom, ...], belief: Belief, seconds: float) -> Diagnostics:
+    """With what is wrong apart from the single models."""
+    crowd = dimension.told(belief.study, belief.held, seconds)
+    return replace(diagnostics, symptoms=(*drift, *crowd, *diagnostics.symptoms))
 
 
 def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:

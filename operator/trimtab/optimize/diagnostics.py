@@ -34,7 +34,8 @@ def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Dia
         if len(model.rows):
             z = model.leave_one_out()[model.rows.canary]
             scores += [bool(abs(v) <= TWO_SIDED_95) for v in z]
-        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, model.scales.l, strict=True)]
+        own = belief.encoder.per_parameter(model.scales.l)
+        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, own, strict=True)]
         if model.fallback:
             notes.append(f"{target.name}: {model.fallback}")
     return Diagnostics(

@@ -28,6 +28,7 @@ from trimtab.domain.space import (
     SearchSpace,
 )
 from trimtab.domain.study import Study
+from trimtab.optimize.grouping import groups
 from trimtab.optimize.readings import broken_below
 from trimtab.optimize.steps import axis, more_is_better, nearest
 
@@ -42,20 +43,25 @@ _PERCENT_EDGE = 1e-3
 class Encoder:
     """Maps assignments to the unit cube.
 
-    `groups` (D,) is the parameter of each column: columns of one group share a lengthscale. `signs` (D,) is +1 where
-    a larger u is more resource, -1 where it is less, 0 where nothing is known.
+    `groups` (D,) is the parameter of each column, or above 8 parameters its group: columns of one group share a
+    lengthscale. `signs` (D,) is +1 where a larger u is more resource, -1 where it is less, 0 where nothing is known.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         widths = [len(p.domain.values) if isinstance(p.domain, Categorical) else 1 for p in space.parameters]
-        self.groups: Ints = np.repeat(np.arange(len(widths)), widths)
+        self.groups: Ints = np.repeat(np.asarray(groups(space), dtype=np.int64), widths)
+        self.first: Ints = np.cumsum([0, *widths[:-1]])
         signs = [float(more_is_better(p)) for p in space.parameters]
         self.signs: Floats = np.repeat(np.asarray(signs), widths)
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.space.names
+
+    def per_parameter(self, lengths: Floats) -> Floats:
+        """Each parameter's own of the lengthscales (G,). Shape: (d,)."""
+        return np.asarray(lengths[self.groups[self.first]])
 
     def column(self, parameter: Parameter, values: Sequence[Decimal | str]) -> Floats:
         """Encoded columns of one parameter. Shape: (N, 1), or (N, k) for k categories."""
@@ -100,6 +106,7 @@ class Grid:
         self._baseline = study.baseline
         self._cost = study.cost
         self._floors = study.floors
+        self._groups = groups(study.space)
         self._corners = broken_below(study)
         self._at = {p.name: i for i, p in enumerate(self.parameters)}
         self._conditions = self._ordered()
@@ -173,6 +180,24 @@ class Grid:
             else:
                 return None
         return tuple(point)
+
+    def lines(self, factors: Floats) -> list[tuple[Ints, Ints]]:
+        """Per group of several parameters: their indices (k,), and the distinct rows (F, k) of grid indices where all
+        have the same factor of the baseline, as near as the grid, its ends and the floors allow."""
+        floors, found = dict(self._floors), []
+        for group in sorted(set(self._groups)):
+            members = [i for i, g in enumerate(self._groups) if g == group]
+            if len(members) < 2:
+                continue
+            columns = []
+            for i in members:
+                name, numbers = self.parameters[i].name, self._numbers[i]
+                wished = factors * float(self._baseline.number(name))
+                near = np.argmin(np.abs(numbers[None, :] - wished[:, None]), axis=1)
+                least = int(np.searchsorted(numbers, floors.get(name, 0.0) * (1 - 1e-9)))
+                columns.append(np.clip(near, least, len(numbers) - 1))
+            found.append((np.asarray(members), np.unique(np.column_stack(columns), axis=0)))
+        return found
 
     def number(self, name: str, points: Ints) -> Floats:
         """Values of a numeric parameter in base units. Shape: (N,)."""

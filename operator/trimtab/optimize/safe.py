@@ -39,6 +39,8 @@ ENUMERATE = 8192
 SAMPLES = 1600
 DECIMALS = 9
 _MOVES = (1, 2, 4, 8)
+FACTORS = np.geomspace(1 / 16, 4, 250)  # of the baseline, in steps of 1.7 %
+DRAWN = 40_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Belief:
     beta: float
     kappa: float
     symptoms: tuple[Symptom, ...] = ()
+    held: tuple[str, ...] = ()  # parameters that stay where the incumbent has them
     doubtful: tuple[Assignment, ...] = ()  # far from what all others say, not measured again yet, safe if a fluke
 
     @property
@@ -191,8 +194,13 @@ def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Int
 
 
 def trusted_boxes(belief: Belief, members: list[Assignment]) -> Ints:
-    """The boxes from which one trial may be chosen: of half steps where the model is not trusted."""
-    return boxes(belief.study, members, half=not belief.trusted)
+    """The boxes from which one trial may be chosen: of half steps where the model is not trusted, and of one value for
+    what is held."""
+    limits = boxes(belief.study, members, half=not belief.trusted)
+    for i, parameter in enumerate(belief.study.space.parameters):
+        if parameter.name in belief.held:
+            limits[:, i, :] = nearest(parameter, members[0][parameter.name])
+    return limits
 
 
 def inside(points: Ints, limits: Ints, rest: Ints) -> Bools:
@@ -218,6 +226,29 @@ def reachable(grid: Grid, limits: Ints, seed: int) -> Ints:
         return points[np.sort(np.random.default_rng(seed).permutation(len(points))[:SAMPLES])]
     points = np.unique(grid.canonical(_sampled(limits, np.random.default_rng(seed))), axis=0)
     return points[grid.admissible(points)]
+
+
+def along_groups(grid: Grid, limits: Ints, start: Ints, seed: int) -> Ints:
+    """Grid points where each group of parameters has a common factor of the baseline; what stands alone moves within
+    the boxes, or is as at `start` (d,). Shape: (N, d)."""
+    rng, lines = np.random.default_rng(seed), grid.lines(FACTORS)
+    if not lines:
+        return np.zeros((0, len(start)), dtype=np.int64)
+    alone = sorted(set(range(len(start))) - {int(i) for members, _ in lines for i in members})
+    every = np.indices([len(rows) for _, rows in lines]).reshape(len(lines), -1).T
+    chosen = every if not alone else every[rng.integers(len(every), size=DRAWN)]
+    points = np.tile(start, (len(chosen), 1))
+    for (members, rows), at in zip(lines, chosen.T, strict=True):
+        points[:, members] = rows[at]
+    if alone:
+        box = limits[rng.integers(len(limits), size=DRAWN)]
+        points[:, alone] = rng.integers(box[:, alone, 0], box[:, alone, 1] + 1)
+    fixed = np.all(limits == limits[0, :, :1], axis=(0, 2))
+    points[:, fixed] = limits[0, fixed, 0]
+    points = np.unique(grid.canonical(points), axis=0)
+    points = points[inside(points, limits, grid.rest)]
+    points = points[grid.admissible(points)]
+    return points if len(points) <= SAMPLES else points[np.sort(rng.permutation(len(points))[:SAMPLES])]
 
 
 def neighbours(points: Ints, limits: Ints, grid: Grid) -> Ints:
