@@ -119,7 +119,15 @@ class Grid:
     def all_points(self) -> Ints:
         """Every grid point, in its canonical form. Shape: (N, d), N <= size."""
         points = np.argwhere(np.ones(self.shape, dtype=bool))
-        return np.unique(self.canonical(points), axis=0) if self._conditions else points
+        return self.distinct(points) if self._conditions else points
+
+    def distinct(self, points: Ints) -> Ints:
+        """The canonical forms, each once, in the order of their indices. Shape: (N', d)."""
+        points, sizes = self.canonical(points), tuple(n + 1 for n in self.shape)
+        if math.prod(sizes) >= 2**63:
+            return np.unique(points, axis=0)
+        numbers = np.unique(np.ravel_multi_index(tuple(points.T), sizes))  # sorts numbers instead of rows
+        return np.column_stack(np.unravel_index(numbers, sizes)).astype(np.int64, copy=False)
 
     def canonical(self, points: Ints) -> Ints:
         """The points with every inactive parameter at rest, and every newly active one where the baseline has it.

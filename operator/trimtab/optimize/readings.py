@@ -100,6 +100,7 @@ class Evidence:
     withdrawn: int = 0
     clean_since: int = 0
     observations: dict[str, list[Observation]] = field(default_factory=dict)
+    _known: dict[str, tuple[int, tuple[float, float, float]]] = field(default_factory=dict, repr=False, compare=False)
 
     def interval(self, constraint: str) -> tuple[float, float, float] | None:
         """(lower, point, upper) of g pooled over the trials, one-sided 95 % each; None without observations.
@@ -109,6 +110,13 @@ class Evidence:
         rows = self.observations.get(constraint)
         if not rows:
             return None
+        known = self._known.get(constraint)
+        if known is None or known[0] != len(rows):
+            known = self._known[constraint] = len(rows), self._pooled(rows)
+        return known[1]
+
+    @staticmethod
+    def _pooled(rows: list[Observation]) -> tuple[float, float, float]:
         counts = [o for o in rows if o.bad is not None and o.expected is not None]
         if len(counts) == len(rows):
             return _poisson_interval(counts)

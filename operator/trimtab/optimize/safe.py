@@ -206,12 +206,11 @@ def trusted_boxes(belief: Belief, members: list[Assignment]) -> Ints:
 def inside(points: Ints, limits: Ints, rest: Ints) -> Bools:
     """Which points (N, d) lie within at least one box (|V|, d, 2); what is at `rest` (d,) may be anywhere.
     Shape: (N,)."""
-    ok = np.zeros(len(points), dtype=bool)
-    resting = points == rest if (rest >= 0).any() else None
-    for box in limits:
-        within = (points >= box[:, 0]) & (points <= box[:, 1])
-        ok |= np.all(within if resting is None else within | resting, axis=1)
-    return ok
+    ok = np.ones((len(limits), len(points)), dtype=bool)
+    for i, column in enumerate(np.ascontiguousarray(points.T)):
+        within = (column >= limits[:, i, 0, None]) & (column <= limits[:, i, 1, None])
+        ok &= within if rest[i] < 0 else within | (column == rest[i])
+    return np.asarray(ok.any(axis=0))
 
 
 def reachable(grid: Grid, limits: Ints, seed: int) -> Ints:
@@ -224,7 +223,7 @@ def reachable(grid: Grid, limits: Ints, seed: int) -> Ints:
             return points
         # Refinement around the best of a fixed random half finds what this leaves out.
         return points[np.sort(np.random.default_rng(seed).permutation(len(points))[:SAMPLES])]
-    points = np.unique(grid.canonical(_sampled(limits, np.random.default_rng(seed))), axis=0)
+    points = grid.distinct(_sampled(limits, np.random.default_rng(seed)))
     return points[grid.admissible(points)]
 
 
@@ -245,7 +244,7 @@ def along_groups(grid: Grid, limits: Ints, start: Ints, seed: int) -> Ints:
         points[:, alone] = rng.integers(box[:, alone, 0], box[:, alone, 1] + 1)
     fixed = np.all(limits == limits[0, :, :1], axis=(0, 2))
     points[:, fixed] = limits[0, fixed, 0]
-    points = np.unique(grid.canonical(points), axis=0)
+    points = grid.distinct(points)
     points = points[inside(points, limits, grid.rest)]
     points = points[grid.admissible(points)]
     return points if len(points) <= SAMPLES else points[np.sort(rng.permutation(len(points))[:SAMPLES])]
@@ -259,7 +258,7 @@ def neighbours(points: Ints, limits: Ints, grid: Grid) -> Ints:
             shifted = points.copy()
             shifted[:, axis_] = np.clip(shifted[:, axis_] + step, 0, size - 1)
             moved.append(shifted)
-    found = np.unique(grid.canonical(np.concatenate(moved)), axis=0)
+    found = grid.distinct(np.concatenate(moved))
     found = found[inside(found, limits, grid.rest)]
     return found[grid.admissible(found)]
 

@@ -361,8 +361,9 @@ def _inverse(chol: Floats) -> Floats:
     inverse, info = dpotri(chol, lower=1)
     if info != 0:
         raise LinAlgError("singular factor")
-    lower = np.tril(inverse)
-    return np.asarray(lower + np.tril(lower, -1).T)
+    whole = inverse + inverse.T  # above the diagonal the factor's zeros are left
+    whole[np.diag_indices(len(whole))] *= 0.5
+    return np.asarray(whole)
 
 
 def subset(rows: Rows, keep: Sequence[bool] | NDArray[np.bool_]) -> Rows:
