@@ -220,7 +220,8 @@ def _positive(load: float | None) -> bool:
 
 
 def _octaves(load: float, reference: float) -> float:
-    return min(max(math.log2(load / reference), -Z_LIMIT), Z_LIMIT)
+    ratio = load / reference
+    return min(max(math.log2(ratio), -Z_LIMIT), Z_LIMIT) if ratio > 0 else -Z_LIMIT
 
 
 def _or_nan(value: float | None) -> float:

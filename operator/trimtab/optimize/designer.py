@@ -33,7 +33,7 @@ from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
 OUTLIER = "measures it once more: it lies far from what all others say"
-MODEL_VERSION = "gp-3"
+MODEL_VERSION = "gp-4"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
@@ -136,6 +136,8 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:
     """The first assignment that is to be tried early, was not tried yet, and is safe and within reach by now."""
     study, grid = belief.study, belief.grid
+    if not study.wanted:
+        return None
     limits = trusted_boxes(belief, members)
     for assignment in study.wanted:
         at = grid.locate(assignment)

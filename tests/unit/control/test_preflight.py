@@ -149,8 +149,7 @@ def test_many_parameters_are_a_note() -> None:
     wide = builders.spec(space=SearchSpace((cpu, memory, *more)), stopping=stopping)
     notes = [p for p in found(wide).notes if p.reason == "ManyParameters"]
     assert [n.message for n in notes] == [
-        "spec.parameters: 4 for 39 trials, 10 each are advised; "
-        "tune fewer at a time, or set stopping.maxTrials to 40"
+        "spec.parameters: 4 for 39 trials, 10 each are advised; tune fewer at a time, or set stopping.maxTrials to 40"
     ]
     assert not [p for p in found().notes if p.reason == "ManyParameters"]
 
