@@ -60,7 +60,7 @@ def timings(rows: int, dimensions: int, repeats: int) -> dict[str, float]:
 
 
 async def memory() -> dict[str, float]:
-    """Resident MiB of the worker: after warm-up (idle), after suggestions at 100 rows and d = 8, after a recommendation,
+    """Resident MiB of the worker at d = 8: after warm-up (idle), after suggestions at 100 rows, after a recommendation,
     and the most that suggestions and a recommendation took above the idle process, at 200 rows and at 200 trials."""
     async with ProcessDesigner() as process:
         found = {"warm": _resident(process.pid)}
