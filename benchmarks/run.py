@@ -56,11 +56,15 @@ def suggestion(quick: bool) -> list[Figure]:
     figures = []
     for row in found["suggest"]:
         size = f"{row['rows']} rows, {row['d']} parameters"
-        promised = row["rows"] <= 100  # an Experiment of 40 trials has 80 rows
+        limit = 100.0 if row["rows"] <= 100 else 300.0  # an Experiment of 40 trials has 80 rows
         figures.append(Figure(f"suggestion p50, {size}", row["p50"], "ms"))
-        figures.append(Figure(f"suggestion p99, {size}", row["p99"], "ms", 100.0 if promised else None))
-    largest = max(found["worker_mib"].values())
-    return [*figures, Figure("fitting worker after 100 rows, 8 parameters", largest, "MiB")]
+        figures.append(Figure(f"suggestion p99, {size}", row["p99"], "ms", limit))
+    worker = found["worker_mib"]
+    figures.append(Figure("fitting worker after 100 rows, 8 parameters", worker["recommended"], "MiB"))
+    for rows in (200, 400):
+        name = f"fitting above the idle worker, {rows} rows, 8 parameters"
+        figures.append(Figure(name, worker[f"above_idle_{rows}"], "MiB", 150.0))
+    return figures
 
 
 def memory(quick: bool) -> list[Figure]:

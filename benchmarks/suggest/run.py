@@ -1,7 +1,8 @@
 """Suggestion time on one core and memory of the fitting worker.
 
 Run with `python benchmarks/suggest/run.py [--quick]`. BLAS gets one thread, as in the worker. Prints p50 and p99 in
-milliseconds over different studies with two bounds, and the worker's resident memory; writes JSON with `--json FILE`.
+milliseconds over different studies with two bounds, and the worker's resident memory with its highest mark (VmHWM);
+`--only-memory` leaves the times out. Writes JSON with `--json FILE`.
 Times are CPU times (on a free core the same as elapsed time) and the median of three runs of each study, so that other
 load on the machine does not decide.
 """
@@ -59,7 +60,8 @@ def timings(rows: int, dimensions: int, repeats: int) -> dict[str, float]:
 
 
 async def memory() -> dict[str, float]:
-    """Resident MiB of the worker: after warm-up, after suggestions at n = 100, d = 8, and after a recommendation."""
+    """Resident MiB of the worker at d = 8: after warm-up (idle), after suggestions at 100 rows, after a recommendation,
+    and the most that suggestions and a recommendation took above the idle process, at 200 rows and at 200 trials."""
     async with ProcessDesigner() as process:
         found = {"warm": _resident(process.pid)}
         for seed in range(5):
@@ -67,24 +69,32 @@ async def memory() -> dict[str, float]:
         found["suggested"] = _resident(process.pid)
         await process.recommend(study(8, 100, 0))
         found["recommended"] = _resident(process.pid)
+    for rows in (200, 400):
+        async with ProcessDesigner() as process:
+            idle = _resident(process.pid)
+            for seed in range(3):
+                await process.suggest(study(8, rows, seed))
+            await process.recommend(study(8, rows, 0))
+            found[f"above_idle_{rows}"] = _resident(process.pid, "VmHWM") - idle
     return found
 
 
-def _resident(pid: int | None) -> float:
+def _resident(pid: int | None, mark: str = "VmRSS") -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(mark))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two sizes, few repeats")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--only-memory", action="store_true", help="no times")
     options = parser.parse_args()
     warm_up()
     sizes, repeats = (QUICK_SIZES, 20) if options.quick else (SIZES, 60)
     print(f"suggestion, one core, two bounds, {repeats} studies each (CPU milliseconds)")
     print("rows   d     p50     p99  fit p50  held")
-    rows = [timings(n, d, repeats) for n, d in sizes]
+    rows = [] if options.only_memory else [timings(n, d, repeats) for n, d in sizes]
     for row in rows:
         print(
             f"{row['rows']:4.0f} {row['d']:3.0f} {row['p50']:7.1f} {row['p99']:7.1f} {row['fit_p50']:8.1f} "

@@ -151,10 +151,10 @@ class Lengthscale(StatusModel):
 
 
 class SymptomStatus(StatusModel):
-    """Something is wrong with the model of one constraint."""
+    """Something is wrong with the model of one constraint, or of all."""
 
-    kind: Id = Field(description="Miscalibrated, ScaleAtBound, Outlier, Noisy or Drift.")
-    constraint: Id = Field(description="Name of the constraint.")
+    kind: Id = Field(description="Miscalibrated, ScaleAtBound, Outlier, Noisy, Drift or Dimensionality.")
+    constraint: Id = Field(description="Name of the constraint; empty where it is about all.")
     message: Message = Field(description="What was seen, with numbers, and what is done about it.")
 
 

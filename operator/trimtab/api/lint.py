@@ -15,12 +15,12 @@ from trimtab.api.problems import Unreadable, nearest, read
 from trimtab.api.support import gaps
 from trimtab.domain import names
 from trimtab.domain.kinds import EXPERIMENTS
+from trimtab.domain.space import crowd, crowded
 from trimtab.domain.texts import printable
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _ON_EXPERIMENTS = names.REQUEST_ANNOTATIONS
-MANY_PARAMETERS = 8
 
 
 class Level(StrEnum):
@@ -134,8 +134,8 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
         yield doubt(
             "spec.errorBudgets", "is empty: nothing limits what trials spend of your SLO", "add a budget per SLO"
         )
-    if len(wire.parameters) > MANY_PARAMETERS:
-        yield doubt("spec.parameters", f"{len(wire.parameters)} need many trials", "tune 2 to 8 at a time")
+    if crowded(len(wire.parameters), wire.stopping.max_trials):
+        yield doubt("spec.parameters", *crowd(len(wire.parameters), wire.stopping.max_trials))
     if wire.search.initial_trials is not None and wire.search.initial_trials >= wire.stopping.max_trials:
         yield doubt(
             "spec.search.initialTrials", "leaves no trial for the model", "lower it or raise stopping.maxTrials"

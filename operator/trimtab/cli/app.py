@@ -1,4 +1,4 @@
-"""`trimtab lint`, `defaults`, `simulate`, `version`: an Experiment judged on a laptop, without a cluster.
+"""`trimtab lint`, `defaults`, `simulate`, `replay`, `version`: an Experiment judged on a laptop, without a cluster.
 
 Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 a file could not be looked at.
 """
@@ -16,9 +16,9 @@ from rich.text import Text
 
 from trimtab import __version__
 from trimtab.api.lint import Finding, Level, lint
+from trimtab.cli import replay, simulate
 from trimtab.cli.defaults import effective
 from trimtab.cli.files import Document, UnreadableFile, read_documents
-from trimtab.cli.simulate import register
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
 
 EXIT_FINDINGS = 1
@@ -70,7 +70,8 @@ def defaults_command(
     typer.echo(yaml.safe_dump_all(found, sort_keys=False, width=120, allow_unicode=True), nl=False)
 
 
-register(app)
+simulate.register(app)
+replay.register(app)
 
 
 @app.command("version")

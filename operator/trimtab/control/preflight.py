@@ -16,6 +16,7 @@ from trimtab.control.preflight_telemetry import telemetry_problems
 from trimtab.domain.kube import Surroundings, Target, TargetMissing
 from trimtab.domain.names import ANNOTATION_SIDE_EFFECTS_OK
 from trimtab.domain.quantity import format_duration
+from trimtab.domain.space import crowd, crowded
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.ports import SliProbe
 
@@ -41,6 +42,7 @@ def examine(
             *_standing(spec, target, surroundings, serving_pods(target, surroundings)),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
             *_notes(target, surroundings),
+            *_parameters(spec),
         )
     )
 
@@ -226,6 +228,12 @@ def _notes(target: Target, surroundings: Surroundings) -> Iterator[Problem]:
     if target.managed_by:
         what = f"it belongs to {target.managed_by}; the recommendation is exported for its source, never applied"
         yield note("GitOpsOwned", f"Deployment {target.name}", what)
+
+
+def _parameters(spec: ExperimentSpec) -> Iterator[Problem]:
+    number, trials = len(spec.space.parameters), spec.stopping.max_trials
+    if crowded(number, trials):
+        yield note("ManyParameters", "spec.parameters", *crowd(number, trials))
 
 
 __all__ = [

@@ -43,13 +43,15 @@ def build_study(
     excluded: tuple[Assignment, ...] = (),
     earlier: tuple[Trial, ...] = (),
 ) -> Study:
-    """The study of the next suggestion. Trials on another template of the target are another context: left out.
-    `earlier` are those of a warm start.
+    """The study of the next suggestion. Trials on another template of the target teach, but show nothing safe, and
+    its baseline is measured anew. `earlier` are those of a warm start.
 
     `now` is the end of the last trial, not the clock, so that a stored history replays to the same suggestion.
     """
-    done = tuple(t for t in trials if t.phase.terminal and t.environment.template_hash == record.template_hash)
-    outcomes = tuple(_outcome(spec, record.baseline, t) for t in done)
+    done = tuple(t for t in trials if t.phase.terminal)
+    here = tuple(t for t in done if t.environment.template_hash == record.template_hash)
+    outcomes = tuple(_outcome(spec, record.baseline, t) for t in here)
+    inherited = _taught(spec, tuple(t for t in done if t.environment.template_hash != record.template_hash))
     loads = [load for o in outcomes if (load := _load(o)) is not None]
     return Study(
         space=spec.space,
@@ -61,7 +63,7 @@ def build_study(
         search=spec.search,
         probability=spec.safety.probability,
         index=max((t.index + 1 for t in trials), default=0),
-        now=max((o.finished for o in outcomes), default=started),
+        now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
         peak_load=_peak(loads, target.ready_replicas, spec.canary.replicas),
         min_improvement=spec.stopping.min_improvement,
@@ -69,6 +71,7 @@ def build_study(
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
+        inherited=inherited,
         hints=_hints(spec, earlier, started),
         wanted=_wanted(spec, record.baseline),
     )
@@ -80,15 +83,21 @@ def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...
 
 
 def _hints(spec: ExperimentSpec, earlier: tuple[Trial, ...], started: float) -> tuple[TrialOutcome, ...]:
-    """What Trials of a warm start taught, those that are not too old when the Experiment starts. Their controls ran
-    what the target was then: that is what a Baseline trial of the same target ran."""
+    """What Trials of a warm start taught, those that are not too old when the Experiment starts."""
     if spec.warm_start is None:
         return ()
-    ran = {_target_of(t): t.assignment for t in earlier if t.purpose is Purpose.BASELINE}
+    oldest = started - spec.warm_start.max_age
+    return tuple(o for o in _taught(spec, earlier) if o.finished >= oldest)
+
+
+def _taught(spec: ExperimentSpec, trials: tuple[Trial, ...]) -> tuple[TrialOutcome, ...]:
+    """What Trials on other targets or templates taught. Their controls ran what the target was then: that is what a
+    Baseline trial of the same target ran, or nobody knows."""
+    ran = {_target_of(t): t.assignment for t in trials if t.purpose is Purpose.BASELINE}
     found = []
-    for trial in earlier:
+    for trial in trials:
         outcome = _outcome(spec, ran.get(_target_of(trial), trial.assignment), trial)
-        if outcome.learnable and outcome.finished >= started - spec.warm_start.max_age:
+        if outcome.learnable:
             found.append(outcome if _target_of(trial) in ran else replace(outcome, control=None))
     return tuple(found)
 

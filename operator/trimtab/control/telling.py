@@ -82,7 +82,8 @@ def _of_model(before: ExperimentState, seen: Snapshot, after: ExperimentState) -
     known = {(s.kind, s.constraint) for s in before.diagnostics.symptoms} if before.diagnostics is not None else set()
     for symptom in after.diagnostics.symptoms if after.diagnostics is not None else ():
         if (symptom.kind, symptom.constraint) not in known:
-            words = f"model of {symptom.constraint}: {symptom.message}"
+            which = f"model of {symptom.constraint}" if symptom.constraint else "model"
+            words = f"{which}: {symptom.message}"
             yield EmitEvent(Severity.WARNING, f"Model{symptom.kind.value}", words, None)
 
 

@@ -123,7 +123,10 @@ class Categorical:
 
 @dataclass(frozen=True)
 class When:
-    """A parameter is active only while another one has one of these values."""
+    """A parameter is active only while another one, a category that is active itself, has one of these values.
+
+    While it is not, it keeps the baseline's value everywhere: in manifests, in the cost and in constraints.
+    """
 
     parameter: str
     values: tuple[str, ...]
@@ -233,6 +236,24 @@ class Ratio:
 
 ParameterConstraint = Order | Sum | Ratio
 
+MOST_PARAMETERS = 8  # that are tuned each by itself
+TRIALS_EACH = 10
+FEW_PARAMETERS = 2  # need no more than some 14 trials in all (tests/unit/optimize/test_designer.py)
+
+
+def crowded(parameters: int, trials: int) -> bool:
+    """Whether there are more parameters than so many trials are good for."""
+    return parameters > MOST_PARAMETERS or (parameters > FEW_PARAMETERS and TRIALS_EACH * parameters > trials)
+
+
+def crowd(parameters: int, trials: int) -> tuple[str, str]:
+    """The same in words: (problem, remedy)."""
+    few = f"tune {FEW_PARAMETERS} to {MOST_PARAMETERS} at a time"
+    if parameters > MOST_PARAMETERS:
+        return f"{parameters} are tuned in groups first, each by itself only then", few
+    problem = f"{parameters} for {trials} trials, {TRIALS_EACH} each are advised"
+    return problem, f"tune fewer at a time, or set stopping.maxTrials to {TRIALS_EACH * parameters}"
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -274,6 +295,42 @@ class SearchSpace:
         locus = self[name].locus
         memory = isinstance(locus, ContainerResource) and locus.resource is Resource.MEMORY
         return float(value) / 2**30 if memory else float(value)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any parameter is active only under another one's value."""
+        return any(p.when is not None for p in self.parameters)
+
+    def misplaced(self) -> str:
+        """What is wrong with the conditions, in one line that names the parameter; "" when nothing is."""
+        known = {p.name: p for p in self.parameters}
+        for parameter in self.parameters:
+            seen, at = {parameter.name}, parameter
+            while at.when is not None:
+                above = known.get(at.when.parameter)
+                if above is None or not isinstance(above.domain, Categorical):
+                    return f"{at.name}: when names {at.when.parameter}, which is no category of this space"
+                foreign = [v for v in at.when.values if v not in above.domain.values]
+                if foreign or not at.when.values:
+                    return f"{at.name}: when needs values of {above.name}, not {', '.join(foreign) or 'none'}"
+                if above.name in seen:
+                    return f"{at.name}: when leads back to {above.name}"
+                seen.add(above.name)
+                at = above
+        return ""
+
+    def active(self, name: str, assignment: Assignment) -> bool:
+        """Whether a parameter has an effect under this assignment. Nothing may be `misplaced`."""
+        when = self[name].when
+        if when is None:
+            return True
+        return assignment[when.parameter] in when.values and self.active(when.parameter, assignment)
+
+    def canonical(self, assignment: Assignment, baseline: Assignment) -> Assignment:
+        """The one form of all assignments that differ in inactive parameters only: these have the baseline's value."""
+        if not self.conditional:
+            return assignment
+        return Assignment(tuple((n, v if self.active(n, assignment) else baseline[n]) for n, v in assignment.items_))
 
     def violated(self, assignment: Assignment) -> ParameterConstraint | None:
         """The first parameter constraint that the assignment breaks, or None."""

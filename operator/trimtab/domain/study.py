@@ -149,11 +149,13 @@ class SymptomKind(StrEnum):
     OUTLIER = "Outlier"
     NOISY = "Noisy"
     DRIFT = "Drift"
+    DIMENSIONALITY = "Dimensionality"
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """Something is wrong with the model of one bound: what was seen, in words with numbers."""
+    """Something is wrong with the model of one bound, or of all ("" as `constraint`): what was seen, in words with
+    numbers."""
 
     kind: SymptomKind
     constraint: str

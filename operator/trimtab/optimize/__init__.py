@@ -9,9 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trimtab.optimize.library import Bound, Choices, Optimizer, Range, Recommendation, Suggestion
+    from trimtab.optimize.library import (
+        Bound,
+        Choices,
+        Optimizer,
+        Order,
+        Range,
+        Ratio,
+        Recommendation,
+        Suggestion,
+        Sum,
+    )
 
-__all__ = ["Bound", "Choices", "Optimizer", "Range", "Recommendation", "Suggestion"]
+__all__ = ["Bound", "Choices", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum"]
 
 
 def __getattr__(name: str) -> Any:

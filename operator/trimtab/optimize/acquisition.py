@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from trimtab.domain.space import Assignment
+from trimtab.optimize.grouping import MOST, grouped
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.recommend import MARGIN, WIDTHS
-from trimtab.optimize.safe import Belief, is_safe, neighbours, reachable, trusted_boxes
+from trimtab.optimize.safe import Belief, along_groups, is_safe, neighbours, reachable, trusted_boxes
 from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, expecting, log_room, noise
+from trimtab.optimize.steps import nearest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -32,6 +34,7 @@ Bools = NDArray[np.bool_]
 MIN_SAVING = 0.004
 MIN_UNLOCKED = 1e-4
 GOALS = 200
+STARTS = 8  # verified assignments, the cheapest, from which single parameters move
 _REFINE_TOP = 6
 _REFINE_ROUNDS = 3
 
@@ -73,7 +76,11 @@ def choose(
     """
     limits = trusted_boxes(belief, members)
     best_cost = belief.study.cost.hourly(answer)
-    pool = _pool(belief, reachable(belief.grid, limits, seed), best_cost, banned)
+    if grouped(belief.study):
+        found = _by_groups(belief, members, limits, best_cost, banned, seed)
+        if found is not None:
+            return found
+    pool = _pool(belief, _places(belief, members, limits, seed), best_cost, banned)
     if not len(pool.points):
         return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)
     safe = pool.safe(belief)
@@ -84,6 +91,42 @@ def choose(
         point, value = _improve(belief, pool, useful, limits, best_cost, banned, seed)
         return Choice(belief.grid.assignment(point), "Improve", value, int(safe.sum()), optimistic)
     return _expand(belief, pool, safe, hopeful, optimistic)
+
+
+def _places(belief: Belief, members: list[Assignment], limits: Ints, seed: int) -> Ints:
+    """C, or above 8 parameters the part of it where one parameter moves from a verified assignment: random points of
+    so many dimensions are far from all that is known. Shape: (N, d)."""
+    grid = belief.grid
+    if len(grid.parameters) <= MOST:
+        return reachable(grid, limits, seed)
+    starts = [[nearest(p, v[p.name]) for p in grid.parameters] for v in members[:STARTS]]
+    return neighbours(grid.canonical(np.asarray(starts, dtype=np.int64)), limits, grid)
+
+
+def _by_groups(
+    belief: Belief,
+    members: list[Assignment],
+    limits: Ints,
+    best_cost: float,
+    banned: Collection[Assignment],
+    seed: int,
+) -> Choice | None:
+    """The best safe point that moves whole groups; None when there is none worth a trial, so that single parameters
+    have their turn earlier."""
+    start = np.asarray([nearest(p, members[0][p.name]) for p in belief.grid.parameters])
+    pool = _pool(belief, along_groups(belief.grid, limits, start, seed), best_cost, banned)
+    if not len(pool.points):
+        return None
+    safe = pool.safe(belief)
+    useful = safe & (pool.saving > MIN_SAVING)
+    if not useful.any():
+        return None
+    hopeful = np.all(pool.mean - belief.beta * pool.sd <= 0, axis=0)
+    values = _scores(belief, expecting(belief), pool, useful, seed)
+    best = int(np.argmax(values))
+    optimistic = float(np.max(pool.saving[hopeful], initial=0.0))
+    place = belief.grid.assignment(pool.points[best])
+    return Choice(place, "Improve", float(values[best]), int(safe.sum()), optimistic)
 
 
 def _pool(belief: Belief, points: Ints, best_cost: float, banned: Collection[Assignment]) -> _Pool:

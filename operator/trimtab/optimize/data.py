@@ -211,7 +211,8 @@ def _broken(study: Study, trial: TrialOutcome) -> Assignment:
     place = study.baseline
     for name in resource_parameters(study.space, trial.failure.resource):
         place = place.replace(name, broken[name])
-    return place
+    # What is not active under the baseline can only be learned where it broke.
+    return place if study.space.canonical(place, study.baseline) == place else broken
 
 
 def _positive(load: float | None) -> bool:
@@ -219,7 +220,8 @@ def _positive(load: float | None) -> bool:
 
 
 def _octaves(load: float, reference: float) -> float:
-    return min(max(math.log2(load / reference), -Z_LIMIT), Z_LIMIT)
+    ratio = load / reference
+    return min(max(math.log2(ratio), -Z_LIMIT), Z_LIMIT) if ratio > 0 else -Z_LIMIT
 
 
 def _or_nan(value: float | None) -> float:

@@ -10,11 +10,12 @@ from time import perf_counter
 import numpy as np
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study
+from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study, Symptom
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize import dimension, sobol
 from trimtab.optimize import recommend as recommending
-from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
+from trimtab.optimize.conditional import canonical
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.readings import gather
@@ -33,7 +34,7 @@ from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
 OUTLIER = "measures it once more: it lies far from what all others say"
-MODEL_VERSION = "gp-3"
+MODEL_VERSION = "gp-4"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
@@ -49,6 +50,7 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
     `timer` (seconds) only feeds `fit_seconds` and `search_seconds`; simulations pass a constant.
     """
     try:
+        study = canonical(study)
         found = _suggest(study, timer)
         return replace(found, diagnostics=replace(found.diagnostics, diversity=diversity(study)))
     except Exception as error:  # the port's promise: a defect here must not stop the operator
@@ -58,7 +60,7 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
 def recommend(study: Study) -> Recommended | NoAnswer:
     """The cheapest evaluated assignment that holds with a margin, or the baseline; never raises."""
     try:
-        return _recommend(study)
+        return _recommend(canonical(study))
     except Exception as error:  # as above; that a model failed is no reason to end with the baseline
         return NoAnswer(f"the optimizer failed: {type(error).__name__}: {error}")
 
@@ -69,7 +71,7 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     if hold is not None:
         return Proposal(hold, counted)
     started = timer()
-    study, symptoms = since_change(study)
+    study, drift = since_change(study)
     evidence = gather(study)
     if complete_baselines(study) >= BASELINES:
         hold = None if study.search.repair else baseline_infeasible(study, evidence)
@@ -77,17 +79,25 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
             return Proposal(hold, counted)
     if complete_baselines(study) < BASELINES or study.search.designer == SOBOL:
         simple = sobol.suggest(study)
-        return replace(simple, diagnostics=replace(simple.diagnostics, symptoms=symptoms))
+        return replace(simple, diagnostics=replace(simple.diagnostics, symptoms=(*drift, *dimension.told(study))))
     belief = believe(study, evidence)
-    belief = replace(belief, symptoms=(*symptoms, *belief.symptoms))
     fitted = timer()
     members = verified(belief)
+    belief = replace(belief, held=dimension.idle(belief, members[0]) if members else ())
     choice, purpose = _decide(belief, members)
     diagnostics = diagnose(belief, members, choice.safe_points)
     if isinstance(purpose, Hold):
-        return Proposal(purpose, diagnostics)
+        return Proposal(purpose, _symptoms(diagnostics, drift, belief, 0.0))
     suggestion = _suggestion(belief, choice, purpose, fitted - started, timer() - fitted)
-    return Proposal(suggestion, diagnostics)
+    return Proposal(
+        suggestion, _symptoms(diagnostics, drift, belief, suggestion.fit_seconds + suggestion.search_seconds)
+    )
+
+
+def _symptoms(diagnostics: Diagnostics, drift: tuple[Symptom, ...], belief: Belief, seconds: float) -> Diagnostics:
+    """With what is wrong apart from the single models."""
+    crowd = dimension.told(belief.study, belief.held, seconds)
+    return replace(diagnostics, symptoms=(*drift, *crowd, *diagnostics.symptoms))
 
 
 def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:
@@ -139,6 +149,8 @@ def _repair(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:
     """The first assignment that is to be tried early, was not tried yet, and is safe and within reach by now."""
     study, grid = belief.study, belief.grid
+    if not study.wanted:
+        return None
     limits = trusted_boxes(belief, members)
     for assignment in study.wanted:
         at = grid.locate(assignment)
@@ -146,7 +158,7 @@ def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> 
             continue
         point = np.asarray([at], dtype=np.int64)
         mean, sd = belief.predict(grid.encode(point))
-        if inside(point, limits)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
+        if inside(point, limits, grid.rest)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
             return assignment
     return None
 

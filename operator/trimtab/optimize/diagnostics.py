@@ -34,7 +34,8 @@ def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Dia
         if len(model.rows):
             z = model.leave_one_out()[model.rows.canary]
             scores += [bool(abs(v) <= TWO_SIDED_95) for v in z]
-        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, model.scales.l, strict=True)]
+        own = belief.encoder.per_parameter(model.scales.l)
+        lengths += [(target.name, n, float(v)) for n, v in zip(belief.encoder.names, own, strict=True)]
         if model.fallback:
             notes.append(f"{target.name}: {model.fallback}")
     return Diagnostics(
@@ -63,21 +64,31 @@ def diversity(study: Study) -> float | None:
 
 def effective_dimension(belief: Belief, centre: Assignment) -> float | None:
     """How many parameters the bounds depend on around `centre`, in [1, d]; None where none has any effect."""
-    effects = np.asarray([_effect(belief, centre, i) for i in range(len(belief.study.space.parameters))])
+    effects = _effects(belief, centre)
     total = float(np.sum(effects**4))
     return _finite(float(np.sum(effects**2)) ** 2 / total) if total > 0 else None
 
 
-def _effect(belief: Belief, centre: Assignment, index: int) -> float:
-    """The largest change of any bound's mean along one parameter's axis."""
+def _effects(belief: Belief, centre: Assignment) -> Floats:
+    """The largest change of any bound's mean along each parameter's axis. Shape: (d,)."""
+    space, effects = belief.study.space, np.zeros(len(belief.study.space.parameters))
     if not belief.models:
-        return 0.0
-    parameter = belief.study.space.parameters[index]
-    values = axis(parameter.domain)
-    chosen = sorted({round(k * (len(values) - 1) / (AXIS_POINTS - 1)) for k in range(AXIS_POINTS)})
-    line = [centre.replace(parameter.name, values[i]) for i in chosen]
-    mean, _ = belief.predict(belief.encoder.encode(line))
-    return float(np.max(np.ptp(mean, axis=1)))
+        return effects
+    lines: list[Assignment] = []
+    ends: list[tuple[int, int]] = []
+    for parameter in space.parameters:
+        begin = len(lines)
+        if space.active(parameter.name, centre):
+            values = axis(parameter.domain)
+            chosen = sorted({round(k * (len(values) - 1) / (AXIS_POINTS - 1)) for k in range(AXIS_POINTS)})
+            moved = (centre.replace(parameter.name, values[i]) for i in chosen)
+            lines += [space.canonical(x, belief.study.baseline) for x in moved]
+        ends.append((begin, len(lines)))
+    mean, _ = belief.predict(belief.encoder.encode(lines))
+    for i, (begin, end) in enumerate(ends):
+        if end > begin:
+            effects[i] = np.max(np.ptp(mean[:, begin:end], axis=1))
+    return effects
 
 
 def _finite(value: float) -> float | None:

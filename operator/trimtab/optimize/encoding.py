@@ -28,6 +28,7 @@ from trimtab.domain.space import (
     SearchSpace,
 )
 from trimtab.domain.study import Study
+from trimtab.optimize.grouping import groups
 from trimtab.optimize.readings import broken_below
 from trimtab.optimize.steps import axis, more_is_better, nearest
 
@@ -42,20 +43,25 @@ _PERCENT_EDGE = 1e-3
 class Encoder:
     """Maps assignments to the unit cube.
 
-    `groups` (D,) is the parameter of each column: columns of one group share a lengthscale. `signs` (D,) is +1 where
-    a larger u is more resource, -1 where it is less, 0 where nothing is known.
+    `groups` (D,) is the parameter of each column, or above 8 parameters its group: columns of one group share a
+    lengthscale. `signs` (D,) is +1 where a larger u is more resource, -1 where it is less, 0 where nothing is known.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         widths = [len(p.domain.values) if isinstance(p.domain, Categorical) else 1 for p in space.parameters]
-        self.groups: Ints = np.repeat(np.arange(len(widths)), widths)
+        self.groups: Ints = np.repeat(np.asarray(groups(space), dtype=np.int64), widths)
+        self.first: Ints = np.cumsum([0, *widths[:-1]])
         signs = [float(more_is_better(p)) for p in space.parameters]
         self.signs: Floats = np.repeat(np.asarray(signs), widths)
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.space.names
+
+    def per_parameter(self, lengths: Floats) -> Floats:
+        """Each parameter's own of the lengthscales (G,). Shape: (d,)."""
+        return np.asarray(lengths[self.groups[self.first]])
 
     def column(self, parameter: Parameter, values: Sequence[Decimal | str]) -> Floats:
         """Encoded columns of one parameter. Shape: (N, 1), or (N, k) for k categories."""
@@ -75,30 +81,84 @@ class Encoder:
 
 
 class Grid:
-    """The real grid that is searched. A point is a row of d indices into the parameters' axes."""
+    """The real grid that is searched. A point is a row of d indices into the parameters' axes.
+
+    One index beyond its axis, `rest`, stands for a parameter that is not active: it has the baseline's value, on the
+    grid or not. `rest` is -1, which no point has, for parameters without a condition.
+    """
 
     def __init__(self, study: Study, encoder: Encoder) -> None:
         self.space = study.space
         self.parameters = study.space.parameters
         self.axes = tuple(axis(p.domain) for p in self.parameters)
         self.shape = tuple(len(a) for a in self.axes)
-        self._codes = [encoder.column(p, a) for p, a in zip(self.parameters, self.axes, strict=True)]
+        conditional = [p.when is not None for p in self.parameters]
+        self.rest: Ints = np.asarray([n if c else -1 for n, c in zip(self.shape, conditional, strict=True)])
+        self._values = tuple(
+            (*a, study.baseline[p.name]) if c else a
+            for p, a, c in zip(self.parameters, self.axes, conditional, strict=True)
+        )
+        self._codes = [encoder.column(p, a) for p, a in zip(self.parameters, self._values, strict=True)]
         self._numbers = [
             np.full(len(a), np.nan) if isinstance(p.domain, Categorical) else np.asarray([float(v) for v in a])
-            for p, a in zip(self.parameters, self.axes, strict=True)
+            for p, a in zip(self.parameters, self._values, strict=True)
         ]
+        self._baseline = study.baseline
         self._cost = study.cost
         self._floors = study.floors
+        self._groups = groups(study.space)
         self._corners = broken_below(study)
         self._at = {p.name: i for i, p in enumerate(self.parameters)}
+        self._conditions = self._ordered()
 
     @property
     def size(self) -> int:
+        """Number of grid points, those that differ in inactive parameters only counted each."""
         return math.prod(self.shape)
 
     def all_points(self) -> Ints:
-        """Every grid point. Shape: (size, d)."""
-        return np.argwhere(np.ones(self.shape, dtype=bool))
+        """Every grid point, in its canonical form. Shape: (N, d), N <= size."""
+        points = np.argwhere(np.ones(self.shape, dtype=bool))
+        return self.distinct(points) if self._conditions else points
+
+    def distinct(self, points: Ints) -> Ints:
+        """The canonical forms, each once, in the order of their indices. Shape: (N', d)."""
+        points, sizes = self.canonical(points), tuple(n + 1 for n in self.shape)
+        if math.prod(sizes) >= 2**63:
+            return np.unique(points, axis=0)
+        numbers = np.unique(np.ravel_multi_index(tuple(points.T), sizes))  # sorts numbers instead of rows
+        return np.column_stack(np.unravel_index(numbers, sizes)).astype(np.int64, copy=False)
+
+    def canonical(self, points: Ints) -> Ints:
+        """The points with every inactive parameter at rest, and every newly active one where the baseline has it.
+        Shape: (N, d)."""
+        if not self._conditions:
+            return points
+        points = points.copy()
+        for i, parent, allowed, start in self._conditions:
+            active = np.isin(points[:, parent], allowed)
+            there = np.where(points[:, i] == self.rest[i], start, points[:, i])
+            points[:, i] = np.where(active, there, self.rest[i])
+        return points
+
+    def _ordered(self) -> list[tuple[int, int, list[int], int]]:
+        """(parameter, the one that it depends on, indices that make it active, the baseline's nearest), what others
+        depend on first."""
+        found: list[tuple[int, int, list[int], int]] = []
+        waiting = [p for p in self.parameters if p.when is not None]
+        done = {p.name for p in self.parameters if p.when is None}
+        while waiting:
+            ready = [p for p in waiting if p.when is not None and p.when.parameter in done]
+            if not ready:
+                raise ValueError(self.space.misplaced())
+            for p in ready:
+                assert p.when is not None
+                parent = self._at[p.when.parameter]
+                allowed = [k for k, v in enumerate(self.axes[parent]) if v in p.when.values]
+                found.append((self._at[p.name], parent, allowed, nearest(p, self._baseline[p.name])))
+            done |= {p.name for p in ready}
+            waiting = [p for p in waiting if p.name not in done]
+        return found
 
     def encode(self, points: Ints) -> Floats:
         """(N, d) indices to (N, D) unit-cube coordinates."""
@@ -106,13 +166,46 @@ class Grid:
 
     def assignment(self, point: Ints) -> Assignment:
         """The assignment of one row of indices, shape (d,)."""
-        return Assignment(tuple((p.name, a[int(i)]) for p, a, i in zip(self.parameters, self.axes, point, strict=True)))
+        rows = zip(self.parameters, self._values, point, strict=True)
+        return Assignment(tuple((p.name, a[int(i)]) for p, a, i in rows))
 
     def locate(self, assignment: Assignment) -> tuple[int, ...] | None:
-        """Indices of an assignment, None when it lies off the grid."""
+        """Indices of an assignment, in canonical form, None when it lies off the grid."""
+        if self._conditions:
+            return self._locate(assignment)
         point = tuple(nearest(p, assignment[p.name]) for p in self.parameters)
         on = all(a[i] == assignment[p.name] for p, a, i in zip(self.parameters, self.axes, point, strict=True))
         return point if on else None
+
+    def _locate(self, assignment: Assignment) -> tuple[int, ...] | None:
+        """The same where some parameters may be inactive: these are at rest, whatever their value."""
+        point = []
+        for i, (p, values) in enumerate(zip(self.parameters, self.axes, strict=True)):
+            if not self.space.active(p.name, assignment):
+                point.append(int(self.rest[i]))
+            elif values[at := nearest(p, assignment[p.name])] == assignment[p.name]:
+                point.append(at)
+            else:
+                return None
+        return tuple(point)
+
+    def lines(self, factors: Floats) -> list[tuple[Ints, Ints]]:
+        """Per group of several parameters: their indices (k,), and the distinct rows (F, k) of grid indices where all
+        have the same factor of the baseline, as near as the grid, its ends and the floors allow."""
+        floors, found = dict(self._floors), []
+        for group in sorted(set(self._groups)):
+            members = [i for i, g in enumerate(self._groups) if g == group]
+            if len(members) < 2:
+                continue
+            columns = []
+            for i in members:
+                name, numbers = self.parameters[i].name, self._numbers[i]
+                wished = factors * float(self._baseline.number(name))
+                near = np.argmin(np.abs(numbers[None, :] - wished[:, None]), axis=1)
+                least = int(np.searchsorted(numbers, floors.get(name, 0.0) * (1 - 1e-9)))
+                columns.append(np.clip(near, least, len(numbers) - 1))
+            found.append((np.asarray(members), np.unique(np.column_stack(columns), axis=0)))
+        return found
 
     def number(self, name: str, points: Ints) -> Floats:
         """Values of a numeric parameter in base units. Shape: (N,)."""

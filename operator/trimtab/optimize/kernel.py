@@ -33,6 +33,10 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.z)
 
+    def part(self, begin: int, end: int) -> Inputs:
+        """Rows from `begin` to before `end`."""
+        return Inputs(self.u[begin:end], self.z[begin:end], self.t[begin:end])
+
 
 @dataclass(frozen=True)
 class Scales:
@@ -84,6 +88,21 @@ def matern52(r: Floats) -> Floats:
     return np.asarray(shape)
 
 
+def _shape_and_slope(r2: Floats) -> tuple[Floats, Floats]:
+    """M52 and (5/3) (1 + sqrt5 r) exp(-sqrt5 r) of squared distances, elementwise."""
+    s = np.sqrt(r2)
+    s *= _ROOT5
+    decay = np.exp(-s)
+    shape = s * s
+    shape /= 3.0
+    s += 1.0
+    shape += s
+    shape *= decay
+    s *= 5.0 / 3.0
+    s *= decay
+    return shape, s
+
+
 class TrainingKernel:
     """The n x n covariance of the training rows as a function of the scales, with everything constant precomputed."""
 
@@ -115,16 +134,10 @@ class TrainingKernel:
 
     def _parts(self, scales: Scales) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
         n = self._n
-        r2 = (scales.l**-2.0) @ self._squares
-        s = _ROOT5 * np.sqrt(r2)
-        decay = np.exp(-s)
-        shape_u = ((1.0 + s + s * s / 3.0) * decay).reshape(n, n)
-        slope_u = ((5.0 / 3.0) * (1.0 + s) * decay).reshape(n, n)
+        shape_u, slope_u = _shape_and_slope((scales.l**-2.0) @ self._squares)
+        shape_u, slope_u = shape_u.reshape(n, n), slope_u.reshape(n, n)
         rz2 = self._dz2 / scales.lz**2
-        sz = _ROOT5 * np.sqrt(rz2)
-        decay_z = np.exp(-sz)
-        shape_z = (1.0 + sz + sz * sz / 3.0) * decay_z
-        slope_z = (5.0 / 3.0) * (1.0 + sz) * decay_z
+        shape_z, slope_z = _shape_and_slope(rz2)
         stationary = scales.sf**2 * self._fixed_age * shape_u * shape_z
         return stationary, shape_u, slope_u, shape_z, slope_z, rz2
 
@@ -140,7 +153,7 @@ class KernelGradient:
     stationary: Floats
 
     def contract(self, weight: Floats) -> tuple[Floats, float, float]:
-        """(d/d log l (G,), d/d log lz, d/d log sf) of sum(weight * K); weight (n, n) symmetric."""
+        """(d/d log l (G,), d/d log lz, d/d log sf) of sum(weight * K); weight (n, n), symmetric or not."""
         lengths = (self.squares @ (weight * self.by_u).ravel()) * self.scales.l**-2.0
         return lengths, float(np.sum(weight * self.by_z)), 2.0 * float(np.sum(weight * self.stationary))
 

@@ -19,13 +19,27 @@ same history gives the same suggestion there and here. `examples/library/tune.py
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
 from trimtab.domain.measurement import Sample
-from trimtab.domain.space import Assignment, Categorical, Numeric, Parameter, PlainValue, Scale, SearchSpace, Value
+from trimtab.domain.space import (
+    Assignment,
+    Categorical,
+    Numeric,
+    Order,
+    Parameter,
+    ParameterConstraint,
+    PlainValue,
+    Ratio,
+    Scale,
+    SearchSpace,
+    Sum,
+    Value,
+    When,
+)
 from trimtab.domain.spec import SearchSettings, SliKind
 from trimtab.domain.study import (
     ArmOutcome,
@@ -56,7 +70,8 @@ class Range:
     """A numeric parameter: `low, low + step, ..., <= high`.
 
     `safer` says which way the bounds gain room, if that is known. `max_decrease` and `max_increase` are the fractions
-    of a verified value by which one trial may go down or up (30 % and 50 % when None).
+    of a verified value by which one trial may go down or up (30 % and 50 % when None). `when=("gc", ["parallel"])`
+    makes it active only while that choice has one of these values; otherwise it keeps the baseline's.
     """
 
     low: float
@@ -66,14 +81,16 @@ class Range:
     safer: Literal["Higher", "Lower", "Unknown"] = "Unknown"
     max_decrease: float | None = None
     max_increase: float | None = None
+    when: tuple[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
 class Choices:
     """A parameter with one of these values. Nothing says how one of them compares with another, so with `safe` a value
-    that was never tried is only tried where the bounds are far."""
+    that was never tried is only tried where the bounds are far. `when` as for a `Range`."""
 
     values: tuple[str, ...]
+    when: tuple[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +154,7 @@ class Optimizer:
         acquisition: ConstrainedEI, UCB, PI or Thompson.
         peak_load: load for which bounds must hold, in the unit of `context={"load": ...}`.
         initial: trials before the model suggests, the baseline's two included; max(5, 2 d) when None.
+        rules: `Order`, `Sum` and `Ratio` between numeric parameters that every assignment must keep.
         max_trials, patience, min_improvement: when `ask` stops: trials in all, search trials without an improvement,
             least fraction of the baseline's cost that is worth a change.
 
@@ -157,6 +175,7 @@ class Optimizer:
         acquisition: Literal["ConstrainedEI", "UCB", "PI", "Thompson"] = "ConstrainedEI",
         peak_load: float | None = None,
         initial: int | None = None,
+        rules: Sequence[ParameterConstraint] = (),
         max_trials: int = 1000,
         patience: int = 1000,
         min_improvement: float = 0.001,
@@ -165,13 +184,13 @@ class Optimizer:
             raise ValueError("space: give at least one parameter")
         if not 0.5 < probability < 1:
             raise ValueError(f"probability: {probability} is not between 0.5 and 1")
-        self._space = SearchSpace(tuple(_parameter(name, given, safe) for name, given in space.items()))
+        self._space = _space(space, rules, safe)
         self._outcomes: list[TrialOutcome] = []
         self._pending: list[Assignment] = []
         self._stopped = ""
         self._study = Study(
             space=self._space,
-            baseline=_assignment(self._space, baseline),
+            baseline=_assignment(self._space, baseline, None),
             cost=_FunctionCost(objective, self._space),
             constraints=tuple(_target(name, bound) for name, bound in constraints.items()),
             outcomes=(),
@@ -234,7 +253,7 @@ class Optimizer:
             ValueError: an unknown name, or numbers that are not finite; nothing is learned then.
         """
         given = tried.assignment if isinstance(tried, Suggestion) else tried
-        assignment = _assignment(self._space, given)
+        assignment = _assignment(self._space, given, self._study.baseline)
         load = _load(context)
         canary = ArmOutcome(assignment, load, self._readings(measurements or {}))
         beside = ArmOutcome(self._study.baseline, load, self._readings(control)) if control else None
@@ -285,18 +304,39 @@ class Optimizer:
         return tuple(found)
 
 
+def _space(given: Mapping[str, Range | Choices], rules: Sequence[ParameterConstraint], safe: bool) -> SearchSpace:
+    space = SearchSpace(tuple(_parameter(name, each, safe) for name, each in given.items()), tuple(rules))
+    if space.misplaced():
+        raise ValueError(space.misplaced())
+    numeric = {p.name for p in space.parameters if isinstance(p.domain, Numeric)}
+    for rule in rules:
+        names = [n for n, _ in rule.terms] if isinstance(rule, Sum) else [*_both(rule)]
+        odd = [n for n in names if n not in numeric]
+        if odd:
+            raise ValueError(f"rules: {rule.name} needs numeric parameters, {odd[0]} is none")
+    return space
+
+
+def _both(rule: Order | Ratio) -> tuple[str, str]:
+    return (rule.lower, rule.upper) if isinstance(rule, Order) else (rule.of, rule.to)
+
+
 def _parameter(name: str, given: Range | Choices, safe: bool) -> Parameter:
     if isinstance(given, Choices):
         if len(set(given.values)) != len(given.values) or not given.values:
             raise ValueError(f"{name}: choices must be given, each once")
-        return Parameter(name, PlainValue(), Categorical(given.values))
+        return Parameter(name, PlainValue(), Categorical(tuple(given.values)), when=_when(given))
     if not (given.low < given.high and given.step > 0 and all(map(math.isfinite, (given.low, given.high, given.step)))):
         raise ValueError(f"{name}: low {given.low} must be below high {given.high}, and step {given.step} above 0")
     if given.scale == "Log" and given.low <= 0:
         raise ValueError(f"{name}: a Log scale begins above 0, not at {given.low}")
     domain = Numeric(_exact(given.low), _exact(given.high), _exact(given.step), Scale(given.scale))
     down, up = (given.max_decrease, given.max_increase) if safe else (_NO_LIMIT, _NO_LIMIT)
-    return Parameter(name, PlainValue(_DIRECTIONS[given.safer]), domain, down, up)
+    return Parameter(name, PlainValue(_DIRECTIONS[given.safer]), domain, down, up, _when(given))
+
+
+def _when(given: Range | Choices) -> When | None:
+    return None if given.when is None else When(given.when[0], tuple(given.when[1]))
 
 
 def _target(name: str, bound: Bound) -> ConstraintTarget:
@@ -306,11 +346,17 @@ def _target(name: str, bound: Bound) -> ConstraintTarget:
     return ConstraintTarget(name, SliKind(bound.kind), float(limit), upper=bound.max is not None)
 
 
-def _assignment(space: SearchSpace, given: Mapping[str, Plain]) -> Assignment:
+def _assignment(space: SearchSpace, given: Mapping[str, Plain], baseline: Assignment | None) -> Assignment:
+    """In canonical form; what is not active may be left out. A baseline (`baseline` None) has a value for each."""
     unknown, missing = set(given) - set(space.names), set(space.names) - set(given)
+    found = {p.name: _value(p, given[p.name]) for p in space.parameters if p.name in given}
+    others: Mapping[str, Value] = {} if baseline is None else baseline
+    whole = Assignment.of({n: found[n] if n in found else others[n] for n in space.names if n in found or n in others})
+    if baseline is not None:
+        missing = {n for n in missing if space.active(n, whole)}
     if unknown or missing:
         raise ValueError(f"assignment: unknown {sorted(unknown) or 'none'}, missing {sorted(missing) or 'none'}")
-    return Assignment(tuple((p.name, _value(p, given[p.name])) for p in space.parameters))
+    return whole if baseline is None else space.canonical(whole, baseline)
 
 
 def _value(parameter: Parameter, given: Plain) -> Value:
@@ -342,4 +388,4 @@ def _exact(number: float) -> Decimal:
     return Decimal(repr(float(number)))
 
 
-__all__ = ["Bound", "Choices", "Optimizer", "Range", "Recommendation", "Suggestion"]
+__all__ = ["Bound", "Choices", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum"]

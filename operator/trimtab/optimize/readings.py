@@ -21,6 +21,9 @@ FAILURE_G = math.log(3.0)
 FAILURE_SE = 0.5
 ONE_SIDED_95 = 1.6448536269514722
 _G_LIMIT = 12.0
+_SE_LIMIT, _SPREAD_LIMIT = 100.0, 1e6  # beyond them a reading says nothing, and squares would leave the numbers
+_LEAST_EXPECTED = 1e-12  # bad events at the bound: with fewer there was no traffic
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ def usable(target: ConstraintTarget) -> bool:
 
 def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
     """Read an absolute bound; None where the sample cannot be used (NaN, no traffic, negative counts)."""
-    spread = sample.overdispersion if math.isfinite(sample.overdispersion) else 1.0
-    spread = max(1.0, spread)
+    spread = _spread(sample)
     if sample.bad is not None:
         return _counts(target, sample, sample.bad, spread)
     if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error) and sample.standard_error >= 0):
@@ -59,9 +61,9 @@ def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
     if sample.value < 0:
         return None
     # A value of zero has no logarithm: it says "at most one standard error", with that width.
-    value = max(sample.value, sample.standard_error, target.bound * math.exp(-_G_LIMIT))
-    g = math.log(value / target.bound)
-    return Observation(_clip(g if target.upper else -g), max(sample.standard_error / value, SE_FLOOR))
+    value = max(sample.value, sample.standard_error, target.bound * math.exp(-_G_LIMIT), _TINY)
+    g = _log(value / target.bound)
+    return Observation(_clip(g if target.upper else -g), _width(sample.standard_error / value))
 
 
 def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) -> Observation | None:
@@ -73,7 +75,7 @@ def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) 
         return None
     sign = 1.0 if target.upper else -1.0
     y = sign * (one[0] - other[0]) - math.log1p(target.relative_margin)
-    return Observation(_clip(y), max(math.hypot(one[1], other[1]), SE_FLOOR))
+    return Observation(_clip(y), _width(math.hypot(one[1], other[1])))
 
 
 def observe_trial(target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome) -> Observation | None:
@@ -102,6 +104,7 @@ class Evidence:
     clean_since: int = 0
     screened: int = 0
     observations: dict[str, list[Observation]] = field(default_factory=dict)
+    _known: dict[str, tuple[int, tuple[float, float, float]]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def full(self) -> int:
@@ -116,6 +119,13 @@ class Evidence:
         rows = self.observations.get(constraint)
         if not rows:
             return None
+        known = self._known.get(constraint)
+        if known is None or known[0] != len(rows):
+            known = self._known[constraint] = len(rows), self._pooled(rows)
+        return known[1]
+
+    @staticmethod
+    def _pooled(rows: list[Observation]) -> tuple[float, float, float]:
         counts = [o for o in rows if o.bad is not None and o.expected is not None]
         if len(counts) == len(rows):
             return _poisson_interval(counts)
@@ -190,13 +200,16 @@ def _counts(target: ConstraintTarget, sample: Sample, bad: float, spread: float)
     total = sample.total
     if not (math.isfinite(bad) and math.isfinite(total)) or bad < 0 or total <= 0 or bad > total * (1 + 1e-9):
         return None
+    expected = total * target.bound
+    if not _LEAST_EXPECTED < expected < math.inf:
+        return None
     if not target.upper:
         good = (bad + 0.5) / (total + 1.0)
-        se = math.sqrt(spread * (1 - good) / (total * good))
-        return Observation(_clip(math.log(target.bound / good)), max(se, SE_FLOOR))
+        se = math.sqrt(spread * max(1 - good, 0.0) / (total * good))
+        return Observation(_clip(math.log(target.bound / good)), _width(se))
     g = math.log((bad + 0.5) / ((total + 1.0) * target.bound))
     se = math.sqrt(spread / (bad + 0.5))
-    return Observation(_clip(g), max(se, SE_FLOOR), bad, total * target.bound, spread)
+    return Observation(_clip(g), _width(se), bad, expected, spread)
 
 
 def _log_value(sample: Sample) -> tuple[float, float] | None:
@@ -204,7 +217,7 @@ def _log_value(sample: Sample) -> tuple[float, float] | None:
         if not (math.isfinite(sample.bad) and math.isfinite(sample.total)) or sample.total <= 0 or sample.bad < 0:
             return None
         k = sample.bad + 0.5
-        return math.log(k / (sample.total + 1.0)), math.sqrt(max(1.0, sample.overdispersion) / k)
+        return math.log(k / (sample.total + 1.0)), math.sqrt(_spread(sample) / k)
     if not (math.isfinite(sample.value) and math.isfinite(sample.standard_error)) or sample.value <= 0:
         return None
     return math.log(sample.value), abs(sample.standard_error) / sample.value
@@ -216,8 +229,8 @@ def _increase(most: float, canary: Sample, control: Sample) -> Observation | Non
     if one is None or other is None or not other[0] + most > 0:
         return None
     allowed = other[0] + most
-    value = max(one[0], one[1], allowed * math.exp(-_G_LIMIT))
-    return Observation(_clip(math.log(value / allowed)), max(math.hypot(one[1] / value, other[1] / allowed), SE_FLOOR))
+    value = max(one[0], one[1], allowed * math.exp(-_G_LIMIT), _TINY)
+    return Observation(_clip(_log(value / allowed)), _width(math.hypot(one[1] / value, other[1] / allowed)))
 
 
 def _value(sample: Sample) -> tuple[float, float] | None:
@@ -254,6 +267,16 @@ def _add(study: Study, trial: TrialOutcome, arm: ArmOutcome, evidence: Evidence)
 
 def _sample(arm: ArmOutcome, name: str) -> Sample | None:
     return next((r.sample for r in arm.readings if r.constraint == name), None)
+
+
+def _spread(sample: Sample) -> float:
+    """Overdispersion as far as it means something: from 1, and 1 where it is unknown."""
+    return min(max(1.0, sample.overdispersion), _SPREAD_LIMIT) if math.isfinite(sample.overdispersion) else 1.0
+
+
+def _width(se: float) -> float:
+    """A standard error in ln units that can be worked with; one that is no number is as wide as can be."""
+    return max(min(se, _SE_LIMIT), SE_FLOOR) if math.isfinite(se) else _SE_LIMIT
 
 
 def _clip(g: float) -> float:

@@ -106,7 +106,7 @@ def pruned(belief: Belief, best: Assignment) -> Assignment:
     least = saving(study, best) * (1 - WORTHLESS)
     changed = [name for name in study.space.names if best[name] != study.baseline[name]]
     for name in sorted(changed, key=lambda n: -saving(study, best.replace(n, study.baseline[n]))):
-        undone = kept.replace(name, study.baseline[name])
+        undone = study.space.canonical(kept.replace(name, study.baseline[name]), study.baseline)
         if saving(study, undone) >= max(least, study.min_improvement) and _good(belief, [undone]):
             kept = undone
     return kept

@@ -69,6 +69,9 @@ def unusable(study: Study) -> Hold | None:
     cost = study.cost.hourly(study.baseline)
     if not (math.isfinite(cost) and cost > 0):
         return Hold(HoldReason.NUMERICAL, f"the baseline's cost must be positive, not {cost}")
+    misplaced = study.space.misplaced()
+    if misplaced:
+        return Hold(HoldReason.NUMERICAL, misplaced)
     size = grid_size(study.space) if study.space.parameters else 0
     if size <= 1:
         return Hold(HoldReason.SPACE_EXHAUSTED, f"the grid has {size} points: nothing to search")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from trimtab.domain.space import Assignment, Parameter
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize.conditional import canonical
+from trimtab.optimize.grouping import groups
 from trimtab.optimize.readings import Evidence, broken_below, gather
 from trimtab.optimize.schedule import banned, next_purpose, repairing, suggestion_seed, unusable
 from trimtab.optimize.steps import axis, below_floor, more_is_better, nearest, no_more, reach
@@ -60,6 +62,7 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
 
     `fallback` says why the model did not answer; it goes into the diagnostics.
     """
+    study = canonical(study)
     evidence = gather(study)
     members = verified(study, evidence)
     incumbent = members[0] if members else study.baseline
@@ -129,21 +132,24 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
 
     With `evidence` the box shrinks with the slack of `start`, and points at or below a withdrawn one are left out.
     """
-    seed = study.search.seed
+    seed, coordinates = study.search.seed, groups(study.space)
     share = 1.0 if evidence is None else _share(study, start, evidence)
     ranges = [_range(study, p, start, share) for p in study.space.parameters]
     corners = broken_below(study)
     bad = [] if evidence is None else [x for x, own in evidence.items() if own.contradicts(study.constraints)]
     for attempt in range(ATTEMPTS):
-        point = sobol(study.index + attempt + 1, len(ranges), seed)
+        point = sobol(study.index + attempt + 1, max(coordinates, default=-1) + 1, seed)
         # First in the cheaper half: what is close to the start costs a trial and teaches little.
         half = attempt < ATTEMPTS // 2
         assignment = Assignment(
             tuple(
                 (p.name, axis(p.domain)[_pick(near, far, (1 + u) / 2 if half and priced else u)])
-                for p, (near, far, priced), u in zip(study.space.parameters, ranges, point, strict=True)
+                for p, (near, far, priced), u in zip(
+                    study.space.parameters, ranges, (point[c] for c in coordinates), strict=True
+                )
             )
         )
+        assignment = study.space.canonical(assignment, study.baseline)
         if study.space.violated(assignment) is not None or below_floor(study, assignment):
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):

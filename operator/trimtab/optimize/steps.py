@@ -157,7 +157,7 @@ def _within(space: SearchSpace, assignment: Assignment, start: Assignment) -> bo
     for parameter in space.parameters:
         values = axis(parameter.domain)
         value = assignment[parameter.name]
-        if value == start[parameter.name]:
+        if value == start[parameter.name] or not space.active(parameter.name, assignment):
             continue
         first, last = reach(parameter, start[parameter.name])
         if value not in values[first : last + 1]:

@@ -33,7 +33,9 @@ Ints = NDArray[np.int64]
 
 SE_FLOOR = 0.01
 JITTERS = (1e-10, 1e-8, 1e-6, 1e-4, 1e-2)
+BLOCK = 256
 NEWTON_STEPS = 7
+CONVERGED = 1e-7  # of the last Newton step: what is left is its square
 ROUNDS = 2
 THETA_LIMIT = 3.0
 THETA_DECIMALS = 3
@@ -142,6 +144,9 @@ class Posterior:
 
     def predict(self, at: Inputs) -> tuple[Floats, Floats]:
         """Mean and sd of the latent g, without trial effect or noise. Shapes: (N,), (N,)."""
+        if len(at) > BLOCK:  # of so few points everything stays in the processor's cache
+            parts = [self.predict(at.part(i, i + BLOCK)) for i in range(0, len(at), BLOCK)]
+            return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         k = cross(at, self.rows.at, self.groups, self.scales, self.prior.trend)
         mean = self.prior.trend.mean(at) + k @ self.alpha
         half = _half(self.chol, k.T)
@@ -232,6 +237,7 @@ class _Problem:
         self.mean = prior.trend.mean(rows.at)
         self.same = (rows.trial[:, None] == rows.trial[None, :]).astype(np.float64)
         self.counted = np.isfinite(rows.bad)
+        self.mode = np.log((rows.bad[self.counted] + 0.5) / rows.expected[self.counted])  # of the counts' f, so far
         self.evaluations = 0
 
     def scales(self, theta: Floats) -> Scales:
@@ -267,9 +273,12 @@ class _Problem:
         residual = y - self.mean
         half = _half(chol, residual)
         value = 0.5 * float(half @ half) + float(np.sum(np.log(np.diag(chol)))) + 0.5 * float(theta @ theta)
-        inverse = _inverse(chol)
-        alpha = inverse @ residual
-        weight = inverse - np.outer(alpha, alpha)
+        alpha = _solve(chol, residual)
+        # Every derivative is symmetric, so twice what is on one side of the diagonal stands for both.
+        weight = _inverse(chol).T
+        weight *= 2.0
+        weight[np.diag_indices(len(weight))] *= 0.5
+        weight -= np.outer(alpha, alpha)
         lengths, load, amplitude = weights.contract(weight)
         tau = 2.0 * scales.tau**2 * float(np.sum(weight * self.same))
         gradient = 0.5 * np.concatenate([lengths, [load, amplitude, tau]]) * self.sds + theta
@@ -284,14 +293,18 @@ class _Problem:
         scales = self.scales(theta)
         prior = self.kernel.value(scales) + scales.tau**2 * self.same
         bad, expected, phi = rows.bad[self.counted], rows.expected[self.counted], rows.phi[self.counted]
-        f = y.copy()
-        f[self.counted] = np.log((bad + 0.5) / expected)
+        f = self.mode
         for _ in range(NEWTON_STEPS):
-            y[self.counted], v[self.counted] = _respond(f[self.counted], bad, expected, phi)
+            y[self.counted], v[self.counted] = _respond(f, bad, expected, phi)
             chol, _ = _cholesky(prior, v)
             new = self.mean + prior @ _solve(chol, y - self.mean)
-            f = f + np.clip(new - f, -3.0, 3.0)
-        y[self.counted], v[self.counted] = _respond(f[self.counted], bad, expected, phi)
+            step = np.clip(new[self.counted] - f, -3.0, 3.0)
+            f = f + step
+            if float(np.max(np.abs(step))) < CONVERGED:
+                break
+        if np.all(np.isfinite(f)):
+            self.mode = f
+        y[self.counted], v[self.counted] = _respond(f, bad, expected, phi)
         return y, v
 
     def posterior(self, theta: Floats, fallback: str) -> Posterior:
@@ -328,10 +341,10 @@ def _cholesky(covariance: Floats, v: Floats) -> tuple[Floats, float]:
         LinAlgError: none does.
     """
     n = len(v)
-    if not (np.all(np.isfinite(covariance)) and np.all(np.isfinite(v))):
+    if not np.isfinite(np.sum(covariance) + np.sum(v)):
         raise LinAlgError("the covariance is not finite")
     for jitter in JITTERS:
-        matrix = covariance.copy()
+        matrix = np.array(covariance.T, order="F")  # in LAPACK's order, of which the matrix is its own transpose
         matrix[np.diag_indices(n)] += v + jitter
         chol, info = dpotrf(matrix, lower=1, clean=1, overwrite_a=1)
         if info == 0:
@@ -358,11 +371,11 @@ def _solve(chol: Floats, right: Floats) -> Floats:
 
 
 def _inverse(chol: Floats) -> Floats:
+    """(L L')^-1 on and below the diagonal, zeros above."""
     inverse, info = dpotri(chol, lower=1)
     if info != 0:
         raise LinAlgError("singular factor")
-    lower = np.tril(inverse)
-    return np.asarray(lower + np.tril(lower, -1).T)
+    return np.asarray(inverse)
 
 
 def subset(rows: Rows, keep: Sequence[bool] | NDArray[np.bool_]) -> Rows:

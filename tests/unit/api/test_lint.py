@@ -213,3 +213,17 @@ def test_dates_of_yaml_are_read_as_kubectl_reads_them(manifest: dict[str, Any]) 
     text = "start: 2026-12-24T00:00:00Z\nend: 2026-12-27T00:00:00Z\n"
     manifest["spec"]["schedule"] = {"freezes": [yaml.safe_load(text)]}
     assert [finding.field for finding in lint(manifest)] == ["spec.schedule"]
+
+
+def test_too_many_parameters_for_the_trials_are_doubtful(manifest: dict[str, Any]) -> None:
+    first = manifest["spec"]["parameters"][0]
+    manifest["spec"]["parameters"] = [
+        {**first, "name": f"cpu{i}", "container": {**first["container"], "name": f"c{i}"}} for i in range(4)
+    ]
+    manifest["spec"]["stopping"] = {"maxTrials": 39}
+    assert [str(f) for f in lint(manifest) if f.field == "spec.parameters"] == [
+        "warning: spec.parameters: 4 for 39 trials, 10 each are advised; "
+        "tune fewer at a time, or set stopping.maxTrials to 40"
+    ]
+    manifest["spec"]["stopping"] = {"maxTrials": 40}
+    assert [f for f in lint(manifest) if f.field == "spec.parameters"] == []

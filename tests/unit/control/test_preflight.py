@@ -142,6 +142,18 @@ class TestTarget:
         assert not problem.blocking
 
 
+def test_many_parameters_are_a_note() -> None:
+    cpu, memory = builders.spec().space.parameters
+    more = tuple(replace(memory, name=f"memory{i}") for i in range(2))
+    stopping = replace(builders.spec().stopping, max_trials=39)
+    wide = builders.spec(space=SearchSpace((cpu, memory, *more)), stopping=stopping)
+    notes = [p for p in found(wide).notes if p.reason == "ManyParameters"]
+    assert [n.message for n in notes] == [
+        "spec.parameters: 4 for 39 trials, 10 each are advised; tune fewer at a time, or set stopping.maxTrials to 40"
+    ]
+    assert not [p for p in found().notes if p.reason == "ManyParameters"]
+
+
 BUDGET = SelectorOwner("PodDisruptionBudget", "keep", (("app", "web"),))
 ALL_LABELS = (ServiceView("web", (("app", "web"), ("instance", "production"))),)
 

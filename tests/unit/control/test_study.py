@@ -22,8 +22,9 @@ from trimtab.control.study import build_study
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import OutcomeConstraint, RelativeBound, WarmStart
-from trimtab.domain.study import TrialOutcome
-from trimtab.domain.trial import Load, Outcome, Purpose, Trial, TrialPhase
+from trimtab.domain.study import Recommended, TrialOutcome
+from trimtab.domain.trial import Load, Outcome, Purpose, Suggestion, Trial, TrialPhase
+from trimtab.optimize.designer import recommend, suggest
 
 
 def targets(bound: OutcomeConstraint) -> list[tuple[str, float | None, float | None]]:
@@ -88,3 +89,46 @@ def test_given_assignments_leave_the_rest_as_it_is_today() -> None:
     warm = spec(warm_start=WarmStart("", "", 1e6, (Assignment.of({"cpu": Decimal("0.5")}),)))
     (wanted,) = build_study(warm, target(), state.target, (), NOW).wanted
     assert wanted == state.target.baseline.replace("cpu", Decimal("0.5"))
+
+
+def on(template: str, *trials: Trial) -> tuple[Trial, ...]:
+    return tuple(
+        replace(t, measurements=measured(t, 5), environment=replace(t.environment, template_hash=template))
+        for t in trials
+    )
+
+
+def test_trials_of_another_template_are_inherited_and_nothing_else() -> None:
+    """They teach; the search begins with the baseline, and counts of trials stay what they are."""
+    state = running()
+    assert state.target is not None
+    now = state.target.template_hash
+    first = suggestion(purpose=Purpose.BASELINE, assignment=CHEAPER)
+    before = (ended(TrialPhase.SUCCEEDED, 0, suggestion=first), ended(TrialPhase.SUCCEEDED, 1))
+    wasted = ended(TrialPhase.STALE, 2)
+    after = on(now, ended(TrialPhase.SUCCEEDED, 3))
+    study = build_study(spec(), target(), state.target, (*on("old", *before, wasted), *after), NOW)
+    assert [o.index for o in study.inherited] == [0, 1]
+    assert [o.index for o in study.outcomes] == [3]
+    # The controls of then ran what the target was then, the one of now what it is now.
+    controls = [o.control.assignment for o in (*study.inherited, *study.outcomes) if o.control is not None]
+    assert controls == [CHEAPER, CHEAPER, state.target.baseline]
+    assert (study.index, study.max_trials) == (4, spec().stopping.max_trials + 1)
+    alone = build_study(spec(), target(), state.target, on("old", before[1]), NOW)
+    assert alone.outcomes == ()
+    assert [o.control for o in alone.inherited] == [None]  # nobody knows what it ran
+    assert alone.now == before[1].times.finished
+    assert study.baseline == state.target.baseline
+
+
+def test_a_new_template_is_measured_anew_before_anything_is_tried() -> None:
+    state = running()
+    assert state.target is not None
+    old = on("old", *(ended(TrialPhase.SUCCEEDED, i, suggestion=suggestion(assignment=CHEAPER)) for i in range(6)))
+    study = build_study(spec(), target(), state.target, old, NOW)
+    answer = suggest(study).answer
+    assert isinstance(answer, Suggestion)
+    assert (answer.purpose, answer.assignment) == (Purpose.BASELINE, study.baseline)
+    recommended = recommend(study)
+    assert isinstance(recommended, Recommended)
+    assert recommended.keep_baseline

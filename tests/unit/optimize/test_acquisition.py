@@ -76,7 +76,7 @@ def test_the_choice_is_the_best_safe_point_of_the_whole_reach() -> None:
     assert choice.assignment is not None
     grid = belief.grid
     points = grid.all_points()
-    points = points[inside(points, boxes(study, members)) & grid.admissible(points)]
+    points = points[inside(points, boxes(study, members), grid.rest) & grid.admissible(points)]
     mean, sd = belief.predict(grid.encode(points))
     saving = (study.cost.hourly(answer(belief)) - grid.hourly(points)) / study.cost.hourly(study.baseline)
     values = np.where(

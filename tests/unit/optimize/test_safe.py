@@ -129,7 +129,8 @@ def test_nothing_at_or_below_an_oom_is_reachable() -> None:
 def test_inside_needs_one_box() -> None:
     limits = np.asarray([[[0, 2], [5, 9]], [[4, 6], [0, 1]]])
     points = np.asarray([[1, 7], [5, 1], [1, 1], [5, 7], [2, 9]])
-    assert inside(points, limits).tolist() == [True, True, False, False, True]
+    assert inside(points, limits, np.asarray([-1, -1])).tolist() == [True, True, False, False, True]
+    assert inside(points, limits, np.asarray([5, -1])).tolist() == [True, True, False, True, True]
 
 
 def test_kappa_rises_when_surprised_and_relaxes_when_not() -> None:
@@ -174,15 +175,14 @@ def test_purpose_does_not_matter_for_evidence() -> None:
     assert verified(belief_of(renamed)) == verified(belief_of(study))
 
 
-def test_a_screen_alone_must_show_by_itself_what_it_claims() -> None:
-    """Of 400 requests 10 were slow: 2.5 % against 5 %, not shown at 95 %; the model, sure of more, holds it safe."""
-    wide, near = web("1.3", 1024), web("1.2", 1024)
-    sure = [outcome(i, replace(arm("1", 10), assignment=wide)) for i in range(4)]
-    for slow, total, shown in ((10, 4000, True), (12, 300, False)):
-        short = outcome(9, replace(arm("1", slow, total), assignment=near), purpose=Purpose.SCREEN)
-        whole = replace(short, purpose=Purpose.SEARCH)
-        member = [near in verified(belief_of(web_study(outcomes=(*sure, each)))) for each in (short, whole)]
-        assert member == [shown, True]
+def test_a_screen_alone_verifies_nothing() -> None:
+    """Of 4,000 requests 10 were slow, of 5 % that may be: a short window does not show what a long one does."""
+    near = web("1.2", 1024)
+    sure = [outcome(i, replace(arm("1", 10), assignment=web("1.3", 1024))) for i in range(4)]
+    short = outcome(9, replace(arm("1", 10, 4000), assignment=near), purpose=Purpose.SCREEN)
+    whole = replace(short, purpose=Purpose.SEARCH)
+    member = [near in verified(belief_of(web_study(outcomes=(*sure, each)))) for each in (short, whole)]
+    assert member == [False, True]
 
 
 def test_a_screen_alone_is_never_recommended() -> None:
