@@ -28,6 +28,7 @@ from trimtab.domain.space import (
     SearchSpace,
 )
 from trimtab.domain.study import Study
+from trimtab.optimize.objective import SLACK
 from trimtab.optimize.readings import broken_below
 from trimtab.optimize.steps import axis, more_is_better, nearest
 
@@ -87,7 +88,7 @@ class Grid:
             np.full(len(a), np.nan) if isinstance(p.domain, Categorical) else np.asarray([float(v) for v in a])
             for p, a in zip(self.parameters, self.axes, strict=True)
         ]
-        self._cost = study.cost
+        self._cost, self._cost_limit = study.cost, study.cost_limit
         self._floors = study.floors
         self._corners = broken_below(study)
         self._at = {p.name: i for i, p in enumerate(self.parameters)}
@@ -137,8 +138,11 @@ class Grid:
         return np.asarray(replicas * (cores * core_price + size / GIB * gib_price))
 
     def admissible(self, points: Ints) -> Bools:
-        """Points that break no parameter constraint, no floor, and lie above every known OOM. Shape: (N,)."""
+        """Points that break no parameter constraint, no floor and no bound on the cost, and lie above every known OOM.
+        Shape: (N,)."""
         ok = np.ones(len(points), dtype=bool)
+        if self._cost_limit is not None:
+            ok &= self.hourly(points) <= self._cost_limit * SLACK
         for name, floor in self._floors:
             if name in self._at:
                 ok &= ~(self.number(name, points) < floor * (1 - 1e-9))
