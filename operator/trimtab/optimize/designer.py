@@ -56,7 +56,8 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
 
 
 def recommend(study: Study) -> Recommended | NoAnswer:
-    """The best evaluated assignment that holds with a margin (the cheapest by default), or the baseline. Never raises."""
+    """The best evaluated assignment that holds with a margin (the cheapest by default), or the baseline; never
+    raises."""
     try:
         return _recommend(study)
     except Exception as error:  # as above; that a model failed is no reason to end with the baseline

@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.domain.cost import CostModel
+from trimtab.domain.cost import COST_SLACK, CostModel
 from trimtab.domain.space import (
     Assignment,
     Categorical,
@@ -28,7 +28,6 @@ from trimtab.domain.space import (
     SearchSpace,
 )
 from trimtab.domain.study import Study
-from trimtab.optimize.objective import SLACK
 from trimtab.optimize.readings import broken_below
 from trimtab.optimize.steps import axis, more_is_better, nearest
 
@@ -142,7 +141,7 @@ class Grid:
         Shape: (N,)."""
         ok = np.ones(len(points), dtype=bool)
         if self._cost_limit is not None:
-            ok &= self.hourly(points) <= self._cost_limit * SLACK
+            ok &= self.hourly(points) <= self._cost_limit * COST_SLACK
         for name, floor in self._floors:
             if name in self._at:
                 ok &= ~(self.number(name, points) < floor * (1 - 1e-9))

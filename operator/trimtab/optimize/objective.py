@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 
+from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import Objective
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study, TrialOutcome, measured_name
 from trimtab.optimize.readings import observe
-
-SLACK = 1 + 1e-9
 
 
 def weights(objective: Objective) -> tuple[tuple[str | None, float], ...]:
@@ -29,7 +28,7 @@ def weights(objective: Objective) -> tuple[tuple[str | None, float], ...]:
 
 def affordable(study: Study, assignment: Assignment) -> bool:
     """Whether it keeps the bound on the cost, if there is one."""
-    return study.cost_limit is None or study.cost.hourly(assignment) <= study.cost_limit * SLACK
+    return study.cost_limit is None or study.cost.hourly(assignment) <= study.cost_limit * COST_SLACK
 
 
 def referenced(study: Study) -> Study:

@@ -10,6 +10,8 @@ assignments; named is the best in the first objective that any of them improves,
 
 from __future__ import annotations
 
+import numpy as np
+
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import FrontMember, Recommended, Study
 from trimtab.optimize import pareto
@@ -40,8 +42,8 @@ def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
     """Evaluated assignments that improve the first objective and hold every bound with the margin, at peak or at
     another load; the best (by default the cheapest) first, the baseline excluded."""
     tried = _tried(belief)
-    better = belief.aims.beyond_doubt(tried)
-    return belief.aims.ranked(holding(belief, [x for i, x in enumerate(tried) if better[0, i]], z))
+    better = np.asarray(belief.aims.beyond_doubt(tried)[0])
+    return belief.aims.ranked(holding(belief, [x for i, x in enumerate(tried) if better[i]], z))
 
 
 def _tried(belief: Belief) -> list[Assignment]:
@@ -52,7 +54,7 @@ def front(belief: Belief) -> list[Assignment]:
     """Of two objectives, the evaluated assignments that improve one of them, hold every bound with the margin, and are
     beaten by none other in both; the best of the first objective first."""
     tried = _tried(belief)
-    better = belief.aims.beyond_doubt(tried).any(axis=0)
+    better = np.asarray(belief.aims.beyond_doubt(tried).any(axis=0))
     held = sorted(holding(belief, [x for i, x in enumerate(tried) if better[i]]), key=lambda x: x.items_)
     return [held[i] for i in pareto.front(belief.aims.means(held).T)] if held else []
 

@@ -27,7 +27,7 @@ TIMES = {
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}
 NON_NEGATIVE = {"age", "total"}
-UNIQUE = {
+UNIQUE = {"objectives": "name", 
     "conditions": "type", "budgets": "name", "floors": "parameter", "load": "arm", "spent": "sli", "node_types": "arm",
     "slis": "sli",
 }  # fmt: skip

@@ -199,20 +199,11 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
     "spec.trial.fidelity.screen": {"trial": {"fidelity": {"screen": "1m"}}},
-    "spec.objectives": {"objectives": [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}]},
-    "spec.objectives[0].sli": {"objectives": [{"name": "b", "sli": "slow"}]},
-    "spec.objectives[0].terms": {
-        "objectives": [{"name": "b", "terms": [{"sli": "slow"}, {"builtin": "ResourceCost", "weight": "2"}]}]
-    },
-    "spec.constraints[1].builtin": {
-        "constraints": [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9"}]
-    },
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
     "spec.stopping.maxCost": {"stopping": {"maxCost": "50"}},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
-    "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
     "spec.search.infeasibleBaseline": {"search": {"infeasibleBaseline": "Repair"}},
     "spec.slis[0].preset.source": {
         "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
