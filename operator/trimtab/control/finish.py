@@ -156,7 +156,9 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     objectives = objective_outlooks(spec, study.cost, record.baseline, answer.assignment, answer.objectives, fresh)
     worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
     if objectives:
-        worth = f"{text}: {changes(spec, objectives)}; cost ${before:.3f} -> ${after:.3f} per hour"
+        worth = f"{text}: {changes(spec, objectives)}"
+        if not any(o.is_cost for o in spec.objectives):
+            worth += f"; cost ${before:.3f} -> ${after:.3f} per hour"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
     state = RecommendationState(

@@ -81,13 +81,21 @@ def _headline(simulation: Simulation) -> str:
         return f"{s.phase.value}, and nothing is recommended"
     if s.recommendation.keep_baseline:
         return "Keep the baseline"
+    first = words.first_objective(s)
+    if first is not None:
+        return f"{first.name} {words.objective(first)} with {words.assignment(s.recommendation.assignment)}"
     return f"{words.percent(s.saving_percent, 0)} cheaper with {words.assignment(s.recommendation.assignment)}"
 
 
 def _tiles(simulation: Simulation) -> Iterator[Tile]:
     s = simulation.summary
-    yield Tile(words.percent(s.saving_percent, 0), "saved of the request cost", "good")
-    yield Tile(words.percent(s.saving_of_optimum_percent, 0), "of what the true optimum saves")
+    first = words.first_objective(s)
+    if first is None:
+        yield Tile(words.percent(s.saving_percent, 0), "saved of the request cost", "good")
+        yield Tile(words.percent(s.saving_of_optimum_percent, 0), "of what the true optimum saves")
+    else:
+        yield Tile(words.percent(first.change_percent, 0), f"change of {first.name}, without noise", "good")
+        yield Tile(words.amount(first.optimum, first.unit), f"{first.name} at best")
     feasible = {True: "good", False: "bad"}.get(s.truly_feasible is True, "")
     yield Tile(words.yes(s.truly_feasible), "keeps every bound at peak, without noise", feasible)
     yield Tile(f"{s.unsafe_trials} of {s.trials}", "trials truly unsafe", "warn" if s.unsafe_trials else "good")
