@@ -3,11 +3,12 @@
 Notation: E the places that may be recommended now and the baseline, o(x) the objectives as fractions of the baseline's
 amount, less is better; mean over S joint draws of E and x (aims.py).
   known cost      s(x) = cost(answer) - cost(x), exact; its log is the log of the improvement
-  one objective   log mean softplus(min_E o - o(x)): noisy expected improvement. The best of E is not observed, it is
-                  drawn, so noise does not pass for progress (Letham et al. 2019); smoothed, its log stays finite where
-                  no draw improves (Ament et al. 2023)
-  two objectives  log mean of the smoothed hypervolume that o(x) adds to o(E) (noisy: Daulton et al. 2021),
-                  up to a reference point: the worst of E in each, and the baseline's whole amount beyond
+  one objective   log mean (min_E o - o(x))+: noisy expected improvement. The best of E is not observed, it is
+                  drawn, so noise does not pass for progress (Letham et al. 2019)
+  two objectives  log mean of the hypervolume that o(x) adds to o(E) (noisy: Daulton et al. 2021), up to a reference
+                  point: the worst of E in each, and the baseline's whole amount beyond
+Where next to nothing is expected, a softplus takes the place of ( )+, so that the log stays finite and ranks points of
+which no draw improves (Ament et al. 2023).
 The optimistic improvement is the 95 % quantile over the draws.
 """
 
@@ -22,15 +23,17 @@ from scipy.special import logsumexp
 
 from trimtab.domain.space import Assignment
 from trimtab.optimize.aims import DRAWS, Aims, Draws
-from trimtab.optimize.pareto import hypervolume_gain, log_hypervolume_gain, log_positive
+from trimtab.optimize.pareto import SMOOTH, hypervolume_gain, log_hypervolume_gain, log_positive
 from trimtab.optimize.recommend import holding
 from trimtab.optimize.safe import Belief
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 MOST_PLACES = 64
 OPTIMISTIC = 0.95
+TAIL_STRIDE = 8
 
 
 @dataclass(frozen=True)
@@ -85,27 +88,33 @@ def _fractions(belief: Belief, draws: Draws, points: Ints) -> tuple[Floats, Floa
 
 def _noisy(belief: Belief, draws: Draws, points: Ints) -> Improvement:
     at, found = _fractions(belief, draws, points)
-    gain = found[0].min(axis=1)[:, None] - at[0]
-    return _summed(log_positive(gain), gain)
+    gains = found[0].min(axis=1)[:, None] - at[0]
+    return _summed(np.maximum(gains, 0.0), lambda rare: log_positive(gains[:, rare]))
 
 
 def _area(belief: Belief, draws: Draws, points: Ints) -> Improvement:
     at, found = _fractions(belief, draws, points)
     corner = found.mean(axis=1).max(axis=1) + 1.0
-    logs, gains = np.empty((DRAWS, len(points))), np.empty((DRAWS, len(points)))
-    for s in range(DRAWS):
-        here, there = np.ascontiguousarray(at[:, s].T), found[:, s].T
-        logs[s] = log_hypervolume_gain(here, there, corner)
-        gains[s] = hypervolume_gain(here, there, corner)
-    return _summed(logs, gains)
+    gains = np.stack([hypervolume_gain(at[:, s].T, found[:, s].T, corner) for s in range(DRAWS)])
+
+    def tails(rare: Bools) -> Floats:
+        some = range(0, DRAWS, TAIL_STRIDE)  # a tail is for ranking alone
+        return np.stack([log_hypervolume_gain(at[:, s, rare].T, found[:, s].T, corner) for s in some])
+
+    return _summed(gains, tails)
 
 
-def _summed(logs: Floats, gains: Floats) -> Improvement:
+def _summed(gains: Floats, tails: Callable[[Bools], Floats]) -> Improvement:
+    """Of draws of the improvement (S, N) >= 0, and the smoothed logs (S', n) of those points that hardly have any."""
     if not gains.shape[1]:
         return Improvement(np.zeros(0), np.zeros(0), np.zeros(0))
-    hoped = np.maximum(np.quantile(gains, OPTIMISTIC, axis=0), 0.0)
-    log_mean = logsumexp(logs, axis=0) - np.log(len(logs))
-    return Improvement(np.maximum(gains, 0.0).mean(axis=0), log_mean, np.asarray(hoped))
+    expected = gains.mean(axis=0)
+    rare = expected < SMOOTH
+    logs = np.log(np.where(rare, 1.0, expected))
+    if rare.any():
+        smooth = tails(rare)
+        logs[rare] = logsumexp(smooth, axis=0) - np.log(len(smooth))
+    return Improvement(expected, logs, np.asarray(np.quantile(gains, OPTIMISTIC, axis=0)))
 
 
 __all__ = ["Improvement", "Improving", "improving"]

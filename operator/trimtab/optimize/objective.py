@@ -41,7 +41,7 @@ def referenced(study: Study) -> Study:
 
 def without_reference(study: Study) -> str:
     """The measured target whose level at the baseline is not positive, as far as it was measured; "" when none is."""
-    found = (t.name for t in referenced(study).measured if any(_of_baseline(study, t)) and not t.bound > 0)
+    found = (t.name for t in referenced(study).measured if [*_of_baseline(study, t)] and not t.bound > 0)
     return next(found, "").partition("/")[2]
 
 

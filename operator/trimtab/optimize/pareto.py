@@ -23,10 +23,8 @@ def log_positive(value: Floats) -> Floats:
     """log of the softplus SMOOTH log(1 + exp(value / SMOOTH)), which is max(value, 0) but for a width of SMOOTH: its
     logarithm falls on in the lower tail, where that of max(value, 0) is -inf (Ament et al. 2023). Elementwise."""
     x = value / SMOOTH
-    # log(1 + e^x) is e^x below -30 and x above 30, to the last bit
-    middle = np.log(np.log1p(np.exp(np.clip(x, -30.0, 30.0))))
-    found = np.where(x < -30.0, x, np.where(x > 30.0, np.log(np.maximum(x, 1.0)), middle))
-    return np.asarray(found + np.log(SMOOTH))
+    # log(1 + e^x) is e^x below -36, to the last bit
+    return np.asarray(np.where(x < -36.0, x, np.log(np.logaddexp(0.0, np.maximum(x, -36.0)))) + np.log(SMOOTH))
 
 
 def front(points: Floats) -> Ints:
