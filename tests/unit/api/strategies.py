@@ -27,9 +27,9 @@ TIMES = {
 }  # fmt: skip
 WHOLE_SECONDS = {(Condition, "changed"), (PhaseTimes, "created")}
 NON_NEGATIVE = {"age", "total"}
-UNIQUE = {"objectives": "name", 
+UNIQUE = {
     "conditions": "type", "budgets": "name", "floors": "parameter", "load": "arm", "spent": "sli", "node_types": "arm",
-    "slis": "sli",
+    "slis": "sli", "objectives": "name",
 }  # fmt: skip
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

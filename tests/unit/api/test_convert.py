@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,9 +27,11 @@ from trimtab.domain.measurement import Arm, Measurement, NoData, Window
 from trimtab.domain.space import Apply, ContainerResource, LimitsRule, Numeric, Order, Ratio, Resource, Scale, Sum
 from trimtab.domain.spec import (
     BurnPair,
+    CostLimit,
     ErrorBudget,
     ExperimentSpec,
     Mode,
+    ObjectiveTerm,
     PauseOnBurn,
     QuantileQuery,
     RatioQuery,
@@ -185,6 +188,46 @@ class TestRest:
         assert spec_with(paused=True).digest == spec_with().digest
         assert spec_with(trial={"duration": "10m"}).digest == spec_with().digest  # the default, written out
         assert spec_with(trial={"duration": "11m"}).digest != spec_with().digest
+
+
+def test_a_bound_on_the_cost_is_no_bound_on_an_sli() -> None:
+    bounds = [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9.5"}]
+    parsed = spec_with(constraints=bounds)
+    assert [c.name for c in parsed.constraints] == ["a"]
+    assert parsed.cost_limits == (CostLimit("b", 9.5),)
+
+
+def test_objectives_of_slis() -> None:
+    terms = [{"sli": "slow", "weight": "-20"}, {"builtin": "ResourceCost", "weight": "2"}]
+    parsed = spec_with(objectives=[{"name": "a", "terms": terms}, {"name": "b", "sli": "slow", "goal": "Maximize"}])
+    one, two = parsed.objectives
+    assert one.terms == (ObjectiveTerm(-20.0, "slow"), ObjectiveTerm(2.0))
+    assert (two.maximize, two.terms) == (True, (ObjectiveTerm(1.0, "slow"),))
+    assert not parsed.is_cost
+    assert spec_with().is_cost
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "objectives", "problem"),
+    [
+        ("HypervolumeEI", [{"name": "a", "sli": "slow"}], "HypervolumeEI needs two objectives"),
+        ("NoisyEI", [{"name": "a", "builtin": "ResourceCost"}], "NoisyEI needs one objective that names an SLI"),
+        ("UCB", [{"name": "a", "sli": "slow"}], "UCB, PI and Thompson need one objective without an SLI"),
+        ("PI", [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}], "UCB, PI and Thompson"),
+        ("NoisyEI", [{"name": "a", "sli": "slow"}], ""),
+        ("HypervolumeEI", [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}], ""),
+        ("ConstrainedEI", [{"name": "a", "sli": "slow"}], ""),
+        ("Thompson", [{"name": "a", "builtin": "ResourceCost"}], ""),
+    ],
+)
+def test_an_acquisition_must_fit_the_objectives(acquisition: str, objectives: list[Any], problem: str) -> None:
+    given = {"search": {"acquisition": acquisition}, "objectives": objectives}
+    if not problem:
+        assert spec_with(**given).search.acquisition == acquisition
+        return
+    with pytest.raises(InvalidSpec, match=problem) as caught:
+        spec_with(**given)
+    assert caught.value.field == "spec.search.acquisition"
 
 
 UNSUPPORTED: dict[str, dict[str, Any]] = {
@@ -371,6 +414,15 @@ class TestStatus:
             "message": "m" * 79 + "…",
             "active": "t",
         }
+
+    def test_another_first_objective_is_shown_by_its_name(self) -> None:
+        wanted = spec_with(objectives=[{"name": "late", "sli": "slow"}])
+        record = replace(a_record(), spec=wanted)
+        state = ExperimentState(saving=-0.1, improvement=0.146)
+        assert experiment_status(record, state)["display"]["saving"] == "late -15%"
+        assert experiment_status(record, replace(state, improvement=None))["display"]["saving"] == ""
+        most = spec_with(objectives=[{"name": "late", "sli": "slow", "goal": "Maximize"}])
+        assert experiment_status(replace(record, spec=most), state)["display"]["saving"] == "late +15%"
 
     def test_conditions_follow_metav1(self) -> None:
         state = ExperimentState().with_condition(ConditionType.STALLED, None, "", "why", 1769860800.9, 3)
