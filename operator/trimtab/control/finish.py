@@ -154,11 +154,11 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
     fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     objectives = objective_outlooks(spec, study.cost, record.baseline, answer.assignment, answer.objectives, fresh)
-    worth = f"{text} saves {100 * saving:.1f} % (${before:.3f} -> ${after:.3f} per hour)"
+    money = f"${before:.3f} -> ${after:.3f} per hour"
+    worth = f"{text} saves {100 * saving:.1f} % ({money})"
     if objectives:
         worth = f"{text}: {changes(spec, objectives)}"
-        if not any(o.is_cost for o in spec.objectives):
-            worth += f"; cost ${before:.3f} -> ${after:.3f} per hour"
+        worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
     state = RecommendationState(

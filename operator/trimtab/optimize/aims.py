@@ -80,8 +80,8 @@ class Aims:
 
     def ranked(self, assignments: Sequence[Assignment]) -> list[Assignment]:
         """By the first objective, best first; the given order decides nothing."""
-        values = {x: self.value(x) for x in assignments}
-        return sorted(assignments, key=lambda x: (values[x], x.items_))
+        means = self.means(assignments)[0].tolist() if assignments else []
+        return [x for _, x in sorted(zip(means, assignments, strict=True), key=lambda pair: (pair[0], pair[1].items_))]
 
     def means(self, assignments: Sequence[Assignment]) -> Floats:
         """Mean of every objective. Shape: (K, N)."""
@@ -145,7 +145,7 @@ class Aims:
         waiting = [x for x in study.pending if x != study.baseline]
         for j, target in enumerate(study.measured):
             if study.hints:
-                told = hinted_rows(study, target, self.encoder, self.loads, models[j].prior.tau)
+                told = hinted_rows(teaching(study), target, self.encoder, self.loads, models[j].prior.tau)
                 models[j] = models[j].expecting(told.at, told.y, told.v)
             if waiting:
                 at = self.inputs(self.encoder.encode(waiting))

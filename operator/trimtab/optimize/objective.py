@@ -104,11 +104,11 @@ def _teaches(trial: TrialOutcome) -> bool:
 
 def teaching(study: Study) -> Study:
     """The study of which only complete trials teach."""
-    return replace(
-        study,
-        inherited=tuple(t if _teaches(t) else replace(t, learnable=False) for t in study.inherited),
-        outcomes=tuple(t if _teaches(t) else replace(t, learnable=False) for t in study.outcomes),
-    )
+
+    def only(trials: tuple[TrialOutcome, ...]) -> tuple[TrialOutcome, ...]:
+        return tuple(t if _teaches(t) else replace(t, learnable=False) for t in trials)
+
+    return replace(study, inherited=only(study.inherited), outcomes=only(study.outcomes), hints=only(study.hints))
 
 
 __all__ = [
