@@ -74,6 +74,11 @@ class FunctionCost:
 
 
 def parameter_of(name: str, given: Range | Choices, safe: bool) -> Parameter:
+    """A parameter; without `safe` its steps have no limit.
+
+    Raises:
+        ValueError: names the parameter whose values make no sense.
+    """
     if isinstance(given, Choices):
         if len(set(given.values)) != len(given.values) or not given.values:
             raise ValueError(f"{name}: choices must be given, each once")
@@ -88,6 +93,11 @@ def parameter_of(name: str, given: Range | Choices, safe: bool) -> Parameter:
 
 
 def target_of(name: str, bound: Bound) -> ConstraintTarget:
+    """A bound as the model learns it.
+
+    Raises:
+        ValueError: names the bound that has none of min and max, both, or one that is not above 0.
+    """
     limit = bound.max if bound.max is not None else bound.min
     if limit is None or (bound.max is not None and bound.min is not None) or not (math.isfinite(limit) and limit > 0):
         raise ValueError(f"{name}: give one of max and min, above 0")
@@ -95,6 +105,11 @@ def target_of(name: str, bound: Bound) -> ConstraintTarget:
 
 
 def check_objectives(wanted: tuple[Objective, ...], acquisition: str) -> None:
+    """See that there are one or two, which the acquisition function fits.
+
+    Raises:
+        ValueError: says what does not fit, and what would.
+    """
     if len(wanted) not in (1, 2) or len(set(wanted)) != len(wanted):
         raise ValueError("objective: give one, or a pair of two that differ")
     known = sum(not isinstance(o, str) for o in wanted)
@@ -125,14 +140,21 @@ def measured_of(name: str, constraints: Mapping[str, Bound]) -> ConstraintTarget
 
 
 def no_cost(_: dict[str, Plain]) -> float:
+    """The same for every assignment: where only what is measured counts."""
     return 1.0
 
 
 def amounts(values: tuple[ObjectiveValue, ...]) -> dict[str, Measured]:
+    """(mean, standard deviation) by name."""
     return {v.name: (v.value, v.sd) for v in values}
 
 
 def assignment_of(space: SearchSpace, given: Mapping[str, Plain]) -> Assignment:
+    """Values of every parameter.
+
+    Raises:
+        ValueError: a parameter is unknown or missing, or its value is none that it has.
+    """
     unknown, missing = set(given) - set(space.names), set(space.names) - set(given)
     if unknown or missing:
         raise ValueError(f"assignment: unknown {sorted(unknown) or 'none'}, missing {sorted(missing) or 'none'}")
@@ -151,10 +173,16 @@ def _value(parameter: Parameter, given: Plain) -> Value:
 
 
 def plain(space: SearchSpace, assignment: Assignment) -> dict[str, Plain]:
+    """An assignment as people write it."""
     return {p.name: v if isinstance(v := assignment[p.name], str) else float(v) for p in space.parameters}
 
 
 def load_of(context: Mapping[str, float] | None) -> float | None:
+    """The load of a context, None where it is not given.
+
+    Raises:
+        ValueError: another name, or a load that is not above 0.
+    """
     for name in context or {}:
         if name != "load":
             raise ValueError(f"context: {name!r} is not known; give load")
