@@ -10,6 +10,7 @@ import yaml
 from demo.settings import experiment
 from stack.paths import EXAMPLES
 from trimtab.api.convert import experiment_record
+from trimtab.api.lint import Level, lint
 from trimtab.control.gates import cap_of
 from trimtab.control.preflight_telemetry import arm_requests
 from trimtab.domain.spec import ExperimentSpec
@@ -42,3 +43,13 @@ def test_a_trial_fits_into_the_experiments_share(which: str) -> None:
     unseen = (SCRAPE + ENDING) * canary
     trials = spec.stopping.max_trials + spec.verification.replicates
     assert cap.limit > trials * (cap.requests * WORKLOAD.request.error_percent / 100 + unseen)
+
+
+def test_the_example_of_two_objectives_starts_below_its_bound_on_the_cost() -> None:
+    manifest = yaml.safe_load((EXAMPLES / "latency-and-cost" / "experiment.yaml").read_text())
+    assert [finding.level for finding in lint(manifest)] == [Level.WARNING] * 2  # no error budget; a quantile
+    spec = parsed(manifest)
+    assert [o.name for o in spec.objectives] == ["cost", "p95"]
+    (limit,) = spec.cost_limits
+    today = 20 * (2 * spec.prices.cpu_core_hour + 2 * spec.prices.memory_gib_hour)
+    assert today <= limit.maximum < 1.1 * today

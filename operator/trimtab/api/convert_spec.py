@@ -69,7 +69,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         space=searched,
         slis=tuple(_sli(s, f"spec.slis[{i}]") for i, s in enumerate(wire.slis)),
         objectives=tuple(_objective(o) for o in wire.objectives),
-        constraints=tuple(_constraint(c) for c in wire.constraints),
+        constraints=tuple(_constraint(c) for c in wire.constraints if c.builtin is None),
         budgets=tuple(_budget(b) for b in wire.error_budgets),
         trial=_timing(wire.trial),
         canary=spec.CanarySpec(wire.canary.replicas, wire.canary.control, _fraction(wire.canary.max_share_percent)),
@@ -83,6 +83,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         digest=spec_digest(wire),
         otel_resource_attributes=wire.canary.otel_resource_attributes,
         warm_start=_warm_start(wire.warm_start, searched) if wire.warm_start is not None else None,
+        cost_limits=tuple(spec.CostLimit(c.name, float(c.max or 0)) for c in wire.constraints if c.builtin is not None),
     )
 
 

@@ -12,7 +12,7 @@ from trimtab.api.problems import Problem, Unreadable, read
 from trimtab.api.times import format_seconds, format_time, parse_time
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.space import Assignment, SearchSpace
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec, Objective
 from trimtab.domain.state import (
     BudgetState,
     Condition,
@@ -20,8 +20,11 @@ from trimtab.domain.state import (
     ExperimentState,
     Figures,
     Floor,
+    FrontPoint,
+    FrontValue,
     HandledRequest,
     Interval,
+    ObjectiveOutlook,
     RecommendationState,
     SliOutlook,
     TargetRecord,
@@ -118,10 +121,19 @@ def _recommendation(r: wire.Recommendation | None, space: SearchSpace | None) ->
     if r is None:
         return None
     outlooks = tuple(_copied(SliOutlook, o, **_intervals(Interval, o)) for o in r.slis)
-    return _copied(RecommendationState, r, assignment=assignment.read(r.assignment, space), slis=outlooks)
+    objectives = tuple(_copied(ObjectiveOutlook, o, **_intervals(Interval, o)) for o in r.objectives)
+    front = tuple(
+        FrontPoint(assignment.read(p.assignment, space), tuple(_copied(FrontValue, v) for v in p.objectives))
+        for p in r.front
+    )
+    values = assignment.read(r.assignment, space)
+    return _copied(RecommendationState, r, assignment=values, slis=outlooks, objectives=objectives, front=front)
 
 
-def _intervals(cls: type[T], outlook: SliOutlook | wire.SliOutlook) -> dict[str, T | None]:
+_Outlook = SliOutlook | ObjectiveOutlook | wire.SliOutlook | wire.ObjectiveOutlook
+
+
+def _intervals(cls: type[T], outlook: _Outlook) -> dict[str, T | None]:
     """What was predicted and measured, as intervals of the other side."""
     found = {name: getattr(outlook, name) for name in ("predicted", "verified", "control")}
     return {name: _copied(cls, interval) if interval is not None else None for name, interval in found.items()}
@@ -212,7 +224,16 @@ def _write_recommendation(r: RecommendationState | None, space: SearchSpace | No
     if r is None:
         return None
     outlooks = tuple(_copied(wire.SliOutlook, o, **_intervals(wire.Interval, o)) for o in r.slis)
-    return _copied(wire.Recommendation, r, assignment=assignment.write(r.assignment, space), slis=outlooks)
+    objectives = tuple(_copied(wire.ObjectiveOutlook, o, **_intervals(wire.Interval, o)) for o in r.objectives)
+    front = tuple(
+        wire.FrontPoint(
+            assignment=assignment.write(p.assignment, space),
+            objectives=tuple(_copied(wire.FrontValue, v) for v in p.objectives),
+        )
+        for p in r.front
+    )
+    values = assignment.write(r.assignment, space)
+    return _copied(wire.Recommendation, r, assignment=values, slis=outlooks, objectives=objectives, front=front)
 
 
 def _write_budget(b: BudgetState) -> wire.BudgetStatus:
@@ -233,12 +254,20 @@ def _display(state: ExperimentState, spec: ExperimentSpec | None) -> wire.Displa
     known = [b.remaining for b in state.budgets if b.remaining is not None]
     return wire.Display(
         trials=f"{state.trials_counted}/{spec.stopping.max_trials}" if spec is not None else str(state.trials_counted),
-        saving=_percent(saving),
+        saving=_percent(saving) if spec is None or spec.objectives[0].is_cost else _change(state, spec.objectives[0]),
         slo={True: "Held", False: "Broken", None: ""}[state.slo_held],
         budget=_percent(min(known)) if known else "",
         message=state.message,
         active=", ".join(state.active),
     )
+
+
+def _change(state: ExperimentState, objective: Objective) -> str:
+    """`p95 -15%`; "" while nothing was found."""
+    if state.improvement is None:
+        return ""
+    sign = 1 if objective.maximize else -1
+    return f"{objective.name} {sign * 100 * state.improvement:+.0f}%"
 
 
 def _percent(fraction: float | None) -> str:

@@ -84,6 +84,10 @@ def _conditions_hold(spec: ExperimentSpec) -> bool:
     )
 
 
+def _measured(spec: ExperimentSpec) -> bool:
+    return any(objective.slis() for objective in spec.objectives)
+
+
 def _verification_fits(spec: ExperimentSpec) -> bool:
     needed = parse_duration(spec.trial.warm_up) + parse_duration(spec.verification.duration)
     return spec.verification.replicates == 0 or needed < parse_duration(spec.trial.deadline)
@@ -174,6 +178,29 @@ _CROSS_RULES = (
             term.sli is None or term.sli in _sli_names(spec) for o in spec.objectives for term in o.terms or ()
         ),
         field=".objectives",
+    ),
+    Rule(
+        "self.search.acquisition != 'HypervolumeEI' || self.objectives.size() == 2",
+        "search.acquisition: HypervolumeEI needs two objectives; add one or use ConstrainedEI",
+        lambda spec: spec.search.acquisition != "HypervolumeEI" or len(spec.objectives) == 2,
+        field=".search.acquisition",
+    ),
+    Rule(
+        "self.search.acquisition != 'NoisyEI' || self.objectives.size() == 1 && "
+        "self.objectives.all(o, has(o.sli) || has(o.terms) && o.terms.exists(t, has(t.sli)))",
+        "search.acquisition: NoisyEI needs one objective that names an SLI; use ConstrainedEI",
+        lambda spec: spec.search.acquisition != "NoisyEI" or (len(spec.objectives) == 1 and _measured(spec)),
+        field=".search.acquisition",
+    ),
+    Rule(
+        "!(self.search.acquisition in ['UCB', 'PI', 'Thompson']) || self.objectives.size() == 1 && "
+        "self.objectives.all(o, !has(o.sli) && (!has(o.terms) || o.terms.all(t, !has(t.sli))))",
+        "search.acquisition: UCB, PI and Thompson need one objective without an SLI; use ConstrainedEI",
+        lambda spec: (
+            spec.search.acquisition not in ("UCB", "PI", "Thompson")
+            or (len(spec.objectives) == 1 and not _measured(spec))
+        ),
+        field=".search.acquisition",
     ),
     Rule(
         "self.constraints.exists(c, has(c.sli))",

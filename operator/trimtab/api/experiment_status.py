@@ -35,7 +35,11 @@ class Display(StatusModel):
     trials: Short = Field(
         "", description="Trials that count towards maxTrials (see trialsCounted), and maxTrials: 7/40."
     )
-    saving: Short = Field("", description="What the incumbent, in the end the recommendation, saves, in percent.")
+    saving: Short = Field(
+        "",
+        description="What the incumbent, in the end the recommendation, saves, in percent; with its name, the change "
+        "of a first objective that is not the cost.",
+    )
     slo: Short = Field("", description="Held or Broken, as sloHeld says; empty while it is not known.")
     budget: Short = Field("", description="Least remaining error budget of the service, in percent.")
     message: Short = Field("", description="The first 80 characters of message.")
@@ -85,6 +89,34 @@ class SliOutlook(StatusModel):
     control: Interval | None = Field(None, description="What the controls beside them measured, pooled.")
 
 
+class ObjectiveOutlook(StatusModel):
+    """One objective at the recommended values, in its own unit."""
+
+    name: Id = Field(description="Name of the objective.")
+    baseline: FiniteFloat = Field(description="What the model expects at the baseline, at the load of a usual trial.")
+    predicted: Interval = Field(description="What the model expects at the recommended values, at the same load.")
+    change: FiniteFloat = Field(description="Their difference as a fraction of the baseline's; below 0 is less.")
+    verified: Interval | None = Field(None, description="What canaries of fresh trials measured, pooled.")
+    control: Interval | None = Field(None, description="What the controls beside them measured, pooled.")
+
+
+class FrontValue(StatusModel):
+    """One objective at a point of the front."""
+
+    name: Id = Field(description="Name of the objective.")
+    value: FiniteFloat = Field(description="What the model expects, in the objective's unit.")
+    sd: FiniteFloat = Field(description="Its standard deviation; 0 where the objective is known.")
+
+
+class FrontPoint(StatusModel):
+    """An assignment that could be recommended and that none other beats in both objectives."""
+
+    assignment: WireAssignment = Field(description="Its values.")
+    objectives: Annotated[tuple[FrontValue, ...], Keyed("name")] = Field(
+        (), max_length=8, description="Both objectives there."
+    )
+
+
 class Recommendation(StatusModel):
     """The answer of the Experiment."""
 
@@ -103,6 +135,15 @@ class Recommendation(StatusModel):
     approved: bool = Field(False, description="The on-call approved exactly this digest.")
     slis: Annotated[tuple[SliOutlook, ...], Keyed("sli")] = Field(
         (), max_length=16, description="SLIs at these values: predicted and verified."
+    )
+    objectives: Annotated[tuple[ObjectiveOutlook, ...], Keyed("name")] = Field(
+        (), max_length=8, description="The objectives at these values; empty where the cost alone is the objective."
+    )
+    front: tuple[FrontPoint, ...] = Field(
+        (),
+        max_length=16,
+        description="Of two objectives: the evaluated assignments that could be recommended and are not beaten in "
+        "both, the best of the first objective first.",
     )
 
 
@@ -227,6 +268,11 @@ class ExperimentStatus(StatusModel):
     incumbent: Incumbent | None = Field(None, description="The best feasible assignment so far.")
     saving: FiniteFloat | None = Field(
         None, description="Fraction of the baseline's cost that the incumbent, in the end the recommendation, saves."
+    )
+    improvement: FiniteFloat | None = Field(
+        None,
+        description="Fraction by which the incumbent, in the end the recommendation, improves the first objective; "
+        "absent where that is the cost alone.",
     )
     slo_held: bool | None = Field(
         None, description="No error budget of the service was used up since the first trial; absent without budgets."

@@ -40,6 +40,14 @@ def recommendation_data(
         "costPerHourAfter": round(recommendation.cost_after, 6),
         "savingPercent": round(100 * recommendation.saving, 2),
         "slis": [_outlook(o) for o in recommendation.slis],
+        "objectives": [asdict(o) for o in recommendation.objectives],
+        "front": [
+            {
+                "assignment": {v.name: v.value for v in assignment.write(point.assignment, space)},
+                "objectives": [asdict(v) for v in point.objectives],
+            }
+            for point in recommendation.front
+        ],
         "templateHash": recommendation.template_hash,
         "message": recommendation.message,
     }

@@ -36,8 +36,15 @@ class Objective(WireModel):
         description="ResourceCost: $ per hour of the target's requests at spec.prices, or per million requests where "
         "an autoscaler is tuned.",
     )
-    sli: Name | None = Field(None, description="Name of an SLI.")
-    terms: tuple[ObjectiveTerm, ...] | None = Field(None, description="A weighted sum.", min_length=2, max_length=8)
+    sli: Name | None = Field(
+        None, description="Name of an SLI, above 0 at the baseline. Better is what is so beyond doubt, arms paired."
+    )
+    terms: tuple[ObjectiveTerm, ...] | None = Field(
+        None,
+        description="A weighted sum of weight x value: $ per hour, and SLIs in their own units (ratios: a fraction).",
+        min_length=2,
+        max_length=8,
+    )
 
     RULES = (
         exactly_one("builtin", "sli", "terms"),
@@ -99,7 +106,11 @@ class Constraint(WireModel):
 
     name: Name = Field(description="Name of the constraint, used in messages and measurements.")
     sli: Name | None = Field(None, description="Name of the bounded SLI.")
-    builtin: Builtin | None = Field(None, description="Bounds the cost ($ per hour) instead of an SLI.")
+    builtin: Builtin | None = Field(
+        None,
+        description="Bounds the cost ($ per hour of the target's requests) instead of an SLI: what costs more is never "
+        "tried. The present settings must keep it.",
+    )
     max: Annotated[str, Bound] | None = Field(
         None, description="Greatest value, in the SLI's unit (ratios: a fraction), as a decimal string."
     )

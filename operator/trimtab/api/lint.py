@@ -152,3 +152,7 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
         if constraint.sli in quantiles and constraint.max is not None:
             problem = "bounds a quantile, which needs native histograms; preflight refuses it on classic ones"
             yield doubt(f"spec.constraints[{index}]", problem, "bound the slow ratio: threshold instead of quantile")
+    for index, objective in enumerate(wire.objectives):
+        if quantiles & set(objective.slis()):
+            problem = "counts a quantile, which a classic histogram tells to its bucket only: little is beyond doubt"
+            yield doubt(f"spec.objectives[{index}]", problem, "use native histograms, or narrow buckets around it")

@@ -176,10 +176,11 @@ class Search(WireModel):
     )
     acquisition: Literal["ConstrainedEI", "UCB", "PI", "Thompson", "NoisyEI", "HypervolumeEI"] = Field(
         "ConstrainedEI",
-        description="What the model tries among the points that are safe. ConstrainedEI: log improvement of a known "
-        "cost + log feasibility. UCB: the greatest improvement that may be feasible. PI: the likeliest improvement. "
-        "Thompson: the best of one draw of the model. NoisyEI: for objectives that are measured. HypervolumeEI: for "
-        "two objectives.",
+        description="What the model tries among the points that are safe. ConstrainedEI: log expected improvement + "
+        "log feasibility; it means NoisyEI where an objective names an SLI, and HypervolumeEI where there are two. Of "
+        "a single objective without an SLI also: UCB: the greatest improvement that may be feasible. PI: the likeliest "
+        "improvement. Thompson: the best of one draw of the model. NoisyEI: the improvement of one measured objective, "
+        "over joint draws. HypervolumeEI: the growth of the front of two objectives.",
     )
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of everything random; the same data and seed give the "
                       "same suggestions.")  # fmt: skip

@@ -55,16 +55,7 @@ def _slis(spec: ExperimentSpec) -> Iterator[Gap]:
 
 
 def _goals(spec: ExperimentSpec) -> Iterator[Gap]:
-    if len(spec.objectives) > 1:
-        yield "spec.objectives", "keep one objective"
-    for index, objective in enumerate(spec.objectives):
-        if objective.sli is not None:
-            yield f"spec.objectives[{index}].sli", "use builtin: ResourceCost and bound the SLI in constraints"
-        if objective.terms is not None:
-            yield f"spec.objectives[{index}].terms", "use builtin: ResourceCost and bound SLIs in constraints"
     for index, constraint in enumerate(spec.constraints):
-        if constraint.builtin is not None:
-            yield f"spec.constraints[{index}].builtin", "remove the constraint; cost is the objective"
         if constraint.sequential is not None:
             yield f"spec.constraints[{index}].sequential", "remove it; abort and errorBudgets guard the trial"
 
@@ -91,7 +82,5 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.approval", "use Required"
     if spec.promotion.bake != Promotion().bake:
         yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
-    if spec.search.acquisition in ("NoisyEI", "HypervolumeEI"):
-        yield "spec.search.acquisition", "use ConstrainedEI, UCB, PI or Thompson"
     if spec.schedule is not None:
         yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

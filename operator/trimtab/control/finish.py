@@ -7,8 +7,9 @@ from statistics import NormalDist
 
 from trimtab.control import asking, expense
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
-from trimtab.control.arms import target_settings
+from trimtab.control.arms import cost_model, target_settings
 from trimtab.control.context import Context, Held, hold, stopped
+from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
@@ -129,7 +130,8 @@ def _verifications(context: Context, assignment: Assignment) -> tuple[Trial, ...
 
 
 def _failed_candidates(context: Context) -> tuple[Assignment, ...]:
-    """Assignments whose verification broke a bound, or whose pooled fresh evidence does not clear every bound."""
+    """Assignments whose verification broke a bound, or whose pooled fresh evidence does not clear every bound, or does
+    not show that a measured objective improves."""
     found: list[Assignment] = []
     for trial in context.seen.trials:
         if trial.purpose is not Purpose.VERIFICATION or trial.assignment in found:
@@ -138,7 +140,7 @@ def _failed_candidates(context: Context) -> tuple[Assignment, ...]:
         passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
         broke = any(t.phase is TrialPhase.INFEASIBLE for t in fresh)
         complete = len(passed) >= max(1, context.spec.verification.replicates)
-        if broke or (complete and not _certified(context, passed)):
+        if broke or (complete and not (_certified(context, passed) and _better(context, trial.assignment, passed))):
             found.append(trial.assignment)
     return tuple(found)
 
@@ -157,6 +159,15 @@ def _worth(context: Context, saving: float) -> str:
     return f"costs {-100 * saving:.1f} % more{keeps}"
 
 
+def _better(context: Context, assignment: Assignment, fresh: tuple[Trial, ...]) -> bool:
+    """Fresh trials show that an objective improves; that the cost is lower is known, and a repair has no other end than
+    to keep the bounds."""
+    spec, target, record = context.spec, context.seen.target, context.state.target
+    if spec.is_cost or not isinstance(target, Target) or record is None or to_repair(context):
+        return True
+    return improves(spec, cost_model(spec, target), record.baseline, assignment, fresh)
+
+
 def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
     spec, record, identity = context.spec, context.state.target, context.seen.experiment
     target = context.seen.target
@@ -165,11 +176,16 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    worth = f"{text} {_worth(context, saving)} (${before:.3f} -> ${after:.3f} per hour)"
+    fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
+    objectives = objective_outlooks(spec, study.cost, record.baseline, answer.assignment, answer.objectives, fresh)
+    money = f"${before:.3f} -> ${after:.3f} per hour"
+    worth = f"{text} {_worth(context, saving)} ({money})"
+    if objectives:
+        worth = f"{text}: {changes(spec, objectives)}"
+        worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
     message += expense.standing(context)
-    fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
     state = RecommendationState(
         digest=digest,
         assignment=answer.assignment,
@@ -184,11 +200,27 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
         template_hash=record.template_hash,
         message=message,
         slis=outlook(spec, study.constraints, answer.predictions, fresh),
+        objectives=objectives,
+        front=front_points(answer.front),
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
-    context = context.update(recommendation=state, candidate=None, finished=context.now, saving=saving)
+    improvement = _improvement(context, study, answer, fresh)
+    context = context.update(
+        recommendation=state, candidate=None, finished=context.now, saving=saving, improvement=improvement
+    )
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
     context = context.enter(ExperimentPhase.COMPLETED, message)
     publish = PublishRecommendation(state, target.name, target_settings(spec, target, answer.assignment))
     return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))
+
+
+def _improvement(context: Context, study: Study, answer: Recommended, fresh: tuple[Trial, ...]) -> float | None:
+    """Of a first objective that is not the cost: as fresh trials measured, else as the model expects."""
+    objective = context.spec.objectives[0]
+    if objective.is_cost:
+        return None
+    seen = compare(objective, study.cost, study.baseline, answer.assignment, fresh) if fresh else None
+    if seen is not None:
+        return seen.improvement
+    return answer.objectives[0].improvement if answer.objectives else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trimtab.control.summary import pool
+from trimtab.control.measured import pool
 from trimtab.domain.measurement import Arm
 from trimtab.domain.spec import ExperimentSpec, RatioQuery, SlowRatioQuery
 from trimtab.domain.state import Interval, SliOutlook

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from trimtab.control.arms import BaselineError, baseline_assignment, target_settings, tuned, write
+from trimtab.control.arms import BaselineError, baseline_assignment, cost_model, target_settings, tuned, write
 from trimtab.control.preflight_findings import Problem, note, problem
+from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.kube import ContainerView, LimitRangeView, LimitRule, Resources, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Categorical, LimitsRule, Resource
 from trimtab.domain.spec import ExperimentSpec
@@ -26,11 +27,22 @@ def capacity_problems(spec: ExperimentSpec, target: Target, surroundings: Surrou
     except BaselineError as error:
         yield Problem(error.reason, error.field, str(error), error.remedy)
         return
+    yield from _cost_limits(spec, target, baseline)
     corners = tuple(resized(spec, target, a) for a in corner_assignments(spec, baseline))
     yield from _request_above_limit(spec, corners)
     yield from _quality_of_service(target, corners)
     yield from _limit_ranges(spec, target, surroundings, corners)
     yield from _quotas(spec, target, surroundings, corners)
+
+
+def _cost_limits(spec: ExperimentSpec, target: Target, baseline: Assignment) -> Iterator[Problem]:
+    """What runs today must keep each bound on the cost: the search starts there."""
+    cost = cost_model(spec, target).hourly(baseline)
+    for limit in spec.cost_limits:
+        if cost > limit.maximum * COST_SLACK:
+            what = f"the present settings cost ${cost:.3f} per hour, {limit.name} allows ${limit.maximum:.3f}"
+            field = f"spec.constraints[{limit.name}].max"
+            yield problem("CostAboveLimit", field, what, "raise max, or lower the target's requests or replicas")
 
 
 def corner_assignments(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...]:

@@ -19,6 +19,7 @@ from trimtab.domain.study import (
     HardFailure,
     Study,
     TrialOutcome,
+    measured_name,
 )
 from trimtab.domain.trial import SCREENED, SCREENED_OUT, TERMINAL_PHASES, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import BOUND_BROKEN
@@ -74,7 +75,22 @@ def build_study(
         inherited=inherited,
         hints=_hints(spec, earlier, started),
         wanted=_wanted(spec, record.baseline),
+        objectives=() if spec.is_cost else spec.objectives,
+        measured=_measured(spec),
+        cost_limit=min((limit.maximum for limit in spec.cost_limits), default=None),
     )
+
+
+def _measured(spec: ExperimentSpec) -> tuple[ConstraintTarget, ...]:
+    """The SLIs that objectives count, each once, in the direction in which the first of them wants it."""
+    found: dict[str, ConstraintTarget] = {}
+    for objective in spec.objectives:
+        for term in objective.terms:
+            if term.sli is not None and term.sli not in found:
+                less = (term.weight >= 0) != objective.maximize
+                kind = spec.sli(term.sli).kind
+                found[term.sli] = ConstraintTarget(measured_name(term.sli), kind, 1.0, upper=less)
+    return tuple(found.values())
 
 
 def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...]:
@@ -176,5 +192,9 @@ def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -
         if measurement is None or not isinstance(measurement.reading, Sample):
             continue
         readings += [ConstraintReading(t.name, measurement.reading) for t in _targets(spec, constraint)]
+    for sli in dict.fromkeys(term.sli for objective in spec.objectives for term in objective.terms):
+        measurement = trial.measurement(sli, arm) if sli is not None else None
+        if sli is not None and measurement is not None and isinstance(measurement.reading, Sample):
+            readings.append(ConstraintReading(measured_name(sli), measurement.reading))
     load = next((x.rps_per_pod for x in trial.load if x.arm is arm), None)
     return ArmOutcome(assignment, load, tuple(readings))

@@ -10,12 +10,14 @@ from dataclasses import replace
 from trimtab.control.arms import cost_model
 from trimtab.control.context import Context
 from trimtab.control.figures import figures
+from trimtab.control.measured import pool
+from trimtab.control.objectives import Comparison, compare
 from trimtab.control.study import LEARNABLE, counts
 from trimtab.domain.cost import Cost
 from trimtab.domain.kube import Target
-from trimtab.domain.measurement import Arm, Sample
+from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
-from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.spec import ExperimentSpec, Objective, OutcomeConstraint
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
@@ -48,7 +50,7 @@ def _with_incumbent(context: Context) -> Context:
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
     cost = cost_model(context.spec, target)
-    best = incumbent(context.spec, cost, trials, record.template_hash)
+    best = incumbent(context.spec, cost, trials, record.template_hash, record.baseline)
     assignment = best.assignment if best is not None else None
     answer = context.state.recommendation
     worth = answer.assignment if answer is not None else assignment
@@ -56,6 +58,7 @@ def _with_incumbent(context: Context) -> Context:
         incumbent=assignment,
         incumbent_trial=best.name if best is not None else "",
         saving=saving_of(cost, record.baseline, worth)[2] if worth is not None else None,
+        improvement=_improvement(context, cost, best),
         figures=figures(context.spec, cost, record.baseline, worth, trials) if trials else None,
     )
 
@@ -78,8 +81,28 @@ def _slo_held(state: ExperimentState) -> bool | None:
     return all(b.remaining is not None and b.remaining > 0 for b in budgets)
 
 
-def incumbent(spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], template_hash: str) -> Trial | None:
-    """The cheapest successful trial whose measured values keep every bound; later ones win ties."""
+def _improvement(context: Context, cost: Cost, best: Trial | None) -> float | None:
+    """Of a first objective other than the cost: what the incumbent's trial measured, in the end what is recommended."""
+    objective, record, answer = context.spec.objectives[0], context.state.target, context.state.recommendation
+    if objective.is_cost or record is None:
+        return None
+    if answer is not None:
+        return context.state.improvement
+    found = _compared(objective, cost, record.baseline, best) if best is not None else None
+    return found.improvement if found is not None else None
+
+
+def _compared(objective: Objective, cost: Cost, baseline: Assignment, trial: Trial) -> Comparison | None:
+    return compare(objective, cost, baseline, trial.assignment, (trial,))
+
+
+def incumbent(
+    spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], template_hash: str, baseline: Assignment
+) -> Trial | None:
+    """The successful trial that is the best of those whose measured values keep every bound; later ones win ties.
+
+    The best is the cheapest, or improved the first objective most on its own control.
+    """
     held = [
         t
         for t in trials
@@ -88,7 +111,11 @@ def incumbent(spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], templ
         and (t.outcome is None or t.outcome.reason != SCREENED)
         and holds(spec, t)
     ]
-    return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
+    objective = spec.objectives[0]
+    if objective.is_cost:
+        return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
+    known = [(t, found) for t in held if (found := _compared(objective, cost, baseline, t)) is not None]
+    return max(known, key=lambda pair: (pair[1].improvement, pair[0].index), default=(None, None))[0]
 
 
 def holds(spec: ExperimentSpec, trial: Trial) -> bool:
@@ -124,26 +151,6 @@ def _relative(constraint: OutcomeConstraint, trials: tuple[Trial, ...], value: f
         return value - allowed + z * math.hypot(error, base_error * (1 + ratio)) <= 0
     assert absolute is not None
     return value - base - absolute + z * math.hypot(error, base_error) <= 0
-
-
-def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] | None:
-    """(value, standard error) of one SLI over several trials of one arm, or None when one lacks it."""
-    samples: list[Sample] = []
-    for trial in trials:
-        found = trial.measurement(sli, arm)
-        if found is None or not isinstance(found.reading, Sample):
-            return None
-        samples.append(found.reading)
-    if not samples:
-        return None
-    if all(s.bad is not None and s.total > 0 for s in samples):
-        total = sum(s.total for s in samples)
-        value = sum(s.bad or 0.0 for s in samples) / total
-        error = math.sqrt(sum((s.standard_error * s.total) ** 2 for s in samples)) / total
-        return value, error
-    weights = [1 / max(s.standard_error, 1e-12) ** 2 for s in samples]
-    value = sum(w * s.value for w, s in zip(weights, samples, strict=True)) / sum(weights)
-    return value, math.sqrt(1 / sum(weights))
 
 
 def to_repair(context: Context) -> tuple[str, ...]:

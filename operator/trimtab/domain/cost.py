@@ -8,6 +8,7 @@ from typing import Protocol
 from trimtab.domain.space import Assignment, Resource
 
 GIB = float(2**30)
+COST_SLACK = 1 + 1e-9  # a bound on the cost may be met exactly, but for rounding
 
 
 @dataclass(frozen=True)

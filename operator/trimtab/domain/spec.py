@@ -102,7 +102,9 @@ class Objective:
 
     @property
     def is_cost(self) -> bool:
-        return all(term.sli is None for term in self.terms)
+        """It is the cost, less of it, and nothing else."""
+        less = sum(term.weight for term in self.terms) > 0 and not self.maximize
+        return less and all(term.sli is None for term in self.terms)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,14 @@ class OutcomeConstraint:
     abort: AbortRule | None
     guard_only: bool = False
     max_error_ratio: float | None = None  # tolerated ratio (delta) of the sequential test
+
+
+@dataclass(frozen=True)
+class CostLimit:
+    """A bound on the cost, $ per hour of the target's requests."""
+
+    name: str
+    maximum: float
 
 
 @dataclass(frozen=True)
@@ -266,6 +276,12 @@ class ExperimentSpec:
     digest: str  # of the effective spec (defaults filled in), hex
     otel_resource_attributes: bool = False
     warm_start: WarmStart | None = None
+    cost_limits: tuple[CostLimit, ...] = ()
+
+    @property
+    def is_cost(self) -> bool:
+        """The cost alone is minimized: nothing of the objective has to be measured."""
+        return len(self.objectives) == 1 and self.objectives[0].is_cost
 
     def sli(self, name: str) -> Sli:
         return next(s for s in self.slis if s.name == name)

@@ -116,6 +116,40 @@ class SliOutlook:
 
 
 @dataclass(frozen=True)
+class ObjectiveOutlook:
+    """One objective at the recommended values, in its own unit and direction.
+
+    `baseline` and `predicted` are what the model expects at the load that trials usually see, `change` is the second's
+    difference as a fraction of the first. `verified` is what the canaries of fresh trials measured, pooled, `control`
+    what their controls measured beside them.
+    """
+
+    name: str
+    baseline: float
+    predicted: Interval
+    change: float
+    verified: Interval | None = None
+    control: Interval | None = None
+
+
+@dataclass(frozen=True)
+class FrontValue:
+    """One objective at a point of the front: the model's mean, in the objective's unit, and standard deviation."""
+
+    name: str
+    value: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """An assignment that could be recommended and that none other beats in both objectives."""
+
+    assignment: Assignment
+    objectives: tuple[FrontValue, ...]
+
+
+@dataclass(frozen=True)
 class Figures:
     """How well the search works, from finished trials alone, so that it moves only when one ends.
 
@@ -157,6 +191,8 @@ class RecommendationState:
     message: str
     approved: bool = False
     slis: tuple[SliOutlook, ...] = ()
+    objectives: tuple[ObjectiveOutlook, ...] = ()  # empty where the cost alone is the objective
+    front: tuple[FrontPoint, ...] = ()  # of two objectives, the best of the first one first
 
 
 @dataclass(frozen=True)
@@ -187,6 +223,7 @@ class ExperimentState:
     incumbent: Assignment | None = None
     incumbent_trial: str = ""
     saving: float | None = None
+    improvement: float | None = None  # of the first objective, as a fraction; None where that is the cost alone
     slo_held: bool | None = None
     candidate: Assignment | None = None  # under verification
     recommendation: RecommendationState | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trimtab.domain.cost import Cost
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment, Resource, SearchSpace
-from trimtab.domain.spec import SearchSettings, SliKind
+from trimtab.domain.spec import Objective, SearchSettings, SliKind
 from trimtab.domain.trial import Prediction, Purpose, Suggestion
 
 
@@ -41,6 +41,12 @@ class ConstraintReading:
 
     constraint: str
     sample: Sample
+
+
+def measured_name(sli: str) -> str:
+    """The name under which a study has the readings of an SLI that an objective counts. Its target, of that name, has
+    as `bound` a reference that the optimizer sets itself: the baseline's level."""
+    return f"objective/{sli}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,10 @@ class Study:
     hints: tuple[TrialOutcome, ...] = ()  # of another Experiment: they say what to try first, nothing else
     wanted: tuple[Assignment, ...] = ()  # to be tried early, each once it is safe
     safe: bool = True  # False: whatever is not known to be infeasible may be tried (benchmarks, models of a service)
+    # Left out of the repr: `digest` of the designer adds them where they are given.
+    objectives: tuple[Objective, ...] = field(default=(), repr=False)  # one or two; (): the cost alone is minimized
+    measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count
+    cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
 
 
 class HoldReason(StrEnum):
@@ -195,12 +205,39 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Recommended:
-    """The cheapest evaluated assignment that the model holds feasible at peak with a margin, but for changes of no
-    worth, which are undone.
+class ObjectiveValue:
+    """One objective at one assignment, in its own unit and direction, at the load that trials usually see.
 
-    `keep_baseline` is a first-class answer: then `assignment` is the baseline. `saving` is a fraction of the
-    baseline's cost.
+    `sd` is 0 where it is known. `baseline` is the same objective at the baseline. `improvement` is by how much it is
+    better, as a fraction of the baseline's amount, with its 95 % interval from `low` to `high`; negative is worse.
+    """
+
+    name: str
+    value: float
+    sd: float
+    baseline: float
+    improvement: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FrontMember:
+    """An assignment that no other one beats in every objective."""
+
+    assignment: Assignment
+    values: tuple[ObjectiveValue, ...]
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The best evaluated assignment that the model holds feasible at peak with a margin, but for changes of no worth,
+    which are undone.
+
+    `keep_baseline` is a first-class answer: then `assignment` is the baseline. `saving` is a fraction of the baseline's
+    amount of the objective, by default its cost. `objectives` is empty where the cost alone is the objective. `front`
+    has, for two objectives, every evaluated assignment that could be recommended and is not beaten in both, the best of
+    the first objective first.
     """
 
     assignment: Assignment
@@ -208,3 +245,5 @@ class Recommended:
     saving: float
     predictions: tuple[Prediction, ...]
     message: str
+    objectives: tuple[ObjectiveValue, ...] = ()
+    front: tuple[FrontMember, ...] = ()

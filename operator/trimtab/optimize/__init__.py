@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trimtab.optimize.library import (
         Bound,
         Choices,
+        FrontPoint,
         Optimizer,
         Order,
         Range,
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
         Sum,
     )
 
-__all__ = ["Bound", "Choices", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum"]
+__all__ = [
+    "Bound", "Choices", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Which safe point to try next.
 
-Notation: N points, m bounds, s = saving against what would be recommended now, as a fraction of the baseline's cost,
+Notation: N points, m bounds, s = improvement on what would be recommended now, as a fraction of the baseline's amount
+(of its cost by default; expected where the objective is measured: improvement.py),
   A = {x in S: s > 0.004}
 A not empty: the point of A that the spec's acquisition function values most (`scores.py`). A empty: a goal-directed
 expander (the idea of GoOSE: Turchetta, Berkenkamp, Krause 2019) measures the safe point x that maximizes, over x and
@@ -21,10 +22,11 @@ from scipy.special import ndtr
 
 from trimtab.domain.space import Assignment
 from trimtab.optimize.grouping import MOST, grouped
+from trimtab.optimize.improvement import Improving, improving
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.recommend import MARGIN, WIDTHS
 from trimtab.optimize.safe import Belief, along_groups, is_safe, neighbours, reachable, trusted_boxes
-from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, expecting, log_room, noise
+from trimtab.optimize.scores import DECIMALS, JOINT, SCORES, Odds, expecting, log_room
 from trimtab.optimize.steps import nearest
 
 Floats = NDArray[np.float64]
@@ -56,6 +58,8 @@ class Choice:
 class _Pool:
     points: Ints
     saving: Floats
+    log_saving: Floats | None
+    hoped: Floats
     mean: Floats
     sd: Floats
     allowed: Bools
@@ -67,7 +71,7 @@ class _Pool:
 def choose(
     belief: Belief, members: list[Assignment], answer: Assignment, banned: Collection[Assignment], seed: int
 ) -> Choice:
-    """Improve when some safe point saves more than 0.4 %, else expand towards the most promising point.
+    """Improve when some safe point saves (or improves by) more than 0.4 %, else expand towards the most promising one.
 
     Args:
         members: V, from which the step limits count.
@@ -75,20 +79,20 @@ def choose(
         banned: assignments not to be proposed now (pending, twice in a row already, withdrawn twice).
     """
     limits = trusted_boxes(belief, members)
-    best_cost = belief.study.cost.hourly(answer)
+    gains = improving(belief, answer, seed)
     if grouped(belief.study):
-        found = _by_groups(belief, members, limits, best_cost, banned, seed)
+        found = _by_groups(belief, members, limits, gains, banned, seed)
         if found is not None:
             return found
-    pool = _pool(belief, _places(belief, members, limits, seed), best_cost, banned)
+    pool = _pool(belief, _places(belief, members, limits, seed), gains, banned)
     if not len(pool.points):
         return Choice(None, "", None, 0, 0.0, "no admissible grid point is within the step limits", exhausted=True)
     safe = pool.safe(belief)
     hopeful = np.all(pool.mean - belief.beta * pool.sd <= 0, axis=0)
-    optimistic = float(np.max(pool.saving[hopeful], initial=0.0))
+    optimistic = float(np.max(pool.hoped[hopeful], initial=0.0))
     useful = safe & (pool.saving > MIN_SAVING)
     if useful.any():
-        point, value = _improve(belief, pool, useful, limits, best_cost, banned, seed)
+        point, value = _improve(belief, pool, useful, limits, gains, banned, seed)
         return Choice(belief.grid.assignment(point), "Improve", value, int(safe.sum()), optimistic)
     return _expand(belief, pool, safe, hopeful, optimistic)
 
@@ -107,14 +111,14 @@ def _by_groups(
     belief: Belief,
     members: list[Assignment],
     limits: Ints,
-    best_cost: float,
+    gains: Improving,
     banned: Collection[Assignment],
     seed: int,
 ) -> Choice | None:
     """The best safe point that moves whole groups; None when there is none worth a trial, so that single parameters
     have their turn earlier."""
     start = np.asarray([nearest(p, members[0][p.name]) for p in belief.grid.parameters])
-    pool = _pool(belief, along_groups(belief.grid, limits, start, seed), best_cost, banned)
+    pool = _pool(belief, along_groups(belief.grid, limits, start, seed), gains, banned)
     if not len(pool.points):
         return None
     safe = pool.safe(belief)
@@ -124,21 +128,21 @@ def _by_groups(
     hopeful = np.all(pool.mean - belief.beta * pool.sd <= 0, axis=0)
     values = _scores(belief, expecting(belief), pool, useful, seed)
     best = int(np.argmax(values))
-    optimistic = float(np.max(pool.saving[hopeful], initial=0.0))
+    optimistic = float(np.max(pool.hoped[hopeful], initial=0.0))
     place = belief.grid.assignment(pool.points[best])
     return Choice(place, "Improve", float(values[best]), int(safe.sum()), optimistic)
 
 
-def _pool(belief: Belief, points: Ints, best_cost: float, banned: Collection[Assignment]) -> _Pool:
-    grid, study = belief.grid, belief.study
+def _pool(belief: Belief, points: Ints, gains: Improving, banned: Collection[Assignment]) -> _Pool:
+    grid = belief.grid
     allowed = np.ones(len(points), dtype=bool)
     for assignment in banned:
         at = grid.locate(assignment)
         if at is not None:
             allowed &= ~np.all(points == np.asarray(at), axis=1)
     mean, sd = belief.predict(grid.encode(points)) if len(points) else (np.zeros((0, 0)), np.zeros((0, 0)))
-    saving = (best_cost - grid.hourly(points)) / study.cost.hourly(study.baseline)
-    return _Pool(points, saving, mean, sd, allowed)
+    gain = gains(points)
+    return _Pool(points, gain.expected, gain.log_expected, gain.optimistic, mean, sd, allowed)
 
 
 def _improve(
@@ -146,7 +150,7 @@ def _improve(
     pool: _Pool,
     useful: Bools,
     limits: Ints,
-    best_cost: float,
+    gains: Improving,
     banned: Collection[Assignment],
     seed: int,
 ) -> tuple[Ints, float]:
@@ -157,7 +161,7 @@ def _improve(
     top = pool.points[order][np.isfinite(values[order])]
     best, best_value = top[0], float(values[order[0]])
     for _ in range(0 if belief.study.search.acquisition in JOINT else _REFINE_ROUNDS):
-        near = _pool(belief, neighbours(top, limits, belief.grid), best_cost, banned)
+        near = _pool(belief, neighbours(top, limits, belief.grid), gains, banned)
         values = _scores(belief, expected, near, near.safe(belief) & (near.saving > MIN_SAVING), seed)
         order = np.argsort(-values, kind="stable")[:_REFINE_TOP]
         if not len(order) or not values[order[0]] > best_value + 1e-12:
@@ -173,7 +177,8 @@ def _scores(belief: Belief, expected: Belief, pool: _Pool, useful: Bools, seed: 
     u, mean, sd = belief.grid.encode(pool.points[useful]), pool.mean[:, useful], pool.sd[:, useful]
     if expected is not belief:
         mean, sd = expected.predict(u)
-    odds = Odds(expected, u, pool.saving[useful], mean, sd, seed)
+    logs = None if pool.log_saving is None else pool.log_saving[useful]
+    odds = Odds(expected, u, pool.saving[useful], mean, sd, seed, logs)
     values[useful] = SCORES[belief.study.search.acquisition](odds)
     return values
 
@@ -219,19 +224,19 @@ def _chances(belief: Belief, at: Inputs, ends: Inputs, mean: Floats, sd: Floats,
     chance = np.ones((len(at), len(ends)))
     for j, model in enumerate(belief.models):
         seen, spread = model.predict(at)
-        gain = model.covariance(at, ends) ** 2 / (spread**2 + noise(belief, j, seen))[:, None] / sd[j] ** 2
+        gain = model.covariance(at, ends) ** 2 / (spread**2 + model.reading_variance(seen))[:, None] / sd[j] ** 2
         chance *= entry_chance(mean[j], sd[j], gain, widths)
     return chance
 
 
 def confirmed_saving(belief: Belief, assignment: Assignment, answer: Assignment) -> float:
-    """Saving against `answer`, what would be recommended now, x the chance that one more trial of the assignment makes
+    """Improvement on `answer`, what would be recommended now, x the chance that one more trial of the assignment makes
     it recommendable."""
-    study, u = belief.study, belief.encoder.encode([assignment])
+    aims, u = belief.aims, belief.encoder.encode([assignment])
     mean, sd = belief.predict(u)
     at, ends = belief.inputs(u, belief.loads.usual), belief.inputs(u)
     chance = float(_chances(belief, at, ends, mean + MARGIN, sd, WIDTHS)[0, 0] * np.exp(log_room(belief, u)[0]))
-    return chance * (study.cost.hourly(answer) - study.cost.hourly(assignment)) / study.cost.hourly(study.baseline)
+    return chance * (aims.value(answer) - aims.value(assignment)) / aims.scale
 
 
 def _unlocked(belief: Belief, pool: _Pool, points: Ints) -> Floats:

@@ -72,9 +72,13 @@ def oracle(model: Posterior) -> GaussianProcessRegressor:
 
 
 def disagreement(belief: Belief, assignment: Assignment) -> str:
-    """What differs between the two implementations at one assignment; "" when they agree on every bound at peak."""
-    at = belief.inputs(belief.encoder.encode([assignment]))
-    for target, model in zip(belief.targets, belief.models, strict=True):
+    """What differs between the two implementations at one assignment; "" when they agree on every bound at peak
+    and on every measured SLI of an objective."""
+    u = belief.encoder.encode([assignment])
+    peak, usual = belief.inputs(u), belief.aims.inputs(u)
+    bounds = [(target, model, peak) for target, model in zip(belief.targets, belief.models, strict=True)]
+    aims = [(target, model, usual) for target, model in zip(belief.study.measured, belief.aims.models, strict=True)]
+    for target, model, at in (*bounds, *aims):
         mean, sd = model.predict(at)
         query = np.column_stack([at.u, at.z, at.t, -np.ones(1)])
         other, other_sd = oracle(model).predict(query, return_std=True)

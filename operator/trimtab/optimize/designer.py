@@ -10,14 +10,25 @@ from time import perf_counter
 import numpy as np
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study, Symptom
+from trimtab.domain.study import (
+    Diagnostics,
+    Hold,
+    HoldReason,
+    NoAnswer,
+    ObjectiveValue,
+    Proposal,
+    Recommended,
+    Study,
+    Symptom,
+)
 from trimtab.domain.trial import Purpose, Suggestion
-from trimtab.optimize import dimension, sobol
+from trimtab.optimize import dimension, pareto, sobol
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
+from trimtab.optimize.objective import referenced
 from trimtab.optimize.readings import gather
 from trimtab.optimize.repair import increase
 from trimtab.optimize.safe import DECIMALS, Belief, believe, inside, is_safe, trusted_boxes, verified
@@ -58,7 +69,8 @@ def suggest(study: Study, timer: Timer = perf_counter) -> Proposal:
 
 
 def recommend(study: Study) -> Recommended | NoAnswer:
-    """The cheapest evaluated assignment that holds with a margin, or the baseline; never raises."""
+    """The best evaluated assignment that holds with a margin (the cheapest by default), or the baseline; never
+    raises."""
     try:
         return _recommend(canonical(study))
     except Exception as error:  # as above; that a model failed is no reason to end with the baseline
@@ -71,7 +83,7 @@ def _suggest(study: Study, timer: Timer) -> Proposal:
     if hold is not None:
         return Proposal(hold, counted)
     started = timer()
-    study, drift = since_change(study)
+    study, drift = since_change(referenced(study))
     evidence = gather(study)
     if complete_baselines(study) >= BASELINES:
         hold = None if study.search.repair else baseline_infeasible(study, evidence)
@@ -128,7 +140,7 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
             return place, Purpose.INITIAL
     else:
         purpose = Purpose.SEARCH
-    stop = out_of_patience(study, incumbent)
+    stop = out_of_patience(study, *_incumbents(belief, members))
     if stop is None and choice.rule != "Improve":
         stop = nothing_left(study, choice.optimistic_saving)
     if stop is None and choice.assignment is not None:
@@ -144,6 +156,13 @@ def _repair(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose
     known = belief.evidence.get(choice.assignment)
     purpose = Purpose.REPLICATE if known is not None and known.clean else Purpose.SEARCH
     return choice, out_of_patience(study, study.baseline) or purpose
+
+
+def _incumbents(belief: Belief, members: list[Assignment]) -> list[Assignment]:
+    """The best verified assignment; of two objectives, the front of what is verified."""
+    if len(belief.study.objectives) < 2:
+        return members[:1]
+    return [members[i] for i in pareto.front(belief.aims.means(members).T)]
 
 
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:
@@ -197,8 +216,12 @@ def _again(
         reason = HoldReason.CONVERGED if incumbent != study.baseline else HoldReason.NO_SAFE_POINT
         what = choice.reason or f"{choice.safe_points} safe points"
         return choice, Hold(reason, f"{what} after {streak} trials of {study.space.describe(incumbent)} in a row")
-    why = f"{choice.reason or 'nothing safe is cheaper'}: measures the incumbent again"
+    why = f"{choice.reason or _nothing(study)}: measures the incumbent again"
     return replace(choice, assignment=incumbent, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
+
+
+def _nothing(study: Study) -> str:
+    return "nothing safe is better" if study.objectives else "nothing safe is cheaper"
 
 
 def _initial(belief: Belief, members: list[Assignment], choice: Choice, out: set[Assignment]) -> Choice | None:
@@ -240,17 +263,28 @@ def _suggestion(
 
 
 def _improvement(belief: Belief, assignment: Assignment) -> str:
-    study = belief.study
-    share = recommending.saving(study, assignment)
-    if share < 0:
-        return f"costs {-share:.1%} more than the baseline, the best of the safe points within the step limits"
-    return f"saves {share:.1%} of the baseline's cost, the best of the safe points within the step limits"
+    best = "the best of the safe points within the step limits"
+    if belief.aims.known:
+        share = recommending.saving(belief.study, assignment)
+        if share < 0:
+            return f"costs {-share:.1%} more than the baseline, {best}"
+        return f"saves {share:.1%} of the baseline's cost, {best}"
+    words = (f"{v.name} is expected {abs(v.improvement):.1%} {_way(v)}" for v in belief.aims.values(assignment))
+    return f"{', '.join(words)} than at the baseline, {best}"
+
+
+def _way(value: ObjectiveValue) -> str:
+    return "better" if value.improvement >= 0 else "worse"
 
 
 def digest(belief: Belief) -> str:
     """Identifies code version, data and scales."""
-    parts = [MODEL_VERSION, belief.study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
-    parts += ["Repair"] if belief.study.search.repair else []
+    study = belief.study
+    parts = [MODEL_VERSION, study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
+    parts += ["Repair"] if study.search.repair else []
+    if study.objectives or study.cost_limit is not None:
+        measured = [tuple(float(t) + 0.0 for t in model.theta) for model in belief.aims.models]
+        parts += [study.objectives, study.measured, study.cost_limit, measured]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
@@ -262,7 +296,7 @@ def _recommend(study: Study) -> Recommended | NoAnswer:
         return recommending.keep_baseline(study, f"keep the baseline: {hold.message}")
     if not study.outcomes:
         return recommending.keep_baseline(study, "keep the baseline: nothing has been evaluated")
-    study, _ = since_change(study)
+    study, _ = since_change(referenced(study))
     belief = believe(study, gather(study))
     answer = recommending.recommend(belief)
     if answer.keep_baseline:

@@ -26,11 +26,12 @@ AXIS_POINTS = 9
 
 
 def diagnose(belief: Belief, members: list[Assignment], safe_points: int) -> Diagnostics:
-    """At one suggestion; `members` is V, cheapest first; without any the bounds are looked at around the baseline."""
+    """At one suggestion; `members` is V, the best first; without any the bounds are looked at around the baseline."""
     scores: list[bool] = []
     lengths: list[tuple[str, str, float]] = []
     notes: list[str] = []
-    for target, model in zip(belief.targets, belief.models, strict=True):
+    targets, models = (*belief.targets, *belief.study.measured), (*belief.models, *belief.aims.models)
+    for target, model in zip(targets, models, strict=True):
         if len(model.rows):
             z = model.leave_one_out()[model.rows.canary]
             scores += [bool(abs(v) <= TWO_SIDED_95) for v in z]

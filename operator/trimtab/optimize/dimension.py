@@ -30,9 +30,10 @@ SLOW_SECONDS = 2.0  # a suggestion takes a tenth of a second
 
 
 def idle(belief: Belief, incumbent: Assignment) -> tuple[str, ...]:
-    """Parameters that had better stay where the incumbent has them; none where the trials are enough for all."""
+    """Parameters that had better stay where the incumbent has them; none where the trials are enough for all, nor where
+    a measured objective may depend on what no bound does."""
     study = belief.study
-    if not too_many(study) or not belief.models:
+    if not too_many(study) or not belief.models or belief.aims.models:
         return ()
     rows = min(int(np.sum(model.rows.canary)) for model in belief.models)
     if rows < LEAST_ROWS:

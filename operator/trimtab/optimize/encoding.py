@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.domain.cost import CostModel
+from trimtab.domain.cost import COST_SLACK, CostModel
 from trimtab.domain.space import (
     Assignment,
     Categorical,
@@ -104,7 +104,7 @@ class Grid:
             for p, a in zip(self.parameters, self._values, strict=True)
         ]
         self._baseline = study.baseline
-        self._cost = study.cost
+        self._cost, self._cost_limit = study.cost, study.cost_limit
         self._floors = study.floors
         self._groups = groups(study.space)
         self._corners = broken_below(study)
@@ -230,8 +230,11 @@ class Grid:
         return np.asarray(replicas * (cores * core_price + size / GIB * gib_price))
 
     def admissible(self, points: Ints) -> Bools:
-        """Points that break no parameter constraint, no floor, and lie above every known OOM. Shape: (N,)."""
+        """Points that break no parameter constraint, no floor and no bound on the cost, and lie above every known OOM.
+        Shape: (N,)."""
         ok = np.ones(len(points), dtype=bool)
+        if self._cost_limit is not None:
+            ok &= self.hourly(points) <= self._cost_limit * COST_SLACK
         for name, floor in self._floors:
             if name in self._at:
                 ok &= ~(self.number(name, points) < floor * (1 - 1e-9))

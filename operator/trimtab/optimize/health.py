@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.domain.study import Symptom, SymptomKind
-from trimtab.optimize.surrogate import THETA_LIMIT, Posterior, Rows
+from trimtab.optimize.surrogate import THETA_LIMIT, Posterior, Prior, Rows, fit
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 LEAST_ROWS = 15
 MOST_VARIANCE = 2.0
@@ -32,6 +33,11 @@ DISTRUSTED = frozenset({SymptomKind.MISCALIBRATED, SymptomKind.SCALE_AT_BOUND})
 
 Fit = Callable[[Rows, bool], Posterior]
 """Fits rows; True asks for the prior mode."""
+
+
+def fitter(groups: Ints, prior: Prior, evaluations: int) -> Fit:
+    """Fits by MAP with at most so many evaluations of the evidence."""
+    return lambda rows, prior_mode: fit(rows, groups, prior, 0 if prior_mode else evaluations)
 
 
 @dataclass(frozen=True)
@@ -129,4 +135,4 @@ def _noisy(bound: str, model: Posterior) -> Symptom | None:
     return Symptom(SymptomKind.NOISY, bound, f"{words}: measure longer, or more requests")
 
 
-__all__ = ["DISTRUSTED", "Checked", "checked"]
+__all__ = ["DISTRUSTED", "Checked", "checked", "fitter"]

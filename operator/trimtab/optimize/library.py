@@ -12,97 +12,57 @@
             optimizer.tell(suggestion, {"p95": (value, error)})
     print(optimizer.recommend())
 
-The objective is a known cost (minimized); what is unknown are the bounds. It is the same code as the operator's, so the
-same history gives the same suggestion there and here. `examples/library/tune.py` is a complete example.
+The objective is a known cost (minimized), and what is unknown are the bounds; or it is the name of a measured quantity,
+which `tell` is given among the measurements; or a pair of both, whose answer has a front. It is the same code as the
+operator's, so the same history gives the same suggestion there and here. `examples/library/tune.py` is a complete
+example.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trimtab.domain.measurement import Sample
-from trimtab.domain.space import (
-    Assignment,
-    Categorical,
-    Numeric,
-    Order,
-    Parameter,
-    ParameterConstraint,
-    PlainValue,
-    Ratio,
-    Scale,
-    SearchSpace,
-    Sum,
-    Value,
-    When,
-)
-from trimtab.domain.spec import SearchSettings, SliKind
+from trimtab.domain.space import Assignment, Order, ParameterConstraint, Ratio, Sum
+from trimtab.domain.spec import SearchSettings
 from trimtab.domain.study import (
     ArmOutcome,
     ConstraintReading,
-    ConstraintTarget,
     FailureKind,
     HardFailure,
     NoAnswer,
     Study,
     TrialOutcome,
+    measured_name,
 )
 from trimtab.domain.trial import Purpose
 from trimtab.domain.trial import Suggestion as Proposed
 from trimtab.optimize import designer
+from trimtab.optimize.library_inputs import (
+    Bound,
+    Choices,
+    FunctionCost,
+    Measured,
+    Objective,
+    Plain,
+    Range,
+    aims_of,
+    amounts,
+    assignment_of,
+    check_objectives,
+    load_of,
+    measured_of,
+    no_cost,
+    plain,
+    space_of,
+    target_of,
+)
 from trimtab.optimize.schedule import BASELINES, complete_baselines
-from trimtab.optimize.steps import axis
 
-Plain = float | int | str
-Measured = tuple[float, float]
-"""(value, standard error), both in the unit of the bound."""
 SPACING = 3600.0  # seconds between two trials when nobody says when they were
-_DIRECTIONS = {"Higher": 1, "Lower": -1, "Unknown": 0}
-_NO_LIMIT = 1e12
-
-
-@dataclass(frozen=True)
-class Range:
-    """A numeric parameter: `low, low + step, ..., <= high`.
-
-    `safer` says which way the bounds gain room, if that is known. `max_decrease` and `max_increase` are the fractions
-    of a verified value by which one trial may go down or up (30 % and 50 % when None). `when=("gc", ["parallel"])`
-    makes it active only while that choice has one of these values; otherwise it keeps the baseline's.
-    """
-
-    low: float
-    high: float
-    step: float
-    scale: Literal["Linear", "Log", "Logit"] = "Linear"
-    safer: Literal["Higher", "Lower", "Unknown"] = "Unknown"
-    max_decrease: float | None = None
-    max_increase: float | None = None
-    when: tuple[str, Sequence[str]] | None = None
-
-
-@dataclass(frozen=True)
-class Choices:
-    """A parameter with one of these values. Nothing says how one of them compares with another, so with `safe` a value
-    that was never tried is only tried where the bounds are far. `when` as for a `Range`."""
-
-    values: tuple[str, ...]
-    when: tuple[str, Sequence[str]] | None = None
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A measured quantity > 0 must stay at or below `max`, or at or above `min`; exactly one of them, > 0.
-
-    `kind` chooses the priors: Errors range over orders of magnitude, Latency and Value over less.
-    """
-
-    max: float | None = None
-    min: float | None = None
-    kind: Literal["Errors", "Latency", "Value"] = "Value"
 
 
 @dataclass(frozen=True)
@@ -119,24 +79,29 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """An assignment that no other one beats in both objectives. `objectives` has (mean, standard deviation) by name; a
+    known cost is named "cost"."""
+
+    assignment: dict[str, Plain]
+    objectives: dict[str, Measured]
+
+
+@dataclass(frozen=True)
 class Recommendation:
-    """The cheapest assignment that holds every bound with a margin. `saving` is a fraction of the baseline's cost."""
+    """The best assignment that holds every bound with a margin, by default the cheapest. `saving` is a fraction of the
+    baseline's objective, of its cost by default.
+
+    A measured objective is predicted in `objectives`, as in `FrontPoint`; `front` has for two objectives all that could
+    be recommended, the best of the first one first.
+    """
 
     assignment: dict[str, Plain]
     saving: float
     predicted: dict[str, Measured]
     message: str
-
-
-@dataclass(frozen=True)
-class _FunctionCost:
-    """Any known cost of an assignment."""
-
-    function: Callable[[dict[str, Plain]], float]
-    space: SearchSpace
-
-    def hourly(self, assignment: Assignment) -> float:
-        return float(self.function(_plain(self.space, assignment)))
+    objectives: dict[str, Measured] = field(default_factory=dict)
+    front: tuple[FrontPoint, ...] = ()
 
 
 class Optimizer:
@@ -144,14 +109,16 @@ class Optimizer:
 
     Args:
         space: `Range` or `Choices` by name.
-        objective: cost of an assignment, to be minimized; positive.
+        objective: cost of an assignment, to be minimized; positive. Or the name of a measured quantity, above 0, which
+            may be bounded, too. Or two of these.
         constraints: `Bound` by name.
         baseline: what runs today; where the search starts. Its values may lie between grid points.
         seed: same history and seed, same suggestions.
         safe: propose only what the model holds safe with `probability`, in limited steps from what was verified.
             Without it the whole grid may be tried.
         probability: least probability that a suggestion keeps every bound, in (0.5, 1).
-        acquisition: ConstrainedEI, UCB, PI or Thompson.
+        acquisition: ConstrainedEI, UCB, PI or Thompson; for a measured objective ConstrainedEI or NoisyEI, for two
+            ConstrainedEI or HypervolumeEI.
         peak_load: load for which bounds must hold, in the unit of `context={"load": ...}`.
         initial: trials before the model suggests, the baseline's two included; max(5, 2 d) when None.
         rules: `Order`, `Sum` and `Ratio` between numeric parameters that every assignment must keep.
@@ -159,20 +126,20 @@ class Optimizer:
             least fraction of the baseline's cost that is worth a change.
 
     Raises:
-        ValueError: names the parameter, bound or value that makes no sense.
+        ValueError: names the parameter, bound, objective or value that makes no sense.
     """
 
     def __init__(
         self,
         space: Mapping[str, Range | Choices],
-        objective: Callable[[dict[str, Plain]], float],
+        objective: Objective | tuple[Objective, Objective],
         constraints: Mapping[str, Bound],
         baseline: Mapping[str, Plain],
         seed: int = 0,
         safe: bool = True,
         *,
         probability: float = 0.95,
-        acquisition: Literal["ConstrainedEI", "UCB", "PI", "Thompson"] = "ConstrainedEI",
+        acquisition: Literal["ConstrainedEI", "UCB", "PI", "Thompson", "NoisyEI", "HypervolumeEI"] = "ConstrainedEI",
         peak_load: float | None = None,
         initial: int | None = None,
         rules: Sequence[ParameterConstraint] = (),
@@ -184,15 +151,17 @@ class Optimizer:
             raise ValueError("space: give at least one parameter")
         if not 0.5 < probability < 1:
             raise ValueError(f"probability: {probability} is not between 0.5 and 1")
-        self._space = _space(space, rules, safe)
+        wanted = objective if isinstance(objective, tuple) else (objective,)
+        check_objectives(wanted, acquisition)
+        self._space = space_of(space, rules, safe)
         self._outcomes: list[TrialOutcome] = []
         self._pending: list[Assignment] = []
         self._stopped = ""
         self._study = Study(
             space=self._space,
-            baseline=_assignment(self._space, baseline, None),
-            cost=_FunctionCost(objective, self._space),
-            constraints=tuple(_target(name, bound) for name, bound in constraints.items()),
+            baseline=assignment_of(self._space, baseline),
+            cost=FunctionCost(next((o for o in wanted if not isinstance(o, str)), no_cost), self._space),
+            constraints=tuple(target_of(name, bound) for name, bound in constraints.items()),
             outcomes=(),
             pending=(),
             search=SearchSettings("GaussianProcess", acquisition, seed, initial or max(5, 2 * len(space))),
@@ -204,6 +173,8 @@ class Optimizer:
             max_trials=max_trials,
             patience=patience,
             safe=safe,
+            objectives=aims_of(wanted),
+            measured=tuple(measured_of(o, constraints) for o in dict.fromkeys(wanted) if isinstance(o, str)),
         )
 
     @property
@@ -243,7 +214,8 @@ class Optimizer:
         """Say what was measured, or how it failed; an assignment that was never suggested will do.
 
         Args:
-            measurements: (value, standard error) of each bound; bounds that were not measured may be left out.
+            measurements: (value, standard error) of each bound and of each measured objective; what was not measured
+                may be left out.
             failure: it broke in a way that no bound shows.
             context: {"load": l}, in the unit of `peak_load`.
             control: what the baseline measured at the same time, if it did.
@@ -253,8 +225,8 @@ class Optimizer:
             ValueError: an unknown name, or numbers that are not finite; nothing is learned then.
         """
         given = tried.assignment if isinstance(tried, Suggestion) else tried
-        assignment = _assignment(self._space, given, self._study.baseline)
-        load = _load(context)
+        assignment = assignment_of(self._space, given, self._study.baseline)
+        load = load_of(context)
         canary = ArmOutcome(assignment, load, self._readings(measurements or {}))
         beside = ArmOutcome(self._study.baseline, load, self._readings(control)) if control else None
         outcomes, broken = self._outcomes, None
@@ -274,7 +246,14 @@ class Optimizer:
         if isinstance(answer, NoAnswer) or answer.keep_baseline:
             return None
         predicted = {p.constraint: (math.exp(p.mean), p.sd) for p in answer.predictions}
-        return Recommendation(_plain(self._space, answer.assignment), answer.saving, predicted, answer.message)
+        return Recommendation(
+            assignment=plain(self._space, answer.assignment),
+            saving=answer.saving,
+            predicted=predicted,
+            message=answer.message,
+            objectives=amounts(answer.objectives),
+            front=tuple(FrontPoint(plain(self._space, m.assignment), amounts(m.values)) for m in answer.front),
+        )
 
     def _now(self) -> Study:
         done, pending = self._outcomes, self._pending
@@ -285,7 +264,7 @@ class Optimizer:
     def _suggestion(self, answer: Proposed, number: int) -> Suggestion:
         return Suggestion(
             number=number,
-            assignment=_plain(self._space, answer.assignment),
+            assignment=plain(self._space, answer.assignment),
             purpose=answer.purpose.value,
             safety_probability=answer.safety_probability,
             predicted={p.constraint: (math.exp(p.mean), p.sd) for p in answer.predictions},
@@ -293,99 +272,21 @@ class Optimizer:
         )
 
     def _readings(self, measured: Mapping[str, Measured]) -> tuple[ConstraintReading, ...]:
-        known = {target.name for target in self._study.constraints}
+        bounds = {target.name for target in self._study.constraints}
+        aims = {target.name.partition("/")[2] for target in self._study.measured}
         found = []
         for name, (value, error) in measured.items():
-            if name not in known:
-                raise ValueError(f"{name}: not among the constraints ({', '.join(sorted(known)) or 'none'})")
+            if name not in bounds | aims:
+                what = "constraints and objectives" if aims else "constraints"
+                raise ValueError(f"{name}: not among the {what} ({', '.join(sorted(bounds | aims)) or 'none'})")
             if not (math.isfinite(value) and math.isfinite(error)) or value < 0 or error < 0:
                 raise ValueError(f"{name}: ({value}, {error}) is not a value >= 0 with a standard error >= 0")
-            found.append(ConstraintReading(name, Sample(float(value), float(error), 1.0)))
+            sample = Sample(float(value), float(error), 1.0)
+            found += [ConstraintReading(name, sample)] if name in bounds else []
+            found += [ConstraintReading(measured_name(name), sample)] if name in aims else []
         return tuple(found)
 
 
-def _space(given: Mapping[str, Range | Choices], rules: Sequence[ParameterConstraint], safe: bool) -> SearchSpace:
-    space = SearchSpace(tuple(_parameter(name, each, safe) for name, each in given.items()), tuple(rules))
-    if space.misplaced():
-        raise ValueError(space.misplaced())
-    numeric = {p.name for p in space.parameters if isinstance(p.domain, Numeric)}
-    for rule in rules:
-        names = [n for n, _ in rule.terms] if isinstance(rule, Sum) else [*_both(rule)]
-        odd = [n for n in names if n not in numeric]
-        if odd:
-            raise ValueError(f"rules: {rule.name} needs numeric parameters, {odd[0]} is none")
-    return space
-
-
-def _both(rule: Order | Ratio) -> tuple[str, str]:
-    return (rule.lower, rule.upper) if isinstance(rule, Order) else (rule.of, rule.to)
-
-
-def _parameter(name: str, given: Range | Choices, safe: bool) -> Parameter:
-    if isinstance(given, Choices):
-        if len(set(given.values)) != len(given.values) or not given.values:
-            raise ValueError(f"{name}: choices must be given, each once")
-        return Parameter(name, PlainValue(), Categorical(tuple(given.values)), when=_when(given))
-    if not (given.low < given.high and given.step > 0 and all(map(math.isfinite, (given.low, given.high, given.step)))):
-        raise ValueError(f"{name}: low {given.low} must be below high {given.high}, and step {given.step} above 0")
-    if given.scale == "Log" and given.low <= 0:
-        raise ValueError(f"{name}: a Log scale begins above 0, not at {given.low}")
-    domain = Numeric(_exact(given.low), _exact(given.high), _exact(given.step), Scale(given.scale))
-    down, up = (given.max_decrease, given.max_increase) if safe else (_NO_LIMIT, _NO_LIMIT)
-    return Parameter(name, PlainValue(_DIRECTIONS[given.safer]), domain, down, up, _when(given))
-
-
-def _when(given: Range | Choices) -> When | None:
-    return None if given.when is None else When(given.when[0], tuple(given.when[1]))
-
-
-def _target(name: str, bound: Bound) -> ConstraintTarget:
-    limit = bound.max if bound.max is not None else bound.min
-    if limit is None or (bound.max is not None and bound.min is not None) or not (math.isfinite(limit) and limit > 0):
-        raise ValueError(f"{name}: give one of max and min, above 0")
-    return ConstraintTarget(name, SliKind(bound.kind), float(limit), upper=bound.max is not None)
-
-
-def _assignment(space: SearchSpace, given: Mapping[str, Plain], baseline: Assignment | None) -> Assignment:
-    """In canonical form; what is not active may be left out. A baseline (`baseline` None) has a value for each."""
-    unknown, missing = set(given) - set(space.names), set(space.names) - set(given)
-    found = {p.name: _value(p, given[p.name]) for p in space.parameters if p.name in given}
-    others: Mapping[str, Value] = {} if baseline is None else baseline
-    whole = Assignment.of({n: found[n] if n in found else others[n] for n in space.names if n in found or n in others})
-    if baseline is not None:
-        missing = {n for n in missing if space.active(n, whole)}
-    if unknown or missing:
-        raise ValueError(f"assignment: unknown {sorted(unknown) or 'none'}, missing {sorted(missing) or 'none'}")
-    return whole if baseline is None else space.canonical(whole, baseline)
-
-
-def _value(parameter: Parameter, given: Plain) -> Value:
-    values = axis(parameter.domain)
-    if isinstance(parameter.domain, Categorical):
-        if given not in values:
-            raise ValueError(f"{parameter.name}: {given!r} is none of {', '.join(map(str, values))}")
-        return str(given)
-    if isinstance(given, str) or not math.isfinite(given):
-        raise ValueError(f"{parameter.name}: {given!r} is not a finite number")
-    return _exact(given)
-
-
-def _plain(space: SearchSpace, assignment: Assignment) -> dict[str, Plain]:
-    return {p.name: v if isinstance(v := assignment[p.name], str) else float(v) for p in space.parameters}
-
-
-def _load(context: Mapping[str, float] | None) -> float | None:
-    for name in context or {}:
-        if name != "load":
-            raise ValueError(f"context: {name!r} is not known; give load")
-    load = (context or {}).get("load")
-    if load is not None and not (math.isfinite(load) and load > 0):
-        raise ValueError(f"context: load {load} is not above 0")
-    return load
-
-
-def _exact(number: float) -> Decimal:
-    return Decimal(repr(float(number)))
-
-
-__all__ = ["Bound", "Choices", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum"]
+__all__ = [
+    "Bound", "Choices", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum",
+]  # fmt: skip

@@ -177,10 +177,12 @@ def gather(study: Study) -> dict[Assignment, Evidence]:
 
 
 def complete(study: Study, trial: TrialOutcome) -> bool:
-    """Whether a trial is learnable and has a usable canary reading of every bound of the safe set."""
+    """Whether a trial is learnable and has a usable canary reading of every bound of the safe set and of every SLI that
+    an objective counts."""
     if not trial.learnable or trial.truncated or trial.failure is not None:
         return False
-    return all(observe_trial(t, trial, trial.canary) is not None for t in study.constraints if not t.guard_only)
+    needed = (*(t for t in study.constraints if not t.guard_only), *study.measured)
+    return all(observe_trial(t, trial, trial.canary) is not None for t in needed)
 
 
 def broken_below(study: Study) -> tuple[tuple[tuple[str, float], ...], ...]:

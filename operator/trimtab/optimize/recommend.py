@@ -1,15 +1,21 @@
-"""The recommendation: the cheapest EVALUATED assignment that is feasible at peak with a margin, or the baseline.
+"""The recommendation: the best EVALUATED assignment that is feasible at peak with a margin, or the baseline.
 
 Margin: mu_j + 1.88 sd_j <= -0.015 for every bound (one-sided 97 %; measured in ADR 3 between 1.64 sd with 1 %, which
 saves a little more but broke a bound once in 120 runs, and 2.13 sd with 2 %, which loses savings when the frontier just
 misses it). Its own trials must not contradict it, and scikit-learn must agree on mu and sd (crosscheck.py). Changes
-that bring next to nothing are undone (`pruned`).
+that bring next to nothing are undone (`pruned`). The best is the cheapest by default. A measured objective is better
+than the baseline's only when that is beyond doubt (`Aims.beyond_doubt`). Two objectives have a front of recommendable
+assignments; named is the best in the first objective that any of them improves, as that is what came first in the spec.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import Recommended, Study
+from trimtab.domain.study import FrontMember, Recommended, Study
+from trimtab.optimize import pareto
+from trimtab.optimize.objective import affordable
 from trimtab.optimize.readings import Evidence
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import below_floor
@@ -17,6 +23,7 @@ from trimtab.optimize.steps import below_floor
 WIDTHS = 1.88
 MARGIN = 0.015
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
+MOST_SHOWN = 16  # members of a front
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
 
 
@@ -32,18 +39,28 @@ def saving(study: Study, assignment: Assignment) -> float:
 
 
 def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
-    """Evaluated assignments that hold every bound with the margin, at peak or at another load; cheapest first, the
-    baseline excluded. Where that is to be repaired they need not save anything."""
-    study = belief.study
-    tried = [
-        x
-        for x, own in belief.evidence.items()
-        if x != study.baseline and own.full > 0 and (belief.repairing or saving(study, x) >= study.min_improvement)
-    ]
-    return sorted(_good(belief, tried, z), key=lambda x: (study.cost.hourly(x), x.items_))
+    """Evaluated assignments that improve the first objective and hold every bound with the margin, at peak or at
+    another load; the best (by default the cheapest) first, the baseline excluded. Where that is to be repaired they
+    need not improve anything."""
+    tried = _tried(belief)
+    better = np.asarray(belief.aims.beyond_doubt(tried)[0]) | belief.repairing
+    return belief.aims.ranked(holding(belief, [x for i, x in enumerate(tried) if better[i]], z))
 
 
-def _good(belief: Belief, assignments: list[Assignment], z: float | None = None) -> list[Assignment]:
+def _tried(belief: Belief) -> list[Assignment]:
+    return [x for x, own in belief.evidence.items() if x != belief.study.baseline and own.full > 0]
+
+
+def front(belief: Belief) -> list[Assignment]:
+    """Of two objectives, the evaluated assignments that improve one of them (in a repair: any), hold every bound with
+    the margin, and are beaten by none other in both; the best of the first objective first."""
+    tried = _tried(belief)
+    better = np.asarray(belief.aims.beyond_doubt(tried).any(axis=0)) | belief.repairing
+    held = sorted(holding(belief, [x for i, x in enumerate(tried) if better[i]]), key=lambda x: x.items_)
+    return [held[i] for i in pareto.front(belief.aims.means(held).T)] if held else []
+
+
+def holding(belief: Belief, assignments: list[Assignment], z: float | None = None) -> list[Assignment]:
     """Those that nothing speaks against: neither a rule, nor a verification, nor their own trials, nor the model."""
     allowed = [x for x in assignments if _allowed(belief, x)]
     limits = upper_limits(belief, allowed, WIDTHS, z)
@@ -54,7 +71,9 @@ def _allowed(belief: Belief, assignment: Assignment) -> bool:
     study, own = belief.study, belief.evidence.get(assignment)
     if assignment in study.excluded or (own is not None and own.contradicts(study.constraints)):
         return False
-    return study.space.violated(assignment) is None and not below_floor(study, assignment)
+    if study.space.violated(assignment) is not None or below_floor(study, assignment):
+        return False
+    return affordable(study, assignment)
 
 
 def room(belief: Belief, z: float | None = None) -> float:
@@ -73,7 +92,9 @@ def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> boo
 
 
 def recommend(belief: Belief) -> Recommended:
-    """The cheapest of `recommendable`, with what the model expects at peak."""
+    """The best of `recommendable`, with what the model expects at peak."""
+    if len(belief.study.objectives) == 2:
+        return _of_front(belief)
     study = belief.study
     good = recommendable(belief)
     if not good:
@@ -83,31 +104,66 @@ def recommend(belief: Belief) -> Recommended:
             return keep_baseline(study, f"keep the baseline: {why}{_because_of_load(belief)}")
         return keep_baseline(
             study,
-            f"keep the baseline: none of {evaluated} evaluated assignments saves {study.min_improvement:.0%} or more "
+            f"keep the baseline: none of {evaluated} evaluated assignments {_improves(study)} "
             f"and holds every bound at peak with a margin{_because_of_load(belief)}",
         )
-    best = good[0]
-    clean = belief.evidence[best].clean
-    message = (
-        f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
-    )
+    best, aims = good[0], belief.aims
+    message = _shown(belief, best)
     kept = best if belief.repairing else pruned(belief, best)
     names = [name for name in study.space.names if kept[name] != best[name]]
     if names:
-        loss = saving(study, best) - saving(study, kept)
-        message += f"; {', '.join(names)} left as it is, since changing it saves no more than {loss:.2%}"
-    return Recommended(kept, False, saving(study, kept), belief.predictions(kept), message)
+        loss, verb = aims.saving(best) - aims.saving(kept), "saves" if aims.known else "improves it by"
+        message += f"; {', '.join(names)} left as it is, since changing it {verb} no more than {loss:.2%}"
+    return Recommended(kept, False, aims.saving(kept), belief.predictions(kept), message, aims.values(kept))
+
+
+def _of_front(belief: Belief) -> Recommended:
+    """The best in the first objective that any member of the front improves."""
+    study, aims, members = belief.study, belief.aims, front(belief)
+    shown = tuple(FrontMember(x, aims.values(x)) for x in _spread(members))
+    better = aims.beyond_doubt(members)
+    for number, objective in enumerate(study.objectives):
+        able = [x for i, x in enumerate(members) if better[number, i]]
+        if able:
+            best = able[0] if number == 0 else able[-1]  # along the front one objective rises and the other falls
+            message = f"the best in {objective.name} of a front of {len(members)}; {_shown(belief, best)}"
+            values = aims.values(best)
+            return Recommended(
+                best, False, values[number].improvement, belief.predictions(best), message, values, shown
+            )
+    evaluated = len(_tried(belief))
+    why = f"keep the baseline: none of {evaluated} evaluated assignments {_improves(study)} and holds every bound"
+    return keep_baseline(study, f"{why} at peak with a margin")
+
+
+def _spread(members: list[Assignment]) -> list[Assignment]:
+    """At most `MOST_SHOWN`, evenly along the front, both ends included."""
+    if len(members) <= MOST_SHOWN:
+        return members
+    return [members[round(i * (len(members) - 1) / (MOST_SHOWN - 1))] for i in range(MOST_SHOWN)]
+
+
+def _shown(belief: Belief, best: Assignment) -> str:
+    clean = belief.evidence[best].clean
+    return f"{clean} complete trial{'s' if clean != 1 else ''}, every bound holds at peak with a margin of {MARGIN:.1%}"
+
+
+def _improves(study: Study) -> str:
+    least = f"{study.min_improvement:.0%} or more"
+    if not study.objectives:
+        return f"saves {least}"
+    return f"improves {' or '.join(o.name for o in study.objectives)} by {least} beyond doubt"
 
 
 def pruned(belief: Belief, best: Assignment) -> Assignment:
     """`best` with every change undone that is worth less than 1 % of the saving, all of them together: what changes
     little had better not change. Verification measures it by itself before it is recommended."""
-    study, kept = belief.study, best
-    least = saving(study, best) * (1 - WORTHLESS)
+    study, aims, kept = belief.study, belief.aims, best
+    least = max(aims.saving(best) * (1 - WORTHLESS), study.min_improvement)
     changed = [name for name in study.space.names if best[name] != study.baseline[name]]
-    for name in sorted(changed, key=lambda n: -saving(study, best.replace(n, study.baseline[n]))):
+    for name in sorted(changed, key=lambda n: -aims.saving(best.replace(n, study.baseline[n]))):
         undone = study.space.canonical(kept.replace(name, study.baseline[name]), study.baseline)
-        if saving(study, undone) >= max(least, study.min_improvement) and _good(belief, [undone]):
+        if aims.saving(undone) >= least and aims.beyond_doubt([undone])[0, 0] and holding(belief, [undone]):
             kept = undone
     return kept
 
@@ -116,7 +172,7 @@ def _because_of_load(belief: Belief) -> str:
     """Says so when only the load without the arms stands against all that is cheaper: it is what each pod gets once
     they, and the share that they were given, are gone."""
     study, seen = belief.study, belief.loads.seen
-    if seen >= belief.loads.peak:
+    if seen >= belief.loads.peak or not belief.aims.known:
         return ""
     held = recommendable(belief, seen)
     if held:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,15 @@ from scipy.special import ndtri
 from trimtab.domain.space import Assignment, Numeric
 from trimtab.domain.study import ConstraintTarget, Study, Symptom
 from trimtab.domain.trial import Prediction
+from trimtab.optimize.aims import Aims, learn
 from trimtab.optimize.data import LoadScale, build_rows, has_counts, load_scale
 from trimtab.optimize.encoding import Encoder, Grid
-from trimtab.optimize.health import DISTRUSTED, checked
+from trimtab.optimize.health import DISTRUSTED, checked, fitter
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.readings import ONE_SIDED_95, Evidence
 from trimtab.optimize.schedule import repairing
 from trimtab.optimize.steps import nearest, reach
-from trimtab.optimize.surrogate import Posterior, Prior, Rows, fit, prior_for
+from trimtab.optimize.surrogate import Posterior, prior_for
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,7 +47,7 @@ DRAWN = 40_000
 
 @dataclass(frozen=True)
 class Belief:
-    """Fitted surrogates of the bounds of the safe set and everything derived from the study alone."""
+    """Fitted surrogates of the bounds of the safe set, the objectives, and everything derived from the study alone."""
 
     study: Study
     encoder: Encoder
@@ -56,6 +56,7 @@ class Belief:
     targets: tuple[ConstraintTarget, ...]
     models: tuple[Posterior, ...]
     evidence: dict[Assignment, Evidence]
+    aims: Aims
     beta: float
     kappa: float
     symptoms: tuple[Symptom, ...] = ()
@@ -65,8 +66,9 @@ class Belief:
 
     @property
     def trusted(self) -> bool:
-        """Whether steps may be whole: no model had to be replaced by its prior mode."""
-        return not any(s.kind in DISTRUSTED for s in self.symptoms)
+        """Whether steps may be whole: no model of a bound had to be replaced by its prior mode."""
+        bounds = {target.name for target in self.targets}
+        return not any(s.kind in DISTRUSTED and s.constraint in bounds for s in self.symptoms)
 
     def inputs(self, u: Floats, z: float | None = None) -> Inputs:
         """Points (N, D) at one load (the peak by default), now."""
@@ -91,7 +93,7 @@ class Belief:
 
 
 def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
-    """Fit one surrogate per bound of the safe set. `evidence` is `readings.gather(study)`.
+    """Fit one surrogate per bound of the safe set and per SLI of an objective. `evidence` is `readings.gather(study)`.
 
     Raises:
         NumericalFailure: a surrogate cannot even be conditioned in prior mode.
@@ -108,7 +110,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
         counts = not target.relative and has_counts(study, target)
         prior = prior_for(target.kind, counts, encoder.signs, len(study.space.parameters))
         rows = build_rows(study, target, encoder, loads, held, math.exp(2 * prior.tau[0]))
-        fitted = partial(_fit, encoder.groups, prior, study.max_fit_evaluations)
+        fitted = fitter(encoder.groups, prior, study.max_fit_evaluations)
         found = checked(target.name, rows, fitted, [t.index for t in everything])
         models.append(found.model)
         symptoms += found.symptoms
@@ -118,23 +120,28 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     delta = min(max(1.0 - study.probability, 1e-6), 0.5)
     beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
     kappa = adaptive_kappa(tuple(models), beta, delta)
-    grid, seen = Grid(study, encoder), tuple(symptoms)
+    learned = learn(study, encoder, loads)
+    grid, seen = Grid(study, encoder), (*symptoms, *learned.symptoms)
     repair = repairing(study, evidence)
-    belief = Belief(study, encoder, grid, loads, targets, tuple(models), evidence, beta, kappa, seen, repair)
+    belief = Belief(
+        study, encoder, grid, loads, targets, tuple(models), evidence, learned.aims, beta, kappa, seen, repair
+    )
     belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_START))
     again = tuple(x for x, (j, model) in doubtful.items() if _safe_if(belief, x, j, model))
+    again += tuple(x for n in learned.doubtful if _is_safe_at(belief, x := everything[n].canary.assignment))
     return replace(belief, doubtful=again)
 
 
 def _safe_if(belief: Belief, assignment: Assignment, bound: int, model: Posterior) -> bool:
     """Whether an assignment would be in S with another model of one bound."""
     models = (*belief.models[:bound], model, *belief.models[bound + 1 :])
-    mean, sd = replace(belief, models=models).predict(belief.encoder.encode([assignment]))
+    return _is_safe_at(replace(belief, models=models), assignment)
+
+
+def _is_safe_at(belief: Belief, assignment: Assignment) -> bool:
+    """Whether an assignment is in S."""
+    mean, sd = belief.predict(belief.encoder.encode([assignment]))
     return bool(is_safe(belief, mean, sd)[0])
-
-
-def _fit(groups: Ints, prior: Prior, evaluations: int, rows: Rows, prior_mode: bool) -> Posterior:
-    return fit(rows, groups, prior, 0 if prior_mode else evaluations)
 
 
 def adaptive_kappa(models: tuple[Posterior, ...], beta: float, delta: float) -> float:
@@ -166,7 +173,8 @@ def upper_limits(belief: Belief, assignments: list[Assignment], widths: float, z
 
 
 def verified(belief: Belief) -> list[Assignment]:
-    """V, cheapest first; the baseline is always a member, unless it is to be repaired."""
+    """V, the best by the first objective (by default the cheapest) first; the baseline is always a member, unless it is
+    to be repaired."""
     study = belief.study
     tried = [
         x
@@ -176,7 +184,7 @@ def verified(belief: Belief) -> list[Assignment]:
     limits = upper_limits(belief, tried, ONE_SIDED_95)
     members = [x for x, limit in zip(tried, limits, strict=True) if limit <= 0]
     members += [] if belief.repairing else [study.baseline]
-    return sorted(members, key=lambda x: (study.cost.hourly(x), x.items_))
+    return belief.aims.ranked(members)
 
 
 def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Ints:
@@ -277,7 +285,7 @@ def is_safe(belief: Belief, mean: Floats, sd: Floats) -> Bools:
 
 
 def _sampled(limits: Ints, rng: np.random.Generator) -> Ints:
-    """Uniform samples of the boxes, half of them of the first (cheapest) one, and single-axis moves of each."""
+    """Uniform samples of the boxes, half of them of the first (best) one, and single-axis moves of each."""
     parts = []
     for i, box in enumerate(limits[:8]):
         count = SAMPLES // 2 if i == 0 else SAMPLES // (2 * min(max(len(limits) - 1, 1), 7))

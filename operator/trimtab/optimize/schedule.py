@@ -7,6 +7,7 @@ import math
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Hold, HoldReason, Study
 from trimtab.domain.trial import SEARCHES, Purpose
+from trimtab.optimize.objective import without_reference
 from trimtab.optimize.readings import Evidence, complete, usable
 from trimtab.optimize.steps import grid_size
 
@@ -72,6 +73,10 @@ def unusable(study: Study) -> Hold | None:
     misplaced = study.space.misplaced()
     if misplaced:
         return Hold(HoldReason.NUMERICAL, misplaced)
+    unreadable = without_reference(study)
+    if unreadable:
+        why = f"the baseline reads 0 for {unreadable}: an objective needs an SLI above 0 there"
+        return Hold(HoldReason.NUMERICAL, why)
     size = grid_size(study.space) if study.space.parameters else 0
     if size <= 1:
         return Hold(HoldReason.SPACE_EXHAUSTED, f"the grid has {size} points: nothing to search")

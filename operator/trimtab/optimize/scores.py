@@ -1,8 +1,9 @@
-"""What a safe point is worth: four acquisition functions over one and the same safe set.
+"""What a safe point is worth: acquisition functions over one and the same safe set.
 
-Notation: N safe points; s (N,) saving against what would be recommended now, as a fraction of the baseline's cost; for
-each bound j its latent g_j at the peak is N(mu_j, sd_j^2), and what a trial would read of it, raised by the room that a
-recommendation needs (`recommend.room`), is N(m_j, v_j). Readings of a bound relative to the control need none.
+Notation: N safe points; s (N,) improvement on what would be recommended now, as a fraction of the baseline's amount:
+by default the saving of a known cost, else what is expected over joint draws (`improvement.py`). For each bound j its
+latent g_j at the peak is N(mu_j, sd_j^2), and what a trial would read of it, raised by the room that a recommendation
+needs (`recommend.room`), is N(m_j, v_j). Readings of a bound relative to the control need none.
   ConstrainedEI  log s + sum_j log P(g_j <= 0) + sum_j log P(reading_j <= 0)
                  for a known cost the expected improvement is s x the chance to be feasible (Schonlau 1997; Gardner et
                  al. 2014); in logs, since products of tails underflow (Ament et al. 2023)
@@ -11,6 +12,9 @@ recommendation needs (`recommend.room`), is N(m_j, v_j). Readings of a bound rel
   Thompson       log s where one joint draw of all readings is <= 0 (Thompson 1933; with bounds: Eriksson and Poloczek
                  2021)
 UCB and Thompson rank what is not feasible by its worst violation, below all that is.
+  NoisyEI, HypervolumeEI  log feasibility and room as in ConstrainedEI, with the log of the expected improvement of a
+                 measured objective, or of the hypervolume of two, in place of log s. ConstrainedEI means the same where
+                 the objective is one of these
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ _JITTER = 1e-9
 @dataclass(frozen=True)
 class Odds:
     """What is believed of N points. Shapes: u (N, D) encoded, saving (N,), mean and sd (m, N) at the peak. `seed` is
-    for what is drawn."""
+    for what is drawn. `log_saving` (N,) is the log of an improvement that is expected, not known."""
 
     belief: Belief
     u: Floats
@@ -48,6 +52,7 @@ class Odds:
     mean: Floats
     sd: Floats
     seed: int = 0
+    log_saving: Floats | None = None
 
 
 Score = Callable[[Odds], Floats]
@@ -67,20 +72,8 @@ def readings(belief: Belief, u: Floats) -> tuple[Floats, Floats]:
     for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
         seen, sd = model.predict(at)
         means[j] = seen + (0.0 if target.relative else needed)
-        variances[j] = sd**2 + noise(belief, j, seen)
+        variances[j] = sd**2 + model.reading_variance(seen)
     return means, variances
-
-
-def noise(belief: Belief, j: int, mean: Floats) -> Floats:
-    """Variance that a trial's reading would have: counts at the predicted ratio, or the median so far, plus tau^2."""
-    model = belief.models[j]
-    counted = np.isfinite(model.rows.bad)
-    if counted.any():
-        expected = float(np.median(model.rows.expected[counted]))
-        own = float(np.median(model.rows.phi[counted])) / np.maximum(expected * np.exp(mean), 1e-3)
-    else:
-        own = np.full(len(mean), float(np.median(model.v)) if len(model.v) else 0.01)
-    return np.asarray(own + model.scales.tau**2)
 
 
 def expecting(belief: Belief) -> Belief:
@@ -99,7 +92,7 @@ def expecting(belief: Belief) -> Belief:
     at = belief.inputs(belief.encoder.encode(waiting), belief.loads.usual)
     for j, model in enumerate(belief.models):
         mean, sd = model.predict(at)
-        models[j] = model.expecting(at, mean + sd, noise(belief, j, mean))
+        models[j] = model.expecting(at, mean + sd, model.reading_variance(mean))
     return replace(belief, models=tuple(models))
 
 
@@ -111,13 +104,17 @@ def log_room(belief: Belief, u: Floats) -> Floats:
 
 def constrained_ei(odds: Odds) -> Floats:
     """log s + log feasibility + log room; -inf where nothing is saved."""
-    return _rounded(_log_saving(odds.saving) + probability(odds))
+    logs = _log_saving(odds.saving) if odds.log_saving is None else odds.log_saving
+    return _rounded(logs + _rounded(_log_chance(odds)))
 
 
 def probability(odds: Odds) -> Floats:
     """PI: log feasibility + log room; -inf where nothing is saved."""
-    chance = log_feasibility(odds.mean, odds.sd) + log_room(odds.belief, odds.u)
-    return _rounded(np.where(odds.saving > 0, chance, -np.inf))
+    return _rounded(np.where(odds.saving > 0, _log_chance(odds), -np.inf))
+
+
+def _log_chance(odds: Odds) -> Floats:
+    return log_feasibility(odds.mean, odds.sd) + log_room(odds.belief, odds.u)
 
 
 def optimistic(odds: Odds) -> Floats:
@@ -166,6 +163,8 @@ def _rounded(value: Floats) -> Floats:
 SCORES: MappingProxyType[str, Score] = MappingProxyType(
     {
         "ConstrainedEI": constrained_ei,
+        "NoisyEI": constrained_ei,
+        "HypervolumeEI": constrained_ei,
         "PI": probability,
         "UCB": optimistic,
         "Thompson": thompson,

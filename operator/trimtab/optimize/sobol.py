@@ -16,6 +16,7 @@ from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Propos
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.grouping import groups
+from trimtab.optimize.objective import affordable, observed_value, referenced
 from trimtab.optimize.readings import Evidence, broken_below, gather
 from trimtab.optimize.schedule import banned, next_purpose, repairing, suggestion_seed, unusable
 from trimtab.optimize.steps import axis, below_floor, more_is_better, nearest, no_more, reach
@@ -62,7 +63,7 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
 
     `fallback` says why the model did not answer; it goes into the diagnostics.
     """
-    study = canonical(study)
+    study = referenced(canonical(study))
     evidence = gather(study)
     members = verified(study, evidence)
     incumbent = members[0] if members else study.baseline
@@ -85,12 +86,11 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
         return Proposal(_raised(study, forbidden), diagnostics)
     for start in members:
         for assignment in spread(study, start, evidence):
-            if assignment not in forbidden and study.cost.hourly(assignment) < study.cost.hourly(members[0]):
+            if assignment not in forbidden and _may_be_better(study, assignment, members[0]):
                 reason = f"space-filling within the step limits of {study.space.describe(start)}"
                 return Proposal(_suggestion(study, assignment, purpose, reason), diagnostics)
-    hold = Hold(
-        HoldReason.SPACE_EXHAUSTED, f"no new, cheaper point within the step limits of {len(members)} verified ones"
-    )
+    what = "new" if study.objectives else "new, cheaper"
+    hold = Hold(HoldReason.SPACE_EXHAUSTED, f"no {what} point within the step limits of {len(members)} verified ones")
     return Proposal(hold, diagnostics)
 
 
@@ -107,6 +107,11 @@ def _raised(study: Study, forbidden: set[Assignment]) -> Suggestion | NoAnswer:
     return _suggestion(study, raised, Purpose.SEARCH, "more of everything, as the baseline breaks a bound")
 
 
+def _may_be_better(study: Study, assignment: Assignment, best: Assignment) -> bool:
+    """It is cheaper, or nobody knows without a model."""
+    return bool(study.objectives) or study.cost.hourly(assignment) < study.cost.hourly(best)
+
+
 def without_model(study: Study, why: str) -> Proposal:
     """The answer when no model can be asked: space-filling, or the Hold that any designer would give; never raises."""
     try:
@@ -120,15 +125,17 @@ def without_model(study: Study, why: str) -> Proposal:
 
 
 def verified(study: Study, evidence: dict[Assignment, Evidence]) -> list[Assignment]:
-    """The baseline, unless it is to be repaired, and what its own measurements show safe, cheapest first."""
+    """The baseline, unless it is to be repaired, and what its own measurements show safe, the best (by default the
+    cheapest) first."""
     out = {study.baseline, *study.excluded}
     found = [x for x, own in evidence.items() if x not in out and own.verifies(study.constraints)]
     found += [] if repairing(study, evidence) else [study.baseline]
-    return sorted(found, key=lambda x: (study.cost.hourly(x), x.items_))
+    return sorted(found, key=lambda x: (observed_value(study, x), x.items_))
 
 
 def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence] | None = None) -> Iterator[Assignment]:
-    """Admissible grid points between `start` and the cheap end of its step limits, in Sobol order.
+    """Admissible grid points between `start` and the cheap end of its step limits, in Sobol order; where the cost alone
+    is not the objective, between all of its limits.
 
     With `evidence` the box shrinks with the slack of `start`, and points at or below a withdrawn one are left out.
     """
@@ -150,13 +157,19 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
             )
         )
         assignment = study.space.canonical(assignment, study.baseline)
-        if study.space.violated(assignment) is not None or below_floor(study, assignment):
+        if not _allowed(study, assignment):
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):
             continue
         if any(no_more(study.space, assignment, x) for x in bad):
             continue
         yield assignment
+
+
+def _allowed(study: Study, assignment: Assignment) -> bool:
+    if study.space.violated(assignment) is not None or below_floor(study, assignment):
+        return False
+    return affordable(study, assignment)
 
 
 def _pick(near: int, far: int, u: float) -> int:
@@ -178,7 +191,7 @@ def _range(study: Study, parameter: Parameter, start: Assignment, share: float) 
     low = study.cost.hourly(start.replace(parameter.name, values[first]))
     high = study.cost.hourly(start.replace(parameter.name, values[last]))
     down, up = _shrunk(here - first, share), _shrunk(last - here, share)
-    if low == high:
+    if low == high or study.objectives:
         return here - down, here + up, False
     return here, here - down if low < high else here + up, True
 

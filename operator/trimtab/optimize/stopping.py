@@ -16,9 +16,10 @@ def out_of_trials(study: Study) -> Hold | None:
     return Hold(HoldReason.CONVERGED, f"{study.index} of {study.max_trials} trials used")
 
 
-def out_of_patience(study: Study, incumbent: Assignment) -> Hold | None:
-    """No cheaper verified assignment within the last `patience` search trials."""
-    since = searches_since(study, incumbent)
+def out_of_patience(study: Study, *incumbents: Assignment) -> Hold | None:
+    """No better verified assignment within the last `patience` search trials; of two objectives, none that became one
+    of the front's, `incumbents`."""
+    since = searches_since(study, *incumbents)
     if study.patience <= 0 or since < study.patience:
         return None
     return Hold(HoldReason.CONVERGED, f"no improvement in {since} search trials (patience {study.patience})")
@@ -30,16 +31,22 @@ def nothing_left(study: Study, optimistic_saving: float) -> Hold | None:
         return None
     return Hold(
         HoldReason.CONVERGED,
-        f"at most {optimistic_saving:.2%} of the cost is left to save (minImprovement {study.min_improvement:.2%})",
+        f"at most {optimistic_saving:.2%} {_what(study)} (minImprovement {study.min_improvement:.2%})",
     )
 
 
-def searches_since(study: Study, incumbent: Assignment) -> int:
-    """Search trials since the incumbent was first evaluated (all of them when it is the baseline)."""
+def _what(study: Study) -> str:
+    if len(study.objectives) == 2:
+        return "of the baseline's amounts is left for the front to gain"
+    return f"of {study.objectives[0].name} is left to gain" if study.objectives else "of the cost is left to save"
+
+
+def searches_since(study: Study, *incumbents: Assignment) -> int:
+    """Search trials since an incumbent was first evaluated (all of them when that is the baseline alone)."""
     count = 0
     for trial in study.outcomes:
         if trial.purpose in _SEARCHING and trial.learnable:
-            count = 0 if trial.canary.assignment == incumbent and not _seen_before(study, trial.index) else count + 1
+            count = 0 if trial.canary.assignment in incumbents and not _seen_before(study, trial.index) else count + 1
     return count
 
 

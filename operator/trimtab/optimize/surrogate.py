@@ -170,7 +170,7 @@ class Posterior:
             canary=np.append(rows.canary, np.ones(len(at), dtype=bool)),
         )
         whole = replace(self, rows=more, y=np.append(self.y, y), v=np.append(self.v, v))
-        chol, _ = _cholesky(whole.kernel_matrix(), whole.v)
+        chol, _ = cholesky(whole.kernel_matrix(), whole.v)
         return replace(whole, chol=chol, alpha=_solve(chol, whole.y - self.prior.trend.mean(more.at)))
 
     def covariance(self, at: Inputs, other: Inputs) -> Floats:
@@ -179,6 +179,17 @@ class Posterior:
         one = _half(self.chol, cross(at, self.rows.at, self.groups, self.scales, trend).T)
         two = _half(self.chol, cross(other, self.rows.at, self.groups, self.scales, trend).T)
         return np.asarray(cross(at, other, self.groups, self.scales, trend) - one.T @ two)
+
+    def reading_variance(self, mean: Floats) -> Floats:
+        """Variance that a trial's reading would have where g has this mean (N,): counts at the predicted ratio, or the
+        median so far, plus tau^2. Shape: (N,)."""
+        counted = np.isfinite(self.rows.bad)
+        if counted.any():
+            expected = float(np.median(self.rows.expected[counted]))
+            own = float(np.median(self.rows.phi[counted])) / np.maximum(expected * np.exp(mean), 1e-3)
+        else:
+            own = np.full(len(mean), float(np.median(self.v)) if len(self.v) else 0.01)
+        return np.asarray(own + self.scales.tau**2)
 
     def kernel_matrix(self) -> Floats:
         """C: covariance of the rows' latent g and trial effects, without noise. Shape: (n, n)."""
@@ -269,7 +280,7 @@ class _Problem:
         scales = self.scales(theta)
         covariance, weights = self.kernel.value_and_weights(scales)
         covariance = covariance + scales.tau**2 * self.same
-        chol, _ = _cholesky(covariance, v)
+        chol, _ = cholesky(covariance, v)
         residual = y - self.mean
         half = _half(chol, residual)
         value = 0.5 * float(half @ half) + float(np.sum(np.log(np.diag(chol)))) + 0.5 * float(theta @ theta)
@@ -296,7 +307,7 @@ class _Problem:
         f = self.mode
         for _ in range(NEWTON_STEPS):
             y[self.counted], v[self.counted] = _respond(f, bad, expected, phi)
-            chol, _ = _cholesky(prior, v)
+            chol, _ = cholesky(prior, v)
             new = self.mean + prior @ _solve(chol, y - self.mean)
             step = np.clip(new[self.counted] - f, -3.0, 3.0)
             f = f + step
@@ -314,7 +325,7 @@ class _Problem:
             return self._posterior(theta, scales, empty, empty, np.zeros((0, 0)), empty, fallback)
         y, v = self.working(theta)
         covariance = self.kernel.value(scales) + scales.tau**2 * self.same
-        chol, jitter = _cholesky(covariance, v)
+        chol, jitter = cholesky(covariance, v)
         note = fallback or (f"jitter {jitter:g}" if jitter > JITTERS[0] else "")
         return self._posterior(theta, scales, y, v, chol, _solve(chol, y - self.mean), note)
 
@@ -334,7 +345,7 @@ def _respond(f: Floats, bad: Floats, expected: Floats, phi: Floats) -> tuple[Flo
     return y, np.minimum(phi / mu, _VARIANCE_CAP) + SE_FLOOR**2
 
 
-def _cholesky(covariance: Floats, v: Floats) -> tuple[Floats, float]:
+def cholesky(covariance: Floats, v: Floats) -> tuple[Floats, float]:
     """Lower factor of covariance + diag(v) + jitter I, with the least jitter of the ladder that works.
 
     Raises:

@@ -35,7 +35,7 @@ class Fact:
 def facts(simulation: Simulation) -> tuple[Fact, ...]:
     """Everything of the summary, most important first."""
     s = simulation.summary
-    return (*_answer(s), *_money(s), *_course(s), *_safety(s), *_faults(simulation))
+    return (*_answer(s), *_objectives(s), *_money(s), *_course(s), *_safety(s), *_faults(simulation))
 
 
 def answer(s: Summary) -> str:
@@ -56,8 +56,23 @@ def _answer(s: Summary) -> Iterator[Fact]:
         yield Fact("in the model without noise", held, Tone.GOOD if s.truly_feasible is True else Tone.BAD)
 
 
+def _objectives(s: Summary) -> Iterator[Fact]:
+    """Objectives other than the cost, without noise, and the front of two."""
+    for found in s.objectives:
+        best = "" if isinstance(found.optimum, Absent) else f"; at best {words.amount(found.optimum, found.unit)}"
+        yield Fact(f"objective {found.name}", words.objective(found) + best)
+    units = {found.name: found.unit for found in s.objectives}
+    for point in () if isinstance(s.recommendation, Absent) else s.recommendation.front:
+        amounts = (f"{v.name} {words.amount(v.expected, units[v.name])}" for v in point.objectives)
+        broken = "" if point.truly_feasible else "; BREAKS A BOUND AT PEAK LOAD"
+        text = f"{words.assignment(point.assignment)}: {', '.join(amounts)}{broken}"
+        yield Fact("front", text, Tone.BAD if broken else Tone.PLAIN)
+
+
 def _money(s: Summary) -> Iterator[Fact]:
     yield Fact("$ per hour", f"{words.money(s.baseline_cost)} -> {words.money(s.best_cost)}")
+    if words.first_objective(s) is not None:
+        return
     if not isinstance(s.saving_percent, Absent):
         share = s.saving_of_optimum_percent
         of = "" if isinstance(share, Absent) else f", {words.percent(share, 0)} of what the true optimum saves"

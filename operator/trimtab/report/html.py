@@ -81,14 +81,21 @@ def _headline(simulation: Simulation) -> str:
         return f"{s.phase.value}, and nothing is recommended"
     if s.recommendation.keep_baseline:
         return "Keep the baseline"
+    first = words.first_objective(s)
+    if first is not None:
+        return f"{first.name} {words.objective(first)} with {words.assignment(s.recommendation.assignment)}"
     share, word = words.change(s.saving_percent)
     return f"{share} {word} with {words.assignment(s.recommendation.assignment)}"
 
 
 def _tiles(simulation: Simulation) -> Iterator[Tile]:
     s = simulation.summary
+    first = words.first_objective(s)
     share, word = words.change(s.saving_percent)
-    if word == "cheaper":
+    if first is not None:
+        yield Tile(words.percent(first.change_percent, 0), f"change of {first.name}, without noise", "good")
+        yield Tile(words.amount(first.optimum, first.unit), f"{first.name} at best")
+    elif word == "cheaper":
         yield Tile(share, "saved of the request cost", "good")
         yield Tile(words.percent(s.saving_of_optimum_percent, 0), "of what the true optimum saves")
     else:

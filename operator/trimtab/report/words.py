@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from shlex import quote
 
 from trimtab.domain.quantity import format_duration
-from trimtab.simulate.results import Absent, Bound, Flag, Measured, Number, Sample, Simulation, TrialResult, Value
+from trimtab.simulate.results import (
+    Absent,
+    Bound,
+    Flag,
+    Measured,
+    Number,
+    ObjectiveResult,
+    Sample,
+    Simulation,
+    Summary,
+    TrialResult,
+    Value,
+)
 
 UNKNOWN = "-"
 
@@ -36,6 +48,8 @@ def amount(value: Number, unit: str) -> str:
     """An SLI's value in its unit: ratios in percent, seconds in milliseconds."""
     if isinstance(value, Absent):
         return UNKNOWN
+    if unit == "$/h":
+        return money(value)
     if unit == "ratio":
         return percent(100 * value, 2)
     if unit == "s":
@@ -98,6 +112,18 @@ def limit(bound: Bound) -> str:
     if bound.relative:
         parts.append(f"{bound.sli} close to the control's")
     return " and ".join(parts)
+
+
+def objective(found: ObjectiveResult) -> str:
+    """`73 ms -> 62 ms (-15 %)`."""
+    change = "" if isinstance(found.change_percent, Absent) else f" ({found.change_percent:+.0f} %)"
+    return f"{amount(found.baseline, found.unit)} -> {amount(found.recommended, found.unit)}{change}"
+
+
+def first_objective(summary: Summary) -> ObjectiveResult | None:
+    """The one that decides what is recommended, where that is not the cost."""
+    first = next(iter(summary.objectives), None)
+    return None if first is None or first.unit == "$/h" else first
 
 
 def verdict(trial: TrialResult) -> str:

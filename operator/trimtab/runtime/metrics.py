@@ -80,7 +80,7 @@ class Metrics:
             _show(self.budget_spent_ratio, (*owner, budget.name), budget.spent_share)
         ended = state.started is not None and state.finished is not None
         took = (state.finished or 0.0) - (state.started or 0.0) if ended else None
-        _show(self.improvement_ratio, owner, state.saving)
+        _show(self.improvement_ratio, owner, state.saving if state.improvement is None else state.improvement)
         _show(self.time_to_convergence_seconds, owner, took)
         for source, gauges in ((state.figures, self._figures), (state.diagnostics, self._diagnostics)):
             for field, gauge in gauges.items():
@@ -148,7 +148,10 @@ class Metrics:
         self.experiment_info = self._gauge("experiment_info", "1 for the Experiment's current phase", "phase")
         self.trials = self._counter("trials", "Trials that ended, by terminal phase and reason", "verdict", "reason")
         self.trial_phase_seconds = self._histogram("trial_phase_seconds", "Time in a phase", PHASE_BUCKETS, "phase")
-        self.improvement_ratio = self._gauge("improvement_ratio", "Share of the cost that what was found saves")
+        self.improvement_ratio = self._gauge(
+            "improvement_ratio",
+            "Share of the cost that what was found saves, or by which it improves another first objective",
+        )
         self.time_to_convergence_seconds = self._gauge(
             "time_to_convergence_seconds", "From the passed preflight to the end of the Experiment"
         )

@@ -16,6 +16,7 @@ from trimtab.domain.state import BudgetState, ConditionType, ExperimentState
 from trimtab.domain.trial import SEARCHES, Prediction, Purpose, Trial, TrialPhase
 from trimtab.simulate import results as r
 from trimtab.simulate.exposure import Exposure
+from trimtab.simulate.objectives import front_results, objective_results
 from trimtab.simulate.truth import NoOptimum, Truth, Verdict
 from trimtab.slo.verdict import absence_reason
 
@@ -210,7 +211,12 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
         rollbacks=state.rollbacks,
         rollback_seconds_max=max(withdrawals, default=r.Absent(absent="NotWithdrawn")),
         recommendation=chosen.recommendation,
+        objectives=objective_results(truth, state.recommendation, _loads(finished), finished.peak_rps),
     )
+
+
+def _loads(finished: Finished) -> tuple[float, ...]:
+    return tuple(e.load_rps for e in finished.exposures if e.load_rps is not None)
 
 
 def _reason(state: ExperimentState) -> str:
@@ -299,8 +305,7 @@ def _chosen(truth: Truth, finished: Finished) -> _Chosen:
     if found is None:
         none = _no_recommendation(finished.state)
         return _Chosen(none, none, none)
-    at_peak = truth.judge(found.assignment, finished.peak_rps)
-    loads = [e.load_rps for e in finished.exposures if e.load_rps is not None]
+    at_peak, loads = truth.judge(found.assignment, finished.peak_rps), _loads(finished)
     seen = truth.judge(found.assignment, max(loads)) if loads else None
     unserved = r.Absent(absent="NotServed", detail="no trial served requests")
     recommendation = r.Recommendation(
@@ -310,5 +315,6 @@ def _chosen(truth: Truth, finished: Finished) -> _Chosen:
         digest=found.digest,
         message=found.message,
         true_slis=_true_slis(truth, seen, at_peak, unserved),
+        front=front_results(truth, found, loads, finished.peak_rps),
     )
     return _Chosen(recommendation, at_peak.feasible, unserved if seen is None else seen.feasible)

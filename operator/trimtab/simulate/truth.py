@@ -179,7 +179,7 @@ Judge = Callable[[Assignment], Verdict]
 
 @lru_cache(maxsize=64)
 def _optimum(truth: Truth, load_rps: float) -> Optimum | NoOptimum:
-    axes = [_axis(truth, parameter.name) for parameter in truth.spec.space.parameters]
+    axes = axes_of(truth)
     seen: dict[Resources, Verdict] = {}
 
     def judged(assignment: Assignment) -> Verdict:
@@ -197,6 +197,11 @@ def _optimum(truth: Truth, load_rps: float) -> Optimum | NoOptimum:
         if truth.spec.space.violated(assignment) is None and judged(assignment).feasible:
             return Optimum(assignment, truth.cost.hourly(assignment), judged(assignment), len(seen))
     return NoOptimum("Infeasible", f"no assignment keeps every bound at {load_rps:.0f} requests/s a pod")
+
+
+def axes_of(truth: Truth) -> Axes:
+    """The values of each parameter, ascending."""
+    return [_axis(truth, parameter.name) for parameter in truth.spec.space.parameters]
 
 
 def _axis(truth: Truth, name: str) -> tuple[Value, ...]:

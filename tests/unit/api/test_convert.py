@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,9 +27,11 @@ from trimtab.domain.measurement import Arm, Measurement, NoData, Window
 from trimtab.domain.space import Apply, ContainerResource, LimitsRule, Numeric, Order, Ratio, Resource, Scale, Sum
 from trimtab.domain.spec import (
     BurnPair,
+    CostLimit,
     ErrorBudget,
     ExperimentSpec,
     Mode,
+    ObjectiveTerm,
     PauseOnBurn,
     QuantileQuery,
     RatioQuery,
@@ -198,6 +201,46 @@ def test_what_a_search_may_cost_repair_and_screen() -> None:
     assert (spec.stopping.max_cost, spec.search.repair, spec.trial.screen) == (2.5, True, 90.0)
 
 
+def test_a_bound_on_the_cost_is_no_bound_on_an_sli() -> None:
+    bounds = [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9.5"}]
+    parsed = spec_with(constraints=bounds)
+    assert [c.name for c in parsed.constraints] == ["a"]
+    assert parsed.cost_limits == (CostLimit("b", 9.5),)
+
+
+def test_objectives_of_slis() -> None:
+    terms = [{"sli": "slow", "weight": "-20"}, {"builtin": "ResourceCost", "weight": "2"}]
+    parsed = spec_with(objectives=[{"name": "a", "terms": terms}, {"name": "b", "sli": "slow", "goal": "Maximize"}])
+    one, two = parsed.objectives
+    assert one.terms == (ObjectiveTerm(-20.0, "slow"), ObjectiveTerm(2.0))
+    assert (two.maximize, two.terms) == (True, (ObjectiveTerm(1.0, "slow"),))
+    assert not parsed.is_cost
+    assert spec_with().is_cost
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "objectives", "problem"),
+    [
+        ("HypervolumeEI", [{"name": "a", "sli": "slow"}], "HypervolumeEI needs two objectives"),
+        ("NoisyEI", [{"name": "a", "builtin": "ResourceCost"}], "NoisyEI needs one objective that names an SLI"),
+        ("UCB", [{"name": "a", "sli": "slow"}], "UCB, PI and Thompson need one objective without an SLI"),
+        ("PI", [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}], "UCB, PI and Thompson"),
+        ("NoisyEI", [{"name": "a", "sli": "slow"}], ""),
+        ("HypervolumeEI", [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}], ""),
+        ("ConstrainedEI", [{"name": "a", "sli": "slow"}], ""),
+        ("Thompson", [{"name": "a", "builtin": "ResourceCost"}], ""),
+    ],
+)
+def test_an_acquisition_must_fit_the_objectives(acquisition: str, objectives: list[Any], problem: str) -> None:
+    given = {"search": {"acquisition": acquisition}, "objectives": objectives}
+    if not problem:
+        assert spec_with(**given).search.acquisition == acquisition
+        return
+    with pytest.raises(InvalidSpec, match=problem) as caught:
+        spec_with(**given)
+    assert caught.value.field == "spec.search.acquisition"
+
+
 UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.mode": {"mode": "Promote"},
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
@@ -209,19 +252,10 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.traffic.mode": {"traffic": {"mode": "None"}},
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
-    "spec.objectives": {"objectives": [{"name": "a", "builtin": "ResourceCost"}, {"name": "b", "sli": "slow"}]},
-    "spec.objectives[0].sli": {"objectives": [{"name": "b", "sli": "slow"}]},
-    "spec.objectives[0].terms": {
-        "objectives": [{"name": "b", "terms": [{"sli": "slow"}, {"builtin": "ResourceCost", "weight": "2"}]}]
-    },
-    "spec.constraints[1].builtin": {
-        "constraints": [{"name": "a", "sli": "slow", "max": "1"}, {"name": "b", "builtin": "ResourceCost", "max": "9"}]
-    },
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
-    "spec.search.acquisition": {"search": {"acquisition": "NoisyEI"}},
     "spec.slis[0].preset.source": {
         "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
     },
@@ -388,6 +422,15 @@ class TestStatus:
             "message": "m" * 79 + "…",
             "active": "t",
         }
+
+    def test_another_first_objective_is_shown_by_its_name(self) -> None:
+        wanted = spec_with(objectives=[{"name": "late", "sli": "slow"}])
+        record = replace(a_record(), spec=wanted)
+        state = ExperimentState(saving=-0.1, improvement=0.146)
+        assert experiment_status(record, state)["display"]["saving"] == "late -15%"
+        assert experiment_status(record, replace(state, improvement=None))["display"]["saving"] == ""
+        most = spec_with(objectives=[{"name": "late", "sli": "slow", "goal": "Maximize"}])
+        assert experiment_status(replace(record, spec=most), state)["display"]["saving"] == "late +15%"
 
     def test_conditions_follow_metav1(self) -> None:
         state = ExperimentState().with_condition(ConditionType.STALLED, None, "", "why", 1769860800.9, 3)

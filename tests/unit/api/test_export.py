@@ -14,7 +14,7 @@ from trimtab.api.export import recommendation_data
 from trimtab.control.arms import target_settings
 from trimtab.domain.kube import ResourceSetting
 from trimtab.domain.space import LimitsRule, Resource
-from trimtab.domain.state import Interval, RecommendationState, SliOutlook
+from trimtab.domain.state import FrontPoint, FrontValue, Interval, ObjectiveOutlook, RecommendationState, SliOutlook
 
 ANSWER = RecommendationState(
     digest="0123456789ab",
@@ -72,3 +72,14 @@ def test_the_document_says_the_same_as_the_status(verified: bool) -> None:
     predicted = {"value": 0.03, "low": 0.02, "high": 0.04}
     measured = {"value": 0.031, "low": 0.028, "high": 0.034}
     assert document["slis"] == [{"sli": "slow", "predicted": predicted, "verified": measured}, {"sli": "errors"}]
+
+
+def test_the_document_has_objectives_and_the_front() -> None:
+    values = (FrontValue("cost", 1.2, 0.0), FrontValue("p95", 0.25, 0.01))
+    outlook = ObjectiveOutlook("p95", 0.3, Interval(0.25, 0.23, 0.27), -1 / 6)
+    answer = replace(ANSWER, objectives=(outlook,), front=(FrontPoint(CHEAPER, values),))
+    document = json.loads(exported((), answer)["recommendation.json"])
+    (point,) = document["front"]
+    assert point["assignment"] == {"cpu": "1", "memory": "1Gi"}
+    assert point["objectives"][1] == {"name": "p95", "value": 0.25, "sd": 0.01}
+    assert document["objectives"][0]["predicted"] == {"value": 0.25, "low": 0.23, "high": 0.27}

@@ -161,6 +161,13 @@ def test_doubts_are_warnings(manifest: dict[str, Any], change: dict[str, Any], f
     assert (finding.field, finding.level) == (field, Level.WARNING)
 
 
+def test_an_objective_of_a_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["slis"].append({"name": "p95", "latency": {"histogram": "h", "quantile": "0.95"}})
+    manifest["spec"]["objectives"] = [{"name": "cost", "builtin": "ResourceCost"}, {"name": "late", "sli": "p95"}]
+    (found,) = lint(manifest)
+    assert (found.level, found.field) == (Level.WARNING, "spec.objectives[1]")
+
+
 def test_a_bounded_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
     latency = {"histogram": "h", "quantile": "0.95"}
     manifest["spec"]["slis"].append({"name": "p95", "latency": latency})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ from trimtab.domain.study import Study, SymptomKind
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize import health
 from trimtab.optimize.designer import recommend, suggest
-from trimtab.optimize.health import WIDER, checked
+from trimtab.optimize.health import WIDER, checked, fitter
 from trimtab.optimize.readings import gather
-from trimtab.optimize.safe import KAPPA_START, Belief, _fit, believe, boxes, verified
+from trimtab.optimize.safe import KAPPA_START, Belief, believe, boxes, verified
 from trimtab.optimize.surrogate import Rows
 
-FITTED = partial(_fit, GROUPS, prior(), 200)
+FITTED = fitter(GROUPS, prior(), 200)
 
 
 def many(n: int = 40) -> Rows:
@@ -62,7 +61,7 @@ def test_a_miscalibrated_model_is_replaced_by_its_prior_mode(monkeypatch: pytest
     monkeypatch.setattr(health, "FAR", 1e9)
     data = many()
     y = data.y + 0.8 * np.where(np.arange(len(data)) % 7 == 0, 1.0, 0.0) * np.where(np.arange(len(data)) % 2, -1, 1)
-    found = checked("slow", replace(data, y=y, v=np.full(len(data), 1e-6)), partial(_fit, GROUPS, prior(), 0))
+    found = checked("slow", replace(data, y=y, v=np.full(len(data), 1e-6)), fitter(GROUPS, prior(), 0))
     wrong = [s for s in found.symptoms if s.kind is SymptomKind.MISCALIBRATED]
     assert len(wrong) == 1
     assert "variance of z" in wrong[0].message

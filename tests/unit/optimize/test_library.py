@@ -220,3 +220,75 @@ def test_the_example_runs() -> None:
     assert recommended.startswith("recommended: cpu 0.")
     value = float(truth.split(" is ")[1].split(" s,")[0])
     assert 0.2 < value <= 0.3
+
+
+def waiting(x: dict[str, Any]) -> float:
+    """A latency with its least value at cpu = 1.25: what more CPU gains, noisy neighbours take."""
+    return 0.1 + 0.08 * math.log(float(x["cpu"]) / 1.25) ** 2
+
+
+def searched(optimizer: Optimizer, trials: int) -> Optimizer:
+    rng = np.random.default_rng(2)
+    for _ in range(trials):
+        for suggestion in optimizer.ask():
+            found, bound = waiting(suggestion.assignment), p95({**BASELINE, **suggestion.assignment})
+            noise = math.exp(0.01 * rng.standard_normal())
+            optimizer.tell(suggestion, {"wait": (found * noise, 0.01 * found), "p95": (bound, 0.01 * bound)})
+    return optimizer
+
+
+CPU = {"space": {"cpu": SPACE["cpu"]}, "baseline": {"cpu": 2.0}}
+
+
+def test_a_measured_objective_finds_its_least_value() -> None:
+    best = searched(made(**CPU, objective="wait"), 12).recommend()
+    assert best is not None
+    assert waiting(best.assignment) <= 0.1 * 1.01
+    mean, sd = best.objectives["wait"]
+    assert abs(mean - waiting(best.assignment)) <= 3 * sd
+    assert best.saving == pytest.approx(1 - 0.1 / waiting({"cpu": 2.0}), abs=0.03)
+    assert best.front == ()
+
+
+def test_a_pair_has_a_front() -> None:
+    best = searched(made(**CPU, objective=(cheap, "wait"), acquisition="HypervolumeEI"), 12).recommend()
+    assert best is not None
+    assert best.assignment == best.front[0].assignment
+    costs = [point.objectives["cost"][0] for point in best.front]
+    waits = [point.objectives["wait"][0] for point in best.front]
+    assert costs == sorted(costs)
+    assert waits == sorted(waits, reverse=True)
+    assert len(best.front) > 1
+
+
+def cheap(x: dict[str, Any]) -> float:
+    return 0.032 * float(x["cpu"])
+
+
+def test_a_bounded_quantity_may_be_the_objective_too() -> None:
+    optimizer = made(**CPU, objective="p95")
+    optimizer.tell({"cpu": 2.0}, {"p95": (0.1, 0.01)})
+    (outcome,) = optimizer._now().outcomes
+    assert [r.constraint for r in outcome.canary.readings] == ["p95", "objective/p95"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective": ("a", "a")}, "a pair of two that differ"),
+        ({"objective": ("a", "b", "c")}, "a pair of two that differ"),
+        ({"objective": (cost, cheap)}, "at least one must be measured"),
+        ({"objective": (cost, "cost")}, "rename the measured one"),
+        ({"objective": "wait", "acquisition": "UCB"}, "use ConstrainedEI or NoisyEI"),
+        ({"objective": (cost, "wait"), "acquisition": "NoisyEI"}, "use ConstrainedEI or HypervolumeEI"),
+        ({"acquisition": "NoisyEI"}, "is for measured objectives"),
+    ],
+)
+def test_objectives_that_make_no_sense_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        made(**changes)
+
+
+def test_what_is_measured_must_be_known() -> None:
+    with pytest.raises(ValueError, match=r"speed: not among the constraints and objectives \(p95, wait\)"):
+        made(objective="wait").tell(BASELINE, {"speed": (1.0, 0.1)})

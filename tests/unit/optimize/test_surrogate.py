@@ -318,6 +318,6 @@ def test_the_jitter_ladder_is_climbed_and_noted() -> None:
     problem = _Problem(rows(), GROUPS, prior())
     # Indefinite by 1e-7: too much for the first rungs.
     matrix = np.eye(12) - (1 + 1e-7) * np.ones((12, 12)) / 12
-    _, jitter = surrogate._cholesky(matrix, np.zeros(12))
+    _, jitter = surrogate.cholesky(matrix, np.zeros(12))
     assert jitter == 1e-6
     assert problem.size == 5

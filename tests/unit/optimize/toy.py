@@ -39,12 +39,14 @@ from trimtab.domain.study import (
     Recommended,
     Study,
     TrialOutcome,
+    measured_name,
 )
 from trimtab.domain.trial import Suggestion
 
 MI = 2**20
 SLOW = ConstraintTarget("slow", SliKind.LATENCY, bound=0.05)
 ERRORS = ConstraintTarget("errors", SliKind.ERRORS, bound=0.005)
+P95 = ConstraintTarget(measured_name("p95"), SliKind.LATENCY, bound=1.0)
 HOUR = 3600.0
 
 
@@ -107,6 +109,13 @@ class Service:
     trial_sd: float = 0.08
     load_sd: float = 0.08
     requests: float = 4000.0
+    p95_error: float = 0.0  # standard error of the 95th percentile, as a fraction; 0: it is not measured
+
+    def p95(self, assignment: Assignment, load: float) -> float:
+        """The 95th percentile of M/M/1 (s): ln 20 / (service rate - load)."""
+        mib = float(assignment.number("memory")) / MI
+        rate = float(assignment.number("cpu")) / (self.work * (1.0 + (self.need / mib) ** 6)) - load
+        return 3.0 / max(rate, 1.0)
 
     def ratios(self, assignment: Assignment, load: float) -> tuple[float, float]:
         """Noise-free (slow ratio, error ratio)."""
@@ -223,6 +232,11 @@ def arm(
         ConstraintReading(name, counts(int(rng.binomial(int(size), ratio)), int(size)))
         for name, ratio in zip(("slow", "errors"), ratios, strict=True)
     )
+    if service.p95_error:
+        value = service.p95(assignment, load) * math.sqrt(effect)
+        error = service.p95_error * value
+        sample = Sample(value + error * rng.standard_normal(), error, size)
+        readings = (*readings, ConstraintReading(P95.name, sample))
     return ArmOutcome(assignment, load, readings)
 
 

@@ -26,7 +26,7 @@ from trimtab.simulate.results.document import (
     json_schema,
     to_json,
 )
-from trimtab.simulate.results.summary import Budget, Recommendation, Summary
+from trimtab.simulate.results.summary import Budget, FrontPoint, FrontValue, ObjectiveResult, Recommendation, Summary
 from trimtab.simulate.results.trial import BadCount, Measured, Predicted, Sample, TrialResult, TrueSli, Value
 
 __all__ = [
@@ -37,9 +37,12 @@ __all__ = [
     "Breach",
     "Budget",
     "Flag",
+    "FrontPoint",
+    "FrontValue",
     "Inputs",
     "Measured",
     "Number",
+    "ObjectiveResult",
     "Part",
     "Peer",
     "PeerSpread",

@@ -22,6 +22,51 @@ class Budget(Part):
     """What the service has left of it at the end."""
 
 
+class FrontValue(Part):
+    """One objective at a point of the front."""
+
+    name: str
+    """Name of the objective."""
+    expected: Real
+    """What the operator's model expects, in the objective's unit."""
+    sd: Real
+    """Its standard deviation."""
+    true: Number
+    """In the model without noise, at the median load that trials had."""
+
+
+class FrontPoint(Part):
+    """An assignment that could be recommended and that none other beats in both objectives."""
+
+    assignment: tuple[Value, ...]
+    """Its values."""
+    truly_feasible: bool
+    """It keeps every bound at peak load in the model without noise."""
+    objectives: tuple[FrontValue, ...]
+    """Both objectives there."""
+
+
+class ObjectiveResult(Part):
+    """One objective in the model without noise, at the median load that trials had."""
+
+    name: str
+    """Name of the objective."""
+    goal: str
+    """Minimize or Maximize."""
+    unit: str
+    """$/h, ratio, s, ms, the unit of a value, or 1 for a weighted sum."""
+    load: Real
+    """That load, requests per second per pod."""
+    baseline: Number
+    """With today's values."""
+    recommended: Number
+    """With the recommended values; absent without any."""
+    change_percent: Number
+    """Their difference in percent of the first."""
+    optimum: Number
+    """The best of this objective alone among the assignments of the grid that keep every bound at peak load."""
+
+
 class Recommendation(Part):
     """The Experiment's answer."""
 
@@ -37,6 +82,8 @@ class Recommendation(Part):
     """The operator's words."""
     true_slis: tuple[TrueSli, ...]
     """Its SLIs without noise; the load seen is the highest of the trials."""
+    front: tuple[FrontPoint, ...] = ()
+    """Of two objectives, the best of the first one first; else empty."""
 
 
 class Summary(Part):
@@ -115,3 +162,5 @@ class Summary(Part):
     """The slowest withdrawal."""
     recommendation: Recommendation | Absent
     """The answer."""
+    objectives: tuple[ObjectiveResult, ...] = ()
+    """Every objective; empty where the cost alone is minimized."""

@@ -1,0 +1,130 @@
+"""What trials measured of the objectives, arms side by side, and what a recommendation promises of them. Pure.
+
+An objective is sum_i w_i v_i of the cost, which is known, and of SLIs, each pooled over the trials of an arm with its
+standard error. The canary is compared with the control of the same trials, so what moved both cancels. The standard
+error of the difference is sqrt(sum_i w_i^2 (se_canary_i^2 + se_control_i^2)).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from trimtab.control.measured import pool
+from trimtab.domain.cost import Cost
+from trimtab.domain.measurement import Arm
+from trimtab.domain.space import Assignment
+from trimtab.domain.spec import ExperimentSpec, Objective
+from trimtab.domain.state import FrontPoint, FrontValue, Interval, ObjectiveOutlook
+from trimtab.domain.study import FrontMember, ObjectiveValue
+from trimtab.domain.trial import Trial
+from trimtab.slo.words import show
+
+TWO_SIDED_95 = 1.959963984540054
+ONE_SIDED_95 = 1.6448536269514722
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One objective of the canary and of the control, in its unit, and the standard errors of both and of their
+    difference. `scale` is the control's amount, sum_i |w_i| v_i."""
+
+    canary: float
+    control: float
+    canary_error: float
+    control_error: float
+    scale: float
+    maximize: bool
+
+    @property
+    def improvement(self) -> float:
+        """By how much the canary is better, as a fraction of the control's amount."""
+        better = self.canary - self.control if self.maximize else self.control - self.canary
+        return better / self.scale if self.scale > 0 else 0.0
+
+    @property
+    def sure(self) -> bool:
+        """It is better beyond doubt: the one-sided 95 % interval of the improvement lies above 0."""
+        error = math.hypot(self.canary_error, self.control_error)
+        return self.improvement * self.scale > ONE_SIDED_95 * error
+
+
+def compare(
+    objective: Objective, cost: Cost, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
+) -> Comparison | None:
+    """The objective as the trials of one assignment measured it; None when an arm lacks an SLI of it."""
+    values, variances, scale = [0.0, 0.0], [0.0, 0.0], 0.0
+    for term in objective.terms:
+        for side, (arm, own) in enumerate(((Arm.CANARY, assignment), (Arm.CONTROL, baseline))):
+            found = (cost.hourly(own), 0.0) if term.sli is None else pool(trials, term.sli, arm)
+            if found is None:
+                return None
+            values[side] += term.weight * found[0]
+            variances[side] += (term.weight * found[1]) ** 2
+            scale += abs(term.weight) * found[0] if arm is Arm.CONTROL else 0.0
+    errors = [math.sqrt(v) for v in variances]
+    return Comparison(values[0], values[1], errors[0], errors[1], scale, objective.maximize)
+
+
+def improves(
+    spec: ExperimentSpec, cost: Cost, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
+) -> bool:
+    """Whether these trials show beyond doubt that an objective improves. The cost is known and needs no trial."""
+    found = (compare(objective, cost, baseline, assignment, trials) for objective in spec.objectives)
+    return any(each is not None and each.sure for each in found)
+
+
+def objective_outlooks(
+    spec: ExperimentSpec,
+    cost: Cost,
+    baseline: Assignment,
+    assignment: Assignment,
+    values: tuple[ObjectiveValue, ...],
+    fresh: tuple[Trial, ...],
+) -> tuple[ObjectiveOutlook, ...]:
+    """Every objective at the recommended values. `fresh` are the trials that verified them."""
+    found = []
+    for objective, value in zip(spec.objectives, values, strict=False):
+        seen = compare(objective, cost, baseline, assignment, fresh) if fresh else None
+        found.append(
+            ObjectiveOutlook(
+                name=value.name,
+                baseline=value.baseline,
+                predicted=_interval(value.value, value.sd),
+                change=(value.value - value.baseline) / abs(value.baseline) if value.baseline else 0.0,
+                verified=_interval(seen.canary, seen.canary_error) if seen is not None else None,
+                control=_interval(seen.control, seen.control_error) if seen is not None else None,
+            )
+        )
+    return tuple(found)
+
+
+def front_points(members: tuple[FrontMember, ...]) -> tuple[FrontPoint, ...]:
+    """The front as the status has it."""
+    return tuple(FrontPoint(m.assignment, tuple(FrontValue(v.name, v.value, v.sd) for v in m.values)) for m in members)
+
+
+def changes(spec: ExperimentSpec, outlooks: tuple[ObjectiveOutlook, ...]) -> str:
+    """`p95 281 ms -> 240 ms (-15 %)`: as fresh trials measured, else as the model expects."""
+    words = []
+    for objective, outlook in zip(spec.objectives, outlooks, strict=False):
+        before, after = outlook.baseline, outlook.predicted.value
+        if outlook.verified is not None and outlook.control is not None:
+            before, after = outlook.control.value, outlook.verified.value
+        percent = f" ({100 * (after - before) / abs(before):+.0f} %)" if before else ""
+        words.append(
+            f"{objective.name} {_amount(spec, objective, before)} -> {_amount(spec, objective, after)}{percent}"
+        )
+    return ", ".join(words)
+
+
+def _amount(spec: ExperimentSpec, objective: Objective, value: float) -> str:
+    """In the unit of a single SLI or of the cost, else a plain number."""
+    if len(objective.terms) == 1 and objective.terms[0].weight == 1:
+        sli = objective.terms[0].sli
+        return f"${value:.3f}" if sli is None else show(spec.sli(sli), value)
+    return f"{value:.4g}"
+
+
+def _interval(value: float, error: float) -> Interval:
+    return Interval(value, value - TWO_SIDED_95 * error, value + TWO_SIDED_95 * error)
