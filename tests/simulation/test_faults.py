@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.simulate.campaign import Tally, plan_of_seed, play, play_seed
+from trimtab.simulate.campaign import ASKED, ASKS_EVERY, Tally, plan_of_seed, play, play_seed, scenario_of
 from trimtab.simulate.campaign_replay import replay_of
 from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables, unhit
 from trimtab.simulate.faults.catalogue import CELLS
 from trimtab.simulate.faults.kinds import FaultKind, Moment
-from trimtab.simulate.faults.plan import plan_of
+from trimtab.simulate.faults.plan import Asks, FaultPlan, Scenario, plan_of
 from trimtab.simulate.replay import from_replay
 from trimtab.simulate.run import run
 
@@ -46,6 +46,19 @@ def test_a_baseline_that_is_never_read_stops_the_experiment() -> None:
     path = Path(__file__).parent / "regressions" / "baselines-never-read.json"
     result = play(plan_of(json.loads(path.read_text(encoding="utf-8")), path.name))
     assert (result.phase, result.terminal, result.recommended) == ("Stopped", 5, False)
+
+
+@pytest.mark.parametrize("asks", ASKED)
+def test_whatever_is_asked_for_ends_when_nothing_goes_wrong(asks: Asks) -> None:
+    designer = "GaussianProcess" if asks == "Repair" else "Sobol"
+    result = play(FaultPlan(seed=3, scenario=Scenario(asks=asks, designer=designer)))
+    assert not result.broken, explained(result)
+    assert (result.phase, result.recommended) == ("Completed", True)
+    assert result.terminal >= 4
+
+
+def test_seeds_ask_for_everything() -> None:
+    assert {scenario_of(ASKS_EVERY * n).asks for n in range(len(ASKED))} == set(ASKED)
 
 
 def test_a_seed_tells_the_same_story_twice() -> None:

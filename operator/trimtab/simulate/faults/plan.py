@@ -144,13 +144,19 @@ class Fault(_Model):
         return found
 
 
+Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front"]
+
+
 class Scenario(_Model):
     """The built-in Experiment that a plan is played on when none is given: how long it is, what chooses its
-    assignments, and how many trials verify the recommendation (0: none)."""
+    assignments, how many trials verify the recommendation (0: none), and what it asks for beyond the usual: a short
+    window first, a cap on what trials cost, the repair of a baseline that breaks its bound, a measured objective, or
+    two objectives."""
 
     trials: Annotated[int, Field(ge=1, le=50)] = 4
     designer: Literal["Sobol", "GaussianProcess"] = "Sobol"
     replicates: Annotated[int, Field(ge=0, le=5)] = 1
+    asks: Asks = "Plain"
 
     @property
     def all_trials(self) -> int:

@@ -16,6 +16,10 @@ from trimtab.workload import parse_workload
 NAME, NAMESPACE = "tune", "shop"
 REPLICAS = 8
 SCRAPE_SECONDS = 1.0
+SIZED = ("2", "2Gi")
+SCARCE, UNDERSIZED = ("600m", "1Gi"), ("400m", "768Mi")  # there is something to gain; a bound is broken
+MAX_COST = "0.01"  # $: reckoned with their deadlines two trials fit
+SLOW = {"name": "slow-share", "goal": "Minimize", "sli": "slow"}
 
 WORKLOAD = """
 name: web-service
@@ -55,8 +59,21 @@ def experiment(scenario: Scenario) -> dict[str, Any]:
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "Experiment",
         "metadata": {"name": NAME, "namespace": NAMESPACE},
-        "spec": _spec(scenario),
+        "spec": _spec(scenario) | _asked(scenario),
     }
+
+
+def _asked(scenario: Scenario) -> dict[str, Any]:
+    """What the spec says beyond the usual."""
+    usual = _spec(scenario)
+    return {
+        "Plain": {},
+        "Screen": {"trial": usual["trial"] | {"fidelity": {"screen": "4s"}}},
+        "MaxCost": {"stopping": usual["stopping"] | {"maxCost": MAX_COST}},
+        "Repair": {"search": usual["search"] | {"infeasibleBaseline": "Repair"}},
+        "Measured": {"objectives": [SLOW]},
+        "Front": {"objectives": [*usual["objectives"], SLOW]},
+    }[scenario.asks]
 
 
 def _spec(scenario: Scenario) -> dict[str, Any]:
@@ -104,10 +121,11 @@ _BUDGET = {
 }
 
 
-def setting() -> Setting:
+def setting(scenario: Scenario = Scenario()) -> Setting:  # noqa: B008 - it is frozen
     """The service, as it stands before anybody tunes it."""
     workload = parse_workload(WORKLOAD)
-    return Setting(workload, manifests_for(workload, replicas=REPLICAS), NAMESPACE)
+    cpu, memory = {"Repair": UNDERSIZED, "Measured": SCARCE}.get(scenario.asks, SIZED)
+    return Setting(workload, manifests_for(workload, replicas=REPLICAS, cpu=cpu, memory=memory), NAMESPACE)
 
 
 def options(seed: int) -> Options:
