@@ -5,15 +5,14 @@ s = |l|, or 1 where l = 0: what is left when the published inequality is divided
 
 A bound of the contract is a measured quantity that must stay at or below a positive number. The quantity is
   value = (1 + max(c, 0)) / (1 + max(-c, 0)), bound 1
-so y / l itself above the limit (for l > 0), and the same ratio mirrored below it. log(value) = sign(c) log(1 + |c|) is
-the bilog transformation that Eriksson and Poloczek (2021) use for constraints whose size ranges over orders of magnitude;
-it has the sign of c, and slope 1 at c = 0. Every method gets the same numbers: Trimtab takes logarithms of values by
-itself, the adapters of peers take them too. There is no noise: the standard error is 0.
+so y / l itself above the limit (for l > 0), and the same ratio mirrored below it. log(value) = sign(c) log(1 + |c|)
+is the bilog transformation that Eriksson and Poloczek (2021) use for constraints whose size ranges over orders of
+magnitude; it has the sign of c, and slope 1 at c = 0. Every method gets the same numbers: Trimtab takes logarithms of
+values by itself, the adapters of peers take them too. There is no noise: the standard error is 0.
 
 `cost` is f plus a constant that makes it positive in the whole box (the library wants a positive cost); regrets are
-differences of f, so the constant drops out. The grids are those of `axes`: every method is evaluated on them, and regret
-counts from the true optimum. `grid_best` is the best feasible value found on the grid; the difference is what no
-method can get under.
+differences of f, so the constant drops out. The grids are those of `axes`: every method is evaluated on them, and
+regret counts from the true optimum. `grid_best` is the best feasible value on the grid; no method gets under it.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def _axes(*given: tuple[float, float, float] | tuple[float, float, float, bool])
 
 
 def gramacy() -> Function:
-    """Gramacy et al., Modeling an augmented Lagrangian for blackbox constrained optimization, Technometrics 58 (2016)."""
+    """Gramacy et al., Modeling an augmented Lagrangian for blackbox constrained optimization, Technometrics 2016."""
     wave = Inequality(
         lambda x: -x[..., 0] - 2 * x[..., 1] - 0.5 * np.sin(2 * np.pi * (x[..., 0] ** 2 - 2 * x[..., 1])), -1.5
     )
@@ -263,9 +262,7 @@ def welded_beam() -> Function:
     """Ragsdell and Phillips 1976 in the form of Coello 2000 (seven constraints)."""
 
     def cost(x: Floats) -> Floats:
-        return np.asarray(
-            1.10471 * x[..., 0] ** 2 * x[..., 1] + 0.04811 * x[..., 2] * x[..., 3] * (14.0 + x[..., 1])
-        )
+        return np.asarray(1.10471 * x[..., 0] ** 2 * x[..., 1] + 0.04811 * x[..., 2] * x[..., 3] * (14.0 + x[..., 1]))
 
     return Function(
         "welded_beam",
@@ -275,9 +272,7 @@ def welded_beam() -> Function:
             Inequality(_weld_stress, 13_600.0),
             Inequality(lambda x: 6 * _LOAD * _LENGTH / (x[..., 3] * x[..., 2] ** 2), 30_000.0),
             Inequality(lambda x: x[..., 0] - x[..., 3]),
-            Inequality(
-                lambda x: 0.10471 * x[..., 0] ** 2 + 0.04811 * x[..., 2] * x[..., 3] * (14.0 + x[..., 1]), 5.0
-            ),
+            Inequality(lambda x: 0.10471 * x[..., 0] ** 2 + 0.04811 * x[..., 2] * x[..., 3] * (14.0 + x[..., 1]), 5.0),
             Inequality(lambda x: -x[..., 0], -0.125),
             Inequality(lambda x: 4 * _LOAD * _LENGTH**3 / (_YOUNG * x[..., 2] ** 3 * x[..., 3]), 0.25),
             Inequality(lambda x: -_buckling_load(x), -_LOAD),
@@ -297,9 +292,11 @@ def spring() -> Function:
         (
             Inequality(lambda x: -(x[..., 1] ** 3) * x[..., 2] / (71_785 * x[..., 0] ** 4), -1.0),
             Inequality(
-                lambda x: (4 * x[..., 1] ** 2 - x[..., 0] * x[..., 1])
-                / (12_566 * (x[..., 1] * x[..., 0] ** 3 - x[..., 0] ** 4))
-                + 1 / (5108 * x[..., 0] ** 2),
+                lambda x: (
+                    (4 * x[..., 1] ** 2 - x[..., 0] * x[..., 1])
+                    / (12_566 * (x[..., 1] * x[..., 0] ** 3 - x[..., 0] ** 4))
+                    + 1 / (5108 * x[..., 0] ** 2)
+                ),
                 1.0,
             ),
             Inequality(lambda x: -140.45 * x[..., 0] / (x[..., 1] ** 2 * x[..., 2]), -1.0),
