@@ -167,7 +167,7 @@ class Optimizer:
             raise ValueError(f"probability: {probability} is not between 0.5 and 1")
         self._space = SearchSpace(tuple(_parameter(name, given, safe) for name, given in space.items()))
         self._outcomes: list[TrialOutcome] = []
-        self._pending: list[Assignment] = []
+        self._pending: list[tuple[Assignment, Purpose]] = []
         self._stopped = ""
         self._study = Study(
             space=self._space,
@@ -207,7 +207,7 @@ class Optimizer:
             if not isinstance(answer, Proposed):
                 self._stopped = answer.message
                 break
-            self._pending.append(answer.assignment)
+            self._pending.append((answer.assignment, answer.purpose))
             found.append(self._suggestion(answer, study.index))
         return found
 
@@ -244,10 +244,7 @@ class Optimizer:
         elif not canary.readings:
             raise ValueError("measurements: give at least one, or a failure")
         finished = at if at is not None else (outcomes[-1].finished if outcomes else 0.0) + SPACING
-        purpose = Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
-        outcomes.append(TrialOutcome(len(outcomes), purpose, finished, canary, beside, broken))
-        if assignment in self._pending:
-            self._pending.remove(assignment)
+        outcomes.append(TrialOutcome(len(outcomes), self._purpose(assignment), finished, canary, beside, broken))
 
     def recommend(self) -> Recommendation | None:
         """The best so far, or None while nothing is better than the baseline beyond doubt."""
@@ -257,8 +254,16 @@ class Optimizer:
         predicted = {p.constraint: (math.exp(p.mean), p.sd) for p in answer.predictions}
         return Recommendation(_plain(self._space, answer.assignment), answer.saving, predicted, answer.message)
 
+    def _purpose(self, assignment: Assignment) -> Purpose:
+        """Why it was tried: as it was suggested, which is then pending no more; else the baseline, or a search trial."""
+        for at, (waiting, purpose) in enumerate(self._pending):
+            if waiting == assignment:
+                del self._pending[at]
+                return purpose
+        return Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
+
     def _now(self) -> Study:
-        done, pending = self._outcomes, self._pending
+        done, pending = self._outcomes, [assignment for assignment, _ in self._pending]
         now = done[-1].finished if done else 0.0
         index = len(done) + len(pending)
         return replace(self._study, outcomes=tuple(done), pending=tuple(pending), index=index, now=now)
