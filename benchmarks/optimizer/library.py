@@ -6,10 +6,11 @@ from benchmarks.optimizer.contract import Entry, Method, Point, Result, Task
 from trimtab.optimize.library import Bound, Optimizer, Range
 
 _SAFER = {1: "Higher", -1: "Lower", 0: "Unknown"}
+LEAST = 1e-6  # of the start's cost, on known functions: it may be thousands of times the optimum's
 _FAILURES = {"OOMKilled": "OOMKilled", "CrashLoop": "CrashLoop"}
 
 
-def optimizer(task: Task, seed: int, *, safe: bool) -> Optimizer:
+def optimizer(task: Task, seed: int, *, safe: bool, min_improvement: float = 0.001) -> Optimizer:
     """The library for a task. Without a baseline it starts in the middle of the box: the search needs a first point."""
     return Optimizer(
         {
@@ -31,6 +32,7 @@ def optimizer(task: Task, seed: int, *, safe: bool) -> Optimizer:
         safe=safe,
         peak_load=task.peak_load,
         max_trials=max(task.trials, 1),
+        min_improvement=min_improvement,
     )
 
 
@@ -49,8 +51,8 @@ def tell(to: Optimizer, point: Point, result: Result) -> None:
 class Trimtab:
     """Trimtab's library as a method."""
 
-    def __init__(self, task: Task, seed: int, *, safe: bool) -> None:
-        self._optimizer = optimizer(task, seed, safe=safe)
+    def __init__(self, task: Task, seed: int, *, safe: bool, min_improvement: float = 0.001) -> None:
+        self._optimizer = optimizer(task, seed, safe=safe, min_improvement=min_improvement)
 
     def ask(self) -> Point | None:
         found = self._optimizer.ask()
@@ -65,7 +67,7 @@ class Trimtab:
 
 
 def _unsafe(task: Task, seed: int) -> Method:
-    return Trimtab(task, seed, safe=False)
+    return Trimtab(task, seed, safe=False, min_improvement=LEAST)
 
 
 UNSAFE = Entry("trimtab", "equal", _unsafe)

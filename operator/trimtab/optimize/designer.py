@@ -12,12 +12,12 @@ import numpy as np
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize import bold, sobol
 from trimtab.optimize import recommend as recommending
-from trimtab.optimize import sobol
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
-from trimtab.optimize.readings import gather
+from trimtab.optimize.readings import exact, gather
 from trimtab.optimize.safe import DECIMALS, Belief, believe, inside, is_safe, trusted_boxes, verified
 from trimtab.optimize.schedule import (
     BASELINES,
@@ -93,6 +93,8 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     """The next point and its purpose, or a Hold in place of the purpose."""
     study, incumbent = belief.study, members[0]
     forbidden = banned(study, belief.evidence)
+    if exact(study):
+        return _boldly(belief, forbidden)
     purpose = next_purpose(study, incumbent)
     good = recommending.recommendable(belief)
     answer = good[0] if good else study.baseline
@@ -121,6 +123,23 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     if stop is None and choice.assignment is not None:
         return choice, purpose
     return _again(belief, incumbent, choice, stop, settled)
+
+
+def _boldly(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose | Hold]:
+    """The same where nothing has to be safe and every trial repeats itself: nothing limits a step, and nothing is
+    measured again."""
+    study = belief.study
+    incumbent = bold.cheapest_within(belief) or study.baseline
+    choice = bold.choose(belief, forbidden, suggestion_seed(study))
+    if next_purpose(study, incumbent) is Purpose.INITIAL:
+        out = forbidden | {trial.canary.assignment for trial in study.outcomes}
+        place = _initial(belief, [incumbent], choice, out)
+        if place is not None:
+            return place, Purpose.INITIAL
+    stop = out_of_patience(study, incumbent)
+    if stop is None and choice.assignment is None:
+        stop = Hold(HoldReason.CONVERGED, choice.reason)
+    return choice, Purpose.SEARCH if stop is None else stop
 
 
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:

@@ -132,7 +132,9 @@ class Optimizer:
         baseline: what runs today; where the search starts. Its values may lie between grid points.
         seed: same history and seed, same suggestions.
         safe: propose only what the model holds safe with `probability`, in limited steps from what was verified.
-            Without it the whole grid may be tried.
+            Without it the whole grid may be tried. If every standard error is 0 as well (a function, a model of a
+            service), nothing is measured again, what holds needs no margin to be recommended, and while anything is
+            cheaper only `max_trials` and `patience` end the search.
         probability: least probability that a suggestion keeps every bound, in (0.5, 1).
         acquisition: ConstrainedEI, UCB, PI or Thompson.
         peak_load: load for which bounds must hold, in the unit of `context={"load": ...}`.
@@ -255,7 +257,7 @@ class Optimizer:
         return Recommendation(_plain(self._space, answer.assignment), answer.saving, predicted, answer.message)
 
     def _purpose(self, assignment: Assignment) -> Purpose:
-        """Why it was tried: as it was suggested, which is then pending no more; else the baseline, or a search trial."""
+        """Why it was tried: as suggested, which is then pending no more; else as the baseline, or a search trial."""
         for at, (waiting, purpose) in enumerate(self._pending):
             if waiting == assignment:
                 del self._pending[at]
