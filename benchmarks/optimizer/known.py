@@ -54,14 +54,28 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
+def kept(works: Sequence[Work], out: Path) -> list[Run]:
+    """The runs that are on disk already."""
+    found: list[Run] = []
+    for digest, group in _by_version(works).items():
+        parts: Parts[Run] = Parts(out / "known", digest)
+        found += [part.value for name in group if (part := parts.find(name)) is not None]
+    return found
+
+
+def _by_version(works: Sequence[Work]) -> dict[str, dict[str, Work]]:
+    found: dict[str, dict[str, Work]] = {}
+    digests = {method: code_version(method) for method in dict.fromkeys(work.method for work in works)}
+    for work in works:
+        found.setdefault(digests[work.method], {})[work.name] = work
+    return found
+
+
 def run(works: Sequence[Work], out: Path, jobs: int, afresh: bool = False) -> list[Run]:
     """All runs, from disk where they are kept; progress goes to stderr."""
     found: list[Run] = []
-    by_version: dict[str, dict[str, Work]] = {}
-    for work in works:
-        by_version.setdefault(code_version(work.method), {})[work.name] = work
     begun = time.monotonic()
-    for digest, group in by_version.items():
+    for digest, group in _by_version(works).items():
         parts: Parts[Run] = Parts(out / "known", digest, afresh=afresh)
         for part in played(parts, group, play, jobs):
             found.append(part.value)
@@ -103,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = chosen([f.name for f in known], options.functions, "--functions")
     methods = chosen(list(entries()), options.methods, "--methods")
     works = [Work(f, m, s, options.trials) for s in numbers(options.seeds) for f in names for m in methods]
-    runs = run(works, options.out, options.jobs, options.fresh)
+    runs = kept(works, options.out) if options.report else run(works, options.out, options.jobs, options.fresh)
     used = [f for f in known if f.name in names]
     print(write(runs, used, options.trials, versions(), options.out / "known"))
 
@@ -117,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     parser.add_argument("--fresh", action="store_true", help="forget what was run before")
+    parser.add_argument("--report", action="store_true", help="run nothing: the figures of the runs that are kept")
     return parser
 
 

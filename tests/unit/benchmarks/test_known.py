@@ -114,6 +114,8 @@ def test_a_run_that_was_kept_is_not_made_again(tmp_path: Path, capsys: pytest.Ca
     again = capsys.readouterr()
     assert again.err == ""
     assert again.out == first.out
+    known.main([*given[:1], "0-5", *given[2:], "--report"])
+    assert capsys.readouterr().out == first.out
     assert (tmp_path / "known" / "gramacy.svg").read_text().startswith("<svg")
     with pytest.raises(SystemExit, match="--methods: 'nothing' is none of trimtab"):
         known.main(["--methods", "nothing"])
