@@ -87,26 +87,30 @@ def summary(runs: Sequence[Run], function: Function, trials: int) -> dict[str, d
 def table(function: Function, figures: Mapping[str, Mapping[str, object]], trials: int) -> str:
     """One function's Markdown table."""
     points = checkpoints(trials)
-    floor = grid_best(function, 3)[0] - function.optimum
+    floor = grid_best(function, 8 if len(function.axes) <= 4 else 3)[0] - function.optimum
     head = [
         f"### {function.name} (d = {len(function.axes)}, {len(function.inequalities)} bounds)",
         "",
-        f"Optimum {function.optimum:g} ({function.source}); the grid's own best has regret {_show(max(floor, 0.0))}.",
+        f"Optimum {function.optimum:g} ({function.source}); on the grid, near it: regret {_show(max(floor, 0.0))}.",
         "",
-        "| method | " + " | ".join(f"regret after {n}" for n in points) + " | infeasible trials | recommendations: "
+        "| method | runs | "
+        + " | ".join(f"regret after {n}" for n in points)
+        + " | infeasible trials | recommendations: "
         "infeasible / none / median regret | s a trial |",
-        "|---|" + "---|" * (len(points) + 3),
+        "|---|" + "---|" * (len(points) + 4),
     ]
     rows = []
     for method, own in figures.items():
         regret = own["regret"]
         assert isinstance(regret, dict)
-        cells = [_interval(regret[str(n)]) for n in points]
+        many = int(str(own["runs"])) > 1
+        cells = [_interval(regret[str(n)]) if many else _show(regret[str(n)][0]) for n in points]
         answer = own["recommended regret"]
         recommended = "-" if answer is None else _show(float(str(answer)))
         counts = f"{own['infeasible recommendations']} / {own['no recommendation']} / {recommended}"
         infeasible = f"{own['infeasible trials']:.1f} of {own['trials']:.0f}"
-        rows.append(f"| {method} | {' | '.join(cells)} | {infeasible} | {counts} | {own['seconds a trial']:.2f} |")
+        row = [method, f"{own['runs']}", *cells, infeasible, counts, f"{own['seconds a trial']:.2f}"]
+        rows.append(f"| {' | '.join(row)} |")
     return "\n".join([*head, *rows])
 
 
