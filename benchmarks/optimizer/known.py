@@ -23,7 +23,7 @@ from chaos.parts import ROOT, Parts, played
 
 PEER_PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "scikit-optimize")
 PACKAGES = (*PEER_PACKAGES, "scikit-learn", "numpy", "scipy")
-_TASKS = ("benchmarks/optimizer/contract.py", "benchmarks/optimizer/functions.py", "benchmarks/optimizer/runs.py")
+_TASKS = ("benchmarks/optimizer/functions.py", "benchmarks/optimizer/runs.py")
 _PEERS = (*_TASKS, "benchmarks/optimizer/peer.py", "benchmarks/optimizer/peers")
 _TRIMTAB = ("benchmarks/optimizer/library.py", "operator/trimtab/optimize", "operator/trimtab/domain")
 
