@@ -24,6 +24,7 @@ from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.readings import (
     FAILURE_G,
     FAILURE_SE,
+    SE_FLOOR,
     TRUNCATED_SE,
     UNEXPLAINED_SE,
     Observation,
@@ -91,17 +92,18 @@ def build_rows(
     loads: LoadScale,
     held: Sequence[Assignment],
     between: float = 0.0,
+    least: float = SE_FLOOR,
 ) -> Rows:
     """All rows of one constraint, in the order of the ledger, the canary before its control; inherited ones first.
 
     `held` are the assignments whose complete trials kept every bound. `between` is the variance between trials to
     expect: an inherited trial has four times of it, so its rows carry three more of their own, and as values, since
-    counts would claim to be exact.
+    counts would claim to be exact. `least` is the least standard error of a value, in g.
     """
     found = [
         row
         for number, trial in enumerate((*study.inherited, *study.outcomes))
-        for row in _of_trial(study, target, trial, number, loads, held)
+        for row in _of_trial(study, target, trial, number, loads, held, least)
     ]
     found = [_aged(row, between) if row.trial < len(study.inherited) else row for row in found]
     u = encoder.encode([r.assignment for r in found]) if found else np.zeros((0, len(encoder.groups)))
@@ -164,6 +166,7 @@ def _of_trial(
     number: int,
     loads: LoadScale,
     held: Sequence[Assignment],
+    least: float,
 ) -> Iterator[_Row]:
     if not trial.learnable or not math.isfinite(trial.finished):
         return
@@ -172,7 +175,7 @@ def _of_trial(
         seen = Observation(FAILURE_G, FAILURE_SE)
         yield _Row(_broken(study, trial), loads.z(canary.load), trial.finished, seen, number, True)
         return
-    own = observe_trial(target, trial, canary)
+    own = observe_trial(target, trial, canary, least)
     if trial.truncated:
         if own is not None and own.g > 0:
             explained = not any(
@@ -186,7 +189,7 @@ def _of_trial(
         yield _Row(canary.assignment, loads.z(canary.load), trial.finished, own, number, True)
     control: ArmOutcome | None = trial.control
     if control is not None:
-        seen_control = observe_trial(target, trial, control)
+        seen_control = observe_trial(target, trial, control, least)
         if seen_control is not None:
             yield _Row(control.assignment, loads.z(control.load), trial.finished, seen_control, number, False)
 

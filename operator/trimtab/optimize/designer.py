@@ -22,14 +22,14 @@ from trimtab.domain.study import (
     Symptom,
 )
 from trimtab.domain.trial import Purpose, Suggestion
-from trimtab.optimize import dimension, pareto, sobol
+from trimtab.optimize import bold, dimension, pareto, sobol
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.diagnostics import diagnose, diversity
 from trimtab.optimize.drift import since_change
 from trimtab.optimize.objective import referenced
-from trimtab.optimize.readings import gather
+from trimtab.optimize.readings import exact, gather
 from trimtab.optimize.repair import increase
 from trimtab.optimize.safe import DECIMALS, Belief, believe, inside, is_safe, trusted_boxes, verified
 from trimtab.optimize.schedule import (
@@ -115,6 +115,8 @@ def _symptoms(diagnostics: Diagnostics, drift: tuple[Symptom, ...], belief: Beli
 def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose | Hold]:
     """The next point and its purpose, or a Hold in place of the purpose."""
     study, forbidden = belief.study, banned(belief.study, belief.evidence)
+    if exact(study) and belief.aims.known:
+        return _boldly(belief, forbidden)
     good = recommending.recommendable(belief)
     if belief.repairing and not good:
         return _repair(belief, forbidden)
@@ -163,6 +165,23 @@ def _incumbents(belief: Belief, members: list[Assignment]) -> list[Assignment]:
     if len(belief.study.objectives) < 2:
         return members[:1]
     return [members[i] for i in pareto.front(belief.aims.means(members).T)]
+
+
+def _boldly(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose | Hold]:
+    """The same where nothing has to be safe and every trial repeats itself: nothing limits a step, and nothing is
+    measured again."""
+    study = belief.study
+    incumbent = bold.cheapest_within(belief) or study.baseline
+    choice = bold.choose(belief, forbidden, suggestion_seed(study))
+    if next_purpose(study, incumbent) is Purpose.INITIAL:
+        out = forbidden | {trial.canary.assignment for trial in study.outcomes}
+        place = _initial(belief, [incumbent], choice, out)
+        if place is not None:
+            return place, Purpose.INITIAL
+    stop = out_of_patience(study, incumbent)
+    if stop is None and choice.assignment is None:
+        stop = Hold(HoldReason.CONVERGED, choice.reason)
+    return choice, Purpose.SEARCH if stop is None else stop
 
 
 def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> Assignment | None:

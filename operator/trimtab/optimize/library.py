@@ -115,7 +115,9 @@ class Optimizer:
         baseline: what runs today; where the search starts. Its values may lie between grid points.
         seed: same history and seed, same suggestions.
         safe: propose only what the model holds safe with `probability`, in limited steps from what was verified.
-            Without it the whole grid may be tried.
+            Without it the whole grid may be tried. If every standard error is 0 as well (a function, a model of a
+            service), nothing is measured again, what holds needs no margin to be recommended, and while anything is
+            cheaper only `max_trials` and `patience` end the search.
         probability: least probability that a suggestion keeps every bound, in (0.5, 1).
         acquisition: ConstrainedEI, UCB, PI or Thompson; for a measured objective ConstrainedEI or NoisyEI, for two
             ConstrainedEI or HypervolumeEI.
@@ -155,7 +157,7 @@ class Optimizer:
         check_objectives(wanted, acquisition)
         self._space = space_of(space, rules, safe)
         self._outcomes: list[TrialOutcome] = []
-        self._pending: list[Assignment] = []
+        self._pending: list[tuple[Assignment, Purpose]] = []
         self._stopped = ""
         self._study = Study(
             space=self._space,
@@ -197,7 +199,7 @@ class Optimizer:
             if not isinstance(answer, Proposed):
                 self._stopped = answer.message
                 break
-            self._pending.append(answer.assignment)
+            self._pending.append((answer.assignment, answer.purpose))
             found.append(self._suggestion(answer, study.index))
         return found
 
@@ -235,10 +237,7 @@ class Optimizer:
         elif not canary.readings:
             raise ValueError("measurements: give at least one, or a failure")
         finished = at if at is not None else (outcomes[-1].finished if outcomes else 0.0) + SPACING
-        purpose = Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
-        outcomes.append(TrialOutcome(len(outcomes), purpose, finished, canary, beside, broken))
-        if assignment in self._pending:
-            self._pending.remove(assignment)
+        outcomes.append(TrialOutcome(len(outcomes), self._purpose(assignment), finished, canary, beside, broken))
 
     def recommend(self) -> Recommendation | None:
         """The best so far, or None while nothing is better than the baseline beyond doubt."""
@@ -255,8 +254,16 @@ class Optimizer:
             front=tuple(FrontPoint(plain(self._space, m.assignment), amounts(m.values)) for m in answer.front),
         )
 
+    def _purpose(self, assignment: Assignment) -> Purpose:
+        """Why it was tried: as suggested, which is then pending no more; else as the baseline, or a search trial."""
+        for at, (waiting, purpose) in enumerate(self._pending):
+            if waiting == assignment:
+                del self._pending[at]
+                return purpose
+        return Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
+
     def _now(self) -> Study:
-        done, pending = self._outcomes, self._pending
+        done, pending = self._outcomes, [assignment for assignment, _ in self._pending]
         now = done[-1].finished if done else 0.0
         index = len(done) + len(pending)
         return replace(self._study, outcomes=tuple(done), pending=tuple(pending), index=index, now=now)

@@ -51,8 +51,9 @@ def usable(target: ConstraintTarget) -> bool:
     return math.isfinite(target.bound) and target.bound > 0
 
 
-def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
-    """Read an absolute bound; None where the sample cannot be used (NaN, no traffic, negative counts)."""
+def observe(target: ConstraintTarget, sample: Sample, least: float = SE_FLOOR) -> Observation | None:
+    """Read an absolute bound; None where the sample cannot be used (NaN, no traffic, negative counts). `least` as in
+    `observe_trial`."""
     spread = _spread(sample)
     if sample.bad is not None:
         return _counts(target, sample, sample.bad, spread)
@@ -63,7 +64,7 @@ def observe(target: ConstraintTarget, sample: Sample) -> Observation | None:
     # A value of zero has no logarithm: it says "at most one standard error", with that width.
     value = max(sample.value, sample.standard_error, target.bound * math.exp(-_G_LIMIT), _TINY)
     g = _log(value / target.bound)
-    return Observation(_clip(g if target.upper else -g), _width(sample.standard_error / value))
+    return Observation(_clip(g if target.upper else -g), _width(sample.standard_error / value, least))
 
 
 def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) -> Observation | None:
@@ -78,13 +79,16 @@ def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) 
     return Observation(_clip(y), _width(math.hypot(one[1], other[1])))
 
 
-def observe_trial(target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome) -> Observation | None:
-    """The observation of one arm for one constraint; for a relative bound only the canary has one."""
+def observe_trial(
+    target: ConstraintTarget, trial: TrialOutcome, arm: ArmOutcome, least: float = SE_FLOOR
+) -> Observation | None:
+    """The observation of one arm for one constraint; for a relative bound only the canary has one. `least` is the
+    least standard error of g that a value is credited with."""
     sample = _sample(arm, target.name)
     if sample is None:
         return None
     if not target.relative:
-        return observe(target, sample)
+        return observe(target, sample, least)
     if trial.control is None or arm is not trial.canary:
         return None
     control = _sample(trial.control, target.name)
@@ -154,6 +158,18 @@ class Evidence:
         if self.clean == 0:
             return False
         return all((i := self.interval(t.name)) is not None and i[2] <= 0 for t in constraints if not t.guard_only)
+
+
+def exact(study: Study) -> bool:
+    """Whether nothing has to be safe and every reading so far is a value with a standard error of 0: a function, or a
+    model of a service, which repeats itself. Then no trial is measured again, and what holds needs no margin."""
+    return not study.safe and all(
+        reading.sample.standard_error == 0.0 and reading.sample.bad is None
+        for trial in study.outcomes
+        for arm in (trial.canary, trial.control)
+        if arm is not None
+        for reading in arm.readings
+    )
 
 
 def gather(study: Study) -> dict[Assignment, Evidence]:
@@ -276,9 +292,9 @@ def _spread(sample: Sample) -> float:
     return min(max(1.0, sample.overdispersion), _SPREAD_LIMIT) if math.isfinite(sample.overdispersion) else 1.0
 
 
-def _width(se: float) -> float:
+def _width(se: float, least: float = SE_FLOOR) -> float:
     """A standard error in ln units that can be worked with; one that is no number is as wide as can be."""
-    return max(min(se, _SE_LIMIT), SE_FLOOR) if math.isfinite(se) else _SE_LIMIT
+    return max(min(se, _SE_LIMIT), least) if math.isfinite(se) else _SE_LIMIT
 
 
 def _clip(g: float) -> float:

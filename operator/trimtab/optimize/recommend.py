@@ -16,7 +16,7 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.study import FrontMember, Recommended, Study
 from trimtab.optimize import pareto
 from trimtab.optimize.objective import affordable
-from trimtab.optimize.readings import Evidence
+from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import below_floor
 
@@ -64,7 +64,17 @@ def holding(belief: Belief, assignments: list[Assignment], z: float | None = Non
     """Those that nothing speaks against: neither a rule, nor a verification, nor their own trials, nor the model."""
     allowed = [x for x in assignments if _allowed(belief, x)]
     limits = upper_limits(belief, allowed, WIDTHS, z)
-    return [x for x, limit in zip(allowed, limits, strict=True) if limit <= -MARGIN and _leaves_room(belief, x, z)]
+    return [
+        x
+        for x, limit in zip(allowed, limits, strict=True)
+        if (limit <= -MARGIN and _leaves_room(belief, x, z)) or _plainly_within(belief, x)
+    ]
+
+
+def _plainly_within(belief: Belief, assignment: Assignment) -> bool:
+    """What a function measured within every bound (`_allowed`: its trials do not contradict) needs no margin."""
+    own = belief.evidence.get(assignment)
+    return own is not None and own.clean > 0 and exact(belief.study)
 
 
 def _allowed(belief: Belief, assignment: Assignment) -> bool:

@@ -77,6 +77,7 @@ class Prior:
     amplitude: tuple[float, float]
     tau: tuple[float, float]
     trend: Trend
+    least_error: float = SE_FLOOR  # of values: their standard error in g is not believed to be less
 
 
 def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Prior:
@@ -297,7 +298,7 @@ class _Problem:
 
     def working(self, theta: Floats) -> tuple[Floats, Floats]:
         """Working responses and variances at the mode of f under theta. Shapes: (n,), (n,)."""
-        rows, floor = self.rows, SE_FLOOR**2
+        rows, floor = self.rows, self.prior.least_error**2
         y, v = np.where(self.counted, 0.0, rows.y), np.where(self.counted, 1.0, np.maximum(rows.v, floor))
         if not self.counted.any():
             return y, v

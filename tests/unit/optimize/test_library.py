@@ -97,6 +97,17 @@ def test_several_at_once_differ_and_wait_for_the_baseline() -> None:
     )
 
 
+def test_why_something_was_tried_is_kept_so_that_the_schedule_is_the_operators() -> None:
+    optimizer, purposes = made(), []
+    for _ in range(12):
+        (asked,) = optimizer.ask()
+        purposes.append(asked.purpose)
+        optimizer.tell(dict(asked.assignment), {"p95": (p95(asked.assignment), 0.002)})
+    assert purposes[:5] == ["Baseline", "Baseline", "Initial", "Initial", "Initial"]
+    searching = purposes[5:]
+    assert searching.count("Replicate") <= 2  # after four in a row, not each time
+
+
 def test_a_failure_is_not_tried_again() -> None:
     optimizer = made(safe=False)
     played(optimizer, 6)
