@@ -180,6 +180,7 @@ def _places_of(belief: Belief) -> list[Assignment]:
 # Searches
 
 
+@pytest.mark.thorough
 def test_a_weighted_sum_finds_its_optimum() -> None:
     """cost + 5 p95 over the whole grid, in truth and without noise: the recommendation is within 3 % of the best."""
     played = run("both", 12)
@@ -210,6 +211,7 @@ def optimum(study: Study, value: Callable[[Assignment], float]) -> float:
     return min(map(value, safe))
 
 
+@pytest.mark.thorough
 def test_a_front_is_recommendable_and_nothing_in_it_is_beaten() -> None:
     played = run("pair", 12)
     answer, belief = played.recommended, belief_of(played)

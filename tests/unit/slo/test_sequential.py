@@ -138,6 +138,7 @@ def test_a_past_without_errors_says_nothing() -> None:
     assert overdispersion_bound(*overdispersion_between([[(1.0, 100.0), (0.0, 100.0)]] * 59)) == 3.0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("phi", "seconds"), [(1.0, 120), (2.0, 220), (5.0, 480)])
 def test_with_the_bound_from_the_past_it_is_as_sure_and_faster_where_errors_do_not_cluster(
     phi: float, seconds: float
