@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trimtab.optimize.library import Bound, Choices, Optimizer, Range, Recommendation, Suggestion
+    from trimtab.optimize.library import (
+        Bound,
+        Choices,
+        Counts,
+        Forecast,
+        Optimizer,
+        Range,
+        Recommendation,
+        Suggestion,
+    )
 
-__all__ = ["Bound", "Choices", "Optimizer", "Range", "Recommendation", "Suggestion"]
+__all__ = ["Bound", "Choices", "Counts", "Forecast", "Optimizer", "Range", "Recommendation", "Suggestion"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,6 +46,28 @@ from trimtab.optimize.steps import axis
 Plain = float | int | str
 Measured = tuple[float, float]
 """(value, standard error), both in the unit of the bound."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A ratio as it was counted: `bad` of `total` events. Few events say more this way than as a value with a standard
+    error: no bad event at all is evidence too. `overdispersion` is their variance / binomial variance, >= 1."""
+
+    bad: float
+    total: float
+    overdispersion: float = 1.0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the model expects of one bound: the median of value / bound, the standard deviation of its logarithm, and
+    by how much one trial differs from the next beside that (`between`, of the logarithm too)."""
+
+    median: float
+    sd: float
+    between: float
+
+
 SPACING = 3600.0  # seconds between two trials when nobody says when they were
 _DIRECTIONS = {"Higher": 1, "Lower": -1, "Unknown": 0}
 _NO_LIMIT = 1e12
@@ -214,17 +236,18 @@ class Optimizer:
     def tell(
         self,
         tried: Suggestion | Mapping[str, Plain],
-        measurements: Mapping[str, Measured] | None = None,
+        measurements: Mapping[str, Measured | Counts] | None = None,
         *,
         failure: Literal["OOMKilled", "CrashLoop", "ReadinessLost"] | None = None,
         context: Mapping[str, float] | None = None,
-        control: Mapping[str, Measured] | None = None,
+        control: Mapping[str, Measured | Counts] | None = None,
         at: float | None = None,
     ) -> None:
         """Say what was measured, or how it failed; an assignment that was never suggested will do.
 
         Args:
-            measurements: (value, standard error) of each bound; bounds that were not measured may be left out.
+            measurements: (value, standard error) or `Counts` of each bound; bounds that were not measured may be left
+                out.
             failure: it broke in a way that no bound shows.
             context: {"load": l}, in the unit of `peak_load`.
             control: what the baseline measured at the same time, if it did.
@@ -257,6 +280,18 @@ class Optimizer:
         predicted = {p.constraint: (math.exp(p.mean), p.sd) for p in answer.predictions}
         return Recommendation(_plain(self._space, answer.assignment), answer.saving, predicted, answer.message)
 
+    def predict(self, assignment: Mapping[str, Plain], *, load: float | None = None) -> dict[str, Forecast]:
+        """What the model expects of an assignment now, by bound; at the peak when `load` is None. Empty before the
+        baseline was measured.
+
+        Raises:
+            ValueError: an assignment or a load that makes no sense.
+        """
+        place = _assignment(self._space, assignment)
+        at = _load({"load": load}) if load is not None else None
+        found = designer.expect(self._now(), place, at)
+        return {p.constraint: Forecast(math.exp(p.mean), p.sd, between) for p, between in found}
+
     def _now(self) -> Study:
         done, pending = self._outcomes, self._pending
         now = done[-1].finished if done else 0.0
@@ -273,12 +308,16 @@ class Optimizer:
             reason=answer.reason,
         )
 
-    def _readings(self, measured: Mapping[str, Measured]) -> tuple[ConstraintReading, ...]:
+    def _readings(self, measured: Mapping[str, Measured | Counts]) -> tuple[ConstraintReading, ...]:
         known = {target.name for target in self._study.constraints}
         found = []
-        for name, (value, error) in measured.items():
+        for name, given in measured.items():
             if name not in known:
                 raise ValueError(f"{name}: not among the constraints ({', '.join(sorted(known)) or 'none'})")
+            if isinstance(given, Counts):
+                found.append(ConstraintReading(name, _counted(name, given)))
+                continue
+            value, error = given
             if not (math.isfinite(value) and math.isfinite(error)) or value < 0 or error < 0:
                 raise ValueError(f"{name}: ({value}, {error}) is not a value >= 0 with a standard error >= 0")
             found.append(ConstraintReading(name, Sample(float(value), float(error), 1.0)))
@@ -328,6 +367,14 @@ def _plain(space: SearchSpace, assignment: Assignment) -> dict[str, Plain]:
     return {p.name: v if isinstance(v := assignment[p.name], str) else float(v) for p in space.parameters}
 
 
+def _counted(name: str, given: Counts) -> Sample:
+    bad, total, spread = given.bad, given.total, given.overdispersion
+    if not (all(map(math.isfinite, (bad, total, spread))) and 0 <= bad <= total and total > 0 and spread >= 1):
+        raise ValueError(f"{name}: {given} is not 0 <= bad <= total, total > 0, overdispersion >= 1")
+    share = bad / total
+    return Sample(share, math.sqrt(spread * share * (1 - share) / total), total, bad, spread)
+
+
 def _load(context: Mapping[str, float] | None) -> float | None:
     for name in context or {}:
         if name != "load":
@@ -342,4 +389,4 @@ def _exact(number: float) -> Decimal:
     return Decimal(repr(float(number)))
 
 
-__all__ = ["Bound", "Choices", "Optimizer", "Range", "Recommendation", "Suggestion"]
+__all__ = ["Bound", "Choices", "Counts", "Forecast", "Optimizer", "Range", "Recommendation", "Suggestion"]
