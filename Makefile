@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Long campaigns, a target each; `make chaos` runs them all.
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
-.PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench \
+.PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench bench-optimizer \
 	build-controlplane clean
 
 help: ## Show this help
@@ -101,6 +101,9 @@ demo: setup build-controlplane ## Tune the example web service on a real control
 
 bench: setup ## Print the benchmarks' figures
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-optimizer: setup ## Safety of the optimizer beside its rivals, a few minutes (ARGS=--full: three hours)
+	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.optimizer $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

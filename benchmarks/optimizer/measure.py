@@ -45,7 +45,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 def median(values: Sequence[float]) -> Estimate:
     """Infinite values (never reached) count as the greatest."""
-    return bootstrap(values, lambda drawn: np.sort(drawn, axis=1)[:, (drawn.shape[1] - 1) // 2])
+    return bootstrap(values, lambda drawn: np.median(drawn, axis=1))
 
 
 def deviation(values: Sequence[float]) -> Estimate:
