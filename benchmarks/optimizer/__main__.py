@@ -40,6 +40,7 @@ SHORT = {"scenarios": "stationary,diurnal,barely-feasible", "dims": "2,4", "seed
 FULL = {"scenarios": ",".join(SCENARIOS), "dims": "2,4,8", "seeds": "100-119"}
 QUICK = frozenset({"trimtab", "hold", "random", "greedy", "safeopt", "sklearn-ei-box"})
 PEER_SEEDS = 5
+SCENARIO_NAMES: tuple[str, ...] = SCENARIOS
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,7 @@ def _play(options: argparse.Namespace, names: list[str]) -> list[Run]:
         print(f"\r{number}/{len(works)} runs, {time.monotonic() - begun:.0f} s   ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     order = {name: i for i, name in enumerate(names)}
-    scenarios = {name: i for i, name in enumerate(SCENARIOS)}
-    return sorted(runs, key=lambda r: (r.dimensions, scenarios.get(r.scenario, 0), order[r.method], r.seed))
+    return sorted(runs, key=lambda r: (r.dimensions, SCENARIO_NAMES.index(r.scenario), order[r.method], r.seed))
 
 
 def _own(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from benchmarks.optimizer.contract import Axis, Limit, Point, Task
-from benchmarks.optimizer.services import ERRORS, SLOW, Pod, Regime, quantile, tightest
+from benchmarks.optimizer.services import ERRORS, ORDINARY, SLOW, Pod, Regime, quantile, tightest
 from trimtab.workload import WorkloadSpec
 from trimtab.workload.cfs import PERIOD_S
 from trimtab.workload.units import GIB
@@ -47,7 +47,7 @@ class Noise:
 @dataclass(frozen=True)
 class Draw:
     """One service to tune. `load` is the usual one (requests per second per pod), `swing` of the day, `arm_pods` pods
-    in each arm. From trial `change` on `load_after` multiplies the load and `after` holds."""
+    in each arm. Until trial `change` the load is multiplied with `load_before` and `before` holds, then `after`."""
 
     name: str
     pod: Pod
@@ -62,8 +62,8 @@ class Draw:
     seed: int
     change: int = TRIALS
     load_before: float = 1.0
-    before: Regime = Regime()
-    after: Regime = Regime()
+    before: Regime = ORDINARY
+    after: Regime = ORDINARY
 
     def load_at(self, trial: int, rng: np.random.Generator) -> float:
         """Requests per second per pod while a trial is measured."""
@@ -78,8 +78,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Cost:
-    """$ per hour: requests at their prices, and what being small costs, inversely to its cube (waiting for
-    start-up, for the collector): price x (value + best^4 / (3 value^3)), least at `best`. `best` is 0 where size costs nothing else."""
+    """$ per hour: requests at their prices, and what being small costs, inversely to its cube (waiting for start-up,
+    for the collector): price x (value + best^4 / (3 value^3)), least at `best`, which is 0 where that costs nothing."""
 
     prices: Mapping[str, float]
     best: Mapping[str, float]
@@ -126,21 +126,24 @@ def _drawn(scenario: Scenario, dimensions: int, seed: int, rng: np.random.Genera
     loaded, strain = load if scenario == "infeasible-start" else peak, _strain(scenario, rng)
     pod = Pod(containers, 1.0, limits)
     pod = Pod(containers, quantile(pod, baseline, loaded, after, limits[SLOW] * strain), limits)
-    prices = {n: (CPU_HOUR if n.startswith("cpu") else GIB_HOUR * 4.0) * _log(rng, 0.6, 1.6) for n in baseline}
-    best = dict.fromkeys(baseline, 0.0)
-    if scenario == "interior-optimum":
-        edge = tightest(pod, baseline, peak, after)
-        best = {n: min(v * edge * float(rng.uniform(1.08, 1.25)), 0.8 * v) for n, v in baseline.items()}
+    cost = _cost(scenario, pod, baseline, peak, after, rng)
     noise = Noise(float(rng.uniform(0.02, 0.07)), float(rng.uniform(0.01, 0.04)), float(rng.uniform(1.0, 2.5)))
-    cost = Cost(prices, best)
     known = tuple(Limit(n, b, "Errors" if n == ERRORS else "Latency") for n, b in limits.items())
     task = Task(axes, known, cost, baseline, TRIALS, peak)
     name = f"{scenario}-d{dimensions}-{seed}"
     pods = 1 if rare else int(rng.integers(1, 4))
-    made = Draw(
-        name, pod, task, cost, baseline, load, swing, peak, pods, noise, seed, change, early, before, after
-    )  # fmt: skip
+    made = Draw(name, pod, task, cost, baseline, load, swing, peak, pods, noise, seed, change, early, before, after)
     return made if _fits(scenario, made) else None
+
+
+def _cost(scenario: Scenario, pod: Pod, baseline: Point, peak: float, after: Regime, rng: np.random.Generator) -> Cost:
+    """OpenCost's prices, memory four times of it so that neither resource is negligible, each by a random factor. With
+    an interior optimum the cheapest value of each is somewhat above where the bounds would stop a joint descent."""
+    prices = {n: (CPU_HOUR if n.startswith("cpu") else GIB_HOUR * 4.0) * _log(rng, 0.6, 1.6) for n in baseline}
+    if scenario != "interior-optimum":
+        return Cost(prices, dict.fromkeys(baseline, 0.0))
+    edge = tightest(pod, baseline, peak, after)
+    return Cost(prices, {n: min(v * edge * float(rng.uniform(1.08, 1.25)), 0.8 * v) for n, v in baseline.items()})
 
 
 def _fits(scenario: Scenario, made: Draw) -> bool:
@@ -212,8 +215,8 @@ def _strain(scenario: Scenario, rng: np.random.Generator) -> float:
 def _today(
     containers: tuple[WorkloadSpec, ...], peak: float, tight: bool, rng: np.random.Generator
 ) -> dict[str, float]:
-    """The baseline: CPU a few times what is used at the peak (and some requests in each period), memory a few times what is needed; where it is `tight`,
-    some of it has little to spare."""
+    """The baseline: CPU a few times what is used at the peak (and some requests in each period), memory a few times
+    what is needed; where it is `tight`, some of it has little to spare."""
     found = {}
     for index, each in enumerate(containers):
         used = peak * each.request.cpu

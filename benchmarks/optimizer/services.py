@@ -1,9 +1,10 @@
-"""Pods of one, two or four containers that a request passes one after the other, and what is true of them without noise.
+"""Pods of one, two or four containers that a request passes one after the other, and their truth without noise.
 
-d = 2 tunes CPU and memory of one container, d = 4 of two, d = 8 of four; requests equal limits. As an Experiment has one
-target, the bounds are of the pod as a whole, as its callers see it: the fraction of requests slower than a threshold
-from end to end, and the fraction that fails. Two bounds for any d keep the sizes comparable, and containers share the
-room below them, so no axis can be tuned without regard to the others. A third bound cannot be measured: OOM kills.
+d = 2 tunes CPU and memory of one container, d = 4 of two, d = 8 of four; requests equal limits. As an Experiment has
+one target, the bounds are of the pod as a whole, as its callers see it: the fraction of requests slower than a
+threshold from end to end, and the fraction that fails. Two bounds for any d keep the sizes comparable, and containers
+share the room below them, so no axis can be tuned without regard to the others. A third bound, on OOM kills, cannot be
+measured before it is broken.
 
 The end-to-end time is the sum of the containers' times (independent, `trimtab.workload`), added up on `CELLS` cells.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,9 @@ class Regime:
     dependency: float = 1.0
 
 
+ORDINARY: Final = Regime()
+
+
 @dataclass(frozen=True)
 class Truth:
     """Noise-free ratios of the pod at one load. `kills_per_hour` are OOM kills."""
@@ -52,14 +56,33 @@ class Truth:
 
 @dataclass(frozen=True)
 class Parts:
-    """One container at one load, prepared for sums. `mass` (CELLS,): probability of each cell of [0, threshold);
-    `below` (CELLS,): P(time <= threshold - middle of the cell)."""
+    """One container at one load, prepared for sums; what is not asked for is not computed."""
 
-    mass: Floats
-    below: Floats
-    exact: float
-    served: float
-    kills_per_hour: float
+    behaviour: PodBehaviour
+    threshold: float
+
+    @cached_property
+    def mass(self) -> Floats:
+        """Probability of each cell of [0, threshold). Shape: (CELLS,)."""
+        return np.diff(self.behaviour.latency.cdf(np.linspace(0.0, self.threshold, CELLS + 1)))
+
+    @cached_property
+    def below(self) -> Floats:
+        """P(time <= threshold - middle of the cell). Shape: (CELLS,)."""
+        return self.behaviour.latency.cdf(self.threshold * (1.0 - (np.arange(CELLS) + 0.5) / CELLS))
+
+    @cached_property
+    def exact(self) -> float:
+        """P(time <= threshold)."""
+        return 1.0 - self.behaviour.slow_fraction(self.threshold)
+
+    @property
+    def served(self) -> float:
+        return max(1.0 - self.behaviour.error_ratio, 1e-12)
+
+    @property
+    def kills_per_hour(self) -> float:
+        return self.behaviour.oom_per_s * 3600.0
 
 
 @dataclass(frozen=True)
@@ -70,26 +93,16 @@ class Pod:
     threshold: float
     limits: Mapping[str, float]
 
-    def truth(self, point: Point, load: float, regime: Regime = Regime()) -> Truth:
+    def truth(self, point: Point, load: float, regime: Regime = ORDINARY) -> Truth:
         """At `load` requests per second per pod."""
         parts = [self.part(i, *settings(point, i), load, regime) for i in range(len(self.containers))]
-        slow = 1.0 - parts[0].exact if len(parts) == 1 else 1.0 - fast(parts)
+        slow = 1.0 - fast(parts)
         failed = -math.expm1(sum(math.log(p.served) for p in parts))
         return Truth(slow, failed, sum(p.kills_per_hour for p in parts))
 
     def part(self, container: int, cpu: float, memory: float, load: float, regime: Regime) -> Parts:
         """One container with `cpu` cores and `memory` GiB."""
-        behaviour = behave(self.containers[container], cpu, memory, load, regime)
-        edges = np.linspace(0.0, self.threshold, CELLS + 1)
-        middles = self.threshold - 0.5 * (edges[1:] + edges[:-1])
-        cdf = behaviour.latency.cdf(np.concatenate([edges, middles]))
-        return Parts(
-            mass=np.diff(cdf[: CELLS + 1]),
-            below=cdf[CELLS + 1 :],
-            exact=float(cdf[CELLS]),
-            served=max(1.0 - behaviour.error_ratio, 1e-12),
-            kills_per_hour=behaviour.oom_per_s * 3600.0,
-        )
+        return part_of(self.containers[container], self.threshold, cpu, memory, load, regime)
 
     def feasible(self, truth: Truth) -> bool:
         """Whether every bound is kept, the kills' included."""
@@ -118,6 +131,12 @@ def shifted(below: Floats, halves: int) -> Floats:
     padded = np.concatenate([below, np.zeros((*below.shape[:-1], whole + 1))], axis=-1)
     at = padded[..., whole : whole + CELLS]
     return 0.5 * (at + padded[..., whole + 1 : whole + 1 + CELLS]) if half else at
+
+
+@lru_cache(maxsize=1024)
+def part_of(workload: WorkloadSpec, threshold: float, cpu: float, memory: float, load: float, regime: Regime) -> Parts:
+    """One container with `cpu` cores and `memory` GiB."""
+    return Parts(behave(workload, cpu, memory, load, regime), threshold)
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""A plain Gaussian process with fixed hyperparameters, for SafeOpt's rule: squared exponential, noise, constant mean."""
+"""A plain Gaussian process with fixed hyperparameters, for SafeOpt's rule: squared exponential, noise, mean 0."""
 
 from __future__ import annotations
 

@@ -179,9 +179,7 @@ class RecommendedVerified(Invariant):
     kinds = frozenset({"experiments", "trials"})
 
     def begin(self) -> None:
-        self._verified: dict[
-            str, Obj
-        ] = {}  # by uid: the Trials that succeeded in verifying, as their operator left them
+        self._verified: dict[str, Obj] = {}  # by uid: the Trials that succeeded in verifying, as their operator left them
 
     def see(self, change: Change) -> None:
         """An Experiment or a Trial changed."""
