@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.optimizer.box import index_of
 from benchmarks.optimizer.contract import Axis
 from benchmarks.optimizer.scenarios import Draw
 from benchmarks.optimizer.services import CELLS, ERRORS, MAX_KILLS_PER_HOUR, SLOW, behave, settings, shifted
@@ -123,7 +124,7 @@ def _holds_alone(draw: Draw, index: int, cores: float, memory: float) -> bool:
 def _upper(draw: Draw) -> float:
     """Cost of a feasible grid point: the baseline, or the largest, shrunk axis by axis while it holds."""
     axes = {a.name: values(a) for a in draw.task.axes}
-    at = {n: axes[n].index(v) for n, v in draw.baseline.items()}
+    at = dict(zip(axes, index_of(draw.task, draw.baseline), strict=True))
     if not _holds(draw, axes, at):
         at = {n: len(v) - 1 for n, v in axes.items()}
     if not _holds(draw, axes, at):
