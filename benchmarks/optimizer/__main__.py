@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from benchmarks.optimizer import report
@@ -22,7 +23,7 @@ from benchmarks.optimizer.contract import Entry
 from benchmarks.optimizer.methods import ENTRIES
 from benchmarks.optimizer.optimum import optimum_cached
 from benchmarks.optimizer.safety import Run, Where, play
-from benchmarks.optimizer.scenarios import DIMENSIONS, SCENARIOS, draw
+from benchmarks.optimizer.scenarios import DIMENSIONS, SCENARIOS, Draw, draw
 from chaos.parts import ROOT, Parts, played
 
 OUT = ROOT / "build" / "bench" / "optimizer"
@@ -67,9 +68,14 @@ def entries() -> dict[str, Entry]:
 def work(given: Work) -> Run:
     """Play one run; the optimum is found once per service."""
     where = given.where
-    service = draw(where.scenario, where.dimensions, where.seed)  # type: ignore[arg-type]
+    service = _drawn(where)
     best = optimum_cached(service, given.folder, given.version)
     return play(_entry(given.method), service, best.cost, where)
+
+
+@lru_cache(maxsize=4)
+def _drawn(where: Where) -> Draw:
+    return draw(where.scenario, where.dimensions, where.seed)  # type: ignore[arg-type]
 
 
 def _entry(name: str) -> Entry:

@@ -28,6 +28,7 @@ DIMENSIONS: Final = (2, 4, 8)
 TRIALS: Final = 40
 WINDOW_S: Final = 600.0
 SPACING_S: Final = 3600.0
+LOAD_STEP: Final = 0.005
 STEPS_TO_BASELINE: Final = 20
 CPU_HOUR, GIB_HOUR = 0.0316, 0.0042
 DAY_HOURS, PEAK_HOUR = 24.0, 14.0
@@ -66,11 +67,12 @@ class Draw:
     after: Regime = ORDINARY
 
     def load_at(self, trial: int, rng: np.random.Generator) -> float:
-        """Requests per second per pod while a trial is measured."""
+        """Requests per second per pod while a trial is measured, in steps of half a percent."""
         hour = (self.seed * 7 + trial * SPACING_S / 3600.0) % DAY_HOURS
         day = 1.0 + self.swing * math.cos((hour - PEAK_HOUR) / DAY_HOURS * 2.0 * math.pi)
         early = self.load_before if trial < self.change else 1.0
-        return self.load * day * early * math.exp(0.02 * float(np.clip(rng.standard_normal(), -3.0, 3.0)))
+        logarithm = math.log(day * early) + 0.02 * float(np.clip(rng.standard_normal(), -3.0, 3.0))
+        return self.load * math.exp(LOAD_STEP * round(logarithm / LOAD_STEP))
 
     def regime_at(self, trial: int) -> Regime:
         return self.before if trial < self.change else self.after
