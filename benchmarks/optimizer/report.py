@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks.optimizer import measure
 from benchmarks.optimizer.measure import AT_TRIALS, NEAR, Estimate
+from benchmarks.optimizer.promises import OURS, D, promises
+from benchmarks.optimizer.promises import table as promised
 from benchmarks.optimizer.safety import LEVELS, Run
 from trimtab.report.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Chart, Scale
 
@@ -19,8 +21,8 @@ STYLE = (
     ".steps{fill:none;stroke-width:2}</style>"
 )
 HEAD = (
-    "| method | track | runs | unsafe of 40 | at peak | gross runs | severity | recommendation feasible "
-    "| kept baseline | cost / optimum | its sd | trials to 5 % | burned / hold | ask p50, p99 |"
+    "| method | track | runs | trials | unsafe | at peak | gross runs | severity | recommendation feasible "
+    "| kept baseline | cost / optimum | its sd | trials to 5 %, reached | burned / hold | ask p50, p99 |"
 )
 
 
@@ -36,7 +38,7 @@ def tables(runs: Sequence[Run]) -> str:
     """One table per scenario and d, and one per d over all scenarios with a feasible start; then coverage."""
     methods = list(dict.fromkeys(run.method for run in runs))
     scenarios = list(dict.fromkeys(run.scenario for run in runs))
-    parts = []
+    parts = [promised(promises(runs))] if any(run.method == OURS and run.dimensions == D for run in runs) else []
     for d in sorted({run.dimensions for run in runs}):
         of_d = [run for run in runs if run.dimensions == d]
         feasible = [run for run in of_d if run.scenario != "infeasible-start"]
@@ -67,6 +69,7 @@ def _line(method: str, own: Sequence[Run], hold: dict[tuple[str, int], float]) -
         method,
         own[0].track,
         str(len(own)),
+        f"{f['trials'].value:.0f}",
         _shown(f["unsafe"]),
         f"{f['atPeak'].value:.2f}",
         f"{f['grossRuns'].value:.0%}",
@@ -75,7 +78,7 @@ def _line(method: str, own: Sequence[Run], hold: dict[tuple[str, int], float]) -
         f"{f['kept'].value:.0%}",
         _shown(f["cost"], 3),
         f"{f['costDeviation'].value:.3f}",
-        _shown(f["near"], 0),
+        f"{_shown(f['near'], 0)}, {f['nearReached'].value:.0%}",
         f"{f['burned'].value:.2f}",
         f"{1e3 * f['askP50']:.0f}, {1e3 * f['askP99']:.0f} ms",
     )

@@ -17,6 +17,7 @@ from benchmarks.optimizer.methods.greedy import Greedy
 from benchmarks.optimizer.methods.hold import Hold
 from benchmarks.optimizer.methods.safeopt import SafeOpt
 from benchmarks.optimizer.methods.trimtab import Trimtab
+from benchmarks.optimizer.promises import promises
 from benchmarks.optimizer.recommender import recommended
 from benchmarks.optimizer.safety import Row, Run, Where, play
 from benchmarks.optimizer.safety import measure as measured
@@ -150,8 +151,8 @@ def test_a_run_is_judged_by_the_truth(tmp_path: Path) -> None:
     again = play(Entry("hold", "equal", Hold), made, cost, where)
     assert [r.burned for r in again.rows] == [r.burned for r in calm.rows]
     text = report.tables(runs)
-    assert "| hold | equal | 1 | 0.00 (0.00-0.00) |" in text
-    assert "| r | equal | 1 | 4.00 (4.00-4.00) |" in text
+    assert "| hold | equal | 1 | 4 | 0.00 (0.00-0.00) |" in text
+    assert "| r | equal | 1 | 4 | 4.00 (4.00-4.00) |" in text
     assert [row["method"] for row in report.as_json(runs)] == ["hold", "r"]
     (plot,) = report.plots(runs, tmp_path)
     assert plot.read_text().startswith("<svg xmlns")
@@ -194,6 +195,23 @@ def test_figures_of_a_run_by_hand() -> None:
     assert (never.value, never.low, never.high) == (math.inf, 1.0, math.inf)
     sure = measure.mean([2.0, 2.0])
     assert (sure.value, sure.low, sure.high) == (2.0, 2.0, 2.0)
+
+
+def test_promises_are_held_against_what_was_measured() -> None:
+    def made(method: str, unsafe: int, cost: float) -> Run:
+        rows = tuple(row(i, cost, unsafe=i < unsafe) for i in range(40))
+        return Run(method, "equal", "stationary", 4, 0, rows, 1.4, cost, False, True, False, 1.0)
+
+    runs = [made("trimtab", 1, 1.01), made("random", 20, 1.3), made("greedy", 3, 1.03), made("safeopt", 1, 1.0)]
+    found = {p.name: (p.value, p.verdict) for p in promises(runs)}
+    assert found["truly unsafe trials of 40, stationary"] == (1.0, "MISSED")
+    assert found["unsafe trials / least of a method that is not safety-aware"] == (0.05, "kept")
+    assert found["cost / optimum, stationary, median"] == (1.01, "kept")
+    assert found["unsafe trials more than greedy"] == (-2.0, "kept")
+    assert found["unsafe trials more than safeopt"] == (0.0, "MISSED")
+    assert found["median cost / optimum more than safeopt"][1] == "MISSED"
+    assert found["trials until within 5 %: random / trimtab"] == (math.inf, "kept")
+    assert {p.verdict for p in promises([made("hold", 0, 1.4)])} == {"not shown"}
 
 
 def test_names_are_unique_and_tracks_known() -> None:
