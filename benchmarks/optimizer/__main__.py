@@ -8,22 +8,18 @@ same code are kept in build/bench/optimizer, so an interrupted one goes on. Seed
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib
 import json
 import platform
 import sys
 import time
-from dataclasses import dataclass
-from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.optimizer import report
-from benchmarks.optimizer.contract import Entry
 from benchmarks.optimizer.methods import ENTRIES
-from benchmarks.optimizer.optimum import optimum_cached
-from benchmarks.optimizer.safety import Run, Where, play
-from benchmarks.optimizer.scenarios import DIMENSIONS, SCENARIOS, Draw, draw
+from benchmarks.optimizer.safety import Run, Where
+from benchmarks.optimizer.scenarios import DIMENSIONS, SCENARIOS
+from benchmarks.optimizer.works import Work, digest, entries, memory, work
 from chaos.parts import ROOT, Parts, played
 
 OUT = ROOT / "build" / "bench" / "optimizer"
@@ -44,57 +40,6 @@ PEER_SEEDS = 5
 SCENARIO_NAMES: tuple[str, ...] = SCENARIOS
 
 
-@dataclass(frozen=True)
-class Work:
-    """One run to be played."""
-
-    method: str
-    where: Where
-    folder: Path
-    version: str
-
-
-def entries() -> dict[str, Entry]:
-    """Every method by name; says so in one line when the libraries' are not there."""
-    found = list(ENTRIES)
-    try:
-        peers = importlib.import_module("benchmarks.optimizer.peers")
-        found += peers.ENTRIES
-    except ImportError as error:
-        print(f"bench-optimizer: without the libraries' optimizers: {error}", file=sys.stderr)
-    return {entry.name: entry for entry in found}
-
-
-def work(given: Work) -> Run:
-    """Play one run; the optimum is found once per service."""
-    where = given.where
-    service = _drawn(where)
-    best = optimum_cached(service, given.folder, given.version)
-    return play(_entry(given.method), service, best.cost, where)
-
-
-@lru_cache(maxsize=4)
-def _drawn(where: Where) -> Draw:
-    return draw(where.scenario, where.dimensions, where.seed)  # type: ignore[arg-type]
-
-
-def _entry(name: str) -> Entry:
-    for entry in ENTRIES:
-        if entry.name == name:
-            return entry
-    return entries()[name]
-
-
-def digest(*folders: str) -> str:
-    """Names the code that plays, and the Python that runs it."""
-    found = hashlib.sha256(sys.version.encode())
-    for folder in folders:
-        place = ROOT / folder
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            found.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
-    return found.hexdigest()[:12]
-
-
 def main() -> int:
     """0 when every run was played."""
     options = _options()
@@ -106,15 +51,28 @@ def main() -> int:
         return 2
     runs = _play(options, names)
     options.out.mkdir(parents=True, exist_ok=True)
-    text = report.tables(runs)
+    used = {name: peak for name in names if (peak := memory(_first(name, options))) is not None}
+    text = f"{report.tables(runs)}\n{report.memory(used)}\n\n{versions()}\n"
     (options.out / "safety.md").write_text(text, encoding="utf-8")
-    machine = f"{platform.machine()}, Python {platform.python_version()}"
-    document = {"machine": machine, "seeds": options.seeds, "rows": report.as_json(runs)}
+    rows = report.as_json(runs)
+    document = {"versions": versions(), "seeds": options.seeds, "memoryMiB": used, "rows": rows}
     (options.out / "safety.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     written = report.plots(runs, options.out)
     print(text)
     print(f"{options.out / 'safety.md'}, safety.json, {', '.join(path.name for path in written)}")
     return 0
+
+
+def versions() -> str:
+    """What the figures were made with."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "scikit-learn"))
+    return f"{platform.machine()}, Python {platform.python_version()}, {libraries}"
+
+
+def _first(name: str, options: argparse.Namespace) -> Work:
+    """The run of which the memory is told: the first scenario and seed, the most parameters."""
+    where = Where(options.scenarios.split(",")[0], int(options.dims.split(",")[-1]), _span(options.seeds)[0])
+    return Work(name, where, OUT / "optima", digest(*MODEL))
 
 
 def _play(options: argparse.Namespace, names: list[str]) -> list[Run]:

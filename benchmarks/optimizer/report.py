@@ -170,6 +170,12 @@ def coverages(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def memory(used: dict[str, float]) -> str:
+    """Greatest resident memory of a process that plays one run; that of `hold` is the model's own."""
+    lines = ["### Memory of one process that plays one run, the workload model included", "", "| method | MiB |"]
+    return "\n".join([*lines, "|---|--:|", *(f"| {name} | {mib:.0f} |" for name, mib in used.items())])
+
+
 def as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """One object per (method, scenario, d) with all figures and their intervals."""
     hold = {(r.scenario, r.dimensions, r.seed): measure.burned(r) for r in runs if r.method == "hold"}
