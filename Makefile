@@ -24,6 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench bench-peers \
+	bench-optimizer \
 	build-controlplane clean
 
 help: ## Show this help
@@ -104,6 +105,9 @@ bench: setup ## Print the benchmarks' figures
 
 bench-peers: setup ## Install the optimizers that the benchmark compares with, into the user's cache (5.7 GB)
 	@$(BIN)/python -m benchmarks.optimizer.venv
+
+bench-optimizer: setup ## Safety of the optimizer beside its rivals, a few minutes (ARGS=--full: three hours)
+	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.optimizer $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

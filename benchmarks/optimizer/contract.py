@@ -7,11 +7,13 @@ quantities are given as (value, standard error) in their own unit; a bound is ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Point = Mapping[str, float]
 Measured = tuple[float, float]
+Counted = tuple[float, float, float]
+"""(bad events, all events, variance / binomial variance): what a ratio was computed from."""
 Track = Literal["native", "equal"]
 """native: a peer as its documentation would have it used, in the whole box, with its own recommender. equal: the same
 box of step limits, start at the baseline, known cost and recommender as Trimtab."""
@@ -61,13 +63,16 @@ class Task:
 @dataclass(frozen=True)
 class Result:
     """What one trial measured, by bound. `failed` when the point could not run at all (then `measured` may be empty).
-    `control` is the baseline beside it, if there was one. `load` and `at` (seconds) are when it was measured."""
+    `control` is the baseline beside it, if there was one. `load` and `at` (seconds) are when it was measured.
+    `counts` and `control_counts` say the same of ratios as what was counted, for methods that can use it."""
 
     measured: Mapping[str, Measured]
     control: Mapping[str, Measured] | None = None
     load: float | None = None
     at: float = 0.0
     failed: str = ""  # "" | OOMKilled | CrashLoop
+    counts: Mapping[str, Counted] = field(default_factory=dict)
+    control_counts: Mapping[str, Counted] = field(default_factory=dict)
 
 
 class Method(Protocol):

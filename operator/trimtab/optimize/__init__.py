@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from trimtab.optimize.library import (
         Bound,
         Choices,
+        Counts,
+        Forecast,
         FrontPoint,
         Optimizer,
         Order,
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Bound", "Choices", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum",
+    "Bound", "Choices", "Counts", "Forecast", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation",
+    "Suggestion", "Sum",
 ]  # fmt: skip
 
 

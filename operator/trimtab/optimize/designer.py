@@ -21,7 +21,7 @@ from trimtab.domain.study import (
     Study,
     Symptom,
 )
-from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.domain.trial import Prediction, Purpose, Suggestion
 from trimtab.optimize import bold, dimension, pareto, sobol
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
@@ -75,6 +75,25 @@ def recommend(study: Study) -> Recommended | NoAnswer:
         return _recommend(canonical(study))
     except Exception as error:  # as above; that a model failed is no reason to end with the baseline
         return NoAnswer(f"the optimizer failed: {type(error).__name__}: {error}")
+
+
+def expect(study: Study, assignment: Assignment, load: float | None) -> list[tuple[Prediction, float]]:
+    """What the model expects of an assignment at a load (requests per second per pod; None: the peak), by bound, with
+    tau, the standard deviation between trials. Nothing before the baseline's trials.
+
+    Raises:
+        NumericalFailure: a surrogate cannot even be conditioned in prior mode.
+    """
+    study, _ = since_change(referenced(canonical(study)))
+    if unusable(study) or complete_baselines(study) < BASELINES:
+        return []
+    belief = believe(study, gather(study))
+    z = None if load is None else belief.loads.z(load)
+    mean, sd = belief.predict(belief.encoder.encode([assignment]), z)
+    return [
+        (Prediction(t.name, float(mean[j, 0]), float(sd[j, 0])), model.scales.tau)
+        for j, (t, model) in enumerate(zip(belief.targets, belief.models, strict=True))
+    ]
 
 
 def _suggest(study: Study, timer: Timer) -> Proposal:
@@ -328,4 +347,4 @@ def _recommend(study: Study) -> Recommended | NoAnswer:
     return answer
 
 
-__all__ = ["digest", "recommend", "suggest"]
+__all__ = ["digest", "expect", "recommend", "suggest"]

@@ -25,7 +25,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment, Order, ParameterConstraint, Ratio, Sum
 from trimtab.domain.spec import SearchSettings
 from trimtab.domain.study import (
@@ -44,6 +43,7 @@ from trimtab.optimize import designer
 from trimtab.optimize.library_inputs import (
     Bound,
     Choices,
+    Counts,
     FunctionCost,
     Measured,
     Objective,
@@ -57,10 +57,22 @@ from trimtab.optimize.library_inputs import (
     measured_of,
     no_cost,
     plain,
+    sample_of,
     space_of,
     target_of,
 )
 from trimtab.optimize.schedule import BASELINES, complete_baselines
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the model expects of one bound: the median of value / bound, the standard deviation of its logarithm, and
+    by how much one trial differs from the next beside that (`between`, of the logarithm too)."""
+
+    median: float
+    sd: float
+    between: float
+
 
 SPACING = 3600.0  # seconds between two trials when nobody says when they were
 
@@ -206,18 +218,18 @@ class Optimizer:
     def tell(
         self,
         tried: Suggestion | Mapping[str, Plain],
-        measurements: Mapping[str, Measured] | None = None,
+        measurements: Mapping[str, Measured | Counts] | None = None,
         *,
         failure: Literal["OOMKilled", "CrashLoop", "ReadinessLost"] | None = None,
         context: Mapping[str, float] | None = None,
-        control: Mapping[str, Measured] | None = None,
+        control: Mapping[str, Measured | Counts] | None = None,
         at: float | None = None,
     ) -> None:
         """Say what was measured, or how it failed; an assignment that was never suggested will do.
 
         Args:
-            measurements: (value, standard error) of each bound and of each measured objective; what was not measured
-                may be left out.
+            measurements: (value, standard error) or `Counts` of each bound and of each measured objective; what was
+                not measured may be left out.
             failure: it broke in a way that no bound shows.
             context: {"load": l}, in the unit of `peak_load`.
             control: what the baseline measured at the same time, if it did.
@@ -262,6 +274,18 @@ class Optimizer:
                 return purpose
         return Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
 
+    def predict(self, assignment: Mapping[str, Plain], *, load: float | None = None) -> dict[str, Forecast]:
+        """What the model expects of an assignment now, by bound; at the peak when `load` is None. Empty before the
+        baseline was measured.
+
+        Raises:
+            ValueError: an assignment or a load that makes no sense.
+        """
+        place = assignment_of(self._space, assignment, self._study.baseline)
+        at = load_of({"load": load}) if load is not None else None
+        found = designer.expect(self._now(), place, at)
+        return {p.constraint: Forecast(math.exp(p.mean), p.sd, between) for p, between in found}
+
     def _now(self) -> Study:
         done, pending = self._outcomes, [assignment for assignment, _ in self._pending]
         now = done[-1].finished if done else 0.0
@@ -278,22 +302,21 @@ class Optimizer:
             reason=answer.reason,
         )
 
-    def _readings(self, measured: Mapping[str, Measured]) -> tuple[ConstraintReading, ...]:
+    def _readings(self, measured: Mapping[str, Measured | Counts]) -> tuple[ConstraintReading, ...]:
         bounds = {target.name for target in self._study.constraints}
         aims = {target.name.partition("/")[2] for target in self._study.measured}
         found = []
-        for name, (value, error) in measured.items():
+        for name, given in measured.items():
             if name not in bounds | aims:
                 what = "constraints and objectives" if aims else "constraints"
                 raise ValueError(f"{name}: not among the {what} ({', '.join(sorted(bounds | aims)) or 'none'})")
-            if not (math.isfinite(value) and math.isfinite(error)) or value < 0 or error < 0:
-                raise ValueError(f"{name}: ({value}, {error}) is not a value >= 0 with a standard error >= 0")
-            sample = Sample(float(value), float(error), 1.0)
+            sample = sample_of(name, given)
             found += [ConstraintReading(name, sample)] if name in bounds else []
             found += [ConstraintReading(measured_name(name), sample)] if name in aims else []
         return tuple(found)
 
 
 __all__ = [
-    "Bound", "Choices", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation", "Suggestion", "Sum",
+    "Bound", "Choices", "Counts", "Forecast", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation",
+    "Suggestion", "Sum",
 ]  # fmt: skip

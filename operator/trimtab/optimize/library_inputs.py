@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from trimtab.domain.measurement import Sample
 from trimtab.domain.space import (
     Assignment,
     Categorical,
@@ -77,6 +78,16 @@ class Bound:
     max: float | None = None
     min: float | None = None
     kind: Literal["Errors", "Latency", "Value"] = "Value"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A ratio as it was counted: `bad` of `total` events. Few events say more this way than as a value with a standard
+    error: no bad event at all is evidence too. `overdispersion` is their variance / binomial variance, >= 1."""
+
+    bad: float
+    total: float
+    overdispersion: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,24 @@ def _value(parameter: Parameter, given: Plain) -> Value:
 def plain(space: SearchSpace, assignment: Assignment) -> dict[str, Plain]:
     """An assignment as people write it."""
     return {p.name: v if isinstance(v := assignment[p.name], str) else float(v) for p in space.parameters}
+
+
+def sample_of(name: str, given: Measured | Counts) -> Sample:
+    """A reading of the quantity of this name.
+
+    Raises:
+        ValueError: numbers that are not finite, below 0, or counts that contradict each other.
+    """
+    if isinstance(given, Counts):
+        bad, total, spread = given.bad, given.total, given.overdispersion
+        if not (all(map(math.isfinite, (bad, total, spread))) and 0 <= bad <= total and total > 0 and spread >= 1):
+            raise ValueError(f"{name}: {given} is not 0 <= bad <= total, total > 0, overdispersion >= 1")
+        share = bad / total
+        return Sample(share, math.sqrt(spread * share * (1 - share) / total), total, bad, spread)
+    value, error = given
+    if not (math.isfinite(value) and math.isfinite(error)) or value < 0 or error < 0:
+        raise ValueError(f"{name}: ({value}, {error}) is not a value >= 0 with a standard error >= 0")
+    return Sample(float(value), float(error), 1.0)
 
 
 def load_of(context: Mapping[str, float] | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.optimize import Bound, Choices, Optimizer, Range
+from trimtab.optimize import Bound, Choices, Counts, Optimizer, Range
 
 SPACE = {
     "cpu": Range(0.2, 2.0, step=0.05, scale="Log", safer="Higher"),
@@ -303,3 +303,35 @@ def test_objectives_that_make_no_sense_are_named(changes: dict[str, Any], words:
 def test_what_is_measured_must_be_known() -> None:
     with pytest.raises(ValueError, match=r"speed: not among the constraints and objectives \(p95, wait\)"):
         made(objective="wait").tell(BASELINE, {"speed": (1.0, 0.1)})
+
+
+def test_counts_say_more_than_their_ratio_when_there_are_few() -> None:
+    """No bad one of 60 does not show that a bound of 2 % holds (3 / 60 could be); none of 6,000 does."""
+    forecasts = []
+    for total in (60, 6000):
+        optimizer = made()
+        for _ in range(2):
+            optimizer.tell(BASELINE, {"p95": Counts(0, total)})
+        forecasts.append(optimizer.predict(BASELINE)["p95"])
+    few, many = forecasts
+    assert many.median < few.median
+    with pytest.raises(ValueError, match="0 <= bad <= total"):
+        made().tell(BASELINE, {"p95": Counts(5, 4)})
+    with pytest.raises(ValueError, match="overdispersion >= 1"):
+        made().tell(BASELINE, {"p95": Counts(1, 4, 0.5)})
+
+
+def test_it_says_what_it_expects_once_the_baseline_was_measured() -> None:
+    optimizer = made(peak_load=20.0)
+    assert optimizer.predict(BASELINE) == {}
+    for load in (10.0, 20.0):
+        optimizer.tell(BASELINE, {"p95": (0.01 * load, 0.001)}, context={"load": load})
+    low, high = (optimizer.predict(BASELINE, load=load)["p95"] for load in (10.0, 20.0))
+    assert low.median == pytest.approx(0.1 / 0.3, rel=0.1)
+    assert high.median == pytest.approx(0.2 / 0.3, rel=0.1)
+    assert optimizer.predict(BASELINE)["p95"] == high  # the peak
+    far = optimizer.predict({"cpu": 0.5, "memory": 0.5})["p95"]
+    assert far.sd > 2 * high.sd
+    assert far.between == high.between > 0
+    with pytest.raises(ValueError, match="load"):
+        optimizer.predict(BASELINE, load=-1.0)
