@@ -39,13 +39,15 @@ def index_of(task: Task, point: Point) -> tuple[int, ...]:
 
 
 def reach(axis: Axis, index: int) -> tuple[int, int]:
-    """First and last index that one trial may choose, from a verified one: at least one step each way."""
+    """First and last index that one trial may choose, from a verified one: at least one step each way, none below the
+    floor."""
     value, top = axis.low + axis.step * index, size(axis) - 1
+    least = 0 if axis.floor is None else min(max(math.ceil((axis.floor - axis.low) / axis.step - 1e-6), 0), index)
     if axis.decrease is None or axis.increase is None:
-        return 0, top
+        return least, top
     low = math.ceil((value * (1 - axis.decrease) - axis.low) / axis.step - 1e-6)
     high = math.floor((value * (1 + axis.increase) - axis.low) / axis.step + 1e-6)
-    return max(min(low, index - 1), 0), min(max(high, index + 1), top)
+    return max(min(low, index - 1), least), min(max(high, index + 1), top)
 
 
 def unit(task: Task, rows: Ints) -> Floats:

@@ -23,7 +23,8 @@ box of step limits, start at the baseline, known cost and recommender as Trimtab
 class Axis:
     """One parameter: the grid `low, low + step, ..., high`. `log` when it acts by its ratio; `safer` is +1 when more of
     it gives room, -1 when less does, 0 when that is not known. `decrease` and `increase` are the fractions of a
-    verified value that one trial may move (None: no limit)."""
+    verified value that one trial may move (None: no limit). In the equal track no method goes below `floor`, which is
+    known beforehand (of memory: 1.15 x the highest working set)."""
 
     name: str
     low: float
@@ -33,6 +34,7 @@ class Axis:
     safer: int = 0
     decrease: float | None = None
     increase: float | None = None
+    floor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def optimizer_for(task: Task, seed: int, *, safe: bool = True) -> Optimizer:
         safe,
         peak_load=task.peak_load,
         max_trials=task.trials,
+        floors={axis.name: axis.floor for axis in task.axes if axis.floor is not None},
     )
 
 

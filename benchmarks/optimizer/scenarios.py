@@ -8,13 +8,23 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
 
 from benchmarks.optimizer.contract import Axis, Limit, Point, Task
-from benchmarks.optimizer.services import ERRORS, ORDINARY, SLOW, Pod, Regime, quantile, tightest
+from benchmarks.optimizer.services import (
+    ERRORS,
+    ORDINARY,
+    SLOW,
+    Pod,
+    Regime,
+    behave,
+    quantile,
+    settings,
+    tightest,
+)
 from trimtab.workload import WorkloadSpec
 from trimtab.workload.cfs import PERIOD_S
 from trimtab.workload.units import GIB
@@ -33,6 +43,7 @@ STEPS_TO_BASELINE: Final = 20
 CPU_HOUR, GIB_HOUR = 0.0316, 0.0042
 DAY_HOURS, PEAK_HOUR = 24.0, 14.0
 ATTEMPTS: Final = 200
+FLOOR: Final = 1.15
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,7 @@ def _drawn(scenario: Scenario, dimensions: int, seed: int, rng: np.random.Genera
     loaded, strain = load if scenario == "infeasible-start" else peak, _strain(scenario, rng)
     pod = Pod(containers, 1.0, limits)
     pod = Pod(containers, quantile(pod, baseline, loaded, after, limits[SLOW] * strain), limits)
+    axes = tuple(_floored(a, pod, baseline, peak, after) for a in axes)
     cost = _cost(scenario, pod, baseline, peak, after, rng)
     noise = Noise(float(rng.uniform(0.02, 0.07)), float(rng.uniform(0.01, 0.04)), float(rng.uniform(1.0, 2.5)))
     known = tuple(Limit(n, b, "Errors" if n == ERRORS else "Latency") for n, b in limits.items())
@@ -246,6 +258,16 @@ def _axis(name: str, baseline: float) -> Axis:
     step = max(round(baseline / STEPS_TO_BASELINE / quantum), 1) * quantum
     low, high = round(3 * step, 9), round(30 * step, 9)
     return Axis(name, low, high, round(step, 9), log=True, safer=1, decrease=0.3 if cpu else 0.2, increase=0.5)
+
+
+def _floored(axis: Axis, pod: Pod, baseline: Point, peak: float, regime: Regime) -> Axis:
+    """Memory with the floor that the operator sets: 1.15 times the highest working set of the baseline, as it would be
+    read from seven days before."""
+    if axis.name.startswith("cpu"):
+        return axis
+    container = int(axis.name.removeprefix("memory"))
+    used = behave(pod.containers[container], *settings(baseline, container), peak, regime).working_set_bytes
+    return replace(axis, floor=min(FLOOR * used / GIB, baseline[axis.name]))
 
 
 def _log(rng: np.random.Generator, low: float, high: float) -> float:

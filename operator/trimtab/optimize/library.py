@@ -53,6 +53,7 @@ from trimtab.optimize.library_inputs import (
     amounts,
     assignment_of,
     check_objectives,
+    floors_of,
     load_of,
     measured_of,
     no_cost,
@@ -136,6 +137,7 @@ class Optimizer:
         peak_load: load for which bounds must hold, in the unit of `context={"load": ...}`.
         initial: trials before the model suggests, the baseline's two included; max(5, 2 d) when None.
         rules: `Order`, `Sum` and `Ratio` between numeric parameters that every assignment must keep.
+        floors: least values by name that are known to be needed, as 1.15 x the highest working set of the memory.
         max_trials, patience, min_improvement: when `ask` stops: trials in all, search trials without an improvement,
             least fraction of the baseline's cost that is worth a change.
 
@@ -157,6 +159,7 @@ class Optimizer:
         peak_load: float | None = None,
         initial: int | None = None,
         rules: Sequence[ParameterConstraint] = (),
+        floors: Mapping[str, float] | None = None,
         max_trials: int = 1000,
         patience: int = 1000,
         min_improvement: float = 0.001,
@@ -183,6 +186,7 @@ class Optimizer:
             index=0,
             now=0.0,
             peak_load=peak_load,
+            floors=floors_of(self._space, floors or {}),
             min_improvement=min_improvement,
             max_trials=max_trials,
             patience=patience,

@@ -119,6 +119,19 @@ def space_of(given: Mapping[str, Range | Choices], rules: Sequence[ParameterCons
     return space
 
 
+def floors_of(space: SearchSpace, given: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Least values by parameter.
+
+    Raises:
+        ValueError: names a parameter that is unknown or a category, or a floor that is no finite number.
+    """
+    numeric = {p.name for p in space.parameters if isinstance(p.domain, Numeric)}
+    for name, least in given.items():
+        if name not in numeric or not math.isfinite(least):
+            raise ValueError(f"floors: {name}: {least} is not a finite number for a numeric parameter")
+    return tuple((name, float(least)) for name, least in given.items())
+
+
 def _both(rule: Order | Ratio) -> tuple[str, str]:
     return (rule.lower, rule.upper) if isinstance(rule, Order) else (rule.of, rule.to)
 
