@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.optimizer.functions import Function, functions
-from benchmarks.optimizer.library import UNSAFE
+from benchmarks.optimizer.methods.trimtab import UNSAFE
 from benchmarks.optimizer.runs import Run, Work, entries, play
 from chaos.parts import ROOT, Parts, played
 
@@ -25,7 +25,12 @@ PEER_PACKAGES = ("torch", "botorch", "gpytorch", "optuna", "scikit-optimize")
 PACKAGES = (*PEER_PACKAGES, "scikit-learn", "numpy", "scipy")
 _TASKS = ("benchmarks/optimizer/functions.py", "benchmarks/optimizer/runs.py")
 _PEERS = (*_TASKS, "benchmarks/optimizer/peer.py", "benchmarks/optimizer/peers")
-_TRIMTAB = ("benchmarks/optimizer/library.py", "operator/trimtab/optimize", "operator/trimtab/domain")
+_TRIMTAB = (
+    "benchmarks/optimizer/methods/trimtab.py",
+    "benchmarks/optimizer/recommender.py",
+    "operator/trimtab/optimize",
+    "operator/trimtab/domain",
+)
 
 
 def code_version(method: str) -> str:

@@ -7,47 +7,20 @@ so c <= 0 is feasible. A value's standard error becomes one of c by the delta me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.optimizer.contract import Axis, Entry, Limit, Method, Point, Result, Task
-from benchmarks.optimizer.library import optimizer, tell
+from benchmarks.optimizer.contract import Entry, Limit, Method, Point, Result, Task
+from benchmarks.optimizer.cube import Space
+from benchmarks.optimizer.recommender import optimizer_for, tell
 
 Floats = NDArray[np.float64]
 FAILED = math.log(3.0)  # c of every limit where a point could not run at all: what Trimtab assumes too
 LEAST_VALUE = 1e-12  # of the bound
-
-
-class Space:
-    """The axes as a unit cube and a grid."""
-
-    def __init__(self, axes: Sequence[Axis]) -> None:
-        self.axes = tuple(axes)
-        self.d = len(self.axes)
-        self._counts = [math.floor((a.high - a.low) / a.step + 1e-9) for a in self.axes]
-
-    def unit(self, point: Point) -> Floats:
-        """Shape: (d,)."""
-        return np.asarray([_warp(a, point[a.name]) for a in self.axes])
-
-    def point(self, u: Sequence[float] | Floats) -> dict[str, float]:
-        """The grid point nearest to u, in the parameters' units."""
-        found = {}
-        for axis, count, share in zip(self.axes, self._counts, u, strict=True):
-            share = min(max(float(share), 0.0), 1.0)
-            value = (
-                axis.low * (axis.high / axis.low) ** share if axis.log else axis.low + share * (axis.high - axis.low)
-            )
-            found[axis.name] = round(axis.low + axis.step * min(round((value - axis.low) / axis.step), count), 12)
-        return found
-
-    def centre(self) -> dict[str, float]:
-        """Where a run starts that has no baseline."""
-        return self.point([0.5] * self.d)
 
 
 @dataclass(frozen=True)
@@ -176,7 +149,7 @@ class Equal:
         self._peer, self._task = peer, task
         self._space = peer.history.space
         self._start = dict(task.baseline) if task.baseline is not None else self._space.centre()
-        self._recommender = optimizer(task, seed, safe=task.baseline is not None)
+        self._recommender = optimizer_for(task, seed, safe=task.baseline is not None)
         self._limited = any(axis.decrease is not None or axis.increase is not None for axis in task.axes)
 
     def ask(self) -> Point | None:
@@ -229,12 +202,6 @@ def entries(name: str, native: Callable[[Task, int], Peer], equal: Callable[[Tas
 
 
 RANDOM = entries("random", Random, Random)
-
-
-def _warp(axis: Axis, value: float) -> float:
-    if axis.log:
-        return math.log(value / axis.low) / math.log(axis.high / axis.low)
-    return (value - axis.low) / (axis.high - axis.low)
 
 
 def _log_ratio(measured: tuple[float, float], bound: float) -> tuple[float, float]:

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from benchmarks.optimizer.contract import Axis, Counted, Measured, Point, Result, Task
+from benchmarks.optimizer.cube import centre
 from trimtab.optimize import Bound, Counts, Optimizer, Range
 
 History = Iterable[tuple[Point, Result]]
 _SAFER = {1: "Higher", -1: "Lower", 0: "Unknown"}
 
 
-def optimizer_for(task: Task, seed: int, *, safe: bool = True) -> Optimizer:
-    """The public optimizer with its defaults, set up for a task.
-
-    Raises:
-        ValueError: the task has no baseline.
-    """
-    if task.baseline is None:
-        raise ValueError("baseline: the optimizer starts where a service runs today; give one")
+def optimizer_for(task: Task, seed: int, *, safe: bool = True, min_improvement: float = 0.001) -> Optimizer:
+    """The public optimizer, set up for a task. Without a baseline it starts in the middle of the box: the search needs
+    a first point."""
     return Optimizer(
         {axis.name: _range(axis) for axis in task.axes},
         lambda x: task.cost({name: float(value) for name, value in x.items()}),
         {limit.name: Bound(max=limit.bound, kind=limit.kind) for limit in task.limits},
-        dict(task.baseline),
+        dict(task.baseline) if task.baseline is not None else centre(task.axes),
         seed,
         safe,
         peak_load=task.peak_load,
-        max_trials=task.trials,
+        max_trials=max(task.trials, 1),
+        min_improvement=min_improvement,
         floors={axis.name: axis.floor for axis in task.axes if axis.floor is not None},
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.optimizer.contract import Entry
 from benchmarks.optimizer.functions import functions
-from benchmarks.optimizer.library import UNSAFE
+from benchmarks.optimizer.methods.trimtab import UNSAFE
 from benchmarks.optimizer.peer import RANDOM
 
 
@@ -53,8 +53,8 @@ def entries() -> dict[str, Entry]:
     try:
         from benchmarks.optimizer.peers import ENTRIES
     except ImportError:
-        ENTRIES = RANDOM
-    return {UNSAFE.name: UNSAFE} | {f"{entry.name}/{entry.track}": entry for entry in ENTRIES}
+        ENTRIES = ()
+    return {UNSAFE.name: UNSAFE} | {f"{entry.name}/{entry.track}": entry for entry in (*ENTRIES, *RANDOM)}
 
 
 def play(work: Work) -> Run:

@@ -1,18 +1,20 @@
-"""Trimtab's optimizer through its public interface, with its defaults."""
+"""Trimtab's optimizer through its public interface: with its defaults, and without a safe set for known functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.optimizer.contract import Point, Result, Task
+from benchmarks.optimizer.contract import Entry, Method, Point, Result, Task
 from benchmarks.optimizer.recommender import optimizer_for, tell
+
+LEAST = 1e-6  # of the start's cost, on known functions: it may be thousands of times the optimum's
 
 
 class Trimtab:
     """`trimtab.optimize.Optimizer`."""
 
-    def __init__(self, task: Task, seed: int) -> None:
-        self._optimizer = optimizer_for(task, seed)
+    def __init__(self, task: Task, seed: int, *, safe: bool = True, min_improvement: float = 0.001) -> None:
+        self._optimizer = optimizer_for(task, seed, safe=safe, min_improvement=min_improvement)
 
     def ask(self) -> Point | None:
         found = self._optimizer.ask()
@@ -29,3 +31,11 @@ class Trimtab:
         """(median of value / bound, sd of its logarithm, sd between trials) by bound, at a load."""
         found = self._optimizer.predict(dict(point), load=load)
         return {name: (f.median, f.sd, f.between) for name, f in found.items()}
+
+
+def _unsafe(task: Task, seed: int) -> Method:
+    return Trimtab(task, seed, safe=False, min_improvement=LEAST)
+
+
+UNSAFE = Entry("trimtab", "equal", _unsafe)
+"""Without the safe set: what finds the optimum of a known function."""

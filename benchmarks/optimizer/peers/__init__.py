@@ -9,7 +9,7 @@ the answer. Equal track: `peer.Equal`; BoTorch and SCBO then get the known cost,
 from __future__ import annotations
 
 from benchmarks.optimizer.contract import Entry
-from benchmarks.optimizer.peer import RANDOM, entries
+from benchmarks.optimizer.peer import entries
 from benchmarks.optimizer.peers.botorch_peers import KnownCost, LogNei
 from benchmarks.optimizer.peers.optuna_peers import gp, tpe
 from benchmarks.optimizer.peers.scbo import Scbo, scbo_known_cost
@@ -21,7 +21,6 @@ ENTRIES: tuple[Entry, ...] = (
     *entries("botorch-qlognei", LogNei, KnownCost),
     *entries("scbo", Scbo, scbo_known_cost),
     *entries("skopt-gp", GpMinimize, GpMinimize),
-    *RANDOM,
 )
 
 __all__ = ["ENTRIES"]

@@ -25,7 +25,8 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from scipy.special import log_ndtr
 
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.peer import Box, History, Space
+from benchmarks.optimizer.cube import Space
+from benchmarks.optimizer.peer import Box, History
 from benchmarks.optimizer.peers.models import Floats, fitted, predict, sobol, tensor
 
 MC_SAMPLES, RESTARTS, RAW_SAMPLES = 128, 4, 128

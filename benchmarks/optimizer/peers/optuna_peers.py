@@ -14,7 +14,8 @@ from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from optuna.trial import Trial
 
 from benchmarks.optimizer.contract import Axis, Point, Result, Task
-from benchmarks.optimizer.peer import Box, History, Space
+from benchmarks.optimizer.cube import Space
+from benchmarks.optimizer.peer import Box, History
 
 FINE = 100  # steps
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -20,7 +20,8 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.peer import Box, History, Space
+from benchmarks.optimizer.cube import Space
+from benchmarks.optimizer.peer import Box, History
 from benchmarks.optimizer.peers.models import Floats, fitted, sobol, tensor
 
 START, LEAST, MOST = 0.8, 0.5**7, 1.6

@@ -14,7 +14,8 @@ from skopt import Optimizer
 from skopt.space import Real
 
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.peer import Box, History, Space
+from benchmarks.optimizer.cube import Space
+from benchmarks.optimizer.peer import Box, History
 
 
 class GpMinimize:

@@ -11,7 +11,7 @@ from benchmarks.optimizer import known, venv
 from benchmarks.optimizer.contract import Axis, Limit, Point, Result, Task
 from benchmarks.optimizer.functions import functions
 from benchmarks.optimizer.known_report import checkpoints, median_interval, regrets, verdicts
-from benchmarks.optimizer.library import UNSAFE
+from benchmarks.optimizer.methods.trimtab import UNSAFE
 from benchmarks.optimizer.peer import RANDOM, Box, Equal, History, Random, Space, step_box
 from benchmarks.optimizer.runs import Run, Tried, Work, play
 
