@@ -107,7 +107,8 @@ bench-peers: setup ## Install the optimizers that the benchmark compares with, i
 	@$(BIN)/python -m benchmarks.optimizer.venv
 
 bench-optimizer: setup ## Safety of the optimizer beside its rivals, a few minutes (ARGS=--full: three hours)
-	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.optimizer $(ARGS)
+	@peers=$$($(BIN)/python -m benchmarks.optimizer.venv --python 2>/dev/null) || peers=$(BIN)/python; \
+		PYTHONPATH=$(PYTHONPATH):. $$peers -W ignore -m benchmarks.optimizer $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
