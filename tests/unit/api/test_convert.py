@@ -304,6 +304,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(experiment()["spec"])), json_values)
 def test_any_value_is_understood_or_refused(section: str, value: Any) -> None:

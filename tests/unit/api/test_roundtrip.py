@@ -41,6 +41,7 @@ def through_the_server(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+@pytest.mark.thorough
 @settings(max_examples=80, deadline=None)
 @given(some.of(ExperimentState))
 def test_status_reads_back_as_the_same_state(state: ExperimentState) -> None:
@@ -52,6 +53,7 @@ def test_status_reads_back_as_the_same_state(state: ExperimentState) -> None:
     assert experiment_status(again, state) == status
 
 
+@pytest.mark.thorough
 @settings(max_examples=50, deadline=None)
 @given(some.of(ExperimentState))
 def test_status_survives_a_spec_that_became_unreadable(state: ExperimentState) -> None:
@@ -63,6 +65,7 @@ def test_status_survives_a_spec_that_became_unreadable(state: ExperimentState) -
     assert again.state == state
 
 
+@pytest.mark.thorough
 @settings(max_examples=80, deadline=None)
 @given(some.of(Trial, index=st.integers(0, 9999), deleting=st.just(False)), st.booleans())
 def test_trial_reads_back_as_the_same_trial(trial: Trial, with_space: bool) -> None:

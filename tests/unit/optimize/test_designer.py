@@ -143,6 +143,7 @@ def test_purposes_and_sources() -> None:
     assert not any(s.by_model for s in run.suggestions[:2])
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=8)
 @given(st.integers(0, 2**31 - 1), st.floats(0.1, 0.6), st.integers(2, 10))
 def test_step_limits_are_never_exceeded(seed: int, decrease: float, fault: int) -> None:
