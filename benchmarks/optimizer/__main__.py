@@ -85,7 +85,7 @@ def _play(options: argparse.Namespace, names: list[str]) -> list[Run]:
                 for name in names:
                     if not (_own(name) or seed < first + PEER_SEEDS or options.methods):
                         continue
-                    key = f"{name}-{scenario}-d{d}-{seed}"
+                    key = f"{name.replace('/', '_')}-{scenario}-d{d}-{seed}"
                     works[key] = Work(name, Where(scenario, d, seed), OUT / "optima", model)
     parts: Parts[Run] = Parts(OUT / "parts", digest(*CODE), afresh=options.afresh)
     begun, runs = time.monotonic(), []

@@ -7,8 +7,8 @@ so c <= 0 is feasible. A value's standard error becomes one of c by the delta me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -202,6 +202,12 @@ def entries(name: str, native: Callable[[Task, int], Peer], equal: Callable[[Tas
 
 
 RANDOM = entries("random", Random, Random)
+
+
+def keyed(found: Iterable[Entry]) -> dict[str, Entry]:
+    """By name and track, and named so: a library is one method in each track."""
+    named = (replace(entry, name=f"{entry.name}/{entry.track}") for entry in found)
+    return {entry.name: entry for entry in named}
 
 
 def _log_ratio(measured: tuple[float, float], bound: float) -> tuple[float, float]:

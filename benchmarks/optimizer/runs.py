@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from benchmarks.optimizer.contract import Entry
 from benchmarks.optimizer.functions import functions
 from benchmarks.optimizer.methods.trimtab import UNSAFE
-from benchmarks.optimizer.peer import RANDOM
+from benchmarks.optimizer.peer import RANDOM, keyed
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def entries() -> dict[str, Entry]:
         from benchmarks.optimizer.peers import ENTRIES
     except ImportError:
         ENTRIES = ()
-    return {UNSAFE.name: UNSAFE} | {f"{entry.name}/{entry.track}": entry for entry in (*ENTRIES, *RANDOM)}
+    return {UNSAFE.name: UNSAFE} | keyed((*ENTRIES, *RANDOM))
 
 
 def play(work: Work) -> Run:

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.optimizer.contract import Entry
 from benchmarks.optimizer.methods import ENTRIES
 from benchmarks.optimizer.optimum import optimum_cached
+from benchmarks.optimizer.peer import keyed
 from benchmarks.optimizer.safety import Run, Where, play
 from benchmarks.optimizer.scenarios import Draw, draw
 from chaos.parts import ROOT
@@ -32,14 +33,13 @@ class Work:
 
 
 def entries() -> dict[str, Entry]:
-    """Every method by name; says so in one line when the libraries' are not there."""
-    found = list(ENTRIES)
+    """Every method by name, those of libraries with their track in it; says so in one line when they are not there."""
+    found = {entry.name: entry for entry in ENTRIES}
     try:
-        peers = importlib.import_module("benchmarks.optimizer.peers")
-        found += peers.ENTRIES
+        found |= keyed(importlib.import_module("benchmarks.optimizer.peers").ENTRIES)
     except ImportError as error:
         print(f"bench-optimizer: without the libraries' optimizers: {error}", file=sys.stderr)
-    return {entry.name: entry for entry in found}
+    return found
 
 
 def work(given: Work) -> Run:

@@ -14,6 +14,7 @@ measured is feasible, P alone.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -33,7 +34,7 @@ MC_SAMPLES, RESTARTS, RAW_SAMPLES = 128, 4, 128
 POOL, ROUNDS, KEPT = 4096, 6, 8
 
 
-class BotorchPeer:
+class BotorchPeer(ABC):
     """What both share: 2 (d + 1) scrambled Sobol points, then what the subclass proposes."""
 
     def __init__(self, task: Task, seed: int) -> None:
@@ -51,8 +52,9 @@ class BotorchPeer:
     def tell(self, point: Point, result: Result) -> None:
         self.history.add(point, result)
 
+    @abstractmethod
     def _propose(self, low: Floats, high: Floats) -> Floats:
-        raise NotImplementedError
+        """The next point in the unit cube, between the corners. Shapes: (d,), (d,) -> (d,)."""
 
 
 class LogNei(BotorchPeer):

@@ -303,7 +303,7 @@ def _suggestion(
 def _improvement(belief: Belief, assignment: Assignment) -> str:
     best = "the best of the safe points within the step limits"
     if belief.aims.known:
-        share = recommending.saving(belief.study, assignment)
+        share = belief.aims.saving(assignment)
         if share < 0:
             return f"costs {-share:.1%} more than the baseline, {best}"
         return f"saves {share:.1%} of the baseline's cost, {best}"

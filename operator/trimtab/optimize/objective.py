@@ -18,6 +18,7 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.spec import Objective
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study, TrialOutcome, measured_name
 from trimtab.optimize.readings import observe
+from trimtab.optimize.steps import below_floor
 
 
 def weights(objective: Objective) -> tuple[tuple[str | None, float], ...]:
@@ -26,9 +27,16 @@ def weights(objective: Objective) -> tuple[tuple[str | None, float], ...]:
     return tuple((t.sli if t.sli is None else measured_name(t.sli), sign * t.weight) for t in objective.terms)
 
 
-def affordable(study: Study, assignment: Assignment) -> bool:
+def _affordable(study: Study, assignment: Assignment) -> bool:
     """Whether it keeps the bound on the cost, if there is one."""
     return study.cost_limit is None or study.cost.hourly(assignment) <= study.cost_limit * COST_SLACK
+
+
+def allowed(study: Study, assignment: Assignment) -> bool:
+    """Whether it keeps every rule that needs no measurement: between parameters, floors, the bound on the cost."""
+    if study.space.violated(assignment) is not None or below_floor(study, assignment):
+        return False
+    return _affordable(study, assignment)
 
 
 def referenced(study: Study) -> Study:
@@ -112,7 +120,7 @@ def teaching(study: Study) -> Study:
 
 
 __all__ = [
-    "affordable",
+    "allowed",
     "observed_value",
     "reading",
     "referenced",

@@ -15,10 +15,9 @@ import numpy as np
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import FrontMember, Recommended, Study
 from trimtab.optimize import pareto
-from trimtab.optimize.objective import affordable
+from trimtab.optimize.objective import allowed
 from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
-from trimtab.optimize.steps import below_floor
 
 WIDTHS = 1.88
 MARGIN = 0.015
@@ -30,12 +29,6 @@ STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1
 def keep_baseline(study: Study, why: str) -> Recommended:
     """The baseline as the answer."""
     return Recommended(study.baseline, True, 0.0, (), why)
-
-
-def saving(study: Study, assignment: Assignment) -> float:
-    """Fraction of the baseline's cost that the assignment saves."""
-    baseline = study.cost.hourly(study.baseline)
-    return (baseline - study.cost.hourly(assignment)) / baseline
 
 
 def recommendable(belief: Belief, z: float | None = None) -> list[Assignment]:
@@ -62,28 +55,26 @@ def front(belief: Belief) -> list[Assignment]:
 
 def holding(belief: Belief, assignments: list[Assignment], z: float | None = None) -> list[Assignment]:
     """Those that nothing speaks against: neither a rule, nor a verification, nor their own trials, nor the model."""
-    allowed = [x for x in assignments if _allowed(belief, x)]
-    limits = upper_limits(belief, allowed, WIDTHS, z)
+    possible = [x for x in assignments if _unrefuted(belief, x)]
+    limits = upper_limits(belief, possible, WIDTHS, z)
     return [
         x
-        for x, limit in zip(allowed, limits, strict=True)
+        for x, limit in zip(possible, limits, strict=True)
         if (limit <= -MARGIN and _leaves_room(belief, x, z)) or _plainly_within(belief, x)
     ]
 
 
 def _plainly_within(belief: Belief, assignment: Assignment) -> bool:
-    """What a function measured within every bound (`_allowed`: its trials do not contradict) needs no margin."""
+    """What a function measured within every bound (`_unrefuted`: its trials do not contradict) needs no margin."""
     own = belief.evidence.get(assignment)
     return own is not None and own.clean > 0 and exact(belief.study)
 
 
-def _allowed(belief: Belief, assignment: Assignment) -> bool:
+def _unrefuted(belief: Belief, assignment: Assignment) -> bool:
     study, own = belief.study, belief.evidence.get(assignment)
     if assignment in study.excluded or (own is not None and own.contradicts(study.constraints)):
         return False
-    if study.space.violated(assignment) is not None or below_floor(study, assignment):
-        return False
-    return affordable(study, assignment)
+    return allowed(study, assignment)
 
 
 def room(belief: Belief, z: float | None = None) -> float:

@@ -16,10 +16,10 @@ from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Propos
 from trimtab.domain.trial import Purpose, Suggestion
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.grouping import groups
-from trimtab.optimize.objective import affordable, observed_value, referenced
+from trimtab.optimize.objective import allowed, observed_value, referenced
 from trimtab.optimize.readings import Evidence, broken_below, gather
 from trimtab.optimize.schedule import banned, next_purpose, repairing, suggestion_seed, unusable
-from trimtab.optimize.steps import axis, below_floor, more_is_better, nearest, no_more, reach
+from trimtab.optimize.steps import axis, more_is_better, nearest, no_more, reach
 
 BITS = 30
 ATTEMPTS = 64
@@ -157,19 +157,13 @@ def spread(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
             )
         )
         assignment = study.space.canonical(assignment, study.baseline)
-        if not _allowed(study, assignment):
+        if not allowed(study, assignment):
             continue
         if any(all(float(assignment.number(n)) <= v for n, v in corner) for corner in corners):
             continue
         if any(no_more(study.space, assignment, x) for x in bad):
             continue
         yield assignment
-
-
-def _allowed(study: Study, assignment: Assignment) -> bool:
-    if study.space.violated(assignment) is not None or below_floor(study, assignment):
-        return False
-    return affordable(study, assignment)
 
 
 def _pick(near: int, far: int, u: float) -> int:

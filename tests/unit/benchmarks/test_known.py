@@ -12,7 +12,7 @@ from benchmarks.optimizer.contract import Axis, Limit, Point, Result, Task
 from benchmarks.optimizer.functions import functions
 from benchmarks.optimizer.known_report import checkpoints, median_interval, regrets, verdicts
 from benchmarks.optimizer.methods.trimtab import UNSAFE
-from benchmarks.optimizer.peer import RANDOM, Box, Equal, History, Random, Space, step_box
+from benchmarks.optimizer.peer import RANDOM, Box, Equal, History, Random, Space, keyed, step_box
 from benchmarks.optimizer.runs import Run, Tried, Work, play
 
 AXES = (Axis("cpu", 0.25, 4.0, 0.25, log=True, safer=1, decrease=0.3, increase=0.5), Axis("n", 1.0, 10.0, 1.0))
@@ -134,3 +134,9 @@ def test_without_the_peers_packages_importing_them_fails_cleanly() -> None:
     with pytest.raises(ImportError):
         __import__("benchmarks.optimizer.peers")
     assert RANDOM[0].name == "random"
+
+
+def test_a_library_is_one_method_in_each_track() -> None:
+    found = keyed(RANDOM)
+    assert {name: entry.track for name, entry in found.items()} == {"random/native": "native", "random/equal": "equal"}
+    assert [entry.name for entry in found.values()] == [*found]

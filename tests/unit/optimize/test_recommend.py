@@ -10,13 +10,20 @@ from tests.unit.optimize.test_acquisition import history
 from tests.unit.optimize.test_readings import arm, outcome
 from tests.unit.optimize.toy import Service, web, web_study
 
+from trimtab.domain.space import Assignment
 from trimtab.domain.study import NoAnswer, Study
 from trimtab.optimize import crosscheck
 from trimtab.optimize.crosscheck import disagreement
 from trimtab.optimize.designer import recommend
 from trimtab.optimize.readings import gather
-from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable, saving
+from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable
 from trimtab.optimize.safe import believe, upper_limits
+
+
+def saving(study: Study, assignment: Assignment) -> float:
+    """Fraction of the baseline's cost that the assignment saves."""
+    baseline = study.cost.hourly(study.baseline)
+    return (baseline - study.cost.hourly(assignment)) / baseline
 
 
 @pytest.fixture(scope="module")
