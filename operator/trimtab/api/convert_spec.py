@@ -283,7 +283,7 @@ def _safety(s: settings.Safety) -> spec.SafetySpec:
 
 
 def _search(s: settings.Search, dimensions: int) -> spec.SearchSettings:
-    initial, repair = s.initial_trials or max(5, 2 * dimensions), s.infeasible_baseline == "Repair"
+    initial, repair = s.initial_trials or spec.initial_trials_for(dimensions), s.infeasible_baseline == "Repair"
     return spec.SearchSettings(s.designer, s.acquisition, s.seed, initial, repair)
 
 

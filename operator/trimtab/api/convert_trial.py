@@ -105,6 +105,7 @@ def _write_spec(experiment: ExperimentRecord, new: NewTrial, space: SearchSpace 
         suggestion=wire.SuggestionWire(
             by_model=suggestion.by_model,
             safety_probability=suggestion.safety_probability,
+            expected_load=suggestion.expected_load,
             acquisition=suggestion.acquisition,
             predictions=tuple(
                 wire.PredictionWire(constraint=p.constraint, mean=p.mean, sd=p.sd) for p in suggestion.predictions
@@ -294,6 +295,7 @@ def _suggestion(spec: wire.TrialSpec, space: SearchSpace | None) -> Suggestion:
         search_seconds=given.search_seconds,
         reason=given.reason,
         explores=bool(given.explores),
+        expected_load=given.expected_load,
     )
 
 

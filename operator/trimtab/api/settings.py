@@ -189,8 +189,8 @@ class Search(WireModel):
         ge=2,
         le=100,
         description="Trials before the model suggests: baseline first, then space-filling inside the step limits. "
-        "Default: the greater of 5 and twice the number of parameters.",
-        json_schema_extra={DEFAULT_KEY: "max(5, 2 x parameters)"},
+        "Default: the greater of 5 and two more than there are parameters.",
+        json_schema_extra={DEFAULT_KEY: "max(5, parameters + 2)"},
     )
     infeasible_baseline: Literal["Refuse", "Repair"] = Field(
         "Refuse",

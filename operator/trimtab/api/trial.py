@@ -35,7 +35,14 @@ class SuggestionWire(StatusModel):
     """Why this assignment."""
 
     by_model: bool = Field(description="The model proposed it; false: a space-filling fallback.")
-    safety_probability: FiniteFloat | None = Field(None, description="Probability that all constraints hold.")
+    safety_probability: FiniteFloat | None = Field(
+        None, description="Probability that all constraints hold while the trial runs."
+    )
+    expected_load: FiniteFloat | None = Field(
+        None,
+        description="Highest load expected while the trial runs, in requests per second and pod, from the same hours "
+        "of the days before; absent where too little is known of them, so that the peak had to be expected.",
+    )
     acquisition: FiniteFloat | None = Field(None, description="Value of the acquisition function.")
     predictions: tuple[PredictionWire, ...] = Field((), max_length=64, description="Expected outcome per constraint.")
     model_digest: Id = Field(description="Identifies data, hyperparameters and code of the model.")

@@ -78,7 +78,8 @@ def _study(
     before = tuple(t for t in trials if t.index < trial.index)
     pods = trial.environment.target_replicas
     then = replace(target, replicas=pods, ready_replicas=pods)
-    return build_study(spec, then, state.target, before, state.started or 0.0, state.floors, earlier=earlier)
+    study = build_study(spec, then, state.target, before, state.started or 0.0, state.floors, earlier=earlier)
+    return replace(study, expected_load=trial.suggestion.expected_load)
 
 
 def _differences(stored: Suggestion, found: object) -> str:

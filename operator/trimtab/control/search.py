@@ -9,7 +9,8 @@ from trimtab.control import asking, expense, gates
 from trimtab.control.actions import Decision
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
-from trimtab.control.snapshot import AskBudgets, AskEarlier, AskProposal, EarlierTrials
+from trimtab.control.forecast import expected_load
+from trimtab.control.snapshot import AskBudgets, AskEarlier, AskLoads, AskProposal, EarlierTrials
 from trimtab.control.start import start_trial
 from trimtab.control.study import LOST, build_study
 from trimtab.domain.kube import Target
@@ -20,6 +21,7 @@ from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
+MODEL = "GaussianProcess"  # the designer that has use for the load to come
 LAST_REASONS = 2  # of attempts in vain, told to people
 
 
@@ -120,6 +122,11 @@ def _propose(context: Context) -> Decision:
     study = build_study(
         context.spec, target, record, context.seen.trials, started, state.floors, earlier=earlier.trials
     )
+    if study.peak_load is not None and context.spec.search.designer == MODEL:
+        loads = context.seen.loads()
+        if loads is None:
+            return context.ask(AskLoads())
+        study = replace(study, expected_load=expected_load(loads, target.ready_replicas))
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))

@@ -99,7 +99,34 @@ class EarlierTrials:
     problem: str = ""
 
 
-Inquiry = AskProbes | AskUsage | AskBudgets | AskMeasurements | AskSpent | AskProposal | AskRecommendation | AskEarlier
+@dataclass(frozen=True)
+class AskLoads:
+    """Read how much load the target had lately, and at this time of the days before."""
+
+
+@dataclass(frozen=True)
+class LoadHistory:
+    """The answer to `AskLoads`: requests per second of the target.
+
+    `now` is lately, None where that is unknown. `days` has for each day before that is known (at the same time, while a
+    trial that began then would have run), both above 0.
+    """
+
+    now: float | None = None
+    days: tuple[tuple[float, float], ...] = ()
+
+
+Inquiry = (
+    AskProbes
+    | AskUsage
+    | AskBudgets
+    | AskMeasurements
+    | AskSpent
+    | AskProposal
+    | AskRecommendation
+    | AskEarlier
+    | AskLoads
+)
 
 
 @dataclass(frozen=True)
@@ -182,6 +209,10 @@ class Snapshot:
 
     def earlier(self) -> EarlierTrials | None:
         answer: EarlierTrials | None = self.answers.get(AskEarlier())
+        return answer
+
+    def loads(self) -> LoadHistory | None:
+        answer: LoadHistory | None = self.answers.get(AskLoads())
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

@@ -207,6 +207,11 @@ class SafetySpec:
     pause_on_alerts: tuple[str, ...] = ()
 
 
+def initial_trials_for(parameters: int) -> int:
+    """Trials before the model suggests, where nobody says: the baseline twice, then one for each parameter (ADR 13)."""
+    return max(5, parameters + 2)
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """`repair`: when the baseline breaks a bound, look for an assignment that holds them all, at first among increases

@@ -98,8 +98,9 @@ class Study:
     """Everything a suggestion depends on. The same study gives the same answer, in any process.
 
     `probability` is the least probability of safety (0.95). `peak_load` is the load (requests per second per pod) for
-    which safety is asked, None when load is unknown. `floors` are white-box lower bounds per parameter (base units).
-    `now` is unix seconds.
+    which the recommendation must hold, None when load is unknown. `expected_load` is an upper limit of the load while
+    the next trial runs, for which that trial must be safe; None: it may be the peak. `floors` are white-box lower
+    bounds per parameter (base units). `now` is unix seconds.
     """
 
     space: SearchSpace
@@ -127,6 +128,7 @@ class Study:
     objectives: tuple[Objective, ...] = field(default=(), repr=False)  # one or two; (): the cost alone is minimized
     measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count
     cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
+    expected_load: float | None = field(default=None, repr=False)
 
 
 class HoldReason(StrEnum):

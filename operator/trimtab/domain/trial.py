@@ -66,7 +66,8 @@ class Suggestion:
 
     `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
     code version; the same digest and seed give the same suggestion. `explores` marks one that is to be measured for
-    what it tells of cheaper assignments, not to be recommended itself.
+    what it tells of cheaper assignments, not to be recommended itself. `expected_load` (requests per second per pod) is
+    what the trial must be safe at; None: at the peak's.
     """
 
     assignment: Assignment
@@ -81,6 +82,7 @@ class Suggestion:
     search_seconds: float
     reason: str = ""
     explores: bool = False
+    expected_load: float | None = None
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,11 @@ class _Pool:
     hoped: Floats
     mean: Floats
     sd: Floats
+    ahead: tuple[Floats, Floats]  # mean and sd at the load of the next trial; the others are at the peak's
     allowed: Bools
 
     def safe(self, belief: Belief) -> Bools:
-        return is_safe(belief, self.mean, self.sd) & self.allowed
+        return is_safe(belief, *self.ahead) & self.allowed
 
 
 def choose(
@@ -140,9 +141,11 @@ def _pool(belief: Belief, points: Ints, gains: Improving, banned: Collection[Ass
         at = grid.locate(assignment)
         if at is not None:
             allowed &= ~np.all(points == np.asarray(at), axis=1)
-    mean, sd = belief.predict(grid.encode(points)) if len(points) else (np.zeros((0, 0)), np.zeros((0, 0)))
+    u = grid.encode(points) if len(points) else np.zeros((0, len(belief.encoder.groups)))
+    mean, sd = belief.predict(u)
+    ahead = (mean, sd) if belief.loads.ahead == belief.loads.peak else belief.ahead(u)
     gain = gains(points)
-    return _Pool(points, gain.expected, gain.log_expected, gain.optimistic, mean, sd, allowed)
+    return _Pool(points, gain.expected, gain.log_expected, gain.optimistic, mean, sd, ahead, allowed)
 
 
 def _improve(

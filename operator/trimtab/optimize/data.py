@@ -42,13 +42,14 @@ ALIKE_LOAD = 0.95  # of another load is about as much
 
 @dataclass(frozen=True)
 class LoadScale:
-    """z = log2(load / reference); `peak` is z at the load for which safety is asked, `usual` the median trial's z,
-    `seen` that of the highest load that an arm had."""
+    """z = log2(load / reference); `peak` is z at the load for which a recommendation must hold, `ahead` that of the
+    next trial at most, `usual` the median trial's, `seen` that of the highest load that an arm had."""
 
     reference: float | None
     peak: float
     usual: float
     seen: float = 0.0
+    ahead: float = 0.0
 
     def z(self, load: float | None) -> float:
         """An unmeasured load counts as the usual one."""
@@ -72,7 +73,9 @@ def load_scale(study: Study) -> LoadScale:
     if peak is None:
         return LoadScale(None, 0.0, 0.0)
     octaves = [_octaves(v, peak) for v in loads] or [0.0]
-    return LoadScale(peak, 0.0, float(np.median(octaves)), max(octaves))
+    expected = study.expected_load
+    ahead = _octaves(expected, peak) if expected is not None and _positive(expected) else 0.0
+    return LoadScale(peak, 0.0, float(np.median(octaves)), max(octaves), ahead)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
 OUTLIER = "measures it once more: it lies far from what all others say"
-MODEL_VERSION = "gp-4"
+MODEL_VERSION = "gp-5"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
@@ -214,8 +214,8 @@ def _wanted(belief: Belief, members: list[Assignment], out: set[Assignment]) -> 
         if at is None or assignment in out:
             continue
         point = np.asarray([at], dtype=np.int64)
-        mean, sd = belief.predict(grid.encode(point))
-        if inside(point, limits, grid.rest)[0] and grid.admissible(point)[0] and is_safe(belief, mean, sd)[0]:
+        safe = is_safe(belief, *belief.ahead(grid.encode(point)))[0]
+        if safe and inside(point, limits, grid.rest)[0] and grid.admissible(point)[0]:
             return assignment
     return None
 
@@ -268,8 +268,7 @@ def _initial(belief: Belief, members: list[Assignment], choice: Choice, out: set
     places = [x for x in sobol.spread(study, members[0]) if x not in out]
     if not places:
         return None
-    mean, sd = belief.predict(belief.encoder.encode(places))
-    safe = is_safe(belief, mean, sd)
+    safe = is_safe(belief, *belief.ahead(belief.encoder.encode(places)))
     if not safe.any():
         return None
     place = places[int(np.argmax(safe))]
@@ -282,7 +281,7 @@ def _suggestion(
     study = belief.study
     assignment = choice.assignment
     assert assignment is not None
-    mean, sd = belief.predict(belief.encoder.encode([assignment]))
+    mean, sd = belief.ahead(belief.encoder.encode([assignment]))
     reason = choice.reason or _improvement(belief, assignment)
     return Suggestion(
         assignment=assignment,
@@ -297,6 +296,7 @@ def _suggestion(
         search_seconds=search_seconds,
         reason=reason,
         explores=choice.rule == "Expand",
+        expected_load=study.expected_load,
     )
 
 
@@ -320,6 +320,7 @@ def digest(belief: Belief) -> str:
     study = belief.study
     parts = [MODEL_VERSION, study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
     parts += ["Repair"] if study.search.repair else []
+    parts += [study.expected_load] if study.expected_load is not None else []
     if study.objectives or study.cost_limit is not None:
         measured = [tuple(float(t) + 0.0 for t in model.theta) for model in belief.aims.models]
         parts += [study.objectives, study.measured, study.cost_limit, measured]

@@ -1,8 +1,16 @@
 """Assignments as points of the unit cube, and the grid as arrays.
 
-Notation: N points, d parameters, D >= d encoded columns (a category takes one column per value), u in [0, 1]^D.
-Log scale for multiplicative quantities, logit for percentages; a baseline off the grid, or outside of its range, is
-encoded by the same map without clipping.
+Notation: N points, d parameters, D >= d encoded columns (a category takes one column per value), u in [0, 1]^D but for
+resources below the baseline, which may lie outside. Log scale for multiplicative quantities, logit for percentages; a
+baseline off the grid, or outside of its range, is encoded by the same map without clipping.
+
+A multiplicative quantity x of which more (or less) is known to give room is encoded by what is left of the baseline's
+b: with s = +1 (or -1),
+  u = u_b + s (1 - (b / x)^s) / ln 10
+At the baseline it has the slope of the logarithm, a decade being 1 whatever the range. Below, a step of some per cent
+is the longer the less is left, and above the shorter: queues, throttling and garbage collection are flat where there is
+plenty, and a cliff where there is little, so in this coordinate a bound is nearly a line and one lengthscale serves
+all of it (measured: ADR 13).
 """
 
 from __future__ import annotations
@@ -37,6 +45,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 GIB = float(2**30)
+DECADE = math.log(10.0)
+AT_BASELINE = 0.824  # u_b: of a range from 15 % to 150 % of the baseline on a log scale
 _PERCENT_EDGE = 1e-3
 
 
@@ -45,10 +55,11 @@ class Encoder:
 
     `groups` (D,) is the parameter of each column, or above 8 parameters its group: columns of one group share a
     lengthscale. `signs` (D,) is +1 where a larger u is more resource, -1 where it is less, 0 where nothing is known.
+    Without a `baseline` everything multiplicative is on a log scale.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, baseline: Assignment | None = None) -> None:
+        self.space, self._baseline = space, baseline
         widths = [len(p.domain.values) if isinstance(p.domain, Categorical) else 1 for p in space.parameters]
         self.groups: Ints = np.repeat(np.asarray(groups(space), dtype=np.int64), widths)
         self.first: Ints = np.cumsum([0, *widths[:-1]])
@@ -69,10 +80,21 @@ class Encoder:
         if isinstance(domain, Categorical):
             # Two different categories lie at distance 1.
             return np.asarray([[float(v == c) / math.sqrt(2.0) for c in domain.values] for v in values])
-        numbers = np.asarray([float(v) for v in values])
+        numbers = _warp(domain, np.asarray([float(v) for v in values]))
+        start, sign = self._start(parameter, domain), more_is_better(parameter)
+        if start is not None and sign:
+            left = np.exp(sign * (math.log(start) - numbers))
+            return np.asarray(AT_BASELINE + sign * (1 - left) / DECADE)[:, None]
         low, high = _warp(domain, np.asarray([float(domain.minimum), float(domain.maximum)]))
         width = high - low if high > low else 1.0
-        return np.asarray((_warp(domain, numbers) - low) / width)[:, None]
+        return np.asarray((numbers - low) / width)[:, None]
+
+    def _start(self, parameter: Parameter, domain: Numeric) -> float | None:
+        """The baseline's value of a multiplicative parameter; None where there is none to refer to."""
+        if self._baseline is None or domain.scale is not Scale.LOG or domain.minimum <= 0:
+            return None
+        value = float(self._baseline.number(parameter.name))
+        return value if value > 0 else None
 
     def encode(self, assignments: Sequence[Assignment]) -> Floats:
         """Shape: (N, D)."""

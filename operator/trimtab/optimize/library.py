@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from trimtab.domain.space import Assignment, Order, ParameterConstraint, Ratio, Sum
-from trimtab.domain.spec import SearchSettings
+from trimtab.domain.spec import SearchSettings, initial_trials_for
 from trimtab.domain.study import (
     ArmOutcome,
     ConstraintReading,
@@ -135,7 +135,7 @@ class Optimizer:
         acquisition: ConstrainedEI, UCB, PI or Thompson; for a measured objective ConstrainedEI or NoisyEI, for two
             ConstrainedEI or HypervolumeEI.
         peak_load: load for which bounds must hold, in the unit of `context={"load": ...}`.
-        initial: trials before the model suggests, the baseline's two included; max(5, 2 d) when None.
+        initial: trials before the model suggests, the baseline's two included; max(5, d + 2) when None.
         rules: `Order`, `Sum` and `Ratio` between numeric parameters that every assignment must keep.
         floors: least values by name that are known to be needed, as 1.15 x the highest working set of the memory.
         max_trials, patience, min_improvement: when `ask` stops: trials in all, search trials without an improvement,
@@ -172,6 +172,7 @@ class Optimizer:
         check_objectives(wanted, acquisition)
         self._space = space_of(space, rules, safe)
         self._outcomes: list[TrialOutcome] = []
+        self._earlier: tuple[TrialOutcome, ...] = ()  # of releases before the present one
         self._pending: list[tuple[Assignment, Purpose]] = []
         self._stopped = ""
         self._study = Study(
@@ -181,7 +182,7 @@ class Optimizer:
             constraints=tuple(target_of(name, bound) for name, bound in constraints.items()),
             outcomes=(),
             pending=(),
-            search=SearchSettings("GaussianProcess", acquisition, seed, initial or max(5, 2 * len(space))),
+            search=SearchSettings("GaussianProcess", acquisition, seed, initial or initial_trials_for(len(space))),
             probability=probability,
             index=0,
             now=0.0,
@@ -200,13 +201,21 @@ class Optimizer:
         """Why the last `ask` returned fewer suggestions than it was asked for; "" when it did not."""
         return self._stopped
 
-    def ask(self, n: int = 1) -> list[Suggestion]:
+    def ask(self, n: int = 1, *, context: Mapping[str, float] | None = None) -> list[Suggestion]:
         """At most `n` suggestions that differ, none of which was asked before and not been told; fewer when nothing
-        more is worth a trial or results must come in first (`stopped` says which)."""
+        more is worth a trial or results must come in first (`stopped` says which).
+
+        Args:
+            context: {"load": l}, the highest load that is expected while they are tried, in the unit of `peak_load`:
+                they need only be safe at that. At the peak when None.
+
+        Raises:
+            ValueError: a load that makes no sense.
+        """
         found: list[Suggestion] = []
-        self._stopped = ""
+        self._stopped, expected = "", load_of(context)
         while len(found) < n and not self._stopped:
-            study = self._now()
+            study = replace(self._now(), expected_load=expected)
             waiting = study.pending.count(study.baseline)
             if 0 < waiting >= BASELINES - complete_baselines(study):
                 self._stopped = "tell what the baseline measured first"
@@ -247,13 +256,19 @@ class Optimizer:
         load = load_of(context)
         canary = ArmOutcome(assignment, load, self._readings(measurements or {}))
         beside = ArmOutcome(self._study.baseline, load, self._readings(control)) if control else None
-        outcomes, broken = self._outcomes, None
+        outcomes, broken = (*self._earlier, *self._outcomes), None
         if failure is not None:
             broken = HardFailure(FailureKind(failure), None)
         elif not canary.readings:
             raise ValueError("measurements: give at least one, or a failure")
         finished = at if at is not None else (outcomes[-1].finished if outcomes else 0.0) + SPACING
-        outcomes.append(TrialOutcome(len(outcomes), self._purpose(assignment), finished, canary, beside, broken))
+        purpose = self._purpose(assignment)
+        self._outcomes.append(TrialOutcome(len(outcomes), purpose, finished, canary, beside, broken))
+
+    def released(self) -> None:
+        """The service is another one from now on (a new version, other data): what was told before teaches what to
+        expect, with less weight, but shows nothing safe any more, and the baseline is measured anew."""
+        self._earlier, self._outcomes = (*self._earlier, *self._outcomes), []
 
     def recommend(self) -> Recommendation | None:
         """The best so far, or None while nothing is better than the baseline beyond doubt."""
@@ -291,10 +306,10 @@ class Optimizer:
         return {p.constraint: Forecast(math.exp(p.mean), p.sd, between) for p, between in found}
 
     def _now(self) -> Study:
-        done, pending = self._outcomes, [assignment for assignment, _ in self._pending]
-        now = done[-1].finished if done else 0.0
+        done, pending = (*self._earlier, *self._outcomes), tuple(assignment for assignment, _ in self._pending)
+        now, here = done[-1].finished if done else 0.0, tuple(self._outcomes)
         index = len(done) + len(pending)
-        return replace(self._study, outcomes=tuple(done), pending=tuple(pending), index=index, now=now)
+        return replace(self._study, inherited=self._earlier, outcomes=here, pending=pending, index=index, now=now)
 
     def _suggestion(self, answer: Proposed, number: int) -> Suggestion:
         return Suggestion(

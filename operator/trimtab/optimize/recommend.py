@@ -18,9 +18,10 @@ from trimtab.optimize import pareto
 from trimtab.optimize.objective import allowed
 from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
+from trimtab.optimize.steps import no_more
 
 WIDTHS = 1.88
-MARGIN = 0.015
+MARGIN = 0.02
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 MOST_SHOWN = 16  # members of a front
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
@@ -164,9 +165,15 @@ def pruned(belief: Belief, best: Assignment) -> Assignment:
     changed = [name for name in study.space.names if best[name] != study.baseline[name]]
     for name in sorted(changed, key=lambda n: -aims.saving(best.replace(n, study.baseline[n]))):
         undone = study.space.canonical(kept.replace(name, study.baseline[name]), study.baseline)
-        if aims.saving(undone) >= least and aims.beyond_doubt([undone])[0, 0] and holding(belief, [undone]):
+        if aims.saving(undone) >= least and aims.beyond_doubt([undone])[0, 0] and _holds_too(belief, undone, kept):
             kept = undone
     return kept
+
+
+def _holds_too(belief: Belief, assignment: Assignment, held: Assignment) -> bool:
+    """Whether an assignment holds: by the model, or as it has no less of anything than one that holds."""
+    more = no_more(belief.study.space, held, assignment) and _unrefuted(belief, assignment)
+    return more or bool(holding(belief, [assignment]))
 
 
 def _because_of_load(belief: Belief) -> str:

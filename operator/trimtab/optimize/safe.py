@@ -1,7 +1,8 @@
 """What is believed about the bounds, and the sets that follow: verified V, reachable C, safe S.
 
 Notation: m bounds of the safe set, delta = 1 - probability, beta = Phi^-1(1 - delta / m) (union bound over the bounds),
-kappa in [1, 2] widens the intervals when the model was surprised. All predictions are at peak load and at `study.now`.
+kappa in [1, 2] widens the intervals when the model was surprised. All predictions are at `study.now`; those of V at the
+peak's load, those of S at the highest load that is expected while the trial runs (the peak's, when nobody knows).
   V = baseline and every evaluated x with mu_j + 1.64 sd_j <= 0 for all j that its own trials do not contradict
       (nor a failed verification); not what only a screen measured, nor the baseline while that breaks a bound and is
       to be repaired
@@ -36,7 +37,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-KAPPA_START, KAPPA_LOW, KAPPA_HIGH, KAPPA_STEP = 1.5, 1.0, 2.0, 0.25
+KAPPA_START, KAPPA_LOW, KAPPA_HIGH, KAPPA_STEP = 1.25, 1.0, 2.0, 0.25
+KAPPA_DISTRUSTED = 1.5  # at least, while a model of a bound had to be replaced by its prior mode
 ENUMERATE = 8192
 SAMPLES = 1600
 DECIMALS = 9
@@ -85,6 +87,10 @@ class Belief:
             return np.zeros((0, len(u))), np.zeros((0, len(u)))
         return np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
 
+    def ahead(self, u: Floats) -> tuple[Floats, Floats]:
+        """Mean and sd of every bound at the load of the next trial. Shapes: (m, N), (m, N)."""
+        return self.predict(u, self.loads.ahead)
+
     def predictions(self, assignment: Assignment) -> tuple[Prediction, ...]:
         """The same for one assignment, as the ledger stores it."""
         mean, sd = self.predict(self.encoder.encode([assignment]))
@@ -100,7 +106,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     Raises:
         NumericalFailure: a surrogate cannot even be conditioned in prior mode.
     """
-    encoder = Encoder(study.space)
+    encoder = Encoder(study.space, study.baseline)
     loads = load_scale(study)
     targets = tuple(t for t in study.constraints if not t.guard_only)
     held = [x for x, own in evidence.items() if own.held(study.constraints)]
@@ -133,7 +139,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
     belief = Belief(
         study, encoder, grid, loads, targets, tuple(models), evidence, learned.aims, beta, kappa, seen, repair
     )
-    belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_START))
+    belief = belief if belief.trusted else replace(belief, kappa=max(kappa, KAPPA_DISTRUSTED))
     again = tuple(x for x, (j, model) in doubtful.items() if _safe_if(belief, x, j, model))
     again += tuple(x for n in learned.doubtful if _is_safe_at(belief, x := everything[n].canary.assignment))
     return replace(belief, doubtful=again)
@@ -147,8 +153,7 @@ def _safe_if(belief: Belief, assignment: Assignment, bound: int, model: Posterio
 
 def _is_safe_at(belief: Belief, assignment: Assignment) -> bool:
     """Whether an assignment is in S."""
-    mean, sd = belief.predict(belief.encoder.encode([assignment]))
-    return bool(is_safe(belief, mean, sd)[0])
+    return bool(is_safe(belief, *belief.ahead(belief.encoder.encode([assignment])))[0])
 
 
 def adaptive_kappa(models: tuple[Posterior, ...], beta: float, delta: float) -> float:

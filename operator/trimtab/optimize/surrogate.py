@@ -38,6 +38,7 @@ NEWTON_STEPS = 7
 CONVERGED = 1e-7  # of the last Newton step: what is left is its square
 ROUNDS = 2
 THETA_LIMIT = 3.0
+LENGTH_MODE, LENGTH_SD = 0.3, 0.6  # of the lengthscales: mode over sqrt(d), sd of the logarithm (ADR 13)
 THETA_DECIMALS = 3
 _WORKING_LOW, _WORKING_HIGH = -1.0, 3.0
 _VARIANCE_CAP = 1e6
@@ -99,7 +100,7 @@ def prior_for(kind: SliKind, counts: bool, signs: Floats, parameters: int) -> Pr
         sz=form.load_sd,
     )
     return Prior(
-        length=(math.log(0.4 * math.sqrt(max(parameters, 1))), 0.75),
+        length=(math.log(LENGTH_MODE * math.sqrt(max(parameters, 1))), LENGTH_SD),
         load_length=(math.log(4.0), 0.5),
         amplitude=(math.log(form.amplitude), 0.7),
         tau=(math.log(form.tau), 1.0),

@@ -11,6 +11,7 @@ from trimtab.control.floors import DAYS
 from trimtab.control.snapshot import (
     AskBudgets,
     AskEarlier,
+    AskLoads,
     AskMeasurements,
     AskProbes,
     AskProposal,
@@ -19,6 +20,7 @@ from trimtab.control.snapshot import (
     AskUsage,
     BudgetReadings,
     Inquiry,
+    LoadHistory,
     Snapshot,
     SpentReadings,
     TrialReadings,
@@ -38,7 +40,9 @@ from trimtab.runtime.spending import SpendingAccount, read_events
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
 SPENT_TIMEOUT = 5.0  # a draining trial, and perhaps a deletion, waits for it
-USAGE_SECONDS = DAYS * 86400.0
+DAY = 86400.0
+USAGE_SECONDS = DAYS * DAY
+LATELY = 900.0  # seconds that say how high the load is at present
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
 PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
 
@@ -81,6 +85,8 @@ class Answerer:
                 return await self._measurements(inquiry, seen)
             case AskSpent():
                 return await self._spent(inquiry, seen)
+            case AskLoads():
+                return await self._history(seen)
 
     async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:
         spec, pods = _spec(seen), _target_pods(seen)
@@ -95,6 +101,20 @@ class Answerer:
         read = self._telemetry.working_set
         found = await asyncio.gather(*(read(pods, name, window, timeout=PROBE_TIMEOUT) for name in containers))
         return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
+
+    async def _history(self, seen: Snapshot) -> LoadHistory:
+        """One query for lately, and two for each of the days before."""
+        spec, pods, now = _spec(seen), _target_pods(seen), seen.now
+        sli, length = counting_sli(spec), spec.trial.warm_up + spec.trial.duration
+        if sli is None:
+            return LoadHistory()
+        lately = [Window(now - LATELY - d * DAY, now - d * DAY) for d in range(DAYS + 1)]
+        ahead = [Window(now - d * DAY, now - d * DAY + length) for d in range(1, DAYS + 1)]
+        read, asked = self._telemetry.totals, (*lately, *ahead)
+        found = await asyncio.gather(*(read(sli, pods, window, timeout=TIMEOUT) for window in asked))
+        rates = [_rate(reading, window) for reading, window in zip(found, asked, strict=True)]
+        first, days = rates[0], zip(rates[1 : DAYS + 1], rates[DAYS + 1 :], strict=True)
+        return LoadHistory(first, tuple((then, later) for then, later in days if then and later))
 
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
         spec, target = _spec(seen), seen.target
@@ -156,6 +176,11 @@ class Answerer:
             for (arm, count), reading in zip(replicas.items(), readings, strict=True)
             if isinstance(reading, Sample)
         )
+
+
+def _rate(reading: Reading, window: Window) -> float | None:
+    """Events per second, None where there were none or nobody knows."""
+    return reading.total / window.seconds if isinstance(reading, Sample) and reading.total > 0 else None
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

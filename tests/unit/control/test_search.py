@@ -27,17 +27,20 @@ from trimtab.control.actions import Decision
 from trimtab.control.snapshot import (
     AskBudgets,
     AskEarlier,
+    AskLoads,
     AskProposal,
     AskRecommendation,
     EarlierTrials,
+    LoadHistory,
     LockView,
     Snapshot,
 )
 from trimtab.domain.kube import TargetMissing
+from trimtab.domain.measurement import Arm
 from trimtab.domain.spec import Mode, WarmStart
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import ASKED_FOR, Purpose, TrialPhase
+from trimtab.domain.trial import ASKED_FOR, Load, Purpose, TrialPhase
 
 
 def test_budgets_are_read_before_a_trial_may_start() -> None:
@@ -239,4 +242,27 @@ def test_a_warm_start_that_cannot_be_read_waits_and_says_what_to_do() -> None:
 
 def test_given_assignments_alone_need_nothing_to_be_read() -> None:
     (ask,) = decided(warm(experiment="")).inquiries
+    assert isinstance(ask, AskProposal)
+
+
+def with_loads(**changes: object) -> Snapshot:
+    """One baseline trial is over that saw 50 requests per second and pod."""
+    done = replace(ended(TrialPhase.SUCCEEDED, 0), load=(Load(Arm.CANARY, 50.0), Load(Arm.CONTROL, 50.0)))
+    return snapshot(experiment(running(trials_created=1), spec=spec(**changes)), (done,))
+
+
+def test_what_load_is_to_come_is_asked_once_a_trial_told_one() -> None:
+    seen = with_loads()
+    assert decided(seen).inquiries == (AskLoads(),)
+    history = LoadHistory(1000.0, ((1000.0, 1100.0), (1000.0, 1040.0)))
+    (ask,) = decided(replace(seen, answers={**seen.answers, AskLoads(): history})).inquiries
+    assert isinstance(ask, AskProposal)
+    assert ask.study.expected_load == 55.0  # of each of 20 pods
+    (blind,) = decided(replace(seen, answers={**seen.answers, AskLoads(): LoadHistory()})).inquiries
+    assert isinstance(blind, AskProposal)
+    assert blind.study.expected_load is None
+
+
+def test_a_designer_without_a_model_has_no_use_for_it() -> None:
+    (ask,) = decided(with_loads(search=replace(spec().search, designer="Sobol"))).inquiries
     assert isinstance(ask, AskProposal)

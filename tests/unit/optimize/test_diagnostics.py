@@ -15,6 +15,7 @@ from trimtab.domain.study import ArmOutcome, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.diagnostics import diversity, effective_dimension
+from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.kernel import Inputs
 from trimtab.optimize.safe import Belief, believe
 
@@ -55,7 +56,8 @@ class Plane:
 
 def planes(*slopes: tuple[float, float]) -> Belief:
     belief = believe(web_study(constraints=(SLOW,)), {})
-    return replace(belief, models=cast(Any, tuple(Plane(s) for s in slopes)))
+    models = cast(Any, tuple(Plane(s) for s in slopes))
+    return replace(belief, encoder=Encoder(belief.study.space), models=models)  # both axes are as long
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -33,12 +34,12 @@ def changed(before: int, after: int, seed: int = 1, suggest: Suggest = suggest) 
 
 
 def test_a_change_is_seen_and_what_came_before_only_teaches() -> None:
-    study = changed(10, 6)
+    study = changed(8, 6)
     now, (symptom,) = since_change(study)
     assert symptom.kind is SymptomKind.DRIFT
     assert "the control changed at trial" in symptom.message
     begun = len(now.inherited)
-    assert abs(begun - 10) <= 2
+    assert abs(begun - 8) <= 2
     assert now.inherited + now.outcomes == study.outcomes
     evidence = gather(now)
     assert verified(believe(now, evidence)) == [study.baseline] or len(now.outcomes) > 2
@@ -51,9 +52,9 @@ def test_a_change_is_seen_and_what_came_before_only_teaches() -> None:
 
 @pytest.mark.thorough
 def test_then_the_baseline_is_measured_anew_before_anything_else() -> None:
-    study, rng = history(10), np.random.default_rng(5)
+    study, rng = history(8), np.random.default_rng(5)
     asked: list[Purpose] = []
-    for index in range(10, 26):
+    for index in range(8, 24):
         proposal = suggest(replace(study, index=index))
         assert isinstance(proposal.answer, Suggestion), proposal.answer
         if asked or any(s.kind is SymptomKind.DRIFT for s in proposal.diagnostics.symptoms):
@@ -67,8 +68,8 @@ def test_then_the_baseline_is_measured_anew_before_anything_else() -> None:
 
 
 def test_what_was_recommended_before_a_change_is_not_any_more() -> None:
-    before = recommend(history(10))
-    study = changed(10, 7)
+    before = recommend(history(8))
+    study = changed(8, 7)
     now, symptoms = since_change(study)
     assert symptoms
     after = recommend(study)
@@ -89,14 +90,39 @@ def test_alarms_are_as_rare_as_they_are_said_to_be() -> None:
     alarms = 0
     for _ in range(300):
         cusum = _Cusum()
-        alarms += any(cusum.add(i, 0.1 * rng.standard_normal(), 0.0) is not None for i in range(40))
+        alarms += any(cusum.add(i, 0.1 * rng.standard_normal(), 0.0, 0.0) is not None for i in range(40))
     assert alarms <= 5
+
+
+@pytest.mark.parametrize("slope", [0.3, 1.0, 2.5])
+def test_the_load_of_the_day_is_no_change(slope: float) -> None:
+    """A trial each hour of a day with a swing of a third; g rises with the load, more and more steeply."""
+    rng = np.random.default_rng(4)
+    alarms = 0
+    for _ in range(100):
+        cusum = _Cusum()
+        for i in range(48):
+            z = math.log2((1 + 0.33 * math.cos(i * math.pi / 12)) / 1.33)
+            g = slope * z + 0.3 * slope * z * z + 0.1 * rng.standard_normal()
+            alarms += cusum.add(i, g, 0.0, z) is not None
+    assert alarms <= 3
+
+
+def test_a_change_is_seen_in_spite_of_the_load() -> None:
+    cusum, found = _Cusum(), None
+    for number in range(40):
+        z = math.log2((1 + 0.33 * math.cos(number * math.pi / 12)) / 1.33)
+        found = cusum.add(number, 1.5 * z + (0.0 if number < 24 else 0.4), 0.0, z)
+        if found is not None:
+            break
+    assert found == 24
+    assert number <= 30
 
 
 def test_a_shift_of_three_deviations_is_seen_in_about_four_trials() -> None:
     cusum, found = _Cusum(), None
     for number in range(20):
-        found = cusum.add(number, 0.0 if number < 10 else 0.3 * 1.1, 0.0)
+        found = cusum.add(number, 0.0 if number < 10 else 0.3 * 1.1, 0.0, 0.0)
         if found is not None:
             break
     assert (found, number) == (10, 13)

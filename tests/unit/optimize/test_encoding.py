@@ -18,6 +18,7 @@ from trimtab.domain.space import (
     Numeric,
     Order,
     Parameter,
+    PlainValue,
     Ratio,
     ReplicaCount,
     Resource,
@@ -26,7 +27,7 @@ from trimtab.domain.space import (
     Sum,
 )
 from trimtab.domain.study import Study
-from trimtab.optimize.encoding import Encoder, Grid
+from trimtab.optimize.encoding import AT_BASELINE, Encoder, Grid
 
 MIXED = SearchSpace(
     (
@@ -83,6 +84,33 @@ def test_two_categories_are_at_distance_one() -> None:
 def test_ends_of_the_range_are_zero_and_one() -> None:
     encoder = Encoder(web_space())
     assert encoder.encode([web("0.2", 256), web("2.5", 2560)]).tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def test_what_is_left_of_the_baseline() -> None:
+    """u of a multiplicative resource by hand, in decades: a step is the longer the less is left, and a small one next
+    to the baseline what it is on a log scale."""
+    cpu = next(p for p in MIXED.parameters if p.name == "cpu")
+    values = [Decimal(v) for v in ("0.825", "1.65", "3.3", "3.3033", "6.6")]  # 1/4, 1/2, 1, 1.001 and 2 baselines
+    u = Encoder(MIXED, BASELINE).column(cpu, values)[:, 0]
+    assert u[2] == AT_BASELINE
+    assert (u - u[2]) * np.log(10) == pytest.approx([-3.0, -1.0, 0.0, np.log(1.001), 0.5], abs=1e-6)
+    wide = resource("cpu", Resource.CPU, "0.01", "400", "0.01")
+    assert np.array_equal(Encoder(SearchSpace((wide,)), BASELINE).column(wide, values)[:, 0], u)  # whatever the range
+
+
+def test_where_less_is_safer_it_is_the_other_way_round() -> None:
+    """A batch size: the cliff is above."""
+    batch = Parameter("batch", PlainValue(-1), Numeric(Decimal(1), Decimal(64), Decimal(1), Scale.LOG))
+    encoder = Encoder(SearchSpace((batch,)), Assignment((("batch", Decimal(8)),)))
+    u = encoder.column(batch, [Decimal(4), Decimal(8), Decimal(16), Decimal(32)])[:, 0]
+    assert np.diff(u) * np.log(10) == pytest.approx([0.5, 1.0, 2.0])
+
+
+def test_without_a_direction_or_a_positive_baseline_the_scale_is_logarithmic() -> None:
+    neutral = Parameter("n", PlainValue(0), Numeric(Decimal(1), Decimal(64), Decimal(1), Scale.LOG))
+    for parameter, start in ((neutral, Decimal(8)), (replace(neutral, locus=PlainValue(1)), Decimal(0))):
+        encoder = Encoder(SearchSpace((parameter,)), Assignment((("n", start),)))
+        assert encoder.column(parameter, [Decimal(8)])[0, 0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("scale", [Scale.LOG, Scale.LOGIT])

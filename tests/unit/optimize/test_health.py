@@ -17,7 +17,7 @@ from trimtab.optimize import health
 from trimtab.optimize.designer import recommend, suggest
 from trimtab.optimize.health import WIDER, checked, fitter
 from trimtab.optimize.readings import gather
-from trimtab.optimize.safe import KAPPA_START, Belief, believe, boxes, verified
+from trimtab.optimize.safe import KAPPA_DISTRUSTED, Belief, believe, boxes, verified
 from trimtab.optimize.surrogate import Rows
 
 FITTED = fitter(GROUPS, prior(), 200)
@@ -70,7 +70,7 @@ def test_a_miscalibrated_model_is_replaced_by_its_prior_mode(monkeypatch: pytest
 
 
 def test_few_rows_show_nothing() -> None:
-    data = rows(12)
+    data = rows(6)
     y = data.y.copy()
     y[4] += 3.0
     few = checked("slow", replace(data, y=y), FITTED)
@@ -113,12 +113,12 @@ def test_a_distrusted_model_takes_half_steps() -> None:
 def test_a_distrusted_model_is_cautious(monkeypatch: pytest.MonkeyPatch) -> None:
     study = history(12)
     calm = believe(study, gather(study))
-    assert calm.kappa < KAPPA_START
+    assert calm.kappa < KAPPA_DISTRUSTED
     monkeypatch.setattr(health, "LEAST_ROWS", 3)
     monkeypatch.setattr(health, "MOST_VARIANCE", 0.0)
     wary = believe(study, gather(study))
     assert set(kinds(wary)) == {SymptomKind.MISCALIBRATED}
-    assert wary.kappa == KAPPA_START
+    assert wary.kappa == KAPPA_DISTRUSTED
     assert [m.fallback for m in wary.models] == ["prior mode: Miscalibrated"] * 2
     proposal = suggest(study)
     assert {s.kind for s in proposal.diagnostics.symptoms} == {SymptomKind.MISCALIBRATED}

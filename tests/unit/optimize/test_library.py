@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.optimize import Bound, Choices, Counts, Optimizer, Range
+from trimtab.optimize import Bound, Choices, Counts, Optimizer, Range, Suggestion
 
 SPACE = {
     "cpu": Range(0.2, 2.0, step=0.05, scale="Log", safer="Higher"),
@@ -335,3 +335,36 @@ def test_it_says_what_it_expects_once_the_baseline_was_measured() -> None:
     assert far.between == high.between > 0
     with pytest.raises(ValueError, match="load"):
         optimizer.predict(BASELINE, load=-1.0)
+
+
+def test_what_is_tried_need_only_be_safe_at_the_load_that_is_expected() -> None:
+    """After the same history: for a quiet night a bolder suggestion than for the peak."""
+
+    def asked(expected: dict[str, float] | None) -> Suggestion:
+        optimizer = made(peak_load=100.0, initial=4)
+        for cpu, value in ((2.0, 0.1), (2.0, 0.1), (1.6, 0.12), (1.3, 0.145), (1.1, 0.17)):
+            at = {"cpu": cpu, "memory": 2.0}
+            optimizer.tell(at, {"p95": (value, SE * value)}, context={"load": 50.0})
+        (found,) = optimizer.ask(context=expected)
+        return found
+
+    careful, bold = asked(None), asked({"load": 50.0})
+    assert cost(bold.assignment) < cost(careful.assignment)
+    assert bold.safety_probability is not None
+    assert bold.safety_probability > 0.95
+    with pytest.raises(ValueError, match="is not above 0"):
+        asked({"load": -1.0})
+
+
+def test_after_a_release_the_baseline_is_measured_anew_and_nothing_is_known_to_be_safe() -> None:
+    optimizer = made(initial=4)
+    tried = played(optimizer, 12)
+    assert min(float(x["cpu"]) for x in tried) < 1.0
+    assert optimizer.recommend() is not None
+    optimizer.released()
+    assert optimizer.recommend() is None
+    after = played(optimizer, 4)
+    assert after[:2] == [BASELINE, BASELINE]
+    lowest = math.floor(0.7 * BASELINE["cpu"] / 0.05) * 0.05 - 0.051  # one step limit below the baseline
+    assert all(float(x["cpu"]) > lowest for x in after[2:3])
+    assert [s.number for s in optimizer.ask()] == [16]

@@ -133,10 +133,10 @@ def test_a_whole_run_repairs_and_never_recommends_what_breaks(seed: int) -> None
 @pytest.mark.thorough
 @pytest.mark.parametrize("baseline", [BASE, web("0.45", 512), web("0.35", 640)])
 def test_many_runs(baseline: Assignment) -> None:
-    """Fourteen trials find a truly feasible assignment within 12 % of the optimum's cost in all of 8 runs."""
+    """Fourteen trials find a truly feasible assignment within 16 % of the optimum's cost in all of 8 runs."""
     for seed in range(8):
         run, made, service = run_of(baseline, seed)
         assert run.recommended is not None
         assert made.peak_load is not None
         assert service.worst(run.recommended.assignment, made.peak_load) <= 0
-        assert made.cost.hourly(run.recommended.assignment) <= 1.12 * service.optimum(made)
+        assert made.cost.hourly(run.recommended.assignment) <= 1.16 * service.optimum(made)

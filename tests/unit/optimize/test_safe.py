@@ -134,13 +134,13 @@ def test_inside_needs_one_box() -> None:
 
 
 def test_kappa_rises_when_surprised_and_relaxes_when_not() -> None:
-    calm = belief_of(history(12))
-    expected = 1.5
-    for _ in range(10):
+    study = history(12)
+    calm = belief_of(study)
+    expected = safe.KAPPA_START
+    for _ in study.outcomes[2:]:
         expected = max(expected - 0.25 * 0.05, 1.0)
     assert calm.kappa == pytest.approx(expected)
     bad = outcome(50, replace(arm("1", 3500), assignment=web("1.45", 1536)))
-    study = history(12)
     shocked = belief_of(replace(study, outcomes=(*study.outcomes, bad)))
     assert shocked.kappa > calm.kappa
     assert shocked.kappa <= 2.0

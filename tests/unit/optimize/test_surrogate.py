@@ -261,7 +261,7 @@ def test_priors_by_kind() -> None:
     latency, errors, slow = prior(), prior(True, SliKind.ERRORS), prior(True)
     assert [round(math.exp(p.amplitude[0]), 2) for p in (latency, errors, slow)] == [0.4, 1.0, 1.5]
     assert [p.trend.b[0] for p in (latency, errors, slow)] == [-0.5, -1.0, -3.0]
-    assert math.exp(prior_for(SliKind.VALUE, False, np.ones(4), 4).length[0]) == pytest.approx(0.8)
+    assert math.exp(prior_for(SliKind.VALUE, False, np.ones(4), 4).length[0]) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("n", [1, 2])

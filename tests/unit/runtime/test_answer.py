@@ -5,19 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.control.builders import both_arms, experiment, measured, running, snapshot, spec, trial
+from tests.unit.control.builders import NOW, both_arms, experiment, measured, running, snapshot, spec, trial
 from tests.unit.runtime.telemetry import Told
 from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.executor import InlineDesigner
 from trimtab.adapters.ledger import KubernetesLedger
-from trimtab.control.snapshot import AskBudgets, AskMeasurements, BudgetReadings, Snapshot, TrialReadings
-from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError
+from trimtab.control.snapshot import (
+    AskBudgets,
+    AskLoads,
+    AskMeasurements,
+    BudgetReadings,
+    LoadHistory,
+    Snapshot,
+    TrialReadings,
+)
+from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import PodSet
-from trimtab.runtime.answer import PROBE_EVERY, Answerer
+from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.simulate.cluster import InMemoryCluster
@@ -116,3 +124,37 @@ class TestProbe:
         await passes(PROBE_EVERY + 0.1)
         await self.asked(by, seen)
         assert len(telemetry.asked) == 2
+
+
+class TestHistory:
+    """How much load the target had, now and at this time of the days before."""
+
+    async def told(self, by: Told) -> LoadHistory:
+        found = await answerer(by).answer(AskLoads(), snapshot())
+        assert isinstance(found, LoadHistory)
+        return found
+
+    async def test_each_day_has_what_came_before_and_after_this_time_of_it(self) -> None:
+        timing = spec().trial
+
+        def sums(pods: PodSet, window: Window) -> Reading:
+            assert pods == PodSet("shop", ("web",))
+            day = round((NOW - window.start) / DAY)
+            ahead = window.start >= NOW - day * DAY
+            assert window.seconds == (timing.warm_up + timing.duration if ahead else LATELY)
+            return Sample(0.01, 0.001, (100.0 + 10 * day + ahead) * window.seconds, 1.0)
+
+        found = await self.told(Told(sums=sums))
+        assert found.now == pytest.approx(100.0)
+        assert [pair for day in found.days for pair in day] == pytest.approx(
+            [rate for day in range(1, 8) for rate in (100.0 + 10 * day, 101.0 + 10 * day)]
+        )
+
+    async def test_days_of_which_nothing_is_known_are_left_out(self) -> None:
+        def sums(_: PodSet, window: Window) -> Reading:
+            day = round((NOW - window.start) / DAY)
+            return Sample(0.01, 0.001, 50.0 * window.seconds, 1.0) if day in (0, 2, 5) else NoData("not yet scraped")
+
+        found = await self.told(Told(sums=sums))
+        assert found == LoadHistory(50.0, ((50.0, 50.0), (50.0, 50.0)))
+        assert await self.told(Told()) == LoadHistory()
