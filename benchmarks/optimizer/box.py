@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.optimizer.contract import Axis, Measured, Point, Result, Task
+from benchmarks.optimizer.recommender import recommended
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -102,16 +103,31 @@ def anywhere(task: Task, count: int, rng: np.random.Generator) -> Ints:
 
 
 class Notes:
-    """What a method was told: history, rows of indices, and which of them are verified (the baseline always is)."""
+    """What a method was told: history, and of the present version of the service rows of indices and which of them are
+    verified (the baseline always is). `before` trials of the history are of earlier versions."""
 
     def __init__(self, task: Task) -> None:
         assert task.baseline is not None
         self.task = task
         self.history: list[tuple[Point, Result]] = []
+        self.before = 0
         self.rows: list[tuple[int, ...]] = []
         self.g: list[list[tuple[float, float]]] = []
         self.start = index_of(task, task.baseline)
         self.verified: list[tuple[int, ...]] = [self.start]
+
+    @property
+    def told(self) -> int:
+        """Trials of the present version."""
+        return len(self.history) - self.before
+
+    def released(self) -> None:
+        """The service is another one from now on."""
+        self.before, self.rows, self.g, self.verified = len(self.history), [], [], [self.start]
+
+    def recommended(self) -> Point | None:
+        """What Trimtab would recommend had it seen the same."""
+        return recommended(self.task, self.history, self.before)
 
     def add(self, point: Point, result: Result) -> None:
         """One trial: its canary and, as a row of its own, the baseline beside it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Point = Mapping[str, float]
 Measured = tuple[float, float]
@@ -51,7 +51,8 @@ class Task:
     """What is to be optimized. `cost` is known (a method may call it as often as it likes); what is measured is not.
 
     `baseline` is where a service runs today: kept by every bound except where the scenario says otherwise; None for
-    functions without one. `peak_load` is the load at which the recommendation must hold, in the unit of `Result.load`.
+    functions without one. `peak_load` is the load at which the recommendation must hold, in the unit of `Result.load`;
+    `expected_load` has the highest that a trial is expected to see, by its number, as the days before let one foresee.
     """
 
     axes: tuple[Axis, ...]
@@ -60,6 +61,7 @@ class Task:
     baseline: Point | None
     trials: int
     peak_load: float | None = None
+    expected_load: Callable[[int], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,14 @@ class Method(Protocol):
 
     def recommend(self) -> Point | None:
         """What it would have people use now; None to keep the baseline."""
+
+
+@runtime_checkable
+class Releasing(Protocol):
+    """A method that wants to know that the service was released anew: an operator sees that in its Deployment."""
+
+    def released(self) -> None:
+        """The next trial runs another version."""
 
 
 @dataclass(frozen=True)

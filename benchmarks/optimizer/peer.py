@@ -143,11 +143,13 @@ class Native:
 
 class Equal:
     """A peer under Trimtab's conditions: it starts at the baseline (the middle of the box without one), moves within
-    the step limits of the cheapest assignment that measured within every limit, and Trimtab recommends."""
+    the step limits of the cheapest assignment that measured within every limit, and Trimtab recommends. After a release
+    of the service it begins anew."""
 
-    def __init__(self, peer: Peer, task: Task, seed: int) -> None:
-        self._peer, self._task = peer, task
-        self._space = peer.history.space
+    def __init__(self, make: Callable[[Task, int], Peer], task: Task, seed: int) -> None:
+        self._make, self._task, self._seed = make, task, seed
+        self._peer = make(task, seed)
+        self._space = self._peer.history.space
         self._start = dict(task.baseline) if task.baseline is not None else self._space.centre()
         self._recommender = optimizer_for(task, seed, safe=task.baseline is not None)
         self._limited = any(axis.decrease is not None or axis.increase is not None for axis in task.axes)
@@ -161,6 +163,10 @@ class Equal:
             return self._peer.ask(None)
         box = step_box(self._space, self._start if best is None else history.points[best])
         return box.clip(self._space, self._peer.ask(box))
+
+    def released(self) -> None:
+        self._peer = self._make(self._task, self._seed)
+        self._recommender.released()
 
     def tell(self, point: Point, result: Result) -> None:
         self._peer.tell(point, result)
@@ -196,7 +202,7 @@ def entries(name: str, native: Callable[[Task, int], Peer], equal: Callable[[Tas
         return Native(native(task, seed))
 
     def in_equal(task: Task, seed: int) -> Method:
-        return Equal(equal(task, seed), task, seed)
+        return Equal(equal, task, seed)
 
     return Entry(name, "native", in_native), Entry(name, "equal", in_equal)
 

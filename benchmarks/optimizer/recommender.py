@@ -46,10 +46,13 @@ def tell(optimizer: Optimizer, point: Point, result: Result) -> None:
     )
 
 
-def recommended(task: Task, history: History) -> Point | None:
-    """What Trimtab would recommend had it seen this history; None to keep the baseline."""
+def recommended(task: Task, history: History, before: int = 0) -> Point | None:
+    """What Trimtab would recommend had it seen this history, of which the first `before` trials are of earlier versions
+    of the service; None to keep the baseline."""
     optimizer = optimizer_for(task, 0)
-    for point, result in history:
+    for number, (point, result) in enumerate(history):
+        if before and number == before:
+            optimizer.released()
         tell(optimizer, point, result)
     found = optimizer.recommend()
     return None if found is None else {name: float(value) for name, value in found.assignment.items()}

@@ -5,7 +5,8 @@ are read as the operator would read them: counts of requests, of slow and of fai
 trial's load with differences between trials and clustered counts. Trials are not cut short, for no method, so what a
 bad point costs is comparable. A trial is truly unsafe when a bound is broken without noise AT THE TRIAL'S LOAD, which
 is what its canary's users felt; how many would be unsafe at the peak is counted beside it. Gross is more than twice a
-bound, or an OOM kill. The recommendation is judged at the peak, in the regime at the end.
+bound, or an OOM kill. The recommendation is judged at the peak, in the regime in which the run ended: nobody can
+foresee the release after it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from benchmarks.optimizer.contract import Counted, Entry, Measured, Method, Point, Result
+from benchmarks.optimizer.contract import Counted, Entry, Measured, Method, Point, Releasing, Result
 from benchmarks.optimizer.scenarios import SPACING_S, WINDOW_S, Draw
-from benchmarks.optimizer.services import ERRORS, MAX_KILLS_PER_HOUR, SLOW, Truth
+from benchmarks.optimizer.services import ERRORS, MAX_KILLS_PER_HOUR, SLOW, Regime, Truth
 from trimtab.workload.sampling import clustered
 
 GROSS = 2.0
@@ -85,44 +86,51 @@ class Where:
     seed: int
 
 
-def play(entry: Entry, draw: Draw, optimum_cost: float, where: Where) -> Run:
-    """Play a run to its end."""
+def play(entry: Entry, draw: Draw, optima: Mapping[Regime, float], where: Where) -> Run:
+    """Play a run to its end. `optima` has the least cost at the peak in each of the draw's regimes."""
     begun = time.perf_counter()
     method = entry.make(draw.task, where.seed)
     noise = np.random.default_rng([where.seed, 9, where.dimensions])
     rows: list[Row] = []
+    points: list[dict[str, float]] = []
     stopped = False
     for trial in range(draw.task.trials):
+        if draw.released_at(trial) and isinstance(method, Releasing):
+            method.released()
         asked = time.process_time()
         point = method.ask()
         seconds = time.process_time() - asked
         if point is None:
             stopped = True
             break
-        rows.append(_trial(draw, method, trial, dict(point), np.random.default_rng(noise.integers(2**63)), seconds))
+        points.append(dict(point))
+        rows.append(_trial(draw, method, trial, points[-1], np.random.default_rng(noise.integers(2**63)), seconds))
     answer = method.recommend()
     final = draw.baseline if answer is None else answer
-    truth = draw.pod.truth(final, draw.peak, draw.after)
-    scaled = tuple(_scaled(row, optimum_cost) for row in rows)
-    cost = draw.task.cost
+    end, cost = draw.regime_at(max(len(rows) - 1, 0)), draw.task.cost
+    least = optima[end]
+    judged = tuple(
+        replace(row, cost=row.cost / least, feasible=_holds(draw, point, end))
+        for row, point in zip(rows, points, strict=True)
+    )
     return Run(
         entry.name,
         entry.track,
         where.scenario,
         where.dimensions,
         where.seed,
-        scaled,
-        cost(draw.baseline) / optimum_cost,
-        cost(final) / optimum_cost,
+        judged,
+        cost(draw.baseline) / least,
+        cost(final) / least,
         answer is None or dict(answer) == dict(draw.baseline),
-        draw.pod.feasible(truth),
+        _holds(draw, final, end),
         stopped,
         time.perf_counter() - begun,
     )
 
 
-def _scaled(row: Row, optimum_cost: float) -> Row:
-    return Row(**{**row.__dict__, "cost": row.cost / optimum_cost})
+def _holds(draw: Draw, point: Point, regime: Regime) -> bool:
+    return draw.pod.feasible(draw.pod.truth(point, draw.peak, regime))
 
 
 def _trial(
@@ -151,17 +159,16 @@ def _trial(
     )
     ratios = truth.ratios(draw.pod.limits)
     worst = max(ratios.values())
-    peak = draw.pod.truth(point, draw.peak, draw.after)
     burned = requests * min(truth.slow + truth.errors, 1.0) + killed * load * KILLED_S
     return Row(
         index=trial,
         cost=draw.task.cost(point),
         unsafe=worst > 1.0 or truth.kills_per_hour > MAX_KILLS_PER_HOUR,
         gross=worst > GROSS or killed,
-        unsafe_at_peak=not draw.pod.feasible(draw.pod.truth(point, draw.peak, regime)),
+        unsafe_at_peak=not _holds(draw, point, regime),
         severity=math.log(max(worst, 1e-9)),
         burned=burned,
-        feasible=draw.pod.feasible(peak),
+        feasible=False,  # judged when it is known how the run ended
         seconds=seconds,
         outcomes=() if killed else _outcomes(expected, canary, draw.pod.limits),
         truths=tuple(math.log(max(ratios[n], 1e-9) / m) / sd for n, (m, sd, _) in expected.items()),

@@ -39,6 +39,8 @@ TRIALS: Final = 40
 WINDOW_S: Final = 600.0
 SPACING_S: Final = 3600.0
 LOAD_STEP: Final = 0.005
+LOAD_SD: Final = 0.02  # of the logarithm of a trial's load
+Z95: Final = 1.645
 STEPS_TO_BASELINE: Final = 20
 CPU_HOUR, GIB_HOUR = 0.0316, 0.0042
 DAY_HOURS, PEAK_HOUR = 24.0, 14.0
@@ -57,36 +59,55 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Days:
+    """How the load goes. `load` is the usual one (requests per second per pod), `swing` of the day; until trial
+    `change` it is multiplied with `before`."""
+
+    load: float
+    swing: float
+    seed: int
+    change: int = TRIALS
+    before: float = 1.0
+
+    def usual(self, trial: int) -> float:
+        """The load of a trial without chance, as a fraction of `load`."""
+        hour = (self.seed * 7 + trial * SPACING_S / 3600.0) % DAY_HOURS
+        day = 1.0 + self.swing * math.cos((hour - PEAK_HOUR) / DAY_HOURS * 2.0 * math.pi)
+        return day * (self.before if trial < self.change else 1.0)
+
+    def __call__(self, trial: int) -> float:
+        """95 % of the trials at this hour see no more than this many requests per second per pod."""
+        return self.load * self.usual(trial) * math.exp(Z95 * LOAD_SD)
+
+
+@dataclass(frozen=True)
 class Draw:
-    """One service to tune. `load` is the usual one (requests per second per pod), `swing` of the day, `arm_pods` pods
-    in each arm. Until trial `change` the load is multiplied with `load_before` and `before` holds, then `after`."""
+    """One service to tune, with `arm_pods` pods in each arm. Until trial `change` the regime `before` holds, then
+    `after`."""
 
     name: str
     pod: Pod
     task: Task
     cost: Cost
     baseline: Point
-    load: float
-    swing: float
+    days: Days
     peak: float
     arm_pods: int
     noise: Noise
-    seed: int
-    change: int = TRIALS
-    load_before: float = 1.0
     before: Regime = ORDINARY
     after: Regime = ORDINARY
 
     def load_at(self, trial: int, rng: np.random.Generator) -> float:
         """Requests per second per pod while a trial is measured, in steps of half a percent."""
-        hour = (self.seed * 7 + trial * SPACING_S / 3600.0) % DAY_HOURS
-        day = 1.0 + self.swing * math.cos((hour - PEAK_HOUR) / DAY_HOURS * 2.0 * math.pi)
-        early = self.load_before if trial < self.change else 1.0
-        logarithm = math.log(day * early) + 0.02 * float(np.clip(rng.standard_normal(), -3.0, 3.0))
-        return self.load * math.exp(LOAD_STEP * round(logarithm / LOAD_STEP))
+        logarithm = math.log(self.days.usual(trial)) + LOAD_SD * float(np.clip(rng.standard_normal(), -3.0, 3.0))
+        return self.days.load * math.exp(LOAD_STEP * round(logarithm / LOAD_STEP))
 
     def regime_at(self, trial: int) -> Regime:
-        return self.before if trial < self.change else self.after
+        return self.before if trial < self.days.change else self.after
+
+    def released_at(self, trial: int) -> bool:
+        """Whether this is the first trial of a new version."""
+        return trial == self.days.change and self.before != self.after
 
 
 @dataclass(frozen=True)
@@ -143,10 +164,11 @@ def _drawn(scenario: Scenario, dimensions: int, seed: int, rng: np.random.Genera
     cost = _cost(scenario, pod, baseline, peak, after, rng)
     noise = Noise(float(rng.uniform(0.02, 0.07)), float(rng.uniform(0.01, 0.04)), float(rng.uniform(1.0, 2.5)))
     known = tuple(Limit(n, b, "Errors" if n == ERRORS else "Latency") for n, b in limits.items())
-    task = Task(axes, known, cost, baseline, TRIALS, peak)
+    days = Days(load, swing, seed, change, early)
+    task = Task(axes, known, cost, baseline, TRIALS, peak, days)
     name = f"{scenario}-d{dimensions}-{seed}"
     pods = 1 if rare else int(rng.integers(1, 4))
-    made = Draw(name, pod, task, cost, baseline, load, swing, peak, pods, noise, seed, change, early, before, after)
+    made = Draw(name, pod, task, cost, baseline, days, peak, pods, noise, before, after)
     return made if _fits(scenario, made) else None
 
 
@@ -166,7 +188,7 @@ def _fits(scenario: Scenario, made: Draw) -> bool:
     pod, task = made.pod, made.task
     if scenario == "infeasible-start":
         top = {a.name: a.high for a in task.axes}
-        now = pod.truth(made.baseline, made.load, made.after)
+        now = pod.truth(made.baseline, made.days.load, made.after)
         return now.slow > pod.limits[SLOW] and pod.feasible(pod.truth(top, made.peak, made.after))
     if not pod.feasible(pod.truth(made.baseline, made.peak, made.after)):
         return False

@@ -8,7 +8,7 @@ import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,8 +46,11 @@ def work(given: Work) -> Run:
     """Play one run; the optimum is found once per service."""
     where = given.where
     service = _drawn(where)
-    best = optimum_cached(service, given.folder, given.version)
-    return play(_entry(given.method), service, best.cost, where)
+    optima = {
+        regime: optimum_cached(replace(service, after=regime), given.folder, given.version).cost
+        for regime in {service.before, service.after}
+    }
+    return play(_entry(given.method), service, optima, where)
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from benchmarks.optimizer.box import Notes, kept, point_at, reach
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.recommender import recommended
 
 CONFIRMATIONS = 2
 
@@ -22,6 +21,14 @@ class Greedy:
     def __init__(self, task: Task, _seed: int) -> None:
         self._task = task
         self._notes = Notes(task)
+        self._begin()
+
+    def released(self) -> None:
+        self._notes.released()
+        self._begin()
+
+    def _begin(self) -> None:
+        task = self._task
         self._path = [self._notes.start]
         self._share = [1.0] * len(task.axes)
         self._frozen = [False] * len(task.axes)
@@ -33,7 +40,7 @@ class Greedy:
     def ask(self) -> Point | None:
         if self._refused:
             return None
-        if not self._notes.history:
+        if not self._notes.told:
             return self._task.baseline
         self._moved = self._next()
         if self._moved is not None:
@@ -43,7 +50,7 @@ class Greedy:
         return point_at(self._task, self._path[-1])
 
     def tell(self, point: Point, result: Result) -> None:
-        first = not self._notes.history
+        first = not self._notes.told
         self._notes.add(point, result)
         good = kept(self._task, result.measured, None if first else result.load, result.failed)
         if first:
@@ -60,7 +67,7 @@ class Greedy:
             self._confirmed = 0
 
     def recommend(self) -> Point | None:
-        return recommended(self._task, self._notes.history)
+        return self._notes.recommended()
 
     def _next(self) -> int | None:
         """Whose turn it is; a round begins with the parameter whose step saves most."""

@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmarks.optimizer.box import Notes, anywhere, candidates, point_at
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.recommender import recommended
 
 
 class Random:
@@ -32,4 +31,4 @@ class Random:
         self._notes.add(point, result)
 
     def recommend(self) -> Point | None:
-        return recommended(self._task, self._notes.history) if self._equal else self._notes.cheapest()
+        return self._notes.recommended() if self._equal else self._notes.cheapest()

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from benchmarks.optimizer.box import Notes, candidates, point_at, unit
 from benchmarks.optimizer.contract import Point, Result, Task
 from benchmarks.optimizer.methods.gp import FixedGP
-from benchmarks.optimizer.recommender import recommended
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,7 +32,7 @@ class SafeOpt:
         self._notes = Notes(task)
 
     def ask(self) -> Point | None:
-        if len(self._notes.history) < 2:
+        if self._notes.told < 2:
             return self._task.baseline
         rows = candidates(self._task, self._notes.verified, CANDIDATES, self._rng)
         at = unit(self._task, rows)
@@ -51,11 +50,14 @@ class SafeOpt:
         pick = wider if wider is not None else chosen
         return self._task.baseline if pick is None else point_at(self._task, rows[pick])
 
+    def released(self) -> None:
+        self._notes.released()
+
     def tell(self, point: Point, result: Result) -> None:
         self._notes.add(point, result)
 
     def recommend(self) -> Point | None:
-        return recommended(self._task, self._notes.history)
+        return self._notes.recommended()
 
     def _models(self) -> list[FixedGP]:
         notes = self._notes

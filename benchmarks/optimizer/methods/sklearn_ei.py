@@ -18,7 +18,6 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from benchmarks.optimizer.box import Notes, anywhere, candidates, point_at, unit
 from benchmarks.optimizer.contract import Point, Result, Task
-from benchmarks.optimizer.recommender import recommended
 
 Ints = NDArray[np.int64]
 CANDIDATES = 1000
@@ -45,7 +44,7 @@ class SklearnEI:
         self._notes.add(point, result)
 
     def recommend(self) -> Point | None:
-        return recommended(self._task, self._notes.history) if self._equal else self._notes.cheapest()
+        return self._notes.recommended() if self._equal else self._notes.cheapest()
 
     def _places(self, count: int) -> Ints:
         if self._equal:

@@ -15,12 +15,18 @@ class Trimtab:
 
     def __init__(self, task: Task, seed: int, *, safe: bool = True, min_improvement: float = 0.001) -> None:
         self._optimizer = optimizer_for(task, seed, safe=safe, min_improvement=min_improvement)
+        self._expected, self._told = task.expected_load, 0
 
     def ask(self) -> Point | None:
-        found = self._optimizer.ask()
+        context = {"load": self._expected(self._told)} if self._expected is not None else None
+        found = self._optimizer.ask(context=context)
         return {n: float(v) for n, v in found[0].assignment.items()} if found else None
 
+    def released(self) -> None:
+        self._optimizer.released()
+
     def tell(self, point: Point, result: Result) -> None:
+        self._told += 1
         tell(self._optimizer, point, result)
 
     def recommend(self) -> Point | None:

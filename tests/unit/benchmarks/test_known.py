@@ -49,7 +49,7 @@ def test_history_has_logs_of_ratios_and_knows_the_cheapest_within() -> None:
 
 
 def test_the_equal_track_starts_at_the_baseline_and_steps_from_what_was_measured_within() -> None:
-    method = Equal(Random(TASK, 0), TASK, 0)
+    method = Equal(Random, TASK, 0)
     first = method.ask()
     assert first == TASK.baseline
     method.tell(first, Result({"p95": (0.1, 0.001)}))

@@ -117,7 +117,7 @@ def test_the_fixed_gp_is_the_formula() -> None:
 
 def test_measurements_are_counts_around_the_truth() -> None:
     made = draw("low-traffic", 2, 1)
-    truth = made.pod.truth(made.baseline, made.load, made.after)
+    truth = made.pod.truth(made.baseline, made.days.load, made.after)
     rng = np.random.default_rng(0)
     seen = [measured(made, truth, 20_000.0, 0.0, rng) for _ in range(400)]
     shares = np.array([s[SLOW][0] / s[SLOW][1] for s in seen])
@@ -141,14 +141,14 @@ def test_a_run_is_judged_by_the_truth(tmp_path: Path) -> None:
 
     where = Where("stationary", 2, 1)
     cost = made.task.cost(made.baseline) / 1.5
-    runs = [play(Entry(n, "equal", m), made, cost, where) for n, m in (("hold", Hold), ("r", Reckless))]
+    runs = [play(Entry(n, "equal", m), made, {made.after: cost}, where) for n, m in (("hold", Hold), ("r", Reckless))]
     calm, reckless = runs
     assert (measure.unsafe(calm), measure.gross(calm), calm.feasible, calm.kept) == (0, 0, True, True)
     assert calm.recommended == calm.baseline == pytest.approx(1.5)
     assert (measure.unsafe(reckless), measure.gross(reckless), reckless.feasible) == (4, 4, False)
     assert measure.severity(reckless) > math.log(2)
     assert measure.burned(reckless) > measure.burned(calm)
-    again = play(Entry("hold", "equal", Hold), made, cost, where)
+    again = play(Entry("hold", "equal", Hold), made, {made.after: cost}, where)
     assert [r.burned for r in again.rows] == [r.burned for r in calm.rows]
     text = report.tables(runs)
     assert "| hold | equal | 1 | 4 | 0.00 (0.00-0.00) |" in text
@@ -169,7 +169,7 @@ def test_trimtab_says_what_it_expects_and_recommends_as_the_shared_recommender_d
             super().tell(point, result)
 
     entry = Entry("trimtab", "equal", Overheard)
-    run = play(entry, made, 1.0, Where("stationary", 2, 0))
+    run = play(entry, made, {made.after: 1.0}, Where("stationary", 2, 0))
     assert [bool(row.truths) for row in run.rows] == [False, False, True, True, True, True]
     answer = recommended(made.task, told)
     assert made.task.cost(made.baseline if answer is None else answer) == pytest.approx(run.recommended)

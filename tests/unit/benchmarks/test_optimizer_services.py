@@ -106,7 +106,7 @@ def test_an_optimum_is_kept_on_disk(tmp_path: Path) -> None:
 def test_the_baseline_is_what_the_scenario_says(scenario: Scenario) -> None:
     made = drawn(scenario, 2, 1)
     limits, peak = made.pod.limits, made.pod.truth(made.baseline, made.peak, made.after)
-    usual = made.pod.truth(made.baseline, made.load, made.after)
+    usual = made.pod.truth(made.baseline, made.days.load, made.after)
     if scenario == "infeasible-start":
         assert 1.15 <= usual.slow / limits[SLOW] <= 2.0
     elif scenario == "barely-feasible":
@@ -116,9 +116,9 @@ def test_the_baseline_is_what_the_scenario_says(scenario: Scenario) -> None:
         assert tightest(made.pod, made.baseline, made.peak, made.after) <= 0.9
     assert all(made.baseline[a.name] == pytest.approx(20 * a.step) for a in made.task.axes)
     if scenario == "regime-change":
-        assert 10 <= made.change <= 20
-        assert made.regime_at(made.change - 1) == ORDINARY
-        assert made.regime_at(made.change) != ORDINARY or made.load_before < 1
+        assert 10 <= made.days.change <= 20
+        assert made.regime_at(made.days.change - 1) == ORDINARY
+        assert made.regime_at(made.days.change) != ORDINARY or made.days.before < 1
     if scenario == "interior-optimum":
         for name, best in made.cost.best.items():
             assert made.cost.of(name, best) < min(made.cost.of(name, best * f) for f in (0.9, 1.1))
