@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trimtab.report import words
 from trimtab.report.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Chart, Scale, positions
 from trimtab.simulate.results import Absent, Bound, Peer, Sample, Simulation, SimulationSet, TrialResult
@@ -27,11 +29,12 @@ def cost_chart(simulation: Simulation) -> str:
     chart.rule(s.baseline_cost, f"today {words.money(s.baseline_cost)}", "mute")
     if not isinstance(s.optimum_cost, Absent):
         chart.rule(s.optimum_cost, f"optimum {words.money(s.optimum_cost)}", "optimum")
-    best, line = s.baseline_cost, []
+    best, line = math.inf, []
     for x, trial, cost in zip(positions(len(trials)), trials, costs, strict=True):
         if trial.phase.value == "Succeeded" and cost:
             best = min(best, cost)
-        line.append((x, best))
+        if math.isfinite(best):  # a baseline that breaks a bound is no success
+            line.append((x, best))
     if line:
         chart.steps(line, "incumbent")
     for x, trial, cost in zip(positions(len(trials)), trials, costs, strict=True):
@@ -96,20 +99,20 @@ def _column(chart: Chart, x: float, trial: TrialResult, bound: Bound) -> None:
 
 
 def exposure_chart(simulation: Simulation) -> str:
-    """Bad requests of each trial's canary beyond those of today's values, coloured by what the trial truly was."""
+    """Bad requests of each trial's canary beyond those of today's values, coloured by what the trial truly was; below
+    the line where there were fewer."""
     trials = simulation.trials
-    extra = [max(t.extra_bad_requests, 0.0) for t in trials]
+    extra = [t.extra_bad_requests for t in trials]
     height = 220.0
-    chart = Chart(
-        height, Scale(0.0, max([*extra, 1.0]) * 1.1, height - BOTTOM, TOP), "Extra bad requests of each trial"
-    )
+    most, least = max([*extra, 1.0]) * 1.1, min([*extra, 0.0]) * 1.1
+    chart = Chart(height, Scale(least, most, height - BOTTOM, TOP), "Extra bad requests of each trial")
     chart.axis(lambda v: f"{v:,.0f}")
     wide = min(34.0, 0.7 * (WIDTH - LEFT - RIGHT) / max(len(trials), 1))
     for x, trial, bad in zip(positions(len(trials)), trials, extra, strict=True):
-        top = chart.y(bad)
+        top, bottom = sorted((chart.y(bad), chart.y(0.0)))
         kind = TRUTHS[words.truth_of(trial)]
         tip = f"trial {trial.index}: {bad:,.0f} in {words.seconds(trial.seconds_exposed)}, {words.truth_of(trial)}"
-        chart.rect(x - wide / 2, top, wide, max(height - BOTTOM - top, 1.0), f"bar {kind}", tip)
+        chart.rect(x - wide / 2, top, wide, max(bottom - top, 1.0), f"bar {kind}", tip)
     _columns(chart, trials)
     return chart.svg()
 

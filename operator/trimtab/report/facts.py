@@ -105,11 +105,15 @@ def _safety(s: Summary) -> Iterator[Fact]:
         "canaries withdrawn",
         f"{s.rollbacks}" + ("" if isinstance(slowest, Absent) else f", the slowest in {words.seconds(slowest)}"),
     )
-    extra = f"{words.count(s.extra_bad_requests)} of {words.count(s.canary_requests)} requests"
+    extra = f"{words.count(abs(s.extra_bad_requests))} of {words.count(s.canary_requests)} requests"
     if s.canary_requests:
-        extra += f" ({words.percent(100 * s.extra_bad_requests / s.canary_requests, 2)})"
+        extra += f" ({words.percent(100 * abs(s.extra_bad_requests) / s.canary_requests, 2)})"
     exposed = f"{words.seconds(s.seconds_exposed)} of canary traffic"
-    yield Fact("exposure", f"{exposed}; {extra} were bad beyond what today's values would have done")
+    better = s.extra_bad_requests < 0
+    against = (
+        "good that today's values would have failed" if better else "bad beyond what today's values would have done"
+    )
+    yield Fact("exposure", f"{exposed}; {extra} were {against}")
     for budget in s.budgets:
         spent = f"{words.percent(budget.spent_percent, 3)} spent of {words.percent(budget.cap_percent, 0)} allowed"
         left = f"the service has {words.percent(budget.remaining_percent)} left"

@@ -116,6 +116,21 @@ def test_the_page_of_several_seeds() -> None:
     assert "Other rules on the same load" in text
 
 
+def test_a_service_that_had_to_be_repaired() -> None:
+    """Its baseline is no success, so the line begins with the first; what was better than today lies below the axis."""
+    one = result()
+    first = one.trials[0].model_copy(update={"phase": type(one.trials[0].phase)("Infeasible")})
+    better = tuple(t.model_copy(update={"extra_bad_requests": -500.0}) for t in (first, *one.trials[1:]))
+    summary = one.summary.model_copy(update={"extra_bad_requests": -500.0})
+    repaired = one.model_copy(update={"trials": better, "summary": summary})
+    whole, later = (re.search(r'steps incumbent" d="M([\d.]+)', cost_chart(x)) for x in (one, repaired))
+    assert whole is not None
+    assert later is not None
+    assert float(later[1]) > float(whole[1])
+    assert ">-400</text>" in exposure_chart(repaired)
+    assert "were good that today&#39;s values would have failed" in page(repaired, Files())
+
+
 def test_charts_mark_each_trial_once() -> None:
     one = result()
     assert cost_chart(one).count("<circle") == len(one.trials)
