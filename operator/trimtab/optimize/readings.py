@@ -6,7 +6,7 @@ Plain Python without numpy. g = ln(SLI / bound) (for a lower bound: ln(bound / S
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
@@ -32,7 +32,8 @@ class Observation:
 
     Counts carry `bad` events and `expected`, the number of bad events that n requests would have AT the bound
     (n x bound), so that bad ~ Poisson(expected x e^g); then `g` and `se` are only the approximation used for own
-    evidence. Without counts `bad` is None and g ~ N(true g, se^2). `overdispersion` >= 1 inflates the variance.
+    evidence. Without counts `bad` is None and g ~ N(true g, se^2). `overdispersion` >= 1 inflates the variance. `load`
+    is what the arm saw meanwhile.
     """
 
     g: float
@@ -40,6 +41,12 @@ class Observation:
     bad: float | None = None
     expected: float | None = None
     overdispersion: float = 1.0
+    load: float | None = None
+
+    def raised(self, by: float) -> Observation:
+        """The same as it would be were g higher."""
+        expected = None if self.expected is None else self.expected * math.exp(-by)
+        return replace(self, g=self.g + by, expected=expected)
 
 
 def usable(target: ConstraintTarget) -> bool:
@@ -125,11 +132,12 @@ class Evidence:
             return None
         known = self._known.get(constraint)
         if known is None or known[0] != len(rows):
-            known = self._known[constraint] = len(rows), self._pooled(rows)
+            known = self._known[constraint] = len(rows), self.pooled(rows)
         return known[1]
 
     @staticmethod
-    def _pooled(rows: list[Observation]) -> tuple[float, float, float]:
+    def pooled(rows: list[Observation]) -> tuple[float, float, float]:
+        """(lower, point, upper) of at least one observation."""
         counts = [o for o in rows if o.bad is not None and o.expected is not None]
         if len(counts) == len(rows):
             return _poisson_interval(counts)
@@ -280,7 +288,7 @@ def _add(study: Study, trial: TrialOutcome, arm: ArmOutcome, evidence: Evidence)
     for target in study.constraints:
         seen = observe_trial(target, trial, arm)
         if seen is not None:
-            evidence.observations.setdefault(target.name, []).append(seen)
+            evidence.observations.setdefault(target.name, []).append(replace(seen, load=arm.load))
 
 
 def _sample(arm: ArmOutcome, name: str) -> Sample | None:

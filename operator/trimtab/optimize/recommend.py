@@ -78,19 +78,27 @@ def _unrefuted(belief: Belief, assignment: Assignment) -> bool:
     return allowed(study, assignment)
 
 
-def room(belief: Belief, z: float | None = None) -> float:
-    """How far below an absolute bound (in g) an assignment must measure, for the load that its arms do not see.
+def room(belief: Belief, seen: float | None = None, z: float | None = None) -> float:
+    """How far below an absolute bound (in g) an assignment must measure at the load `seen` (octaves; the usual one),
+    for the load that its arms do not see.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
     steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
     """
-    return STEEPEST * max((belief.loads.peak if z is None else z) - belief.loads.usual, 0.0)
+    loads = belief.loads
+    return STEEPEST * max((loads.peak if z is None else z) - (loads.usual if seen is None else seen), 0.0)
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
-    own, needed = belief.evidence.get(assignment, Evidence()), room(belief, z)
-    intervals = [own.interval(target.name) for target in belief.targets if not target.relative]
-    return all(interval is None or interval[1] + needed <= 0 for interval in intervals)
+    """Each of its own readings counts from the load that it saw: one of the night says little about the day."""
+    own, loads = belief.evidence.get(assignment, Evidence()), belief.loads
+    for target in belief.targets:
+        rows = own.observations.get(target.name)
+        if target.relative or not rows:
+            continue
+        if Evidence.pooled([row.raised(room(belief, loads.z(row.load), z)) for row in rows])[1] > 0:
+            return False
+    return True
 
 
 def recommend(belief: Belief) -> Recommended:

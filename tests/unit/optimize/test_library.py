@@ -356,6 +356,22 @@ def test_what_is_tried_need_only_be_safe_at_the_load_that_is_expected() -> None:
         asked({"load": -1.0})
 
 
+def test_what_only_a_night_saw_is_not_recommended_for_the_day() -> None:
+    """The same two readings of one assignment, at the peak's load and at half of it: raised by two per octave only the
+    first ones leave room below the bound."""
+
+    def recommended(load: float) -> bool:
+        optimizer = made(peak_load=100.0)
+        for cpu, value, seen in ((2.0, 0.04, 100.0), (2.0, 0.04, 50.0), (1.5, 0.05, load), (1.5, 0.05, load)):
+            reading = (value, SE * value)
+            optimizer.tell({"cpu": cpu, "memory": 2.0}, {"p95": reading}, context={"load": seen})
+        return optimizer.recommend() is not None
+
+    assert recommended(100.0)
+    assert recommended(60.0)  # 2 x 0.74 octaves: 0.05 stands for 0.22
+    assert not recommended(25.0)  # for 2.7
+
+
 def test_after_a_release_the_baseline_is_measured_anew_and_nothing_is_known_to_be_safe() -> None:
     optimizer = made(initial=4)
     tried = played(optimizer, 12)
