@@ -108,8 +108,8 @@ class AskLoads:
 class LoadHistory:
     """The answer to `AskLoads`: requests per second of the target.
 
-    `now` is lately, None where that is unknown. `days` has for each day before that is known (at the same time, while a
-    trial that began then would have run), both above 0.
+    `now` is lately, None where that is unknown. `days` has for each day before that is known (at the same time, at most
+    while a trial that began then would have run, extended or not), both above 0.
     """
 
     now: float | None = None

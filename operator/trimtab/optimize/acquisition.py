@@ -1,5 +1,8 @@
 """Which safe point to try next.
 
+All predictions are at the peak's load, but for what decides whether a point is in S: that is asked at the load of the
+next trial.
+
 Notation: N points, m bounds, s = improvement on what would be recommended now, as a fraction of the baseline's amount
 (of its cost by default; expected where the objective is measured: improvement.py),
   A = {x in S: s > 0.004}

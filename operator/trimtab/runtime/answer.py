@@ -103,18 +103,25 @@ class Answerer:
         return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
 
     async def _history(self, seen: Snapshot) -> LoadHistory:
-        """One query for lately, and two for each of the days before."""
+        """One query for lately, and three for each of the days before."""
         spec, pods, now = _spec(seen), _target_pods(seen), seen.now
-        sli, length = counting_sli(spec), spec.trial.warm_up + spec.trial.duration
+        sli = counting_sli(spec)
         if sli is None:
             return LoadHistory()
-        lately = [Window(now - LATELY - d * DAY, now - d * DAY) for d in range(DAYS + 1)]
-        ahead = [Window(now - d * DAY, now - d * DAY + length) for d in range(1, DAYS + 1)]
-        read, asked = self._telemetry.totals, (*lately, *ahead)
-        found = await asyncio.gather(*(read(sli, pods, window, timeout=TIMEOUT) for window in asked))
-        rates = [_rate(reading, window) for reading, window in zip(found, asked, strict=True)]
-        first, days = rates[0], zip(rates[1 : DAYS + 1], rates[DAYS + 1 :], strict=True)
-        return LoadHistory(first, tuple((then, later) for then, later in days if then and later))
+        end = spec.trial.warm_up + spec.trial.duration
+        spans = ((-LATELY, 0.0), (0.0, end), (end, end + spec.trial.duration))  # the last one if it is extended
+
+        async def rate(days_ago: int, begin: float, end: float) -> float | None:
+            window = Window(now - days_ago * DAY + begin, now - days_ago * DAY + end)
+            reading = await self._telemetry.totals(sli, pods, window, timeout=TIMEOUT)
+            return reading.total / window.seconds if isinstance(reading, Sample) and reading.total > 0 else None
+
+        lately, *rates = await asyncio.gather(
+            rate(0, *spans[0]), *(rate(d, *span) for d in range(1, DAYS + 1) for span in spans)
+        )
+        days = zip(rates[0::3], rates[1::3], rates[2::3], strict=True)
+        known = ((then, max(soon, later)) for then, soon, later in days if then and soon and later)
+        return LoadHistory(lately, tuple(known))
 
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
         spec, target = _spec(seen), seen.target
@@ -176,11 +183,6 @@ class Answerer:
             for (arm, count), reading in zip(replicas.items(), readings, strict=True)
             if isinstance(reading, Sample)
         )
-
-
-def _rate(reading: Reading, window: Window) -> float | None:
-    """Events per second, None where there were none or nobody knows."""
-    return reading.total / window.seconds if isinstance(reading, Sample) and reading.total > 0 else None
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

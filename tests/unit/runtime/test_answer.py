@@ -136,18 +136,19 @@ class TestHistory:
 
     async def test_each_day_has_what_came_before_and_after_this_time_of_it(self) -> None:
         timing = spec().trial
+        end = timing.warm_up + timing.duration
+        rates = {(-LATELY, 0.0): 0.0, (0.0, end): 1.0, (end, end + timing.duration): 2.0}
 
         def sums(pods: PodSet, window: Window) -> Reading:
             assert pods == PodSet("shop", ("web",))
             day = round((NOW - window.start) / DAY)
-            ahead = window.start >= NOW - day * DAY
-            assert window.seconds == (timing.warm_up + timing.duration if ahead else LATELY)
-            return Sample(0.01, 0.001, (100.0 + 10 * day + ahead) * window.seconds, 1.0)
+            span = (round(window.start - NOW + day * DAY, 3), round(window.end - NOW + day * DAY, 3))
+            return Sample(0.01, 0.001, (100.0 + 10 * day + rates[span]) * window.seconds, 1.0)
 
         found = await self.told(Told(sums=sums))
         assert found.now == pytest.approx(100.0)
         assert [pair for day in found.days for pair in day] == pytest.approx(
-            [rate for day in range(1, 8) for rate in (100.0 + 10 * day, 101.0 + 10 * day)]
+            [rate for day in range(1, 8) for rate in (100.0 + 10 * day, 102.0 + 10 * day)]
         )
 
     async def test_days_of_which_nothing_is_known_are_left_out(self) -> None:
