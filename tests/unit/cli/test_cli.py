@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +51,11 @@ def write(name: str, *documents: object) -> Path:
 def test_version() -> None:
     result = run("version")
     assert (result.exit_code, result.stdout) == (0, f"trimtab {__version__}\n")
+
+
+def test_python_m_is_the_same_command() -> None:
+    asked = (sys.executable, "-m", "trimtab", "version")
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == f"trimtab {__version__}\n"
 
 
 def test_lint_has_nothing_to_say_about_the_web_service() -> None:
