@@ -21,6 +21,7 @@ from trimtab.simulate.prometheus import SimulatedPrometheus
 
 T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
+DAY = 86400.0
 LATER = T - 11  # what comes afterwards must not matter
 CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
 POD, OTHER = f"{CANARY}-7d9f6c-x2k4z", f"{CANARY}-7d9f6c-q8w7e"
@@ -91,6 +92,12 @@ def reset_at(seconds: float, per_second: float) -> Callable[[float], float]:
     return lambda t: math.floor(per_second * t) + 5000.0 if t < seconds else math.floor(per_second * (t - seconds))
 
 
+def thirty_twenty_ten(t: float) -> float:
+    """30 a second until two days before T, then 20 until the day before, then 10."""
+    three, two, one = (max(days * DAY - (60.0 - t), 0.0) for days in (3, 2, 1))
+    return 10.0 * (3 * three - two - one)
+
+
 SCENARIOS: dict[str, list[Stored]] = {
     "plain": [*request_series("plain"), *request_series("plain", pod=f"{CONTROL}-5b8c-abcde", bad=1.0)],
     "no-errors": request_series("no-errors", bad=None),
@@ -147,6 +154,9 @@ SCENARIOS: dict[str, list[Stored]] = {
     "gone": [
         counter("gone", "req_total", lambda t: 98.0 * (t + 840), since=T - 900, until=T - 600, status="200"),
         counter("gone", "req_total", lambda t: 2.0 * (t + 840), since=T - 900, until=T - 600, status="500"),
+    ],
+    "days": [
+        counter("days", "all_total", thirty_twenty_ten, pod="web-7d9f6c-x2k4z", since=T - 3 * DAY, scrape=60.0)
     ],
 }  # fmt: skip
 EVERYTHING = tuple(each for listed in SCENARIOS.values() for each in listed)
@@ -371,6 +381,24 @@ class TestSums:
         assert isinstance(found, Sample)
         assert found.total == pytest.approx(5900, rel=0.02)
         assert found.value == pytest.approx(0.02, rel=0.05)
+
+    @pytest.mark.parametrize(
+        ("days", "begin", "end", "rate"), [(0, -900, 0, 10), (1, -900, 0, 20), (1, 0, 720, 10), (2, -720, 0, 30)]
+    )
+    async def test_a_quarter_of_an_hour_days_ago(
+        self, telemetry: Telemetry, days: int, begin: float, end: float, rate: float
+    ) -> None:
+        """What a forecast is made of."""
+        window = Window(T - days * DAY + begin, T - days * DAY + end)
+        found = await telemetry.totals(ERRORS, pods("days", "web"), window, timeout=TIMEOUT)
+        assert isinstance(found, Sample), found
+        assert found.total / window.seconds == pytest.approx(
+            rate, rel=0.08
+        )  # a scrape of twelve may count for the next
+
+    async def test_days_of_which_there_is_nothing(self, telemetry: Telemetry) -> None:
+        window = Window(T - 5 * DAY, T - 5 * DAY + 900)
+        assert isinstance(await telemetry.totals(ERRORS, pods("days", "web"), window, timeout=TIMEOUT), NoData)
 
     async def test_sums_without_series_or_traffic_are_absent(self, telemetry: Telemetry) -> None:
         for namespace in ("nowhere", "no-traffic"):
