@@ -204,7 +204,10 @@ def boxes(study: Study, members: list[Assignment], *, half: bool = False) -> Int
 
     `half` steps are at least one grid step; categories have none.
     """
-    known = [{value: reach(p, value) for value in {v[p.name] for v in members}} for p in study.space.parameters]
+    known = [
+        {value: reach(p, value, study.baseline[p.name]) for value in {v[p.name] for v in members}}
+        for p in study.space.parameters
+    ]
     whole = np.asarray(
         [[found[v[p.name]] for p, found in zip(study.space.parameters, known, strict=True)] for v in members],
         dtype=np.int64,

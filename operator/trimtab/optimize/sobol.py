@@ -174,7 +174,7 @@ def _pick(near: int, far: int, u: float) -> int:
 
 def _range(study: Study, parameter: Parameter, start: Assignment, share: float) -> tuple[int, int, bool]:
     """Indices of the start and its cheaper step limit, True; or of both limits, False, where price does not tell."""
-    first, last = reach(parameter, start[parameter.name])
+    first, last = reach(parameter, start[parameter.name], study.baseline[parameter.name])
     here = min(max(nearest(parameter, start[parameter.name]), first), last)
     if isinstance(start[parameter.name], str):
         return first, last, False

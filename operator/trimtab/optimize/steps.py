@@ -20,6 +20,7 @@ from trimtab.domain.space import (
     PlainValue,
     ReplicaCount,
     Resource,
+    Scale,
     SearchSpace,
     Value,
 )
@@ -51,11 +52,11 @@ def more_is_better(parameter: Parameter) -> int:
     return 0
 
 
-def bounds(parameter: Parameter, value: Value) -> tuple[float, float]:
+def bounds(parameter: Parameter, value: Value, baseline: Value | None = None) -> tuple[float, float]:
     """Least and greatest number that the step limit allows from a verified `value`, before rounding to the grid.
 
     A parameter's own `max_decrease` and `max_increase` (fractions) win over the defaults. Units: the parameter's base
-    units.
+    units. Beyond the baseline a step to what is less safe is shorter than that (`_left`).
     """
     number = float(value)
     locus = parameter.locus
@@ -74,10 +75,25 @@ def bounds(parameter: Parameter, value: Value) -> tuple[float, float]:
         down = size * parameter.max_decrease
     if parameter.max_increase is not None:
         up = size * parameter.max_increase
-    return number - down, number + up
+    return _left(parameter, number, baseline, number - down, number + up)
 
 
-def reach(parameter: Parameter, value: Value) -> tuple[int, int]:
+def _left(parameter: Parameter, number: float, baseline: Value | None, low: float, high: float) -> tuple[float, float]:
+    """The same with a step to what is less safe no longer in b / x (in x / b where less is safer) than it is at the
+    baseline b: bounds are nearly straight in what is left, so a share of little comes nearer to the cliff (ADR 13).
+    """
+    sign, domain = more_is_better(parameter), parameter.domain
+    if baseline is None or isinstance(baseline, str) or not sign or not isinstance(domain, Numeric):
+        return low, high
+    b = float(baseline)
+    if domain.scale is not Scale.LOG or not (b > 0 and number > 0):
+        return low, high
+    if sign > 0:
+        return max(low, b / (b / number + number / low - 1)) if 0 < low < number else low, high
+    return low, min(high, b * (number / b + high / number - 1))
+
+
+def reach(parameter: Parameter, value: Value, baseline: Value | None = None) -> tuple[int, int]:
     """Indices (first, last) into `axis` that one trial may choose, starting from a verified `value`.
 
     At least one grid step each way is allowed, also from a value between grid points; (0, k - 1) for categories. The
@@ -87,7 +103,7 @@ def reach(parameter: Parameter, value: Value) -> tuple[int, int]:
     if isinstance(parameter.domain, Categorical) or isinstance(value, str):
         return 0, len(values) - 1
     numbers = _numbers(parameter.domain)
-    low, high = bounds(parameter, value)
+    low, high = bounds(parameter, value, baseline)
     slack = _SLACK * max(1.0, abs(float(value)))
     first = bisect_left(numbers, low - slack)
     last = bisect_right(numbers, high + slack) - 1

@@ -17,6 +17,7 @@ from trimtab.domain.space import (
     NodeSelectorKey,
     Numeric,
     Parameter,
+    PlainValue,
     ReplicaCount,
     Resource,
     Scale,
@@ -145,3 +146,27 @@ def test_small_helpers() -> None:
     study = web_study(floors=(("memory", 512.0 * MI), ("unknown", 1.0)))
     assert below_floor(study, web("1", 448))
     assert not below_floor(study, web("1", 512))
+
+
+@pytest.mark.parametrize(
+    ("value", "least"),
+    [("2", 1.4), ("4", 2.8), ("1", 2 / (2 + 3 / 7)), ("0.5", 2 / (4 + 3 / 7))],  # 30 % of the baseline: 3/7 of 2 / x
+)
+def test_below_the_baseline_a_step_is_as_long_in_what_is_left(value: str, least: float) -> None:
+    cpu = replace(resource("cpu", Resource.CPU, "0.01", "8", "0.01"), max_decrease=0.3)
+    low, high = bounds(cpu, Decimal(value), Decimal(2))
+    assert low == pytest.approx(least)
+    assert high == bounds(cpu, Decimal(value))[1]
+
+
+def test_where_less_is_safer_a_step_up_is() -> None:
+    batch = Parameter("batch", PlainValue(-1), Numeric(Decimal(1), Decimal(64), Decimal(1), Scale.LOG))
+    assert [bounds(batch, Decimal(v), Decimal(8))[1] for v in (4, 8, 16)] == [6.0, 12.0, 20.0]
+    assert bounds(batch, Decimal(16), Decimal(8))[0] == bounds(batch, Decimal(16))[0]
+
+
+def test_one_grid_step_is_always_allowed_and_a_linear_scale_has_no_cliff() -> None:
+    coarse = replace(resource("cpu", Resource.CPU, "0.5", "4", "0.5"), max_decrease=0.3)
+    assert reach(coarse, Decimal("1"), Decimal(4))[0] == 0
+    linear = replace(coarse, domain=replace(coarse.domain, scale=Scale.LINEAR))
+    assert bounds(linear, Decimal(1), Decimal(4)) == bounds(linear, Decimal(1))
