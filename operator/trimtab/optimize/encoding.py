@@ -38,7 +38,7 @@ from trimtab.domain.space import (
 from trimtab.domain.study import Study
 from trimtab.optimize.grouping import groups
 from trimtab.optimize.readings import broken_below
-from trimtab.optimize.steps import axis, more_is_better, nearest
+from trimtab.optimize.steps import axis, more_is_better, nearest, reference
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -81,20 +81,14 @@ class Encoder:
             # Two different categories lie at distance 1.
             return np.asarray([[float(v == c) / math.sqrt(2.0) for c in domain.values] for v in values])
         numbers = _warp(domain, np.asarray([float(v) for v in values]))
-        start, sign = self._start(parameter, domain), more_is_better(parameter)
-        if start is not None and sign:
+        start = reference(parameter, self._baseline[parameter.name]) if self._baseline is not None else None
+        if start is not None:
+            sign = more_is_better(parameter)
             left = np.exp(sign * (math.log(start) - numbers))
             return np.asarray(AT_BASELINE + sign * (1 - left) / DECADE)[:, None]
         low, high = _warp(domain, np.asarray([float(domain.minimum), float(domain.maximum)]))
         width = high - low if high > low else 1.0
         return np.asarray((numbers - low) / width)[:, None]
-
-    def _start(self, parameter: Parameter, domain: Numeric) -> float | None:
-        """The baseline's value of a multiplicative parameter; None where there is none to refer to."""
-        if self._baseline is None or domain.scale is not Scale.LOG or domain.minimum <= 0:
-            return None
-        value = float(self._baseline.number(parameter.name))
-        return value if value > 0 else None
 
     def encode(self, assignments: Sequence[Assignment]) -> Floats:
         """Shape: (N, D)."""

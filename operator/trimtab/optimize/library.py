@@ -256,19 +256,19 @@ class Optimizer:
         load = load_of(context)
         canary = ArmOutcome(assignment, load, self._readings(measurements or {}))
         beside = ArmOutcome(self._study.baseline, load, self._readings(control)) if control else None
-        outcomes, broken = (*self._earlier, *self._outcomes), None
+        told, broken = self._told, None
         if failure is not None:
             broken = HardFailure(FailureKind(failure), None)
         elif not canary.readings:
             raise ValueError("measurements: give at least one, or a failure")
-        finished = at if at is not None else (outcomes[-1].finished if outcomes else 0.0) + SPACING
+        finished = at if at is not None else (told[-1].finished if told else 0.0) + SPACING
         purpose = self._purpose(assignment)
-        self._outcomes.append(TrialOutcome(len(outcomes), purpose, finished, canary, beside, broken))
+        self._outcomes.append(TrialOutcome(len(told), purpose, finished, canary, beside, broken))
 
     def released(self) -> None:
         """The service is another one from now on (a new version, other data): what was told before teaches what to
         expect, with less weight, but shows nothing safe any more, and the baseline is measured anew."""
-        self._earlier, self._outcomes = (*self._earlier, *self._outcomes), []
+        self._earlier, self._outcomes = self._told, []
 
     def recommend(self) -> Recommendation | None:
         """The best so far, or None while nothing is better than the baseline beyond doubt."""
@@ -284,6 +284,11 @@ class Optimizer:
             objectives=amounts(answer.objectives),
             front=tuple(FrontPoint(plain(self._space, m.assignment), amounts(m.values)) for m in answer.front),
         )
+
+    @property
+    def _told(self) -> tuple[TrialOutcome, ...]:
+        """Everything, of all releases."""
+        return *self._earlier, *self._outcomes
 
     def _purpose(self, assignment: Assignment) -> Purpose:
         """Why it was tried: as suggested, which is then pending no more; else as the baseline, or a search trial."""
@@ -306,7 +311,7 @@ class Optimizer:
         return {p.constraint: Forecast(math.exp(p.mean), p.sd, between) for p, between in found}
 
     def _now(self) -> Study:
-        done, pending = (*self._earlier, *self._outcomes), tuple(assignment for assignment, _ in self._pending)
+        done, pending = self._told, tuple(assignment for assignment, _ in self._pending)
         now, here = done[-1].finished if done else 0.0, tuple(self._outcomes)
         index = len(done) + len(pending)
         return replace(self._study, inherited=self._earlier, outcomes=here, pending=pending, index=index, now=now)

@@ -52,6 +52,17 @@ def more_is_better(parameter: Parameter) -> int:
     return 0
 
 
+def reference(parameter: Parameter, baseline: Value | None) -> float | None:
+    """The baseline's value of a multiplicative parameter of which more (or less) is known to give room: what is left of
+    it tells how near a cliff is (ADR 13). None of any other parameter, and where the value is not positive."""
+    domain = parameter.domain
+    if isinstance(domain, Categorical) or domain.scale is not Scale.LOG or domain.minimum <= 0:
+        return None
+    if baseline is None or isinstance(baseline, str) or baseline <= 0 or not more_is_better(parameter):
+        return None
+    return float(baseline)
+
+
 def bounds(parameter: Parameter, value: Value, baseline: Value | None = None) -> tuple[float, float]:
     """Least and greatest number that the step limit allows from a verified `value`, before rounding to the grid.
 
@@ -82,13 +93,10 @@ def _left(parameter: Parameter, number: float, baseline: Value | None, low: floa
     """The same with a step to what is less safe no longer in b / x (in x / b where less is safer) than it is at the
     baseline b: bounds are nearly straight in what is left, so a share of little comes nearer to the cliff (ADR 13).
     """
-    sign, domain = more_is_better(parameter), parameter.domain
-    if baseline is None or isinstance(baseline, str) or not sign or not isinstance(domain, Numeric):
+    b = reference(parameter, baseline)
+    if b is None or not number > 0:
         return low, high
-    b = float(baseline)
-    if domain.scale is not Scale.LOG or not (b > 0 and number > 0):
-        return low, high
-    if sign > 0:
+    if more_is_better(parameter) > 0:
         return max(low, b / (b / number + number / low - 1)) if 0 < low < number else low, high
     return low, min(high, b * (number / b + high / number - 1))
 
@@ -199,6 +207,7 @@ __all__ = [
     "nearest",
     "no_more",
     "reach",
+    "reference",
     "resource_parameters",
     "within_steps",
 ]
