@@ -22,7 +22,7 @@ from trimtab.domain.study import (
     Symptom,
 )
 from trimtab.domain.trial import Prediction, Purpose, Suggestion
-from trimtab.optimize import bold, dimension, pareto, sobol
+from trimtab.optimize import bold, categories, dimension, pareto, sobol
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.conditional import canonical
@@ -148,6 +148,10 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     again, why = (incumbent, "measures the incumbent again") if due else (_doubtful(belief), OUTLIER)
     if again is not None and again not in forbidden:
         return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
+    fresh = categories.untried(study, forbidden)
+    if fresh is not None:
+        found = replace(choice, assignment=fresh, rule="Initial", value=None, reason=categories.REASON)
+        return found, Purpose.INITIAL
     if choice.exhausted:
         return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
     out = forbidden | {trial.canary.assignment for trial in study.outcomes}
