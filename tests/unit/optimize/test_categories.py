@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -32,7 +32,10 @@ SPACE = SearchSpace((CPU, NODE, TURBO))
 BASELINE = Assignment.of({"cpu": Decimal(3), "node": "old", "turbo": "off"})
 
 
+@dataclass(frozen=True)
 class Price:
+    """CPU, at a price by the node."""
+
     def hourly(self, assignment: Assignment) -> float:
         return float(assignment.number("cpu")) * {"old": 1.0, "new": 1.2, "cheap": 0.7}[str(assignment["node"])]
 
