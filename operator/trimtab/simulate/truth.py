@@ -139,8 +139,12 @@ class Truth:
 
     def judge(self, assignment: Assignment, load_rps: float) -> Verdict:
         """Every SLI and constraint of the Experiment for an assignment, at one load per pod."""
+        return self.judge_run(self.run(assignment), load_rps)
+
+    def judge_run(self, run: Run, load_rps: float) -> Verdict:
+        """The same for what no assignment may have."""
         pods = self.spec.canary.replicas
-        behaviour = evaluate(*self.run(assignment), load_rps)
+        behaviour = evaluate(*run, load_rps)
         reference = evaluate(*self.run(self.baseline), load_rps)
         values = tuple((q.sli, q.of(behaviour, pods)) for q in self.questions)
         base = {q.sli: q.of(reference, pods) for q in self.questions}
