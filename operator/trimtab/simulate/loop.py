@@ -156,16 +156,17 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """To look through a whole world for garbage again and again is up to a fourth of the work."""
+    """To look through a whole world for garbage again and again is up to a fourth of the work. What was there before the
+    first world is never looked through; worlds are, or one that a caller still holds when it is over would stay."""
     before = gc.get_threshold()
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()
     gc.set_threshold(COLLECT_EVERY, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.collect()  # the world that is over
-        gc.unfreeze()
+        gc.collect()  # the world that is over, and those before it
 
 
 __all__ = ["Deadlock", "VirtualLoop", "run"]
