@@ -1,0 +1,171 @@
+"""`trimtab reap --all`: everything that Trimtab holds in the cluster is undone and let go, before it is removed.
+
+The operators still run then, and would make new arms and take new finalizers. So this process takes their Lease, as a
+hand could, and waits until the leader that it was taken from has noticed: from then on nobody else leads. Arms go
+before finalizers, and what has arms left keeps its finalizer: a finalizer that goes first leaves a canary that nobody
+knows of. At the end the Lease runs out by itself, so operators that were not removed after all go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from trimtab.adapters.ledger import KubernetesLedger
+from trimtab.api.convert import stray_trial
+from trimtab.api.kube_reap import lease_seen, left_arms
+from trimtab.domain.errors import AlreadyExists, ApiError, Conflict, NotFound
+from trimtab.domain.kinds import LEASES, TRIALS
+from trimtab.domain.kube import ArmView
+from trimtab.domain.names import FINALIZER
+from trimtab.domain.reaping import LeftArms, Standing
+from trimtab.ports import Clock, Cluster
+from trimtab.runtime.arms import ArmReader
+from trimtab.runtime.lease import LeaseTiming, micro_time
+from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, Reaped, Undoer, Where, by_hand
+
+log = structlog.get_logger(__name__)
+
+SEIZE_ATTEMPTS = 20  # a leader renews every two seconds, so hardly any of them meets a renewal
+AFTERWARDS_SECONDS = 60  # for which nobody leads afterwards: time to remove the operators
+WHY = "Trimtab is being removed"
+
+
+class Uninstall:
+    """Use one for one run. `identity` is what the Lease shows as its holder."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, where: Where, identity: str) -> None:
+        self._cluster, self._clock, self._where, self._identity = cluster, clock, where, identity
+        self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
+        self._ledger = KubernetesLedger(cluster, clock)
+        self._noticed = False  # has whoever led before had the time to notice that it does no more?
+
+    async def run(self, limit: float = LIMIT_SECONDS) -> Reaped:
+        """Undo all and let go, for at most `limit` seconds; what could not be done is among the problems."""
+        removed: list[str] = []
+        problems: tuple[str, ...] = ("the Lease could not be taken",)
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    try:
+                        problems = await self._pass(removed, limit)
+                    except ApiError as error:
+                        problems = (str(error),)
+                    if not problems:
+                        break
+                    await self._clock.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            pass
+        return Reaped(removed=tuple(dict.fromkeys(removed)), problems=problems)
+
+    async def _pass(self, removed: list[str], limit: float) -> tuple[str, ...]:
+        """Everything once; returns what is left to do, a line each.
+
+        Raises:
+            ApiError: it got no further.
+        """
+        await self._lead(limit)
+        found = await self._found()
+        said = await asyncio.gather(*(self._undoer.remove(arms, WHY) for arms in found))
+        removed += [str(arms) for arms, problem in zip(found, said, strict=True) if not problem]
+        left = await self._found()
+        problems = [problem for problem in said if problem]
+        problems += [f"arms of {arms} are still there; {by_hand(arms)}" for arms in left if not problems]
+        problems += await self._let_go(left)
+        if not problems:
+            await self._hold(AFTERWARDS_SECONDS)
+        return tuple(problems)
+
+    async def _found(self) -> tuple[LeftArms, ...]:
+        by_trial: dict[tuple[str, str], list[ArmView]] = {}
+        for scope in self._where.scopes:
+            for view in await self._arms.read(scope):
+                by_trial.setdefault((view.namespace, view.trial_uid), []).append(view)
+        return tuple(left_arms(mine, Standing.UNREAD) for _, mine in sorted(by_trial.items()))
+
+    async def _let_go(self, left: Sequence[LeftArms]) -> list[str]:
+        """Remove our finalizers from all that has no arms any more."""
+        trials, experiments = {arms.trial_uid for arms in left}, {arms.experiment_uid for arms in left}
+        problems: list[str] = []
+        for scope in self._where.scopes:
+            for manifest in await self._cluster.list(TRIALS, scope):
+                metadata = manifest["metadata"]
+                if FINALIZER not in (metadata.get("finalizers") or ()) or metadata["uid"] in trials:
+                    continue
+                try:
+                    await self._ledger.let_go(stray_trial(manifest))
+                except NotFound:
+                    continue
+                except ApiError as error:
+                    problems.append(f"Trial {metadata['namespace']}/{metadata['name']} is still held: {error}")
+            for record in await self._ledger.experiments(scope):
+                if not record.finalized or record.uid in experiments:
+                    continue
+                try:
+                    await self._ledger.finalize_experiment(record, False)
+                except NotFound:
+                    continue
+                except ApiError as error:
+                    problems.append(f"Experiment {record.namespace}/{record.name} is still held: {error}")
+        return problems
+
+    # The Lease
+
+    async def _lead(self, limit: float) -> None:
+        """Make sure that nobody else leads, and wait until whoever did has noticed.
+
+        Raises:
+            ApiError: the Lease cannot be read or written.
+        """
+        before = await self._hold(round(limit) + AFTERWARDS_SECONDS)
+        holder = before.get("holderIdentity") or ""
+        if self._noticed and holder == self._identity:
+            return
+        # Also where the Lease seems to be free: a hand may have freed it, and its leader notices that no sooner.
+        theirs = lease_seen({"spec": before}).duration if holder != self._identity else 0.0
+        duration = max(theirs, LeaseTiming.duration)
+        log.info("uninstall.lease_taken", holder=holder, wait=duration)
+        await self._clock.sleep(duration)
+        self._noticed = True
+
+    async def _hold(self, seconds: int) -> Mapping[str, Any]:
+        """Hold the Lease for so long; returns the spec that it had before.
+
+        Raises:
+            ApiError: see `_lead`.
+        """
+        name, namespace = self._where.lease_name, self._where.lease_namespace
+        for _ in range(SEIZE_ATTEMPTS):
+            try:
+                found = await self._cluster.get(LEASES, namespace, name)
+            except NotFound:
+                metadata = {"name": name, "namespace": namespace}
+                body = {"apiVersion": LEASES.api_version, "kind": LEASES.name, "metadata": metadata}
+                try:
+                    await self._cluster.create(LEASES, namespace, body | {"spec": self._spec({}, seconds)})
+                except AlreadyExists:
+                    continue
+                return {}
+            before = found.get("spec") or {}
+            try:
+                await self._cluster.replace(LEASES, namespace, name, {**found, "spec": self._spec(before, seconds)})
+            except (Conflict, NotFound):
+                continue
+            return before
+        raise Conflict(409, f"Lease {namespace}/{name} was changed by somebody else {SEIZE_ATTEMPTS} times in a row")
+
+    def _spec(self, before: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+        now, mine = micro_time(self._clock.now()), before.get("holderIdentity") == self._identity
+        return dict(before) | {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": seconds,
+            "acquireTime": before.get("acquireTime") or now if mine else now,
+            "renewTime": now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),
+        }
+
+
+__all__ = ["Uninstall"]
