@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ RELEASE = "trimtab"
 
 @dataclass(frozen=True)
 class Rights:
-    """What was applied, and the name of the ServiceAccount that may act."""
+    """What was applied, and the names of the ServiceAccounts: the operator's, and that of `trimtab reap`."""
 
     account: str
+    reaper: str
     documents: tuple[dict[str, Any], ...]
 
     def remove(self, client: ApiClient) -> None:
@@ -48,9 +49,9 @@ def render(helm: Path, namespace: str, values: Mapping[str, Any]) -> list[dict[s
 
 
 def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapping[str, Any]) -> Rights:
-    """Apply the chart's ServiceAccount and rights."""
-    documents = []
-    for document in render(helm, namespace, values):
+    """Apply the chart's ServiceAccounts and rights."""
+    documents, rendered = [], render(helm, namespace, values)
+    for document in rendered:
         if document["kind"] not in NAMESPACED | set(CLUSTER_WIDE):
             continue
         if (document["metadata"].get("annotations") or {}).get("helm.sh/hook"):
@@ -59,7 +60,13 @@ def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapp
             document["metadata"].setdefault("namespace", namespace)
         plane.client.apply(document)
         documents.append(document)
-    accounts = [d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"]
-    if not accounts:
+    if not any(d["kind"] == "ServiceAccount" for d in documents):
         raise ControlPlaneError("the chart renders no ServiceAccount")
-    return Rights(accounts[0], tuple(documents))
+    return Rights(_account(rendered, "Deployment"), _account(rendered, "CronJob"), tuple(documents))
+
+
+def _account(documents: Iterable[Mapping[str, Any]], kind: str) -> str:
+    """As which the pods of the chart's only object of this kind act, "" where there is none."""
+    found = next((d["spec"] for d in documents if d["kind"] == kind), None)
+    spec = found.get("jobTemplate", {"spec": found})["spec"] if found is not None else None
+    return str(spec["template"]["spec"]["serviceAccountName"]) if spec is not None else ""

@@ -13,12 +13,11 @@ def reap_command(
     kubeconfig: Annotated[str, typer.Option(help="Path of a kubeconfig; the current context is never guessed.")],
     namespace: Annotated[list[str] | None, typer.Option(help="Where they work; repeat it. None: everywhere.")] = None,
     lease_name: Annotated[str, typer.Option(help="Name of their Lease.")] = "trimtab-operator",
-    once: Annotated[
-        bool, typer.Option("--once", help="End when all is decided and done, after 150 s at most.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="End when all is decided and done.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Before Trimtab is removed: remove every arm, then its finalizers.")
     ] = False,
+    limit: Annotated[float, typer.Option(help="Seconds after which --once or --all give up.")] = 150.0,
 ) -> None:
     """Remove canaries that outlived their controller.
 
@@ -28,7 +27,7 @@ def reap_command(
     from trimtab.runtime.reap import main  # with the Kubernetes client, which the other commands do not need
 
     arguments = ["--lease-namespace", lease_namespace, "--lease-name", lease_name, "--kubeconfig", kubeconfig]
-    arguments += ["--namespace", ",".join(namespace or ())]
+    arguments += ["--namespace", ",".join(namespace or ()), "--limit", str(limit)]
     arguments += [flag for flag, given in (("--once", once), ("--all", everything)) if given]
     raise typer.Exit(main(arguments, {"TRIMTAB_LOG_FORMAT": "console"} | os.environ))
 

@@ -21,7 +21,7 @@ from trimtab.adapters.cluster import KubernetesCluster
 from trimtab.adapters.connection import ConnectionProblem, connect
 from trimtab.runtime.lease import unique_identity
 from trimtab.runtime.logging import configure_logging
-from trimtab.runtime.reaper import Reaped, Reaper, Where
+from trimtab.runtime.reaper import LIMIT_SECONDS, Reaped, Reaper, Where
 from trimtab.runtime.settings import InvalidSetting, ReapSettings
 from trimtab.runtime.uninstall import Uninstall
 
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 EXIT_LEFT = 1
 EXIT_UNUSABLE = 2
+MOST_SECONDS = 3600
 SHOWN = 3  # problems in the one line that a person reads first
 OPTIONS = {
     "--lease-namespace": ("TRIMTAB_LEASE_NAMESPACE", "namespace of the operators' Lease: where they are installed"),
@@ -50,8 +51,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         settings = ReapSettings.from_environment(told)
     except InvalidSetting as error:
         return _complain(str(error), EXIT_UNUSABLE)
+    if not 1 <= given.limit <= MOST_SECONDS:
+        return _complain(f"--limit: {given.limit:g} is out of range; use 1 to {MOST_SECONDS} seconds", EXIT_UNUSABLE)
     configure_logging(settings.log_format, settings.log_level)
-    return asyncio.run(_run(settings, once=given.once, everything=given.all))
+    return asyncio.run(_run(settings, given.limit, once=given.once, everything=given.all))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,14 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     for option, (variable, words) in OPTIONS.items():
         parser.add_argument(option, metavar=variable.removeprefix("TRIMTAB_"), help=words)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--once", action="store_true", help="end when all is decided and done, after 150 s at most")
+    how.add_argument("--once", action="store_true", help="end when all is decided and done")
     how.add_argument(
         "--all", action="store_true", help="before Trimtab is removed: remove every arm, then all its finalizers"
     )
+    words = "seconds after which --once or --all give up; under 60 nobody can know that no operator leads"
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help=words)
     return parser
 
 
-async def _run(settings: ReapSettings, *, once: bool, everything: bool) -> int:
+async def _run(settings: ReapSettings, limit: float, *, once: bool, everything: bool) -> int:
     clock = SystemClock()
     try:
         connection = await connect(settings.kubeconfig, clock.monotonic)
@@ -81,10 +86,10 @@ async def _run(settings: ReapSettings, *, once: bool, everything: bool) -> int:
     where = Where(settings.lease_namespace, settings.lease_name, settings.namespaces)
     try:
         if everything:
-            return told(await Uninstall(cluster, clock, where, f"uninstall_{unique_identity()}").run())
+            return told(await Uninstall(cluster, clock, where, unique_identity()).run(limit))
         reaper = Reaper(cluster, clock, where)
         if once:
-            return told(await reaper.once())
+            return told(await reaper.once(limit))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

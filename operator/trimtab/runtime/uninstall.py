@@ -9,17 +9,17 @@ knows of. At the end the Lease runs out by itself, so operators that were not re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from trimtab.adapters.ledger import KubernetesLedger
-from trimtab.api.convert import stray_trial
+from trimtab.api.convert import experiment_record, stray_trial
 from trimtab.api.kube_reap import lease_seen, left_arms
 from trimtab.domain.errors import AlreadyExists, ApiError, Conflict, NotFound
-from trimtab.domain.kinds import LEASES, TRIALS
-from trimtab.domain.kube import ArmView
+from trimtab.domain.kinds import EXPERIMENTS, LEASES, TRIALS, Kind
+from trimtab.domain.kube import ArmView, Manifest
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.reaping import LeftArms, Standing
 from trimtab.ports import Clock, Cluster
@@ -31,14 +31,17 @@ log = structlog.get_logger(__name__)
 
 SEIZE_ATTEMPTS = 20  # a leader renews every two seconds, so hardly any of them meets a renewal
 AFTERWARDS_SECONDS = 60  # for which nobody leads afterwards: time to remove the operators
+LONGEST_LEASE = 120.0  # seconds that a setting of the operator allows
+HOLDER = "uninstall_"  # begins the name of each such process, of which one may have been killed before this one
 WHY = "Trimtab is being removed"
 
 
 class Uninstall:
-    """Use one for one run. `identity` is what the Lease shows as its holder."""
+    """Use one for one run. `identity` is, after HOLDER, what the Lease shows as its holder."""
 
     def __init__(self, cluster: Cluster, clock: Clock, where: Where, identity: str) -> None:
-        self._cluster, self._clock, self._where, self._identity = cluster, clock, where, identity
+        self._cluster, self._clock, self._where = cluster, clock, where
+        self._identity = f"{HOLDER}{identity}"
         self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
         self._ledger = KubernetesLedger(cluster, clock)
         self._noticed = False  # has whoever led before had the time to notice that it does no more?
@@ -87,30 +90,39 @@ class Uninstall:
         return tuple(left_arms(mine, Standing.UNREAD) for _, mine in sorted(by_trial.items()))
 
     async def _let_go(self, left: Sequence[LeftArms]) -> list[str]:
-        """Remove our finalizers from all that has no arms any more."""
+        """Remove our finalizers from all that has no arms any more; returns what is still held, a line each."""
         trials, experiments = {arms.trial_uid for arms in left}, {arms.experiment_uid for arms in left}
         problems: list[str] = []
         for scope in self._where.scopes:
-            for manifest in await self._cluster.list(TRIALS, scope):
-                metadata = manifest["metadata"]
-                if FINALIZER not in (metadata.get("finalizers") or ()) or metadata["uid"] in trials:
-                    continue
-                try:
-                    await self._ledger.let_go(stray_trial(manifest))
-                except NotFound:
-                    continue
-                except ApiError as error:
-                    problems.append(f"Trial {metadata['namespace']}/{metadata['name']} is still held: {error}")
-            for record in await self._ledger.experiments(scope):
-                if not record.finalized or record.uid in experiments:
-                    continue
-                try:
-                    await self._ledger.finalize_experiment(record, False)
-                except NotFound:
-                    continue
-                except ApiError as error:
-                    problems.append(f"Experiment {record.namespace}/{record.name} is still held: {error}")
+            for manifest in await self._listed(TRIALS, scope):
+                if manifest["metadata"]["uid"] not in trials:
+                    trial = stray_trial(manifest)
+                    problems += await self._let_go_of("Trial", manifest, self._ledger.let_go(trial))
+            for manifest in await self._listed(EXPERIMENTS, scope):
+                if manifest["metadata"]["uid"] not in experiments:
+                    record = experiment_record(manifest)
+                    letting_go = self._ledger.finalize_experiment(record, False)
+                    problems += await self._let_go_of("Experiment", manifest, letting_go)
         return problems
+
+    async def _listed(self, kind: Kind, scope: str | None) -> list[Manifest]:
+        """Those of a kind that our finalizer holds; none where the kind is not served any more."""
+        try:
+            found = await self._cluster.list(kind, scope)
+        except NotFound:
+            return []
+        return [m for m in found if FINALIZER in (m["metadata"].get("finalizers") or ())]
+
+    async def _let_go_of(self, what: str, manifest: Manifest, letting_go: Awaitable[object]) -> list[str]:
+        metadata = manifest["metadata"]
+        log.warning("uninstall.let_go", what=what, namespace=metadata["namespace"], name=metadata["name"])
+        try:
+            await letting_go
+        except NotFound:
+            return []
+        except ApiError as error:
+            return [f"{what} {metadata['namespace']}/{metadata['name']} is still held: {error}"]
+        return []
 
     # The Lease
 
@@ -125,8 +137,8 @@ class Uninstall:
         if self._noticed and holder == self._identity:
             return
         # Also where the Lease seems to be free: a hand may have freed it, and its leader notices that no sooner.
-        theirs = lease_seen({"spec": before}).duration if holder != self._identity else 0.0
-        duration = max(theirs, LeaseTiming.duration)
+        theirs = 0.0 if holder.startswith(HOLDER) else lease_seen({"spec": before}).duration
+        duration = min(max(theirs, LeaseTiming.duration), LONGEST_LEASE)
         log.info("uninstall.lease_taken", holder=holder, wait=duration)
         await self._clock.sleep(duration)
         self._noticed = True

@@ -27,7 +27,7 @@ def test_options_are_handed_over_and_the_status_comes_back(monkeypatch: pytest.M
     assert result.exit_code == 1
     assert handed == [[
         "--lease-namespace", "trimtab", "--lease-name", "trimtab-operator", "--kubeconfig", "admin.kubeconfig",
-        "--namespace", "shop,billing", "--all",
+        "--namespace", "shop,billing", "--limit", "150.0", "--all",
     ]]  # fmt: skip
 
 

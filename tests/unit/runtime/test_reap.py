@@ -49,6 +49,7 @@ def test_in_a_pod_the_lease_is_in_its_own_namespace(tmp_path: Path) -> None:
     [
         (["--namespace", "Shop"], "TRIMTAB_NAMESPACE: 'Shop' is not the name of a namespace"),
         (["--kubeconfig", "/nowhere"], "TRIMTAB_KUBECONFIG: '/nowhere' is not a file"),
+        (["--limit", "0"], "--limit: 0 is out of range; use 1 to 3600 seconds"),
         ([], "not inside a cluster"),
     ],
 )

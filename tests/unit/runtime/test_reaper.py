@@ -25,6 +25,7 @@ from trimtab.runtime.reaper import LIMIT_SECONDS, Reaper, Where
 from trimtab.runtime.uninstall import AFTERWARDS_SECONDS, Uninstall
 from trimtab.simulate.client import Client, Request
 from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.simulate.objects import SERVED
 from trimtab.slo.reap import STALE_SECONDS, STRAY_SECONDS
 
 pytestmark = pytest.mark.looptime
@@ -335,7 +336,7 @@ async def test_all_takes_the_lead_removes_arms_and_lets_go() -> None:
     await ground.trial()
     await experiment(ground)
     async with Led(ground) as leader:
-        reaped = await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
         assert leader.lost, "the leader has noticed"
     assert (reaped.removed, reaped.problems) == (("shop/tune-1",), ())
     assert await ground.left() == await held(ground) == []
@@ -355,14 +356,14 @@ async def test_all_waits_until_the_leader_has_noticed_before_it_touches_anything
                 assert not leader.elector.leading
 
         ground.client.before = noticing
-        await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert await ground.left() == []
 
 
 async def test_after_all_nobody_leads_for_a_minute_and_then_somebody_may() -> None:
     ground = Ground()
     async with Led(ground):
-        await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        await Uninstall(ground.client, ground.clock, WHERE, "one").run()
         done = ground.clock.monotonic()
     async with Led(ground, "two"):
         assert AFTERWARDS_SECONDS <= ground.clock.monotonic() - done <= AFTERWARDS_SECONDS + 5.0
@@ -371,7 +372,7 @@ async def test_after_all_nobody_leads_for_a_minute_and_then_somebody_may() -> No
 async def test_all_where_no_operator_ever_was() -> None:
     ground = Ground()
     await experiment(ground)
-    reaped = await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+    reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert reaped.problems == ()
     assert await held(ground) == []
 
@@ -381,7 +382,7 @@ async def test_what_has_arms_left_stays_held() -> None:
     await ground.trial()
     await ground.trial(index=2)
     with failing(ground.client, Unavailable(500, "webhook"), "delete", kinds.REPLICA_SETS):
-        reaped = await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert await held(ground) == ["tune-1", "tune-2"]
     assert "arms of shop/tune-1 cannot be deleted (Trimtab is being removed): 500: webhook" in reaped.problems
 
@@ -399,7 +400,7 @@ async def test_an_answer_that_was_lost_makes_nobody_hasty() -> None:
 
     ground.client.after = lose
     async with Led(ground):
-        reaped = await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert reaped.problems == ()
     assert ground.clock.monotonic() - lost[0] >= 15.0
 
@@ -407,5 +408,16 @@ async def test_an_answer_that_was_lost_makes_nobody_hasty() -> None:
 async def test_a_lease_that_cannot_be_taken_is_said() -> None:
     ground = Ground()
     with failing(ground.client, Forbidden(403, 'cannot update resource "leases"'), "get", kinds.LEASES):
-        reaped = await Uninstall(ground.client, ground.clock, WHERE, "uninstall").run()
+        reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert reaped.problems == ('403: cannot update resource "leases"',)
+
+
+async def test_definitions_that_are_gone_hold_nothing() -> None:
+    ground = Ground()
+    ground.cluster = InMemoryCluster(
+        ground.clock, namespaces=["shop", "trimtab"], served=SERVED - {kinds.EXPERIMENTS, kinds.TRIALS}
+    )
+    ground.client = Client(ground.cluster)
+    await ground.arm("uid", "tune-1")
+    reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
+    assert (reaped.removed, reaped.problems) == (("shop/tune-1",), ())
