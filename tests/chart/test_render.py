@@ -142,6 +142,18 @@ class TestNotes:
         assert "helm show crds <chart> | kubectl apply --server-side -f -" in notes()
         assert "crds/" not in notes()
 
+    def test_say_what_an_uninstall_does(self) -> None:
+        assert "helm uninstall runs a hook first" in notes()
+        assert "delete the Experiments and wait" in notes(reap={"onUninstall": False})
+
+    def test_warn_where_nobody_removes_what_is_left(self) -> None:
+        assert "reap.enabled is off" in notes(reap={"enabled": False})
+        bare = {"create": False, "name": "given"}
+        assert "reap runs as `default`" in notes(serviceAccount=bare)
+        given = notes(serviceAccount=bare, reap={"serviceAccountName": "reaper"})
+        assert "reap.enabled is off" not in given
+        assert "reap runs as" not in given
+
     def test_warn_of_an_image_that_nobody_publishes(self) -> None:
         assert "WARNING: image.repository is the default" in notes()
         assert "WARNING: image.repository" not in notes(image={"repository": "example.test/trimtab"})
