@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ RELEASE = "trimtab"
 
 @dataclass(frozen=True)
 class Rights:
-    """What was applied, and the names of the ServiceAccounts: the operator's, and that of `trimtab reap`."""
+    """What was applied, and the name of the operator's ServiceAccount."""
 
     account: str
-    reaper: str
     documents: tuple[dict[str, Any], ...]
 
     def remove(self, client: ApiClient) -> None:
@@ -62,11 +61,5 @@ def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapp
         documents.append(document)
     if not any(d["kind"] == "ServiceAccount" for d in documents):
         raise ControlPlaneError("the chart renders no ServiceAccount")
-    return Rights(_account(rendered, "Deployment"), _account(rendered, "CronJob"), tuple(documents))
-
-
-def _account(documents: Iterable[Mapping[str, Any]], kind: str) -> str:
-    """As which the pods of the chart's only object of this kind act, "" where there is none."""
-    found = next((d["spec"] for d in documents if d["kind"] == kind), None)
-    spec = found.get("jobTemplate", {"spec": found})["spec"] if found is not None else None
-    return str(spec["template"]["spec"]["serviceAccountName"]) if spec is not None else ""
+    operator = next(d for d in rendered if d["kind"] == "Deployment")
+    return Rights(operator["spec"]["template"]["spec"]["serviceAccountName"], tuple(documents))

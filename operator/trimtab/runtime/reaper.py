@@ -8,7 +8,7 @@ It writes no Trial: the next operator finds the arms missing and records that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -148,13 +148,13 @@ class Reaper:
             after = _after(error)
             name = f"{self._where.lease_namespace}/{self._where.lease_name}"
             problems.append(f"Lease {name} cannot be read, so nobody knows who leads: {error}")
-        try:
-            found = await self._found()
-        except ApiError as error:
-            return Reaped(problems=(*problems, f"arms cannot be listed: {error}"), after=max(after, _after(error)))
-        if not found:
-            self._doomed.clear()
-            return Reaped()  # who leads is of no interest then
+        found: list[LeftArms] = []
+        for scope in self._where.scopes:
+            try:
+                found += await self._found(scope)
+            except ApiError as error:  # of one namespace; the others are looked at all the same
+                after = max(after, _after(error))
+                problems.append(f"arms {'' if scope is None else f'in {scope} '}cannot be listed: {error}")
         done = await self._decide(found)
         return Reaped(done.removed, done.kept, done.unsure, (*problems, *done.problems), after)
 
@@ -167,14 +167,10 @@ class Reaper:
             seen = lease_seen(manifest)
         self._watched = saw_lease(self._watched, seen, self._clock.monotonic())
 
-    async def _found(self) -> tuple[LeftArms, ...]:
+    async def _found(self, scope: str | None) -> list[LeftArms]:
         """All arms, by trial, each with how its Trial stands: read after the arms were seen."""
-        views = [view for scope in self._where.scopes for view in await self._arms.read(scope)]
-        by_trial: dict[tuple[str, str], list[ArmView]] = {}
-        for view in views:
-            by_trial.setdefault((view.namespace, view.trial_uid), []).append(view)
-        groups = [left_arms(mine, Standing.UNREAD) for _, mine in sorted(by_trial.items())]
-        return tuple(await asyncio.gather(*(self._with_standing(each) for each in groups)))
+        groups = by_trial(await self._arms.read(scope))
+        return await asyncio.gather(*(self._with_standing(each) for each in groups))
 
     async def _with_standing(self, arms: LeftArms) -> LeftArms:
         standing = Standing.GONE
@@ -209,6 +205,14 @@ class Reaper:
         return Reaped(gone, tuple(kept), tuple(unsure), tuple(problem for problem in said if problem))
 
 
+def by_trial(views: Iterable[ArmView]) -> list[LeftArms]:
+    """What there is of each trial; how its Trial stands was not asked."""
+    found: dict[tuple[str, str], list[ArmView]] = {}
+    for view in views:
+        found.setdefault((view.namespace, view.trial_uid), []).append(view)
+    return [left_arms(mine, Standing.UNREAD) for _, mine in sorted(found.items())]
+
+
 def by_hand(arms: LeftArms) -> str:
     """What a person types to remove them."""
     return f"by hand: kubectl -n {arms.namespace} delete deployments,replicasets,pods -l {LABEL_TRIAL}={arms.trial_uid}"
@@ -218,4 +222,4 @@ def _after(error: ApiError) -> float:
     return error.after if isinstance(error, Throttled) else 0.0
 
 
-__all__ = ["LIMIT_SECONDS", "Reaped", "Reaper", "Undoer", "Where", "by_hand"]
+__all__ = ["LIMIT_SECONDS", "Reaped", "Reaper", "Undoer", "Where", "by_hand", "by_trial"]

@@ -16,16 +16,16 @@ import structlog
 
 from trimtab.adapters.ledger import KubernetesLedger
 from trimtab.api.convert import experiment_record, stray_trial
-from trimtab.api.kube_reap import lease_seen, left_arms
+from trimtab.api.kube_reap import lease_seen
 from trimtab.domain.errors import AlreadyExists, ApiError, Conflict, NotFound
 from trimtab.domain.kinds import EXPERIMENTS, LEASES, TRIALS, Kind
-from trimtab.domain.kube import ArmView, Manifest
+from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER
-from trimtab.domain.reaping import LeftArms, Standing
+from trimtab.domain.reaping import LeftArms
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.lease import LeaseTiming, micro_time
-from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, Reaped, Undoer, Where, by_hand
+from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, Reaped, Undoer, Where, by_hand, by_trial
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +44,13 @@ class Uninstall:
         self._identity = f"{HOLDER}{identity}"
         self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
         self._ledger = KubernetesLedger(cluster, clock)
+        self._doing = "taking the Lease"
         self._noticed = False  # has whoever led before had the time to notice that it does no more?
 
     async def run(self, limit: float = LIMIT_SECONDS) -> Reaped:
         """Undo all and let go, for at most `limit` seconds; what could not be done is among the problems."""
         removed: list[str] = []
-        problems: tuple[str, ...] = ("the Lease could not be taken",)
+        problems: tuple[str, ...] = ()
         try:
             async with asyncio.timeout(limit):
                 while True:
@@ -61,7 +62,7 @@ class Uninstall:
                         break
                     await self._clock.sleep(LOOK_SECONDS)
         except TimeoutError:
-            pass
+            problems = problems or (f"stopped after {limit:.0f} s while {self._doing}",)
         return Reaped(removed=tuple(dict.fromkeys(removed)), problems=problems)
 
     async def _pass(self, removed: list[str], limit: float) -> tuple[str, ...]:
@@ -71,23 +72,21 @@ class Uninstall:
             ApiError: it got no further.
         """
         await self._lead(limit)
+        self._doing = "removing arms"
         found = await self._found()
         said = await asyncio.gather(*(self._undoer.remove(arms, WHY) for arms in found))
         removed += [str(arms) for arms, problem in zip(found, said, strict=True) if not problem]
         left = await self._found()
         problems = [problem for problem in said if problem]
         problems += [f"arms of {arms} are still there; {by_hand(arms)}" for arms in left if not problems]
+        self._doing = "letting go of Trials and Experiments"
         problems += await self._let_go(left)
         if not problems:
             await self._hold(AFTERWARDS_SECONDS)
         return tuple(problems)
 
-    async def _found(self) -> tuple[LeftArms, ...]:
-        by_trial: dict[tuple[str, str], list[ArmView]] = {}
-        for scope in self._where.scopes:
-            for view in await self._arms.read(scope):
-                by_trial.setdefault((view.namespace, view.trial_uid), []).append(view)
-        return tuple(left_arms(mine, Standing.UNREAD) for _, mine in sorted(by_trial.items()))
+    async def _found(self) -> list[LeftArms]:
+        return [arms for scope in self._where.scopes for arms in by_trial(await self._arms.read(scope))]
 
     async def _let_go(self, left: Sequence[LeftArms]) -> list[str]:
         """Remove our finalizers from all that has no arms any more; returns what is still held, a line each."""

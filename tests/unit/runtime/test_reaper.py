@@ -286,6 +286,32 @@ async def test_an_api_server_that_is_away_for_a_while_is_no_reason_to_remove_any
     assert ground.deletions == []
 
 
+async def test_a_lease_that_may_not_be_read_is_said_before_it_matters() -> None:
+    ground = Ground()
+    with failing(ground.client, Forbidden(403, "cannot get leases"), "get", kinds.LEASES):
+        reaped = await ground.reaper().once()
+    assert len(reaped.problems) == 1
+    assert "Lease trimtab/trimtab-operator cannot be read" in reaped.problems[0]
+
+
+async def test_a_namespace_that_cannot_be_looked_at_keeps_no_other() -> None:
+    ground = Ground()
+    await ground.trial()
+    before = ground.client.before
+
+    async def forbidden(request: Request) -> None:
+        if request.namespace == "other" and request.verb == "list":
+            raise Forbidden(403, "cannot list deployments")
+        assert before is not None
+        await before(request)
+
+    ground.client.before = forbidden
+    reaped = await ground.reaper("other", "shop").once()
+    assert reaped.removed == ("shop/tune-1",)
+    assert reaped.problems == ("arms in other cannot be listed: 403: cannot list deployments",)
+    assert await ground.left() == []
+
+
 async def test_it_asks_no_sooner_than_the_server_wants() -> None:
     ground = Ground()
     await ground.trial()
@@ -403,6 +429,14 @@ async def test_an_answer_that_was_lost_makes_nobody_hasty() -> None:
         reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert reaped.problems == ()
     assert ground.clock.monotonic() - lost[0] >= 15.0
+
+
+async def test_all_that_has_no_more_time_says_what_it_was_doing() -> None:
+    ground = Ground()
+    await ground.trial()
+    async with Led(ground):
+        reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run(limit=16.0)
+    assert reaped.problems == ("stopped after 16 s while removing arms",)
 
 
 async def test_a_lease_that_cannot_be_taken_is_said() -> None:
