@@ -148,11 +148,7 @@ class TestNotes:
 
     def test_warn_where_nobody_removes_what_is_left(self) -> None:
         assert "reap.enabled is off" in notes(reap={"enabled": False})
-        bare = {"create": False, "name": "given"}
-        assert "reap runs as `default`" in notes(serviceAccount=bare)
-        given = notes(serviceAccount=bare, reap={"serviceAccountName": "reaper"})
-        assert "reap.enabled is off" not in given
-        assert "reap runs as" not in given
+        assert "reap.enabled is off" not in notes()
 
     def test_warn_of_an_image_that_nobody_publishes(self) -> None:
         assert "WARNING: image.repository is the default" in notes()
@@ -392,7 +388,10 @@ class TestReap:
         assert not of_kind("Job", rendered(reap={"onUninstall": False}))
 
     def test_without_accounts_of_its_own(self) -> None:
-        """The operator's account may do what an uninstall needs; the minutely run wants one that is given."""
+        """The operator's account may do what both need."""
+        alone = reap_pods(rendered(serviceAccount={"create": False, "name": "given"}))
+        assert {t["spec"]["serviceAccountName"] for t in alone.values()} == {"given"}
+        assert rights(named("ClusterRole", OWN, rendered())) >= ARMS | LETTING_GO
         objects = rendered(serviceAccount={"create": False, "name": "given"}, reap={"serviceAccountName": "reaper"})
         used = {mode: template["spec"]["serviceAccountName"] for mode, template in reap_pods(objects).items()}
         assert used == {"--once": "reaper", "--all": "given"}

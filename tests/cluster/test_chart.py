@@ -17,7 +17,7 @@ import yaml
 from controlplane import ApiClient, ApiError, ControlPlane, binaries, wait_for
 from controlplane.client import Forbidden, Invalid, NotFound
 from stack.jobs import NOBODYS, JobPods, start
-from trimtab.runtime.reap import EXIT_LEFT
+from trimtab.runtime.reap import EXIT_LEFT, EXIT_UNUSABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "trimtab"
@@ -403,7 +403,7 @@ class TestReapRuns:
     ) -> None:
         (job,) = (o for o in render(installed, scope="Namespace") if o["kind"] == "CronJob")
         spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        spec["containers"][0]["args"] = []
+        spec["containers"][0]["args"] = ["--missing-lease-ok"]
         output = tmp_path / "reap.log"
         process = start(controlplane, spec, installed, output)
         try:
@@ -416,6 +416,18 @@ class TestReapRuns:
         finally:
             process.kill()
             process.wait()
+
+    def test_a_mistyped_lease_is_no_dead_operator(
+        self, controlplane: ControlPlane, served: ApiClient, installed: str, tmp_path: Path
+    ) -> None:
+        served.create(self.arm(installed, ARM))
+        (job,) = (o for o in render(installed, scope="Namespace") if o["kind"] == "CronJob")
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        spec["containers"][0]["args"] = ["--once"]
+        output = tmp_path / "reap.log"
+        assert start(controlplane, spec, installed, output).wait(60) == EXIT_UNUSABLE
+        assert f"there is no Lease {installed}/trimtab-operator" in output.read_text()
+        assert served.find("apps/v1", "Deployment", ARM, installed)
 
     def test_what_it_may_not_delete_is_one_clear_line(
         self, controlplane: ControlPlane, served: ApiClient, installed: str, tmp_path: Path

@@ -61,10 +61,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $port | default (eq $url.scheme "https" | ternary "443" "80") -}}
 {{- end -}}
 
-{{/* Accounts of `trimtab reap`: each minute, and before an uninstall. Where no account is made, the latter is the
-operator's, which may do all that it needs. */}}
+{{/* Accounts of `trimtab reap`: each minute, and before an uninstall. Where no account is made it is the operator's, which
+may do all that both need. */}}
 {{- define "trimtab.reapServiceAccountName" -}}
-{{- .Values.reap.serviceAccountName | default (.Values.serviceAccount.create | ternary (printf "%s-reap" (include "trimtab.fullname" .)) "default") -}}
+{{- .Values.reap.serviceAccountName | default (.Values.serviceAccount.create | ternary (printf "%s-reap" (include "trimtab.fullname" .)) (include "trimtab.serviceAccountName" .)) -}}
 {{- end -}}
 
 {{- define "trimtab.uninstallServiceAccountName" -}}

@@ -139,7 +139,8 @@ spec:
     image: {{ include "trimtab.image" $root | quote }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     command: [python, -m, trimtab.runtime.reap]
-    args: [{{ .mode }}]
+    # The chart names both the Lease and its user, so it cannot be the wrong one.
+    args: [{{ .mode }}, --missing-lease-ok]
     env:
     - {name: TRIMTAB_NAMESPACE, value: {{ include "trimtab.namespaces" $root | quote }}}
     - {name: TRIMTAB_LEASE_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}

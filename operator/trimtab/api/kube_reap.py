@@ -35,6 +35,11 @@ def trial_standing(manifest: Manifest, trial_uid: str) -> Standing:
     return Standing.ENDED if (manifest.get("status") or {}).get("phase") in _TERMINAL else Standing.LIVE
 
 
+def leaving(view: ArmView) -> bool:
+    """Nothing of this arm is left but pods that end and get no new requests: it has been withdrawn already."""
+    return view.uid is None and bool(view.pods) and all(p.deleting for p in view.pods) and not view.ready_endpoints
+
+
 def left_arms(views: Sequence[ArmView], standing: Standing) -> LeftArms:
     """The arms of one trial, of which there is at least one view; a label that a hand took from one is on another."""
     first = max(views, key=lambda v: bool(v.experiment_uid))
@@ -49,4 +54,4 @@ def left_arms(views: Sequence[ArmView], standing: Standing) -> LeftArms:
     )
 
 
-__all__ = ["lease_seen", "left_arms", "trial_standing"]
+__all__ = ["lease_seen", "leaving", "left_arms", "trial_standing"]

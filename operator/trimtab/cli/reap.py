@@ -17,6 +17,10 @@ def reap_command(
     everything: Annotated[
         bool, typer.Option("--all", help="Before Trimtab is removed: remove every arm, then its finalizers.")
     ] = False,
+    missing_lease_ok: Annotated[
+        bool,
+        typer.Option("--missing-lease-ok", help="Go on although there is no such Lease, as without its namespace."),
+    ] = False,
     limit: Annotated[float, typer.Option(help="Seconds after which --once or --all give up.")] = 150.0,
 ) -> None:
     """Remove canaries that outlived their controller.
@@ -28,7 +32,8 @@ def reap_command(
 
     arguments = ["--lease-namespace", lease_namespace, "--lease-name", lease_name, "--kubeconfig", kubeconfig]
     arguments += ["--namespace", ",".join(namespace or ()), "--limit", str(limit)]
-    arguments += [flag for flag, given in (("--once", once), ("--all", everything)) if given]
+    flags = (("--once", once), ("--all", everything), ("--missing-lease-ok", missing_lease_ok))
+    arguments += [flag for flag, given in flags if given]
     raise typer.Exit(main(arguments, {"TRIMTAB_LOG_FORMAT": "console"} | os.environ))
 
 

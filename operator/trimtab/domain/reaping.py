@@ -34,7 +34,7 @@ class Standing(StrEnum):
 @dataclass(frozen=True)
 class LeftArms:
     """Everything of one trial that is in the cluster. `deadline` (unix seconds) is the earliest that an arm carries,
-    None where no arm carries a readable one."""
+    None where no arm carries a readable one. `unread` is why its Trial could not be read, "" when it could."""
 
     namespace: str
     experiment_uid: str
@@ -43,6 +43,7 @@ class LeftArms:
     trial_name: str
     deadline: float | None
     standing: Standing
+    unread: str = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.trial_name or self.trial_uid or 'unnamed trial'}"

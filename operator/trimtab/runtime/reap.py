@@ -19,6 +19,9 @@ import structlog
 from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import KubernetesCluster
 from trimtab.adapters.connection import ConnectionProblem, connect
+from trimtab.domain.errors import ApiError, NotFound
+from trimtab.domain.kinds import LEASES
+from trimtab.ports import Cluster
 from trimtab.runtime.lease import unique_identity
 from trimtab.runtime.logging import configure_logging
 from trimtab.runtime.reaper import LIMIT_SECONDS, Reaped, Reaper, Where
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     if not 1 <= given.limit <= MOST_SECONDS:
         return _complain(f"--limit: {given.limit:g} is out of range; use 1 to {MOST_SECONDS} seconds", EXIT_UNUSABLE)
     configure_logging(settings.log_format, settings.log_level)
-    return asyncio.run(_run(settings, given.limit, once=given.once, everything=given.all))
+    return asyncio.run(_run(settings, given))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,12 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--all", action="store_true", help="before Trimtab is removed: remove every arm, then all its finalizers"
     )
+    words = "go on although there is no such Lease, as when its namespace was deleted; else that is taken for a mistake"
+    parser.add_argument("--missing-lease-ok", action="store_true", help=words)
     words = "seconds after which --once or --all give up; under 60 nobody can know that no operator leads"
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, metavar="SECONDS", help=words)
     return parser
 
 
-async def _run(settings: ReapSettings, limit: float, *, once: bool, everything: bool) -> int:
+async def _run(settings: ReapSettings, given: argparse.Namespace) -> int:
     clock = SystemClock()
     try:
         connection = await connect(settings.kubeconfig, clock.monotonic)
@@ -85,11 +90,15 @@ async def _run(settings: ReapSettings, limit: float, *, once: bool, everything: 
     cluster = KubernetesCluster(connection)
     where = Where(settings.lease_namespace, settings.lease_name, settings.namespaces)
     try:
-        if everything:
-            return told(await Uninstall(cluster, clock, where, unique_identity()).run(limit))
+        if not given.missing_lease_ok and await lease_missing(cluster, where):
+            name = f"{where.lease_namespace}/{where.lease_name}"
+            remedy = "name the operators' own Lease, or, if they are gone for good, give --missing-lease-ok"
+            return _complain(f"there is no Lease {name}, by which living operators are known; {remedy}", EXIT_UNUSABLE)
+        if given.all:
+            return told(await Uninstall(cluster, clock, where, unique_identity()).run(given.limit))
         reaper = Reaper(cluster, clock, where)
-        if once:
-            return told(await reaper.once(limit))
+        if given.once:
+            return told(await reaper.once(given.limit))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -97,6 +106,17 @@ async def _run(settings: ReapSettings, limit: float, *, once: bool, everything: 
         return 0
     finally:
         await cluster.close()
+
+
+async def lease_missing(cluster: Cluster, where: Where) -> bool:
+    """Is there surely no such Lease? Who looks at the wrong one would take a living operator for dead."""
+    try:
+        await cluster.get(LEASES, where.lease_namespace, where.lease_name)
+    except NotFound:
+        return True
+    except ApiError:
+        return False  # said by whoever needs it
+    return False
 
 
 def told(reaped: Reaped) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from trimtab.api.kube_reap import lease_seen, left_arms, trial_standing
+from trimtab.api.kube_reap import lease_seen, leaving, left_arms, trial_standing
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound, RetryLater, Throttled, TrimtabError
 from trimtab.domain.kube import ArmView
@@ -71,6 +71,13 @@ class _Doomed:
     why: str
 
 
+_Key = tuple[str, str]  # namespace and uid of a Trial
+
+
+def _key(arms: LeftArms) -> _Key:
+    return arms.namespace, arms.trial_uid
+
+
 class Undoer:
     """Removes the arms of trials; what it could not do it says, and the rest is done all the same."""
 
@@ -100,13 +107,13 @@ class Reaper:
         self._cluster, self._clock, self._where = cluster, clock, where
         self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
         self._watched = Watched()
-        self._doomed: dict[str, _Doomed] = {}  # by the Trial's uid; what was decided is not decided again
+        self._doomed: dict[_Key, _Doomed] = {}  # what was decided is not decided again
 
     async def once(self, limit: float = LIMIT_SECONDS) -> Reaped:
         """Look until all is decided and done, for at most `limit` seconds. Who finds no arm, or a leader that renews,
         is ready within seconds; else it takes a minute to know."""
         removed: list[str] = []
-        looked = Reaped(problems=("nothing was seen",))
+        looked = Reaped(problems=(f"nothing was seen within {limit:.0f} s",))
         try:
             async with asyncio.timeout(limit):
                 while True:
@@ -173,17 +180,15 @@ class Reaper:
         return await asyncio.gather(*(self._with_standing(each) for each in groups))
 
     async def _with_standing(self, arms: LeftArms) -> LeftArms:
-        standing = Standing.GONE
-        if arms.trial_name:
-            try:
-                found = await self._cluster.get(kinds.TRIALS, arms.namespace, arms.trial_name)
-                standing = trial_standing(found, arms.trial_uid)
-            except NotFound:
-                pass
-            except ApiError as error:
-                log.warning("reap.trial_unread", arms=str(arms), error=str(error))
-                standing = Standing.UNREAD
-        return replace(arms, standing=standing)
+        if not arms.trial_name:
+            return replace(arms, standing=Standing.GONE)
+        try:
+            found = await self._cluster.get(kinds.TRIALS, arms.namespace, arms.trial_name)
+        except NotFound:
+            return replace(arms, standing=Standing.GONE)
+        except ApiError as error:
+            return replace(arms, standing=Standing.UNREAD, unread=str(error))
+        return replace(arms, standing=trial_standing(found, arms.trial_uid))
 
     async def _decide(self, found: Sequence[LeftArms]) -> Reaped:
         now, wall = self._clock.monotonic(), self._clock.now()
@@ -192,23 +197,26 @@ class Reaper:
         for arms in found:
             verdict = judge(arms, self._watched, now, wall)
             if isinstance(verdict, Remove):
-                self._doomed[arms.trial_uid] = _Doomed(arms, verdict.words)
-            if arms.trial_uid in self._doomed:
+                self._doomed[_key(arms)] = _Doomed(arms, verdict.words)
+            if _key(arms) in self._doomed:
                 due.append(arms)
             elif isinstance(verdict, Keep):
                 kept.append(str(arms))
             elif isinstance(verdict, Unsure):
                 unsure.append(f"{arms}: {verdict.words}")
-        self._doomed = {arms.trial_uid: self._doomed[arms.trial_uid] for arms in due}
-        said = await asyncio.gather(*(self._undoer.remove(arms, self._doomed[arms.trial_uid].why) for arms in due))
+        self._doomed = {_key(arms): self._doomed[_key(arms)] for arms in due}
+        said = await asyncio.gather(*(self._undoer.remove(arms, self._doomed[_key(arms)].why) for arms in due))
         gone = tuple(str(arms) for arms, problem in zip(due, said, strict=True) if not problem)
         return Reaped(gone, tuple(kept), tuple(unsure), tuple(problem for problem in said if problem))
 
 
 def by_trial(views: Iterable[ArmView]) -> list[LeftArms]:
-    """What there is of each trial; how its Trial stands was not asked."""
+    """What there is of each trial; how its Trial stands was not asked.
+
+    Pods alone that are on their way out are nothing: a long grace period is no failure.
+    """
     found: dict[tuple[str, str], list[ArmView]] = {}
-    for view in views:
+    for view in (v for v in views if not leaving(v)):
         found.setdefault((view.namespace, view.trial_uid), []).append(view)
     return [left_arms(mine, Standing.UNREAD) for _, mine in sorted(found.items())]
 

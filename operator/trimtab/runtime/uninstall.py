@@ -159,6 +159,8 @@ class Uninstall:
                     await self._cluster.create(LEASES, namespace, body | {"spec": self._spec({}, seconds)})
                 except AlreadyExists:
                     continue
+                except NotFound:  # where the namespace itself is gone nobody can lead
+                    log.warning("uninstall.no_namespace", namespace=namespace)
                 return {}
             before = found.get("spec") or {}
             try:

@@ -136,7 +136,7 @@ def judge(arms: LeftArms, watched: Watched, now: float, wall: float) -> Verdict:
         words = f"its Trial {_STANDS[arms.standing]}, and nobody removed them for {now - since:.0f} s"
         return Remove(Cause.STRAY, words) if now - since >= STRAY_SECONDS else Unsure(words)
     if arms.standing is Standing.UNREAD:
-        return Unsure("its Trial could not be read")
+        return Unsure(f"its Trial could not be read ({arms.unread})")
     return Keep() if watched.led(now) else Unsure(_nobody(watched, now))
 
 

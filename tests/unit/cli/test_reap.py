@@ -23,11 +23,13 @@ def test_options_are_handed_over_and_the_status_comes_back(monkeypatch: pytest.M
 
     monkeypatch.setattr(reap, "main", main)
     monkeypatch.delenv("TRIMTAB_LOG_FORMAT", raising=False)
-    result = CliRunner().invoke(app, ["reap", *GIVEN, "--namespace", "shop", "--namespace", "billing", "--all"])
+    result = CliRunner().invoke(
+        app, ["reap", *GIVEN, "--namespace", "shop", "--namespace", "billing", "--all", "--missing-lease-ok"]
+    )
     assert result.exit_code == 1
     assert handed == [[
         "--lease-namespace", "trimtab", "--lease-name", "trimtab-operator", "--kubeconfig", "admin.kubeconfig",
-        "--namespace", "shop,billing", "--limit", "150.0", "--all",
+        "--namespace", "shop,billing", "--limit", "150.0", "--all", "--missing-lease-ok",
     ]]  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from trimtab.domain.names import (
     LABEL_TRIAL,
 )
 from trimtab.runtime.lease import Elector
-from trimtab.runtime.reaper import LIMIT_SECONDS, Reaper, Where
+from trimtab.runtime.reap import lease_missing
+from trimtab.runtime.reaper import LIMIT_SECONDS, Reaped, Reaper, Where
 from trimtab.runtime.uninstall import AFTERWARDS_SECONDS, Uninstall
 from trimtab.simulate.client import Client, Request
 from trimtab.simulate.cluster import InMemoryCluster
@@ -232,6 +233,45 @@ async def test_two_at_once_do_it_once() -> None:
     first, second = await asyncio.gather(ground.reaper().once(), ground.reaper().once())
     assert first.problems == second.problems == ()
     assert await ground.left() == []
+
+
+async def holding_pod(ground: Ground) -> None:
+    """The canary's pod takes its time to end: in tests a finalizer stands for a long grace period."""
+    name = "tt-0f0e0d0c-1-c-6d4c-abcde"
+    found = ground.cluster.objects.need(kinds.PODS, "shop", name)
+    held = {**found, "metadata": {**found["metadata"], "finalizers": ["somebody.example/grace"]}}
+    ground.cluster.put(kinds.PODS, "shop", name, held)
+
+
+async def test_a_pod_that_ends_slowly_is_no_failure() -> None:
+    ground = Ground()
+    await ground.trial()
+    await holding_pod(ground)
+    reaped = await ground.reaper().once()
+    assert (reaped.removed, reaped.problems) == (("shop/tune-1",), ())
+    assert await ground.left() == ["tt-0f0e0d0c-1-c-6d4c-abcde"]
+    begun = ground.clock.monotonic()
+    again = await ground.reaper().once()
+    assert (again, ground.clock.monotonic()) == (Reaped(), begun), "nothing is left to do for the next run"
+
+
+async def test_all_lets_go_while_a_pod_ends_slowly() -> None:
+    ground = Ground()
+    await ground.trial()
+    await holding_pod(ground)
+    reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
+    assert reaped.problems == ()
+    assert await held(ground) == []
+
+
+async def test_a_trial_that_cannot_be_read_is_said_with_the_servers_words() -> None:
+    ground = Ground()
+    await ground.trial()
+    with failing(ground.client, Forbidden(403, "cannot get trials"), "get", kinds.TRIALS):
+        async with Led(ground):
+            reaped = await ground.reaper().once()
+    assert "its Trial could not be read (403: cannot get trials)" in reaped.problems[0]
+    assert ground.deletions == []
 
 
 async def test_what_stays_is_named_with_what_to_type() -> None:
@@ -455,3 +495,23 @@ async def test_definitions_that_are_gone_hold_nothing() -> None:
     await ground.arm("uid", "tune-1")
     reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
     assert (reaped.removed, reaped.problems) == (("shop/tune-1",), ())
+
+
+async def test_all_where_the_operators_namespace_is_gone() -> None:
+    """Nobody can lead there, and somebody has to let go."""
+    ground = Ground()
+    await ground.trial()
+    gone = Where("deleted", "trimtab-operator")
+    assert await lease_missing(ground.client, gone)
+    reaped = await Uninstall(ground.client, ground.clock, gone, "one").run()
+    assert (reaped.removed, reaped.problems) == (("shop/tune-1",), ())
+    assert await held(ground) == []
+
+
+async def test_only_a_lease_that_is_surely_not_there_is_missing() -> None:
+    ground = Ground()
+    assert await lease_missing(ground.client, WHERE)
+    with failing(ground.client, Forbidden(403, "cannot get leases"), "get", kinds.LEASES):
+        assert not await lease_missing(ground.client, WHERE)
+    async with Led(ground):
+        assert not await lease_missing(ground.client, WHERE)
