@@ -133,21 +133,24 @@ def held(world: World) -> list[str]:
     return [f"{o['kind']}/{o['metadata']['name']}" for o in found]
 
 
+EFFECTS = frozenset({"create", "replace", "delete"})
+
+
 class Killed(Exception):
     """The uninstalling process ends here."""
 
 
 class Points:
-    """Counts the effects of a process, and kills it before or after one."""
+    """Counts the effects of a process, and kills it before or after one: nothing of it does anything any more."""
 
     def __init__(self, at: int = -1) -> None:
-        self.seen, self._at = 0, at
+        self.seen, self._at, self._dead = 0, at, False
 
     async def __call__(self, request: Request) -> None:
-        if request.verb in ("create", "replace", "delete"):
-            if self.seen == self._at:
-                raise Killed
-            self.seen += 1
+        self._dead = self._dead or (request.verb in EFFECTS and self.seen == self._at)
+        if self._dead:
+            raise Killed
+        self.seen += request.verb in EFFECTS
 
 
 async def uninstall(world: World, points: Points, identity: str) -> None:

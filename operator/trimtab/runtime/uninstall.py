@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 SEIZE_ATTEMPTS = 20  # a leader renews every two seconds, so hardly any of them meets a renewal
 AFTERWARDS_SECONDS = 60  # for which nobody leads afterwards: time to remove the operators
+RENEW_SECONDS = 10.0
 LONGEST_LEASE = 120.0  # seconds that a setting of the operator allows
 HOLDER = "uninstall_"  # begins the name of each such process, of which one may have been killed before this one
 WHY = "Trimtab is being removed"
@@ -51,11 +52,12 @@ class Uninstall:
         """Undo all and let go, for at most `limit` seconds; what could not be done is among the problems."""
         removed: list[str] = []
         problems: tuple[str, ...] = ()
+        renewing = asyncio.ensure_future(self._renew())
         try:
             async with asyncio.timeout(limit):
                 while True:
                     try:
-                        problems = await self._pass(removed, limit)
+                        problems = await self._pass(removed)
                     except ApiError as error:
                         problems = (str(error),)
                     if not problems:
@@ -63,15 +65,18 @@ class Uninstall:
                     await self._clock.sleep(LOOK_SECONDS)
         except TimeoutError:
             problems = problems or (f"stopped after {limit:.0f} s while {self._doing}",)
+        finally:
+            renewing.cancel()
+            await asyncio.wait({renewing})
         return Reaped(removed=tuple(dict.fromkeys(removed)), problems=problems)
 
-    async def _pass(self, removed: list[str], limit: float) -> tuple[str, ...]:
+    async def _pass(self, removed: list[str]) -> tuple[str, ...]:
         """Everything once; returns what is left to do, a line each.
 
         Raises:
             ApiError: it got no further.
         """
-        await self._lead(limit)
+        await self._lead()
         self._doing = "removing arms"
         found = await self._found()
         said = await asyncio.gather(*(self._undoer.remove(arms, WHY) for arms in found))
@@ -82,7 +87,7 @@ class Uninstall:
         self._doing = "letting go of Trials and Experiments"
         problems += await self._let_go(left)
         if not problems:
-            await self._hold(AFTERWARDS_SECONDS)
+            await self._hold()
         return tuple(problems)
 
     async def _found(self) -> list[LeftArms]:
@@ -125,25 +130,35 @@ class Uninstall:
 
     # The Lease
 
-    async def _lead(self, limit: float) -> None:
+    async def _lead(self) -> None:
         """Make sure that nobody else leads, and wait until whoever did has noticed.
 
         Raises:
             ApiError: the Lease cannot be read or written.
         """
-        before = await self._hold(round(limit) + AFTERWARDS_SECONDS)
-        holder = before.get("holderIdentity") or ""
-        if self._noticed and holder == self._identity:
-            return
-        # Also where the Lease seems to be free: a hand may have freed it, and its leader notices that no sooner.
-        theirs = 0.0 if holder.startswith(HOLDER) else lease_seen({"spec": before}).duration
-        duration = min(max(theirs, LeaseTiming.duration), LONGEST_LEASE)
-        log.info("uninstall.lease_taken", holder=holder, wait=duration)
-        await self._clock.sleep(duration)
-        self._noticed = True
+        while True:
+            before = await self._hold()
+            if self._noticed:
+                return
+            holder = before.get("holderIdentity") or ""
+            # Also where the Lease seems to be free: a hand may have freed it, and its leader notices that no sooner.
+            theirs = 0.0 if holder.startswith(HOLDER) else lease_seen({"spec": before}).duration
+            duration = min(max(theirs, LeaseTiming.duration), LONGEST_LEASE)
+            log.info("uninstall.lease_taken", holder=holder, wait=duration)
+            self._noticed = True  # unless somebody takes the Lease meanwhile
+            await self._clock.sleep(duration)
 
-    async def _hold(self, seconds: int) -> Mapping[str, Any]:
-        """Hold the Lease for so long; returns the spec that it had before.
+    async def _renew(self) -> None:
+        """Hold the Lease while this process lives, and for a minute after a kill: nobody watches canaries then."""
+        while True:
+            await self._clock.sleep(RENEW_SECONDS)
+            try:
+                await self._hold()
+            except ApiError as error:
+                log.warning("uninstall.not_renewed", error=str(error))
+
+    async def _hold(self) -> Mapping[str, Any]:
+        """Take or keep the Lease; returns the spec that it had before.
 
         Raises:
             ApiError: see `_lead`.
@@ -156,25 +171,27 @@ class Uninstall:
                 metadata = {"name": name, "namespace": namespace}
                 body = {"apiVersion": LEASES.api_version, "kind": LEASES.name, "metadata": metadata}
                 try:
-                    await self._cluster.create(LEASES, namespace, body | {"spec": self._spec({}, seconds)})
+                    await self._cluster.create(LEASES, namespace, body | {"spec": self._spec({})})
                 except AlreadyExists:
                     continue
                 except NotFound:  # where the namespace itself is gone nobody can lead
                     log.warning("uninstall.no_namespace", namespace=namespace)
                 return {}
             before = found.get("spec") or {}
+            if before.get("holderIdentity") != self._identity:
+                self._noticed = False
             try:
-                await self._cluster.replace(LEASES, namespace, name, {**found, "spec": self._spec(before, seconds)})
+                await self._cluster.replace(LEASES, namespace, name, {**found, "spec": self._spec(before)})
             except (Conflict, NotFound):
                 continue
             return before
         raise Conflict(409, f"Lease {namespace}/{name} was changed by somebody else {SEIZE_ATTEMPTS} times in a row")
 
-    def _spec(self, before: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+    def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
         now, mine = micro_time(self._clock.now()), before.get("holderIdentity") == self._identity
         return dict(before) | {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": seconds,
+            "leaseDurationSeconds": AFTERWARDS_SECONDS,
             "acquireTime": before.get("acquireTime") or now if mine else now,
             "renewTime": now,
             "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if mine else 1),

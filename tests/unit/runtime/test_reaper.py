@@ -435,6 +435,41 @@ async def test_after_all_nobody_leads_for_a_minute_and_then_somebody_may() -> No
         assert AFTERWARDS_SECONDS <= ground.clock.monotonic() - done <= AFTERWARDS_SECONDS + 5.0
 
 
+async def test_all_that_was_killed_keeps_operators_away_for_no_more_than_a_minute() -> None:
+    """Nobody watches canaries then."""
+    ground = Ground()
+    await ground.trial()
+    with failing(ground.client, Unavailable(500, "webhook"), "delete", kinds.DEPLOYMENTS):
+        async with Led(ground):
+            run = asyncio.ensure_future(Uninstall(ground.client, ground.clock, WHERE, "one").run())
+            await ground.clock.sleep(100.0)
+    lease = await ground.cluster.get(kinds.LEASES, "trimtab", "trimtab-operator")
+    assert lease["spec"]["holderIdentity"] == "uninstall_one", "it renews while it lives"
+    run.cancel()
+    killed = ground.clock.monotonic()
+    async with Led(ground, "two"):
+        assert ground.clock.monotonic() - killed <= AFTERWARDS_SECONDS + 5.0
+
+
+async def test_all_whose_lease_is_taken_away_waits_again() -> None:
+    ground = Ground()
+    await ground.trial()
+    taken: list[float] = []
+
+    async def take(request: Request) -> None:
+        if request.verb == "delete" and not taken:
+            taken.append(ground.clock.monotonic())
+            lease = await ground.cluster.get(kinds.LEASES, "trimtab", "trimtab-operator")
+            spec = {**lease["spec"], "holderIdentity": "two", "leaseDurationSeconds": 30}
+            await ground.cluster.replace(kinds.LEASES, "trimtab", "trimtab-operator", {**lease, "spec": spec})
+            raise Unavailable(500, "webhook")
+
+    ground.client.before = take
+    reaped = await Uninstall(ground.client, ground.clock, WHERE, "one").run()
+    assert reaped.problems == ()
+    assert ground.clock.monotonic() - taken[0] >= 30.0
+
+
 async def test_all_where_no_operator_ever_was() -> None:
     ground = Ground()
     await experiment(ground)
