@@ -18,7 +18,7 @@ from pathlib import Path
 
 from chaos.parts import Parts, code_digest, played
 from trimtab.cli.files import UnreadableFile, read_documents
-from trimtab.simulate.campaign import Result, Tally, play, play_seed
+from trimtab.simulate.campaign import Result, Tally, plan_of_seed, play
 from trimtab.simulate.campaign_replay import replay_of
 from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
@@ -34,9 +34,9 @@ def main() -> int:
     arguments = _arguments()
     try:
         if arguments.replay is not None:
-            return _shown(play(_plan(arguments.replay)))
+            return _shown(play(_plan(arguments.replay), reap=arguments.reap))
         if arguments.shrink is not None:
-            return _shrunk(_plan(arguments.shrink))
+            return _shrunk(_plan(arguments.shrink), arguments.reap)
     except (InvalidPlan, UnreadableFile) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return EXIT_UNREADABLE
@@ -49,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=FULL_LENGTH, metavar="N")
     parser.add_argument("--jobs", type=int, default=2, metavar="N")
     parser.add_argument("--afresh", action="store_true", help="play also what was played before")
+    parser.add_argument("--reap", action="store_true", help="trimtab reap runs each minute beside the operators")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"))
     parser.add_argument("--tables", type=Path, default=Path("build/chaos.md"))
     parser.add_argument("--replay", type=Path, metavar="FILE")
@@ -68,14 +69,14 @@ def _shown(result: Result) -> int:
     return EXIT_BROKEN if result.broken else 0
 
 
-def _shrunk(plan: FaultPlan) -> int:
-    first = play(plan)
+def _shrunk(plan: FaultPlan, reap: bool) -> int:
+    first = play(plan, reap=reap)
     if not first.broken:
         print("this plan breaks nothing")
         return 0
     kinds = {b.invariant for b in first.breaches}
-    short = shrink(plan, lambda candidate: bool(kinds & {b.invariant for b in play(candidate).breaches}))
-    return _shown(play(short))
+    short = shrink(plan, lambda candidate: bool(kinds & {b.invariant for b in play(candidate, reap=reap).breaches}))
+    return _shown(play(short, reap=reap))
 
 
 def _campaign(arguments: argparse.Namespace) -> int:
@@ -84,19 +85,15 @@ def _campaign(arguments: argparse.Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     last = arguments.first + arguments.seeds
     parts: Parts[Tally] = Parts(folder / "parts", code_digest(), afresh=arguments.afresh)
-    chunks = {f"{a}-{b}": (a, b) for a, b in _chunks(arguments.first, last)}
+    beside = "reap-" if arguments.reap else ""
+    chunks = {f"{beside}{a}-{b}": (a, b, arguments.reap) for a, b in _chunks(arguments.first, last)}
     kept = 0
     for part in played(parts, chunks, _chunk, arguments.jobs):
         tally.merge(part.value)
         work += part.seconds
         kept += part.value.seeds if part.kept else 0
         for result in part.value.broken:
-            path = folder / f"failed-{result.plan.seed}.json"
-            path.write_text(json.dumps(result.plan.wire(), indent=1), encoding="utf-8")
-            whole = folder / f"replay-{result.plan.seed}.json"
-            whole.write_text(replay_of(result), encoding="utf-8")
-            print(f"\n{explained(result)}\n  again: python -m chaos --replay {path}", flush=True)
-            print(f"  or: trimtab simulate --replay {whole}", flush=True)
+            _keep(result, folder, arguments.reap)
         _progress(tally, arguments.seeds, kept, time.monotonic() - begun)
     seconds = {"seconds": round(time.monotonic() - begun), "processSeconds": round(work), "seedsPlayedBefore": kept}
     report = as_json(tally) | seconds | {"firstSeed": arguments.first}
@@ -109,6 +106,17 @@ def _campaign(arguments: argparse.Namespace) -> int:
     return EXIT_BROKEN if tally.broken or (short and _is_long(tally)) else 0
 
 
+def _keep(result: Result, folder: Path, reap: bool) -> None:
+    """Write a plan that broke a promise, and say how to see it again; `trimtab simulate` has no reap beside it."""
+    path = folder / f"failed-{result.plan.seed}.json"
+    path.write_text(json.dumps(result.plan.wire(), indent=1), encoding="utf-8")
+    print(f"\n{explained(result)}\n  again: python -m chaos {'--reap ' if reap else ''}--replay {path}", flush=True)
+    if not reap:
+        whole = folder / f"replay-{result.plan.seed}.json"
+        whole.write_text(replay_of(result), encoding="utf-8")
+        print(f"  or: trimtab simulate --replay {whole}", flush=True)
+
+
 def _is_long(tally: Tally) -> bool:
     """A short campaign owes nobody every cell."""
     return tally.seeds >= FULL_LENGTH
@@ -118,10 +126,11 @@ def _chunks(first: int, last: int) -> Iterator[tuple[int, int]]:
     return ((a, min(a + CHUNK, last)) for a in range(first, last, CHUNK))
 
 
-def _chunk(seeds: tuple[int, int]) -> Tally:
+def _chunk(part: tuple[int, int, bool]) -> Tally:
+    first, last, reap = part
     tally = Tally()
-    for seed in range(*seeds):
-        tally.add(play_seed(seed))
+    for seed in range(first, last):
+        tally.add(play(plan_of_seed(seed), reap=reap))
     return tally
 
 

@@ -21,7 +21,7 @@ RELEASE = "trimtab"
 
 @dataclass(frozen=True)
 class Rights:
-    """What was applied, and the name of the ServiceAccount that may act."""
+    """What was applied, and the name of the operator's ServiceAccount."""
 
     account: str
     documents: tuple[dict[str, Any], ...]
@@ -48,9 +48,9 @@ def render(helm: Path, namespace: str, values: Mapping[str, Any]) -> list[dict[s
 
 
 def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapping[str, Any]) -> Rights:
-    """Apply the chart's ServiceAccount and rights."""
-    documents = []
-    for document in render(helm, namespace, values):
+    """Apply the chart's ServiceAccounts and rights."""
+    documents, rendered = [], render(helm, namespace, values)
+    for document in rendered:
         if document["kind"] not in NAMESPACED | set(CLUSTER_WIDE):
             continue
         if (document["metadata"].get("annotations") or {}).get("helm.sh/hook"):
@@ -59,7 +59,7 @@ def install_rights(plane: ControlPlane, helm: Path, namespace: str, values: Mapp
             document["metadata"].setdefault("namespace", namespace)
         plane.client.apply(document)
         documents.append(document)
-    accounts = [d["metadata"]["name"] for d in documents if d["kind"] == "ServiceAccount"]
-    if not accounts:
+    if not any(d["kind"] == "ServiceAccount" for d in documents):
         raise ControlPlaneError("the chart renders no ServiceAccount")
-    return Rights(accounts[0], tuple(documents))
+    operator = next(d for d in rendered if d["kind"] == "Deployment")
+    return Rights(operator["spec"]["template"]["spec"]["serviceAccountName"], tuple(documents))

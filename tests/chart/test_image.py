@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -29,6 +31,19 @@ def test_it_listens_where_the_chart_asks() -> None:
 def test_it_starts_the_operator() -> None:
     (command,) = re.findall(r'^ENTRYPOINT \["(.+)"\]$', DOCKERFILE, re.MULTILINE)
     assert command in PROJECT["scripts"]
+
+
+def test_reap_starts_by_a_module_of_the_package_and_needs_no_extra() -> None:
+    """The image has neither typer nor rich: a process without them must get as far as its settings."""
+    template = (ROOT / "charts" / "trimtab" / "templates" / "_reap.tpl").read_text()
+    (command,) = re.findall(r"^    command: \[(.+)\]$", template, re.MULTILINE)
+    assert command == "python, -m, trimtab.runtime.reap"
+    hidden = "import sys; sys.modules.update(dict.fromkeys(('typer', 'rich', 'jinja2', 'click')))"
+    start = f"{hidden}; import runpy; runpy.run_module('trimtab.runtime.reap', run_name='__main__', alter_sys=True)"
+    environment = {"PYTHONPATH": str(ROOT / "operator"), "TRIMTAB_LEASE_NAMESPACE": "tuning"}
+    done = subprocess.run([sys.executable, "-c", start], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith("trimtab reap: not inside a cluster")
 
 
 def test_its_python_is_one_that_the_package_supports() -> None:

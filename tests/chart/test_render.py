@@ -15,11 +15,13 @@ import pytest
 import yaml
 
 from controlplane import binaries
-from trimtab.runtime.settings import Settings
+from trimtab.runtime.reaper import LIMIT_SECONDS
+from trimtab.runtime.settings import ReapSettings, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "trimtab"
 URL = "http://prometheus.monitoring:9090"
+OWN = "tuning-trimtab"  # the operator's own role
 Obj = dict[str, Any]
 
 
@@ -53,6 +55,11 @@ def pod_spec(objects: list[Obj]) -> Obj:
     return found
 
 
+def named(kind: str, name: str, objects: list[Obj]) -> Obj:
+    (found,) = [o for o in of_kind(kind, objects) if o["metadata"]["name"] == name]
+    return found
+
+
 def environment(objects: list[Obj]) -> dict[str, str | None]:
     return {e["name"]: e.get("value") for e in pod_spec(objects)["containers"][0]["env"]}
 
@@ -79,11 +86,12 @@ def test_helm_lint_has_nothing_to_say(scope: str) -> None:
 class TestScope:
     def test_cluster_is_a_cluster_role_and_a_role_for_itself(self) -> None:
         objects = rendered()
-        (role,) = of_kind("ClusterRole", objects)
-        (binding,) = of_kind("ClusterRoleBinding", objects)
-        assert role["metadata"]["name"] == binding["roleRef"]["name"] == "tuning-trimtab"
+        role = named("ClusterRole", "tuning-trimtab", objects)
+        binding = named("ClusterRoleBinding", "tuning-trimtab", objects)
+        assert role["metadata"]["name"] == binding["roleRef"]["name"]
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "trimtab", "namespace": "tuning"}]
-        assert [r["metadata"]["name"] for r in of_kind("Role", objects)] == ["trimtab-self"]
+        roles = {"trimtab-self", "trimtab-reap-lease", "trimtab-uninstall-lease"}
+        assert {r["metadata"]["name"] for r in of_kind("Role", objects)} == roles
         assert environment(objects)["TRIMTAB_NAMESPACE"] == ""
 
     def test_namespace_needs_nothing_cluster_wide_but_the_policies(self) -> None:
@@ -100,8 +108,8 @@ class TestScope:
 
     def test_several_namespaces_get_a_role_each(self) -> None:
         objects = rendered(scope="Namespace", namespaces=["shop", "billing"])
-        roles = {r["metadata"]["namespace"]: r for r in of_kind("Role", objects)}
-        assert set(roles) == {"shop", "billing", "tuning"}
+        roles = {r["metadata"]["namespace"]: r for r in of_kind("Role", objects) if r["metadata"]["name"] == OWN}
+        assert set(roles) == {"shop", "billing"}
         assert ("/namespaces=shop", "get") in rights(roles["shop"])
         assert ("/namespaces=billing", "get") in rights(roles["billing"])
         assert environment(objects)["TRIMTAB_NAMESPACE"] == "shop,billing"
@@ -134,6 +142,14 @@ class TestNotes:
         assert "helm show crds <chart> | kubectl apply --server-side -f -" in notes()
         assert "crds/" not in notes()
 
+    def test_say_what_an_uninstall_does(self) -> None:
+        assert "helm uninstall runs a hook first" in notes()
+        assert "delete the Experiments and wait" in notes(reap={"onUninstall": False})
+
+    def test_warn_where_nobody_removes_what_is_left(self) -> None:
+        assert "reap.enabled is off" in notes(reap={"enabled": False})
+        assert "reap.enabled is off" not in notes()
+
     def test_warn_of_an_image_that_nobody_publishes(self) -> None:
         assert "WARNING: image.repository is the default" in notes()
         assert "WARNING: image.repository" not in notes(image={"repository": "example.test/trimtab"})
@@ -141,20 +157,20 @@ class TestNotes:
 
 class TestRights:
     def test_are_the_same_in_both_scopes(self) -> None:
-        (cluster,) = of_kind("ClusterRole", rendered())
+        cluster = named("ClusterRole", OWN, rendered())
         roles = {r["metadata"]["name"]: r for r in of_kind("Role", rendered(scope="Namespace"))}
         namespaced = roles["tuning-trimtab"]
         assert rights(cluster) - rights(namespaced) == {("/namespaces", "get"), ("/nodes", "get")}
         assert rights(namespaced) - rights(cluster) == {("/namespaces=tuning", "get")}
 
     def test_nothing_is_patched_and_nothing_secret_is_read(self) -> None:
-        (role,) = of_kind("ClusterRole", rendered())
+        role = named("ClusterRole", OWN, rendered())
         granted = rights(role)
         assert {verb for _, verb in granted} == {"get", "list", "watch", "create", "update", "delete"}
         assert not [right for right in granted if "*" in right[0] or "secret" in right[0]]
 
     def test_what_may_be_changed(self) -> None:
-        (role,) = of_kind("ClusterRole", rendered())
+        role = named("ClusterRole", OWN, rendered())
         changes = {f"{what} {verb}" for what, verb in rights(role) if verb not in {"get", "list", "watch"}}
         assert changes == {
             "trimtab.dev/experiments update",
@@ -201,7 +217,7 @@ class TestPod:
 
     def test_its_token_is_mounted_for_it_alone(self) -> None:
         objects = rendered()
-        assert of_kind("ServiceAccount", objects)[0]["automountServiceAccountToken"] is False
+        assert named("ServiceAccount", "trimtab", objects)["automountServiceAccountToken"] is False
         assert pod_spec(objects)["automountServiceAccountToken"] is True
 
     def test_memory_is_bounded_and_cpu_is_not_throttled(self) -> None:
@@ -258,9 +274,133 @@ class TestSettings:
         assert environment(objects)["TRIMTAB_WORKERS"] == "8"
 
 
+def reap_pods(objects: list[Obj]) -> dict[str, Obj]:
+    """The pod templates of what runs `trimtab reap`: each minute, and before an uninstall."""
+    minutely = [c["spec"]["jobTemplate"]["spec"]["template"] for c in of_kind("CronJob", objects)]
+    before = [j["spec"]["template"] for j in of_kind("Job", objects)]
+    return {t["spec"]["containers"][0]["args"][0]: t for t in (*minutely, *before)}
+
+
+def hook(document: Obj) -> str | None:
+    found: str | None = (document["metadata"].get("annotations") or {}).get("helm.sh/hook")
+    return found
+
+
+ARMS = {
+    ("apps/deployments", "list"), ("apps/deployments", "delete"), ("apps/replicasets", "list"),
+    ("apps/replicasets", "delete"), ("/pods", "list"), ("/pods", "delete"),
+    ("discovery.k8s.io/endpointslices", "list"), ("trimtab.dev/trials", "get"),
+}  # fmt: skip
+LETTING_GO = {(f"trimtab.dev/{kind}", verb) for kind in ("experiments", "trials") for verb in ("get", "list", "update")}
+LEASE = "coordination.k8s.io/leases=trimtab-operator"
+
+
+class TestReap:
+    def test_runs_each_minute_one_at_a_time_and_ends_by_itself(self) -> None:
+        (job,) = of_kind("CronJob", rendered())
+        spec = job["spec"]
+        assert (spec["schedule"], spec["concurrencyPolicy"]) == ("* * * * *", "Forbid")
+        assert set(reap_pods(rendered())) == {"--once", "--all"}
+        for each in (spec["jobTemplate"]["spec"], *(j["spec"] for j in of_kind("Job", rendered()))):
+            assert LIMIT_SECONDS < each["activeDeadlineSeconds"] <= 300
+            assert each["template"]["spec"]["restartPolicy"] == "Never"
+
+    @pytest.mark.parametrize("mode", ["--once", "--all"])
+    def test_its_pods_are_as_restricted_as_the_operators(self, mode: str) -> None:
+        objects = rendered()
+        pod = reap_pods(objects)[mode]["spec"]
+        theirs = pod_spec(objects)
+        assert pod["securityContext"] == theirs["securityContext"]
+        assert pod["containers"][0]["securityContext"] == theirs["containers"][0]["securityContext"]
+        assert pod["containers"][0]["image"] == theirs["containers"][0]["image"]
+        assert set(pod["containers"][0]["resources"]["limits"]) == {"memory"}
+        assert {next(k for k in v if k != "name") for v in pod["volumes"]} == {"emptyDir"}
+
+    @pytest.mark.parametrize("mode", ["--once", "--all"])
+    def test_it_is_told_what_the_operator_is_told(self, mode: str, tmp_path: Path) -> None:
+        objects = rendered(scope="Namespace", namespaces=["shop", "billing"], fullnameOverride="mine")
+        (container,) = reap_pods(objects)[mode]["spec"]["containers"]
+        given = {e["name"]: e.get("value") or "tuning" for e in container["env"]}
+        settings = ReapSettings.from_environment(given, tmp_path / "absent")
+        operator = {name: value or "tuning" for name, value in environment(objects).items()}
+        theirs = Settings.from_environment(operator, tmp_path / "absent")
+        assert settings.namespaces == theirs.namespaces == ("shop", "billing")
+        assert (settings.lease_namespace, settings.lease_name) == (theirs.lease_namespace, theirs.lease_name)
+
+    def test_no_selector_of_the_operator_matches_its_pods(self) -> None:
+        objects = rendered(replicas=2, networkPolicy={"enabled": True}, podLabels={"team": "web"})
+        labels = [t["metadata"]["labels"] for t in reap_pods(objects).values()]
+        selectors = [d["spec"]["selector"]["matchLabels"] for d in of_kind("Deployment", objects)]
+        selectors += [p["spec"]["selector"]["matchLabels"] for p in of_kind("PodDisruptionBudget", objects)]
+        selectors += [s["spec"]["selector"] for s in of_kind("Service", objects)]
+        selectors += [named("NetworkPolicy", "trimtab", objects)["spec"]["podSelector"]["matchLabels"]]
+        assert len(selectors) == 4
+        assert not [(s, found) for s in selectors for found in labels if s.items() <= found.items()]
+        own = named("NetworkPolicy", "trimtab-reap", objects)["spec"]
+        assert all(own["podSelector"]["matchLabels"].items() <= found.items() for found in labels)
+        assert {p["port"] for rule in own["egress"] for p in rule["ports"]} == {53, 443, 6443}
+        assert all(found["team"] == "web" for found in labels)
+
+    @pytest.mark.parametrize("scope", ["Cluster", "Namespace"])
+    def test_its_rights_are_exactly_these(self, scope: str) -> None:
+        objects, kind = rendered(scope=scope), "ClusterRole" if scope == "Cluster" else "Role"
+        assert rights(named(kind, "tuning-trimtab-reap", objects)) == ARMS
+        assert rights(named("Role", "trimtab-reap-lease", objects)) == {(LEASE, "get")}
+        assert rights(named(kind, "tuning-trimtab-uninstall", objects)) == ARMS | LETTING_GO
+        assert rights(named("Role", "trimtab-uninstall-lease", objects)) == {
+            (LEASE, "get"), (LEASE, "update"), ("coordination.k8s.io/leases", "create"),
+        }  # fmt: skip
+
+    def test_each_account_has_its_own_rights_alone(self) -> None:
+        objects = rendered()
+        bindings = (*of_kind("RoleBinding", objects), *of_kind("ClusterRoleBinding", objects))
+        found: dict[str, set[str]] = {}
+        for binding in bindings:
+            (subject,) = binding["subjects"]
+            found.setdefault(subject["name"], set()).add(binding["roleRef"]["name"])
+        assert found == {
+            "trimtab": {"tuning-trimtab", "trimtab-self"},
+            "trimtab-reap": {"tuning-trimtab-reap", "trimtab-reap-lease"},
+            "trimtab-uninstall": {"tuning-trimtab-uninstall", "trimtab-uninstall-lease"},
+        }
+        used = {mode: template["spec"]["serviceAccountName"] for mode, template in reap_pods(objects).items()}
+        assert used == {"--once": "trimtab-reap", "--all": "trimtab-uninstall"}
+
+    def test_what_is_only_there_before_an_uninstall_is_a_hook_and_nothing_else_is(self) -> None:
+        objects = rendered()
+        hooks = {f"{o['kind']}/{o['metadata']['name']}" for o in objects if hook(o) == "pre-delete"}
+        assert hooks == {f"{o['kind']}/{o['metadata']['name']}" for o in objects if "uninstall" in str(o["metadata"])}
+        weights = {o["kind"]: int(o["metadata"]["annotations"]["helm.sh/hook-weight"]) for o in objects if hook(o)}
+        assert weights.pop("Job") > max(weights.values()), "the account and its rights come first"
+
+    def test_the_operators_policy_narrows_every_account(self) -> None:
+        policy = named("ValidatingAdmissionPolicy", "tuning-trimtab-operator", rendered())
+        (condition,) = policy["spec"]["matchConditions"]
+        users = re.findall(r"'system:serviceaccount:tuning:([a-z-]+)'", condition["expression"])
+        assert users == ["trimtab", "trimtab-reap", "trimtab-uninstall"]
+
+    def test_it_can_be_left_out(self) -> None:
+        objects = rendered(reap={"enabled": False, "onUninstall": False}, networkPolicy={"enabled": True})
+        policies = [o for o in objects if o["kind"] == "ValidatingAdmissionPolicy"]
+        assert not [o for o in objects if "reap" in str(o["metadata"]) or hook(o)]
+        assert policies
+        assert not of_kind("CronJob", rendered(reap={"enabled": False}))
+        assert not of_kind("Job", rendered(reap={"onUninstall": False}))
+
+    def test_without_accounts_of_its_own(self) -> None:
+        """The operator's account may do what both need."""
+        alone = reap_pods(rendered(serviceAccount={"create": False, "name": "given"}))
+        assert {t["spec"]["serviceAccountName"] for t in alone.values()} == {"given"}
+        assert rights(named("ClusterRole", OWN, rendered())) >= ARMS | LETTING_GO
+        objects = rendered(serviceAccount={"create": False, "name": "given"}, reap={"serviceAccountName": "reaper"})
+        used = {mode: template["spec"]["serviceAccountName"] for mode, template in reap_pods(objects).items()}
+        assert used == {"--once": "reaper", "--all": "given"}
+        assert not of_kind("ServiceAccount", objects)
+
+
 class TestOptions:
     def test_a_network_policy_opens_what_is_needed(self) -> None:
-        (policy,) = of_kind("NetworkPolicy", rendered(networkPolicy={"enabled": True}))
+        policy = named("NetworkPolicy", "trimtab", rendered(networkPolicy={"enabled": True}))
         ports = {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]}
         assert ports == {53, 443, 6443, 9090}
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
@@ -269,7 +409,7 @@ class TestOptions:
         ("url", "port"), [("https://p", 443), ("http://p/select/0", 80), ("http://[::1]:90/x", 90)]
     )
     def test_the_port_of_prometheus_is_taken_from_its_address(self, url: str, port: int) -> None:
-        (policy,) = of_kind("NetworkPolicy", rendered(networkPolicy={"enabled": True}, prometheus={"url": url}))
+        policy = named("NetworkPolicy", "trimtab", rendered(networkPolicy={"enabled": True}, prometheus={"url": url}))
         assert policy["spec"]["egress"][-1]["ports"] == [{"port": port, "protocol": "TCP"}]
 
     def test_metrics_can_be_scraped_by_the_prometheus_operator(self) -> None:
@@ -302,6 +442,7 @@ class TestBadValues:
             ({"prometheus": {"url": URL}, "replica": 2}, "'replica' not allowed"),
             ({"prometheus": {"url": URL}, "namespaces": ["Shop"]}, "/namespaces/0"),
             ({"prometheus": {"url": URL}, "httpPort": 80}, "/httpPort"),
+            ({"prometheus": {"url": URL}, "reap": {"schedule": "every minute"}}, "/reap/schedule"),
             ({"prometheus": {"url": URL}, "image": {"repository": "t", "digest": "sha256:1"}}, "/image/digest"),
         ],
     )

@@ -29,7 +29,7 @@ GOOD, BAD = table.good(), table.bad()
 UNSUPPORTED = {  # valid manifests that this version refuses by a condition, with the first field it names
     "autoscaler": "spec.parameters[0].autoscaler",
     "complete": "spec.parameters[2].autoscaler",
-    "inference": "spec.parameters[0].nodeSelector",
+    "inference": "spec.parameters[1].replicas",
     "office-hours": "spec.schedule",
 }
 # where the schema itself refuses, lint has better words than the API server

@@ -16,6 +16,8 @@ import yaml
 
 from controlplane import ApiClient, ApiError, ControlPlane, binaries, wait_for
 from controlplane.client import Forbidden, Invalid, NotFound
+from stack.jobs import NOBODYS, JobPods, start
+from trimtab.runtime.reap import EXIT_LEFT, EXIT_UNUSABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "trimtab"
@@ -71,15 +73,20 @@ def test_the_pod_is_admitted_where_pod_security_is_restricted(served: ApiClient,
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     served.patch("v1", "Namespace", namespace, {"metadata": {"labels": labels}})
     objects = render(namespace)
-    served.create(next(o for o in objects if o["kind"] == "ServiceAccount"))
-    deployment = next(o for o in objects if o["kind"] == "Deployment")
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "operator", "namespace": namespace},
-        "spec": deployment["spec"]["template"]["spec"],
-    }
-    served.create(pod, dry_run=True)
+    for account in (o for o in objects if o["kind"] == "ServiceAccount"):
+        served.create(account)
+    specs = {o["kind"]: o["spec"] for o in objects if o["kind"] in {"Deployment", "CronJob", "Job"}}
+    specs["CronJob"] = specs["CronJob"]["jobTemplate"]["spec"]
+    assert set(specs) == {"Deployment", "CronJob", "Job"}
+    for kind, spec in specs.items():
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": kind.lower(), "namespace": namespace},
+            "spec": spec["template"]["spec"],
+        }
+        served.create(pod, dry_run=True)
+        assert served.warnings == [], kind
     privileged = copy.deepcopy(pod)
     privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
     with pytest.raises(Forbidden, match="violates PodSecurity"):
@@ -98,15 +105,20 @@ def test_helm_installs_upgrades_and_removes_it_without_a_trace(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    run("install", *release[:1], str(CHART), *release[1:], "--set", f"prometheus.url={URL}", "--skip-crds")
+    unplayed = [f"nodeSelector.{key.replace('.', chr(92) + '.')}={value}" for key, value in NOBODYS.items()]
+    values = ["--set", f"prometheus.url={URL}", "--set", ",".join(unplayed)]
+    run("install", *release[:1], str(CHART), *release[1:], *values, "--skip-crds")
     run("upgrade", *release[:1], str(CHART), *release[1:], "--reuse-values", "--set", "replicas=2")
     assert served.get("apps/v1", "Deployment", "trimtab", namespace)["spec"]["replicas"] == 2
     notes = run("get", "notes", *release)
     assert f"kubectl --namespace {namespace} rollout status deployment/trimtab" in notes
     definitions = [d for d in yaml.safe_load_all(run("show", "crds", str(CHART))) if d]
     assert {d["metadata"]["name"] for d in definitions} == {"experiments.trimtab.dev", "trials.trimtab.dev"}
-    run("uninstall", *release)
-    for kind, version in (("Deployment", "apps/v1"), ("Role", RBAC), ("ServiceAccount", "v1"), ("Service", "v1")):
+    with JobPods(controlplane, namespace, tmp_path / "pods") as pods:
+        run("uninstall", *release)  # which waits for the hook before it
+    assert [r.status for r in pods.runs if "uninstall" in r.pod] == [0]
+    kinds = (("Deployment", "apps/v1"), ("Role", RBAC), ("ServiceAccount", "v1"), ("Service", "v1"))
+    for kind, version in (*kinds, ("CronJob", "batch/v1"), ("Job", "batch/v1"), ("RoleBinding", RBAC)):
         assert not [o for o in served.list(version, kind, namespace) if "trimtab" in o["metadata"]["name"]]
     for kind in CLUSTER_WIDE:
         version = POLICIES if kind.startswith("Validating") else RBAC
@@ -122,7 +134,8 @@ RBAC, POLICIES = "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v
 @pytest.fixture
 def installed(served: ApiClient, namespace: str) -> Iterator[str]:
     """The chart's ServiceAccount, rights and policies are in force in this namespace."""
-    objects = [o for o in render(namespace, scope="Namespace") if o["kind"] not in {"Deployment", "Service"}]
+    running = {"Deployment", "Service", "CronJob", "Job"}
+    objects = [o for o in render(namespace, scope="Namespace") if o["kind"] not in running]
     for document in objects:
         served.create(document)
     try:
@@ -175,6 +188,16 @@ def deployment(namespace: str, name: str, *, labels: Mapping[str, str] | None = 
             "template": {"metadata": {"labels": selector}, "spec": {"containers": [container]}},
         },
     }
+
+
+def pod(namespace: str, name: str, labels: Mapping[str, str]) -> Obj:
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
+    spec = {"containers": [{"name": "web", "image": "web:1"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def replica_set(namespace: str, name: str, labels: Mapping[str, str]) -> Obj:
+    return deployment(namespace, name, labels=labels) | {"kind": "ReplicaSet"}
 
 
 ARM = "tt-0f0e0d0c-1-c"
@@ -247,22 +270,13 @@ class TestOperator:
     def test_deletes_only_the_arms_pods_and_replica_sets(
         self, served: ApiClient, operator: ApiClient, installed: str
     ) -> None:
-        def pod(name: str, labels: Mapping[str, str]) -> Obj:
-            metadata = {"name": name, "namespace": installed, "labels": dict(labels)}
-            spec = {"containers": [{"name": "web", "image": "web:1"}]}
-            return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-        def replica_set(name: str, labels: Mapping[str, str]) -> Obj:
-            made = deployment(installed, name, labels=labels)
-            return made | {"kind": "ReplicaSet"}
-
         for make, version in ((pod, "v1"), (replica_set, "apps/v1")):
             for name, labels, allowed in (
                 (f"{ARM}-6d4cf56db6-abcde", ARM_LABELS, True),
                 ("web-6d4cf56db6-abcde", ARM_LABELS, False),
                 (f"{ARM}-6d4cf56db6-zzzzz", {}, False),
             ):
-                kind = served.create(make(name, labels))["kind"]
+                kind = served.create(make(installed, name, labels))["kind"]
                 if allowed:
                     operator.delete(version, kind, name, installed)
                 else:
@@ -315,6 +329,121 @@ class TestOperator:
         ):
             with pytest.raises(Forbidden):
                 forbidden()
+
+
+@pytest.mark.parametrize("account", ["trimtab-reap", "trimtab-uninstall"])
+class TestReap:
+    def test_deletes_arms_and_nothing_else(
+        self, controlplane: ControlPlane, served: ApiClient, installed: str, account: str
+    ) -> None:
+        client = controlplane.client.with_token(controlplane.service_account_token(installed, account))
+        served.create(deployment(installed, "web"))
+        served.create(deployment(installed, ARM, labels=ARM_LABELS))
+        with pytest.raises(Invalid, match="only Deployments that are arms of a Trial"):
+            client.delete("apps/v1", "Deployment", "web", installed)
+        client.delete("apps/v1", "Deployment", ARM, installed)
+        assert served.find("apps/v1", "Deployment", ARM, installed) is None
+        for version, kind, make in (("v1", "Pod", pod), ("apps/v1", "ReplicaSet", replica_set)):
+            for name, labels in ((f"{ARM}-6d4cf56db6-abcde", ARM_LABELS), ("web-6d4cf56db6-abcde", ARM_LABELS)):
+                served.create(make(installed, name, labels))
+            client.delete(version, kind, f"{ARM}-6d4cf56db6-abcde", installed)
+            with pytest.raises(Invalid, match="of arms"):
+                client.delete(version, kind, "web-6d4cf56db6-abcde", installed)
+
+    def test_makes_and_patches_nothing(self, controlplane: ControlPlane, installed: str, account: str) -> None:
+        client = controlplane.client.with_token(controlplane.service_account_token(installed, account))
+        with pytest.raises(Forbidden):
+            client.create(deployment(installed, ARM, labels=ARM_LABELS, owner="Trial"))
+        with pytest.raises(Forbidden):
+            client.patch("apps/v1", "Deployment", "web", {"spec": {"replicas": 0}}, installed)
+        with pytest.raises(Forbidden):
+            client.list("v1", "Secret", installed)
+
+
+class TestReapRuns:
+    """The CronJob's container as a process, with its account's token, where no operator runs."""
+
+    OVERDUE = "2026-03-01T10:00:00Z"
+
+    def arm(self, namespace: str, name: str, deadline: str = OVERDUE) -> Obj:
+        labels = ARM_LABELS | {"trimtab.dev/experiment-uid": "e-uid"}
+        made = deployment(namespace, name, labels=labels)
+        made["metadata"]["annotations"] = {"trimtab.dev/deadline": deadline, "trimtab.dev/trial-name": "nobody"}
+        return made
+
+    @pytest.mark.parametrize("scope", ["Cluster", "Namespace"])
+    def test_arms_past_their_deadline_go_in_each_scope(
+        self, controlplane: ControlPlane, served: ApiClient, namespace: str, tmp_path: Path, scope: str
+    ) -> None:
+        objects = render(namespace, scope=scope)
+        applied = [o for o in objects if o["kind"] not in {"Deployment", "Service", "CronJob", "Job"}]
+        for document in applied:
+            served.create(document)
+        served.create(self.arm(namespace, ARM))
+        served.create(deployment(namespace, "web"))
+        (job,) = (o for o in objects if o["kind"] == "CronJob")
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        output = tmp_path / "reap.log"
+        process = start(controlplane, spec, namespace, output)
+        try:
+            left = lambda: [d["metadata"]["name"] for d in served.list("apps/v1", "Deployment", namespace)]  # noqa: E731
+            wait_for(lambda: left() == ["web"], "the arm to go", seconds=60)
+            assert "its deadline passed" in output.read_text()
+            if scope == "Namespace":  # with the other scope it looks at what earlier tests left, too
+                assert process.wait(60) == 0, output.read_text()
+        finally:
+            process.kill()
+            process.wait()
+            for document in applied:
+                if document["kind"] in CLUSTER_WIDE:
+                    served.delete(document["apiVersion"], document["kind"], document["metadata"]["name"])
+
+    def test_without_once_it_goes_on_until_it_is_told_to_end(
+        self, controlplane: ControlPlane, served: ApiClient, installed: str, tmp_path: Path
+    ) -> None:
+        (job,) = (o for o in render(installed, scope="Namespace") if o["kind"] == "CronJob")
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        spec["containers"][0]["args"] = ["--missing-lease-ok"]
+        output = tmp_path / "reap.log"
+        process = start(controlplane, spec, installed, output)
+        try:
+            for name in (ARM, ARM.replace("-1-", "-2-")):
+                served.create(self.arm(installed, name))
+                gone = functools.partial(served.find, "apps/v1", "Deployment", name, installed)
+                wait_for(lambda gone=gone: gone() is None, f"{name} to go", seconds=60)
+            process.terminate()
+            assert process.wait(30) == 0, output.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+    def test_a_mistyped_lease_is_no_dead_operator(
+        self, controlplane: ControlPlane, served: ApiClient, installed: str, tmp_path: Path
+    ) -> None:
+        served.create(self.arm(installed, ARM))
+        (job,) = (o for o in render(installed, scope="Namespace") if o["kind"] == "CronJob")
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        spec["containers"][0]["args"] = ["--once"]
+        output = tmp_path / "reap.log"
+        assert start(controlplane, spec, installed, output).wait(60) == EXIT_UNUSABLE
+        assert f"there is no Lease {installed}/trimtab-operator" in output.read_text()
+        assert served.find("apps/v1", "Deployment", ARM, installed)
+
+    def test_what_it_may_not_delete_is_one_clear_line(
+        self, controlplane: ControlPlane, served: ApiClient, installed: str, tmp_path: Path
+    ) -> None:
+        """Somebody put an arm's labels on a Deployment of their own: the policy keeps it."""
+        served.create(self.arm(installed, "web"))
+        (job,) = (o for o in render(installed, scope="Namespace") if o["kind"] == "CronJob")
+        spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        output = tmp_path / "reap.log"
+        spec["containers"][0]["args"] += ["--limit", "10"]
+        process = start(controlplane, spec, installed, output)
+        assert process.wait(120) == EXIT_LEFT
+        (line,) = [x for x in output.read_text().splitlines() if x.startswith("trimtab reap: ")]
+        assert f"arms of {installed}/nobody are still there after 10 s; by hand: kubectl" in line
+        assert "only Deployments that are arms of a Trial" in line
+        assert served.get("apps/v1", "Deployment", "web", installed)
 
 
 class TestPeople:

@@ -9,6 +9,7 @@ import pytest
 from tests.cluster.test_chart import CLUSTER_WIDE, render
 
 from controlplane import ApiClient, ControlPlane, wait_for
+from controlplane.client import Forbidden
 
 # A right that the code does not use does not belong here; a new one needs a reason.
 RIGHTS = {
@@ -36,6 +37,23 @@ RIGHTS = {
     "verticalpodautoscalers.autoscaling.k8s.io: list",
 }
 CLUSTER_RIGHTS = {"nodes: get"}  # cluster-scoped objects, which no Role can allow
+REAP_RIGHTS = {
+    "deployments.apps: delete list",
+    "endpointslices.discovery.k8s.io: list",
+    "leases.coordination.k8s.io: get",  # the operators' own alone
+    "pods: delete list",
+    "replicasets.apps: delete list",
+    "trials.trimtab.dev: get",
+}
+UNINSTALL_RIGHTS = {
+    "deployments.apps: delete list",
+    "endpointslices.discovery.k8s.io: list",
+    "experiments.trimtab.dev: get list update",
+    "leases.coordination.k8s.io: create get update",  # `create` cannot be limited to a name
+    "pods: delete list",
+    "replicasets.apps: delete list",
+    "trials.trimtab.dev: get list update",
+}
 # What every authenticated user may ask about itself.
 EVERYBODY = ("authentication.k8s.io", "authorization.k8s.io")
 FORBIDDEN = [  # verb, group, resource, subresource
@@ -70,7 +88,12 @@ class Install:
         self._objects = [o for o in render(namespace, **values) if o["kind"] in KINDS]
         for document in self._objects:
             self._admin.create(document)
-        self.operator = plane.client.with_token(plane.service_account_token(namespace, "trimtab"))
+        self._plane, self._namespace = plane, namespace
+        self.operator = self.account("trimtab")
+
+    def account(self, name: str) -> ApiClient:
+        """Who has this account's token."""
+        return self._plane.client.with_token(self._plane.service_account_token(self._namespace, name))
 
     def remove(self) -> None:
         """What its namespace does not take with it."""
@@ -86,13 +109,19 @@ def scope(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def operator(controlplane: ControlPlane, namespace: str, scope: str) -> Iterator[ApiClient]:
-    """The operator, by its ServiceAccount's token."""
-    install = Install(controlplane, namespace, scope=scope)
+def install(controlplane: ControlPlane, namespace: str, scope: str) -> Iterator[Install]:
+    """The chart's accounts and rights, those of its hooks among them."""
+    made = Install(controlplane, namespace, scope=scope)
     try:
-        yield install.operator
+        yield made
     finally:
-        install.remove()
+        made.remove()
+
+
+@pytest.fixture
+def operator(install: Install) -> ApiClient:
+    """The operator, by its ServiceAccount's token."""
+    return install.operator
 
 
 def test_are_exactly_these(operator: ApiClient, namespace: str, scope: str) -> None:
@@ -104,6 +133,21 @@ def test_are_exactly_these(operator: ApiClient, namespace: str, scope: str) -> N
 def test_it_may_not(operator: ApiClient, namespace: str) -> None:
     wait_for(lambda: allowed(operator, namespace, "get", "", "configmaps", ""), "the rights to be in force")
     assert [row for row in FORBIDDEN if allowed(operator, namespace, *row)] == []
+
+
+@pytest.mark.parametrize(
+    ("account", "wanted"), [("trimtab-reap", REAP_RIGHTS), ("trimtab-uninstall", UNINSTALL_RIGHTS)]
+)
+def test_those_of_reap_are_exactly_these(
+    install: Install, namespace: str, scope: str, account: str, wanted: set[str]
+) -> None:
+    client = install.account(account)
+    wait_for(lambda: rights(client, namespace) == wanted, f"exactly the rights of {account}")
+    elsewhere = {right for right in wanted if not right.startswith("leases")} if scope == "Cluster" else set()
+    assert rights(client, "default") == elsewhere
+    assert [row for row in FORBIDDEN if allowed(client, namespace, *row)] == []
+    with pytest.raises(Forbidden):  # a target's lock is a Lease, too
+        client.get("coordination.k8s.io/v1", "Lease", "trimtab-target-0f0e0d0c", namespace)
 
 
 def allowed(client: ApiClient, namespace: str, verb: str, group: str, resource: str, subresource: str) -> bool:

@@ -60,3 +60,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
 {{- $port | default (eq $url.scheme "https" | ternary "443" "80") -}}
 {{- end -}}
+
+{{/* Accounts of `trimtab reap`: each minute, and before an uninstall. Where no account is made it is the operator's, which
+may do all that both need. */}}
+{{- define "trimtab.reapServiceAccountName" -}}
+{{- .Values.reap.serviceAccountName | default (.Values.serviceAccount.create | ternary (printf "%s-reap" (include "trimtab.fullname" .)) (include "trimtab.serviceAccountName" .)) -}}
+{{- end -}}
+
+{{- define "trimtab.uninstallServiceAccountName" -}}
+{{- .Values.serviceAccount.create | ternary (printf "%s-uninstall" (include "trimtab.fullname" .)) (include "trimtab.serviceAccountName" .) -}}
+{{- end -}}
+
+{{/* Everybody whose requests the operator's policy narrows, as a CEL list. */}}
+{{- define "trimtab.userNames" -}}
+{{- $users := list (include "trimtab.userName" .) -}}
+{{- range $name := list (include "trimtab.reapServiceAccountName" .) (include "trimtab.uninstallServiceAccountName" .) -}}
+{{- $users = append $users (printf "system:serviceaccount:%s:%s" $.Release.Namespace $name) -}}
+{{- end -}}
+{{- $quoted := list -}}
+{{- range $users | uniq -}}{{- $quoted = append $quoted (squote .) -}}{{- end -}}
+[{{ join ", " $quoted }}]
+{{- end -}}

@@ -61,3 +61,32 @@ create, update and delete to the operator's own objects.
   resources: [events]
   verbs: [get, list, create, update]
 {{- end -}}
+
+
+{{/*
+What `trimtab reap` does in such a namespace: it sees arms and their Trials, and deletes arms.
+*/}}
+{{- define "trimtab.reapRules" -}}
+- apiGroups: [apps]
+  resources: [deployments, replicasets]
+  verbs: [list, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, delete]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+- apiGroups: [trimtab.dev]
+  resources: [trials]
+  verbs: [get]
+{{- end -}}
+
+{{/*
+What `trimtab reap --all` does beyond that: it lets go of what Trimtab holds.
+*/}}
+{{- define "trimtab.uninstallRules" -}}
+{{ include "trimtab.reapRules" . }}
+- apiGroups: [trimtab.dev]
+  resources: [experiments, trials]
+  verbs: [get, list, update]
+{{- end -}}

@@ -69,6 +69,37 @@ class Settings:
         )
 
 
+@dataclass(frozen=True)
+class ReapSettings:
+    """What `trimtab reap` is told from outside: the same variables as the operator, whose arms it removes."""
+
+    lease_namespace: str
+    lease_name: str = Settings.lease_name
+    namespaces: tuple[str, ...] = ()
+    log_format: str = Settings.log_format
+    log_level: str = Settings.log_level
+    kubeconfig: str | None = None
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str], own_namespace: Path = SERVICE_ACCOUNT_NAMESPACE
+    ) -> ReapSettings:
+        """Read and check all variables.
+
+        Raises:
+            InvalidSetting: names the first variable that cannot be used.
+        """
+        read = _Reader(environment)
+        return cls(
+            lease_namespace=read.text("TRIMTAB_LEASE_NAMESPACE", "") or _own_namespace(own_namespace),
+            lease_name=read.text("TRIMTAB_LEASE_NAME", cls.lease_name),
+            namespaces=read.names("TRIMTAB_NAMESPACE"),
+            log_format=read.choice("TRIMTAB_LOG_FORMAT", cls.log_format, ("json", "console")),
+            log_level=read.choice("TRIMTAB_LOG_LEVEL", cls.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),
+            kubeconfig=read.file("TRIMTAB_KUBECONFIG"),
+        )
+
+
 class _Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -145,4 +176,4 @@ def _own_namespace(path: Path) -> str:
     return found
 
 
-__all__ = ["InvalidSetting", "Settings"]
+__all__ = ["InvalidSetting", "ReapSettings", "Settings"]

@@ -128,12 +128,12 @@ def plan_of_seed(seed: int) -> FaultPlan:
     return draw_plan(seed, story_of(scenario), scenario)
 
 
-def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS) -> Result:
-    """One world from its beginning to its end, or for `horizon` seconds. A simulator that fails has broken a promise,
-    too: the other seeds are played all the same."""
+def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS, reap: bool = False) -> Result:
+    """One world from its beginning to its end, or for `horizon` seconds; with `reap`, `trimtab reap` runs in it each
+    minute. A simulator that fails has broken a promise, too: the other seeds are played all the same."""
     with _silence():
         try:
-            return _result(run(_told(plan, horizon)))
+            return _result(run(_told(plan, horizon, reap)))
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             words = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -161,9 +161,9 @@ def story_of(scenario: Scenario) -> Story:
     return Story(scenario.all_trials, seconds, seconds / max(scenario.all_trials, 1), effects)
 
 
-async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Injector:
+async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS, reap: bool = False) -> Injector:
     world = await World.build(setting(plan.scenario), options(plan.seed % 2**31))
-    injector = Injector(world, plan, NAME)
+    injector = Injector(world, plan, NAME, reap=reap)
     begun = world.clock.monotonic()
     world.admin.apply(experiment(plan.scenario), NAMESPACE)
     injector.begin()

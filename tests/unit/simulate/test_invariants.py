@@ -141,15 +141,15 @@ def study_of(*outcomes: TrialOutcome) -> Study:
     return web_study(outcomes=outcomes)
 
 
-def begun() -> Story:
+def begun(deadline: float = START + 600) -> Story:
     """An Experiment with a live trial and both arms."""
     story = Story()
     story.put("deployments", target())
     story.put("experiments", experiment())
     story.put("trials", trial("Pending"))
     story.put("trials", trial("Deploying"))
-    story.put("deployments", arm())
-    story.put("deployments", arm(kind="control"))
+    story.put("deployments", arm(deadline=deadline))
+    story.put("deployments", arm(kind="control", deadline=deadline))
     return story
 
 
@@ -293,6 +293,48 @@ def test_no_arm_lives_past_its_deadline() -> None:
     story.at = START + 600 + 46
     story.drop("deployments", arm(kind="control"))
     assert "DeadlineKept" in story.broken()
+
+
+def orphaned(seconds: float, *, reaping: bool = True) -> set[str]:
+    """What is broken when an arm lives on for so long after the last renewal; its deadline is far."""
+    story = begun(deadline=START + 9000)
+    story.record.reaping = reaping
+    story.at = START + 20
+    story.put("leases", lease("one"))
+    story.at += seconds
+    story.drop("deployments", arm())
+    story.drop("deployments", arm(kind="control"))
+    return story.broken()
+
+
+def test_no_arm_outlives_its_controller_while_reap_runs() -> None:
+    assert "NoneOutlivesItsController" not in orphaned(180)
+    assert "NoneOutlivesItsController" in orphaned(181)
+    assert "NoneOutlivesItsController" not in orphaned(181, reaping=False)
+
+
+def test_nor_its_deadline_though_somebody_leads() -> None:
+    for late, broken in ((180, False), (181, True)):
+        story = begun(deadline=START + 60)
+        story.record.reaping = True
+        for at in range(0, 60 + late, 60):
+            story.at = START + at
+            story.put("leases", lease("one"))
+        story.at = START + 60 + late
+        story.drop("deployments", arm())
+        story.drop("deployments", arm(kind="control"))
+        assert ("NoneOutlivesItsController" in story.broken()) is broken
+
+
+def test_a_dead_operator_is_no_excuse_and_an_api_server_that_is_away_is_one() -> None:
+    for kind, broken in (("OperatorKilled", True), ("APIUnreachable", False)):
+        story = begun(deadline=START + 9000)
+        story.record.reaping = True
+        story.strike(kind, until=START + 100)
+        story.at = START + 250
+        story.drop("deployments", arm())
+        story.drop("deployments", arm(kind="control"))
+        assert ("NoneOutlivesItsController" in story.broken()) is broken
 
 
 def test_nothing_of_an_arm_outlives_it() -> None:

@@ -16,10 +16,12 @@ from trimtab.simulate.faults.designer import FaultyDesigner
 from trimtab.simulate.faults.fleet import Fleet
 from trimtab.simulate.faults.kinds import LIVE_MOMENTS, Moment
 from trimtab.simulate.faults.plan import Fault, FaultPlan, Trigger
+from trimtab.simulate.faults.requests import Requests
 from trimtab.simulate.faults.stage import Heal, Stage
 from trimtab.simulate.faults.store import FaultyStore
 from trimtab.simulate.faults.strikes import ACTIONS
 from trimtab.simulate.history import Change
+from trimtab.simulate.reaping import MinutelyReap
 from trimtab.simulate.record import Asked, Deed, Record, Strike
 from trimtab.simulate.world import World
 
@@ -29,18 +31,20 @@ _MOVES = frozenset({"experiments", "trials"})
 
 
 class Injector:
-    """Make it in a world that has settled, before its Experiment is applied; then `begin`.
+    """Make it in a world that has settled, before its Experiment is applied; then `begin`. `reap`: `trimtab reap` runs
+    beside the operators, once a minute.
 
     `effects` counts what the operator did, by `create:Trial` and the like.
     """
 
-    def __init__(self, world: World, plan: FaultPlan, experiment: str) -> None:
+    def __init__(self, world: World, plan: FaultPlan, experiment: str, *, reap: bool = False) -> None:
         self.world, self.plan = world, plan
-        self.record = Record()
+        self.record = Record(reaping=reap)
         self.effects: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         acting = ActingFaults()
         self.fleet = Fleet(world, acting, self._on_effect, self._sent, self._flush, seed=plan.seed)
+        self.reap = self._reaping(acting) if reap else None
         rng = random.Random(f"strikes of {plan.seed}")
         self.stage = Stage(world, self.record, acting, self.fleet, experiment, rng)
         world.store = FaultyStore(world.prometheus, world.clock, acting, self.fleet.standing)
@@ -61,11 +65,27 @@ class Injector:
             if fault.at is not None:
                 self._later(fault.at, lambda fault=fault: self.strike(fault))  # type: ignore[misc]
         self.fleet.begin()
+        if self.reap is not None:
+            self.reap.start(self.world.context)
+
+    def _reaping(self, acting: ActingFaults) -> MinutelyReap:
+        """`trimtab reap` beside the operators, which meets the faults of the API server as they do."""
+        requests = Requests(
+            "reap",
+            acting,
+            sent=lambda request: self._sent("reap", request),
+            answered=lambda: None,
+            ended=lambda: False,
+            seed=f"{self.plan.seed} reap",
+        )
+        return MinutelyReap(self.world.cluster, self.world.clock, before=requests.before, after=requests.after)
 
     def close(self) -> None:
         """Nothing strikes any more, and nobody starts an operator again."""
         self._closed = True
         self.fleet.close()
+        if self.reap is not None:
+            self.reap.stop()
         self.record.changes = self.world.history.changes
         self.record.ended = self.world.clock.now()
 

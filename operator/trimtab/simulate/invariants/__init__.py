@@ -10,6 +10,7 @@ from trimtab.simulate.invariants.base import Breach, Calm, Invariant
 from trimtab.simulate.invariants.ledger import LEDGER_INVARIANTS
 from trimtab.simulate.invariants.limits import LIMIT_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
+from trimtab.simulate.invariants.reaping import REAP_INVARIANTS
 from trimtab.simulate.record import Record
 
 INVARIANTS: tuple[type[Invariant], ...] = (
@@ -23,7 +24,8 @@ INVARIANTS: tuple[type[Invariant], ...] = (
 def check(record: Record) -> tuple[Breach, ...]:
     """Every breach of every invariant, in the order of time."""
     calm, view = Calm(record.strikes, record.end), View()
-    checks = [invariant(record, calm, view) for invariant in INVARIANTS]
+    promised = (*INVARIANTS, *(REAP_INVARIANTS if record.reaping else ()))
+    checks = [invariant(record, calm, view) for invariant in promised]
     by_kind: dict[str, list[Invariant]] = {}
     for each in checks:
         for kind in each.kinds:
