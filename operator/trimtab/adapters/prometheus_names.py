@@ -11,9 +11,10 @@ import math
 from dataclasses import dataclass
 
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
+from trimtab.domain.placeholder import narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
-from trimtab.slo.promql import PLACEHOLDER, inject, label_names, le_matcher, with_matchers
+from trimtab.slo.promql import inject, label_names, le_matcher, with_matchers
 
 REMEMBERED = 512
 Key = tuple[str, tuple[str, ...], SliQuery]
@@ -50,14 +51,15 @@ class Names:
             index = await self.choose(sli, pods, at, timeout, lookback=lookback)
             if index is None:
                 return None
-            return Counters(inject(query.bad[index], pods), inject(query.total[index], pods), False)
+            bad, total = query.counters[index]
+            return Counters(inject(bad, pods), inject(total, pods), False)
         if not isinstance(query, SlowRatioQuery):
             raise QueryFailed(f"{sli.name} is no ratio")
         name = await self.histogram(sli, pods, at, timeout, lookback)
         if name is None:
             return None
-        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.matchers)
-        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.matchers), True)
+        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.labels)
+        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.labels), True)
 
     async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
         """The selector of the counter of all requests; None when no spelling has series.
@@ -67,7 +69,7 @@ class Names:
         """
         if isinstance(sli.query, QuantileQuery):
             name = await self.histogram(sli, pods, at, timeout)
-            return None if name is None else with_matchers(f"{name}_bucket", pods, 'le="+Inf"', sli.query.matchers)
+            return None if name is None else with_matchers(f"{name}_bucket", pods, 'le="+Inf"', sli.query.labels)
         if isinstance(sli.query, ValueQuery):
             raise QueryFailed(f"{sli.name} is a value: it counts no requests")
         found = await self.counters(sli, pods, at, timeout)
@@ -109,9 +111,9 @@ class Names:
         if not isinstance(query, RatioQuery) or len(present) == 1:
             return present[0]
         for index in present:
-            total = query.total[index]
-            missing = [n for n in label_names(query.bad[index]) if n not in label_names(total)]
-            labelled = (total.replace(PLACEHOLDER, f'{PLACEHOLDER},{name}!=""') for name in missing)
+            bad, total = query.counters[index]
+            missing = [n for n in label_names(bad) if n not in label_names(total)]
+            labelled = (narrowed(total, f'{name}!=""') for name in missing)
             asked = [f"count({_within(inject(each, pods), lookback)})" for each in labelled]
             if all(await asyncio.gather(*(self._client.vector(a, at, timeout) for a in asked))):
                 return index
@@ -125,7 +127,7 @@ def _within(selector: str, lookback: float) -> str:
 
 def _totals(query: SliQuery, pods: PodSet) -> list[str]:
     if isinstance(query, RatioQuery):
-        return [inject(total, pods) for total in query.total]
+        return [inject(total, pods) for _, total in query.counters]
     if isinstance(query, SlowRatioQuery | QuantileQuery):
-        return [with_matchers(f"{name}_bucket", pods, query.matchers) for name in query.histogram]
+        return [with_matchers(f"{name}_bucket", pods, query.labels) for name in query.histogram]
     return [""]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 
+from trimtab.adapters.prometheus_absence import EMPTY, why_absent
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Window
+from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
-from trimtab.slo.promql import inject, with_matchers
+from trimtab.slo.promql import inject, label_names, with_matchers
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
 
 PAST_SECONDS = 6 * 3600
@@ -20,7 +22,6 @@ REACH_STEPS = 60
 REACH_PRECISION = 0.02  # of the age
 REACH_LEAST = 1.0  # seconds
 LEAST_RATE_WINDOW, RATE_SCRAPES = 10.0, 10
-EMPTY = "check the metric's name and that its pods are scraped with labels namespace and pod"
 
 
 class Prober:
@@ -60,20 +61,38 @@ class Prober:
     async def _ratio(
         self, sli: Sli, query: RatioQuery, pods: PodSet, now: float, history: float, timeout: float
     ) -> SliProbe:
-        if await self._names.choose(sli, pods, now, timeout, again=True) is None:
-            names = " or ".join(dict.fromkeys(query.total))
-            return SliProbe(sli.name, "NoData", f"no series of {names} for the target's pods", EMPTY)
+        index = await self._names.choose(sli, pods, now, timeout, again=True)
+        if index is None:
+            return await self._absent(sli, tuple(total for _, total in query.counters), pods, now, timeout)
+        unlike = await self._unsegmented(query, index, pods, now, timeout)
+        if unlike:
+            problem = f"{query.bad[index]} has no label {unlike}, so no bad event could ever be in the segment"
+            return SliProbe(sli.name, "SegmentMissing", problem, "give both counters the segment's labels")
         return await self._traffic(sli, pods, now, history, timeout)
+
+    async def _absent(self, sli: Sli, selectors: tuple[str, ...], pods: PodSet, now: float, timeout: float) -> SliProbe:
+        problem, remedy = await why_absent(self._client, selectors, pods, now, timeout)
+        return SliProbe(sli.name, "NoData", problem, remedy)
+
+    async def _unsegmented(self, query: RatioQuery, index: int, pods: PodSet, now: float, timeout: float) -> str:
+        """A label of the segment that the counter of bad events does not have, though it has series; "" for none."""
+        labels = label_names(f"x{{{PLACEHOLDER},{query.segment}}}") if query.segment else ()
+        bad = query.bad[index]
+        asked = [inject(bad, pods), *(inject(narrowed(bad, f'{name}!=""'), pods) for name in labels)]
+        if not labels:
+            return ""
+        there, *each = await asyncio.gather(*(self._client.vector(f"count({a})", now, timeout) for a in asked))
+        return next((name for name, rows in zip(labels, each, strict=True) if not rows), "") if there else ""
 
     async def _histogram(
         self, sli: Sli, query: SlowRatioQuery | QuantileQuery, pods: PodSet, now: float, history: float, timeout: float
     ) -> SliProbe:
         index = await self._names.choose(sli, pods, now, timeout, again=True)
         if index is None:
-            names = " or ".join(f"{n}_bucket" for n in query.histogram)
-            return SliProbe(sli.name, "NoData", f"no series of {names} for the target's pods", EMPTY)
+            selectors = tuple(narrowed(f"{n}_bucket{{{PLACEHOLDER}}}", query.labels) for n in query.histogram)
+            return await self._absent(sli, selectors, pods, now, timeout)
         name = query.histogram[index]
-        metric = with_matchers(f"{name}_bucket", pods, query.matchers)
+        metric = with_matchers(f"{name}_bucket", pods, query.labels)
         bounds = _bounds(await self._client.vector(f"count by (le) ({metric})", now, timeout))
         if isinstance(query, SlowRatioQuery) and not any(math.isclose(b, query.threshold) for b in bounds):
             return _no_bound(sli, query, name, bounds)
@@ -167,7 +186,8 @@ def _number(rows: tuple[Series, ...]) -> float | None:
 def _no_bound(sli: Sli, query: SlowRatioQuery, name: str, bounds: list[float]) -> SliProbe:
     finite = [b for b in bounds if math.isfinite(b)]
     near = [*[b for b in finite if b < query.threshold][-1:], *[b for b in finite if b > query.threshold][:1]]
-    listed = " or ".join(f"{b:g}" for b in near)
-    problem = f"threshold {query.threshold:g} is no bucket bound of {name}, so requests over it cannot be counted"
+    listed = " or ".join(f"{b * query.scale:g}" for b in near)
+    shown = f"{query.threshold * query.scale:g}"
+    problem = f"threshold {shown} is no bucket bound of {name}, so requests over it cannot be counted"
     remedy = f"use {listed}, the nearest bounds" if near else "give the histogram buckets"
     return SliProbe(sli.name, "NoBucketBound", problem, remedy)

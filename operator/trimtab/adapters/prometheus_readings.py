@@ -54,7 +54,7 @@ def slow_ratio_reading(
     close = of_pods(buckets, pod_pattern(request.pods.workloads))
     fast = [b for b in close if math.isclose(_bound(b), query.threshold)]
     if {b.label("pod") for b in fast} != {b.label("pod") for b in mine}:
-        return NoData(f"{query.threshold:g} is no bucket bound of {query.histogram[0]}")
+        return NoData(f"{query.threshold * query.scale:g} is no bucket bound of {query.histogram[0]}")
     edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
     total = by_sub_window(mine, request.window, births, edges, from_birth)
     good = by_sub_window(fast, request.window, births, edges, from_birth)
@@ -71,7 +71,8 @@ def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequenc
     bounds = sorted({_bound(b) for b in own if not math.isnan(_bound(b))})
     cumulative = [by_sub_window([b for b in own if _bound(b) == le], request.window, births, end)[0] for le in bounds]
     counts = [max(c - p, 0.0) for c, p in zip(cumulative, [0.0, *cumulative[:-1]], strict=True)]
-    return _seen(quantile_sample(bounds, counts, query.quantile), mine, request)
+    scaled = [le * query.scale for le in bounds]
+    return _seen(quantile_sample(scaled, counts, query.quantile), mine, request)
 
 
 def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Reading:

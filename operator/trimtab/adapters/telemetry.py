@@ -151,7 +151,7 @@ class StoreTelemetry:
         name = await self._names.histogram(sli, union, window.end, timeout)
         if name is None:
             return [NoData("no series of these pods") for _ in group]
-        buckets = await self._samples(with_matchers(f"{name}_bucket", union, query.matchers), window, timeout)
+        buckets = await self._samples(with_matchers(f"{name}_bucket", union, query.labels), window, timeout)
         return [quantile_reading(r, query, buckets) for r in group]
 
     async def _values(self, query: ValueQuery, union: PodSet, group: list[SliRequest], timeout: float) -> list[Reading]:
