@@ -26,7 +26,7 @@ from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
 from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
-from trimtab.slo.series import Series
+from trimtab.slo.series import Buckets, Series
 
 T = TypeVar("T")
 Params = dict[str, str]
@@ -95,7 +95,7 @@ class PrometheusClient:
             params = exact | bounds
             return client.custom_query_range(expression, begin, finish, f"{step:.3f}", params=params, timeout=seconds)
 
-        return await self._run(ask, _matrix, timeout)
+        return await self._run(ask, _numbers, timeout)
 
     async def _instant(
         self, expression: str, at: float, timeout: float, parse: Callable[[Any], tuple[Series, ...]]
@@ -217,13 +217,19 @@ def _words(response: requests.Response) -> str:
 
 
 def _matrix(rows: Any) -> tuple[Series, ...]:
-    return tuple(_series(row, row["values"]) for row in _rows(rows))
+    return tuple(_series(row, row["values"] if "histograms" not in row else ()) for row in _rows(rows))
+
+
+def _numbers(rows: Any) -> tuple[Series, ...]:
+    if any("histograms" in row for row in _rows(rows)):
+        raise QueryFailed("it yields histograms, not numbers; wrap it in histogram_quantile or histogram_fraction")
+    return _matrix(rows)
 
 
 def _vector(rows: Any) -> tuple[Series, ...]:
     if len(rows) == 2 and not isinstance(rows[0], Mapping):
         return (Series((), (_point(rows),)),)
-    return tuple(_series(row, [row["value"]]) for row in _rows(rows))
+    return tuple(_series(row, [row["value"]] if "histogram" not in row else ()) for row in _rows(rows))
 
 
 def _rows(rows: Any) -> list[Mapping[str, Any]]:
@@ -234,7 +240,15 @@ def _rows(rows: Any) -> list[Mapping[str, Any]]:
 
 def _series(row: Mapping[str, Any], values: Any) -> Series:
     labels = tuple(sorted((str(k), str(v)) for k, v in row["metric"].items()))
-    return Series(labels, tuple(map(_point, values)))
+    native = row.get("histograms") or ([row["histogram"]] if "histogram" in row else ())
+    return Series(labels, tuple(map(_point, values)), tuple(map(_buckets, native)))
+
+
+def _buckets(pair: Any) -> tuple[float, Buckets]:
+    """Each bucket comes with how its ends belong to it, which counts of times do not need."""
+    time_, sample = pair
+    parts = sorted((float(low), float(high), float(n)) for _, low, high, n in sample.get("buckets") or ())
+    return float(time_), Buckets(float(sample["count"]), tuple(parts))
 
 
 def _point(pair: Any) -> tuple[float, float]:

@@ -23,11 +23,24 @@ Key = tuple[str, tuple[str, ...], SliQuery]
 @dataclass(frozen=True)
 class Counters:
     """Selectors (with the pods' matchers) of two counters: `part` of `total`. `good`: the part counts what is NOT bad
-    (a histogram's bucket counts the fast requests)."""
+    (a histogram's bucket counts the fast requests). Of a native histogram, which is both, only `total` is used."""
 
     part: str
     total: str
     good: bool
+    native: bool = False
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """A histogram that is there: its base name, and its form."""
+
+    name: str
+    native: bool
+
+    def selector(self, pods: PodSet, *matchers: str) -> str:
+        """PromQL of its samples, all buckets of a classic one."""
+        return with_matchers(self.name if self.native else f"{self.name}_bucket", pods, *matchers)
 
 
 class Names:
@@ -55,50 +68,61 @@ class Names:
             return Counters(inject(bad, pods), inject(total, pods), False)
         if not isinstance(query, SlowRatioQuery):
             raise QueryFailed(f"{sli.name} is no ratio")
-        name = await self.histogram(sli, pods, at, timeout, lookback)
-        if name is None:
+        found = await self.histogram(sli, pods, at, timeout, lookback)
+        if found is None:
             return None
-        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.labels)
-        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.labels), True)
+        if found.native:
+            return Counters("", found.selector(pods, query.labels), True, native=True)
+        fast = found.selector(pods, le_matcher(query.threshold), query.labels)
+        return Counters(fast, found.selector(pods, 'le="+Inf"', query.labels), True)
 
     async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
-        """The selector of the counter of all requests; None when no spelling has series.
+        """The selector of the counter of all requests, or of a native histogram; None when no spelling has series.
 
         Raises:
             QueryFailed: as above.
         """
         if isinstance(sli.query, QuantileQuery):
-            name = await self.histogram(sli, pods, at, timeout)
-            return None if name is None else with_matchers(f"{name}_bucket", pods, 'le="+Inf"', sli.query.labels)
+            found = await self.histogram(sli, pods, at, timeout)
+            if found is None:
+                return None
+            return found.selector(pods, "" if found.native else 'le="+Inf"', sli.query.labels)
         if isinstance(sli.query, ValueQuery):
             raise QueryFailed(f"{sli.name} is a value: it counts no requests")
-        found = await self.counters(sli, pods, at, timeout)
-        return None if found is None else found.total
+        counters = await self.counters(sli, pods, at, timeout)
+        return None if counters is None else counters.total
 
-    async def histogram(self, sli: Sli, pods: PodSet, at: float, timeout: float, lookback: float = 0.0) -> str | None:
-        """Base name of a histogram SLI; None when no spelling has series."""
+    async def histogram(
+        self, sli: Sli, pods: PodSet, at: float, timeout: float, lookback: float = 0.0, *, again: bool = False
+    ) -> Histogram | None:
+        """The histogram of an SLI; None when no spelling has series."""
         query = sli.query
         if not isinstance(query, SlowRatioQuery | QuantileQuery):
             raise QueryFailed(f"{sli.name} is no histogram")
-        index = await self.choose(sli, pods, at, timeout, lookback=lookback)
-        return None if index is None else query.histogram[index]
+        index = await self.choose(sli, pods, at, timeout, again=again, lookback=lookback)
+        return None if index is None else _forms(query)[index]
 
     async def choose(
         self, sli: Sli, pods: PodSet, at: float, timeout: float, *, again: bool = False, lookback: float = 0.0
     ) -> int | None:
-        """Index of the first spelling whose series exist at `at`; only one needs no look. `again` forgets the last."""
-        totals = _totals(sli.query, pods)
-        if len(totals) == 1 and not again:
+        """Index of the first spelling, or form of a histogram, whose series exist at `at`. `again` forgets the last.
+
+        A ratio with one spelling needs no look. Of a histogram with one name that has no samples yet the classic form
+        is taken, but not remembered.
+        """
+        query = sli.query
+        if not again and (isinstance(query, ValueQuery) or (isinstance(query, RatioQuery) and len(query.total) == 1)):
             return 0
-        key = (pods.namespace, pods.workloads, sli.query)
+        key = (pods.namespace, pods.workloads, query)
         if key in self._choices and not again:
             return self._choices[key]
-        asked = [f"count({_within(t, lookback)})" for t in totals]
-        counted = await asyncio.gather(*(self._client.vector(a, at, timeout) for a in asked))
+        asked = _presence(query, pods, lookback)
+        counted = await asyncio.gather(*(self._client.vector(f"count({a})", at, timeout) for a in asked))
         present = [index for index, rows in enumerate(counted) if rows]
         if not present:
-            return None
-        index = await self._with_labels(sli.query, pods, present, at, timeout, lookback)
+            alone = isinstance(query, SlowRatioQuery | QuantileQuery) and len(query.histogram) == 1
+            return len(asked) - 1 if alone and not again else None
+        index = await self._with_labels(query, pods, present, at, timeout, lookback)
         self._choices[key] = index
         while len(self._choices) > REMEMBERED:
             del self._choices[next(iter(self._choices))]
@@ -122,12 +146,28 @@ class Names:
 
 def _within(selector: str, lookback: float) -> str:
     """Series that exist now, or that had a sample within the lookback (seconds)."""
-    return f"count_over_time({selector}[{math.ceil(lookback)}s])" if lookback else selector
+    return f"last_over_time({selector}[{math.ceil(lookback)}s])" if lookback else selector
 
 
-def _totals(query: SliQuery, pods: PodSet) -> list[str]:
+def _forms(query: SlowRatioQuery | QuantileQuery) -> list[Histogram]:
+    """In the order in which they are taken: counts at a threshold are exact at a classic bound, a quantile is finer in
+    a native histogram. The last are classic ones without the bound, which preflight names."""
+    classic = [Histogram(name, False) for name in query.histogram]
+    native = [Histogram(name, True) for name in query.histogram]
+    return [*classic, *native, *classic] if isinstance(query, SlowRatioQuery) else [*native, *classic]
+
+
+def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[str]:
+    """Of each choice what has rows when it is there."""
     if isinstance(query, RatioQuery):
-        return [inject(total, pods) for _, total in query.counters]
-    if isinstance(query, SlowRatioQuery | QuantileQuery):
-        return [with_matchers(f"{name}_bucket", pods, query.labels) for name in query.histogram]
-    return [""]
+        return [_within(inject(total, pods), lookback) for _, total in query.counters]
+    if isinstance(query, ValueQuery):
+        return [""]
+    bound = le_matcher(query.threshold) if isinstance(query, SlowRatioQuery) else ""
+    forms, first = _forms(query), len(query.histogram)
+    found = []
+    for number, form in enumerate(forms):
+        more = bound if number < first and not form.native else ""
+        series = _within(form.selector(pods, more, query.labels), lookback)
+        found.append(f"histogram_count({series})" if form.native else series)
+    return found

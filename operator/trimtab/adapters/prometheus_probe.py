@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 from trimtab.adapters.prometheus_absence import EMPTY, why_absent
-from trimtab.adapters.prometheus_names import Names
+from trimtab.adapters.prometheus_names import Histogram, Names
+from trimtab.adapters.prometheus_sums import increased
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
-from trimtab.domain.measurement import Window
+from trimtab.domain.measurement import Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
-from trimtab.slo.promql import inject, label_names, with_matchers
+from trimtab.slo.native import common_bounds, counts_of, exponential, is_native, split
+from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
 
 PAST_SECONDS = 6 * 3600
@@ -51,6 +54,9 @@ class Prober:
 
     async def _value(self, sli: Sli, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> SliProbe:
         rows = await self._client.vector(inject(query.query, pods), now, timeout)
+        if is_native(rows):
+            remedy = "wrap it in histogram_quantile, histogram_fraction or histogram_avg"
+            return SliProbe(sli.name, "QueryFailed", "the query yields histograms, not numbers", remedy)
         if _number(rows) is None:
             return SliProbe(sli.name, "NoData", "the query returns nothing for the target's pods", EMPTY)
         if len(rows) > 1:
@@ -87,22 +93,24 @@ class Prober:
     async def _histogram(
         self, sli: Sli, query: SlowRatioQuery | QuantileQuery, pods: PodSet, now: float, history: float, timeout: float
     ) -> SliProbe:
-        index = await self._names.choose(sli, pods, now, timeout, again=True)
-        if index is None:
-            selectors = tuple(narrowed(f"{n}_bucket{{{PLACEHOLDER}}}", query.labels) for n in query.histogram)
+        found = await self._names.histogram(sli, pods, now, timeout, again=True)
+        if found is None:
+            forms = (f"{n}{form}" for form in ("_bucket", "") for n in query.histogram)
+            selectors = tuple(narrowed(f"{n}{{{PLACEHOLDER}}}", query.labels) for n in forms)
             return await self._absent(sli, selectors, pods, now, timeout)
-        name = query.histogram[index]
-        metric = with_matchers(f"{name}_bucket", pods, query.labels)
-        bounds = _bounds(await self._client.vector(f"count by (le) ({metric})", now, timeout))
-        if isinstance(query, SlowRatioQuery) and not any(math.isclose(b, query.threshold) for b in bounds):
-            return _no_bound(sli, query, name, bounds)
-        return await self._traffic(sli, pods, now, history, timeout)
+        rows = await self._client.vector(_layout(found, pods, query), now, timeout)
+        if isinstance(query, SlowRatioQuery) and not _countable(found, query, rows):
+            bounds = list(common_bounds(rows)) if found.native else _bounds(rows)
+            return _no_bound(sli, query, found.name, bounds)
+        probe = await self._traffic(sli, pods, now, history, timeout)
+        coarse = isinstance(query, QuantileQuery) and not (found.native and exponential(rows))
+        return replace(probe, coarse=coarse)
 
     async def _traffic(self, sli: Sli, pods: PodSet, now: float, history: float, timeout: float) -> SliProbe:
         total = await self._names.total(sli, pods, now, timeout)
         if total is None:
             return SliProbe(sli.name, "NoData", "no series for the target's pods", EMPTY)
-        recent = await self._client.matrix(f"{total}[{RECENT_SECONDS}s]", now, timeout)
+        recent = counts_of(await self._client.matrix(f"{total}[{RECENT_SECONDS}s]", now, timeout))
         twice = duplicated(recent)
         if twice is not None:
             return SliProbe(sli.name, "Ambiguous", twice.detail, "scrape each pod once, or query one replica")
@@ -125,12 +133,8 @@ class Prober:
         names = await self._names.counters(sli, pods, now, timeout)
         if names is None:
             return None
-        asked = (f"sum(increase({q}[{PAST_SECONDS}s]))" for q in (names.part, names.total))
-        part, whole = [_number(r) for r in await asyncio.gather(*(self._client.vector(a, now, timeout) for a in asked))]
-        if whole is None or not whole > 0:
-            return None
-        ratio = (part or 0.0) / whole
-        return min(max(1 - ratio if names.good else ratio, 0.0), 1.0)
+        found = await increased(self._client, names, sli.query, now, PAST_SECONDS, timeout)
+        return min(max(found.value, 0.0), 1.0) if isinstance(found, Sample) else None
 
     async def _reach(self, total: str, now: float, history: float, timeout: float) -> float | None:
         """How far back the store answers, at most `history`, within a fiftieth: in finer and finer steps.
@@ -155,6 +159,18 @@ class Prober:
 def _unavailable(sli: Sli, why: str) -> SliProbe:
     remedy = "it is asked again by itself; if that lasts, repair Prometheus, or its address in the operator's settings"
     return SliProbe(sli.name, "TelemetryUnavailable", f"Prometheus: {why}", remedy)
+
+
+def _layout(found: Histogram, pods: PodSet, query: SlowRatioQuery | QuantileQuery) -> str:
+    """What shows the buckets."""
+    series = found.selector(pods, query.labels)
+    return series if found.native else f"count by (le) ({series})"
+
+
+def _countable(found: Histogram, query: SlowRatioQuery, rows: tuple[Series, ...]) -> bool:
+    if found.native:
+        return split(rows, query.threshold) is not None
+    return any(math.isclose(b, query.threshold) for b in _bounds(rows))
 
 
 def _bounds(rows: tuple[Series, ...]) -> list[float]:
