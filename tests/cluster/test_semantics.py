@@ -4,9 +4,11 @@ too: with exponential buckets and with custom bounds. And what only such a serve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.cluster.remote_write import Native, Pushed, push
 from tests.contract.test_semantics import (
     BOUNDS,
     QUANTILE,
+    RATIO,
     ROWS,
     SLOW,
     STORED,
@@ -28,7 +31,7 @@ from tests.contract.test_semantics import (
 )
 from tests.contract.test_telemetry import CONTROL, POD, TIMEOUT, WINDOW, T, counted, pods, read
 
-from controlplane import PrometheusServer, scrape_config
+from controlplane import PrometheusServer, scrape_config, wait_for
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.domain.measurement import Absence, NoData, Sample, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
@@ -227,3 +230,96 @@ class TestNative:
         probe = await telemetry.probe(sli, pods("inside"), T - 1, 60.0, timeout=TIMEOUT)
         assert probe.reason == "QueryFailed"
         assert "histograms" in probe.problem
+
+
+class Exporter:
+    """A program on loopback with a classic histogram; each scrape finds 60, 28, 8 and 4 requests more."""
+
+    def __enter__(self) -> Exporter:
+        scrapes = [0]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                scrapes[0] += 1
+                below = ((0.125, 60), (0.25, 88), (0.5, 96), ("+Inf", 100))
+                lines = ["# TYPE s_seconds histogram"]
+                lines += [f's_seconds_bucket{{le="{le}"}} {n * scrapes[0]}' for le, n in below]
+                lines += [f"s_seconds_sum {12.0 * scrapes[0]}", f"s_seconds_count {100 * scrapes[0]}", ""]
+                body = "\n".join(lines).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+async def test_what_prometheus_makes_of_a_classic_histogram(
+    prometheus_factory: Callable[..., PrometheusServer],
+) -> None:
+    """Live: scraped with `convert_classic_histograms_to_nhcb` there are no buckets with `le` any more, and the same
+    numbers."""
+    with Exporter() as exporter:
+        config = scrape_config({"app": [exporter.address]}, scrape_interval=0.2)
+        job = config["scrape_configs"][0]
+        job |= {"convert_classic_histograms_to_nhcb": True}
+        job["static_configs"][0]["labels"] = {"namespace": "live", "pod": POD}
+        live = prometheus_factory(config)
+        metric = 's_seconds{namespace="live"}'
+        wait_for(lambda: (live.value(f"count_over_time({metric}[5s])") or 0) >= 10, "scrapes of the program")
+        newest = live.value(f"timestamp({metric})")
+        assert newest is not None
+        window = Window(newest - 1.05, newest)
+        telemetry = PrometheusTelemetry(live.url)
+        found = await read(telemetry, SLOW, pods("live", live=(POD,)), window)
+        assert isinstance(found, Sample), found
+        assert found.total == 100 * round(found.total / 100) >= 400
+        assert found.value == pytest.approx(0.12)
+        assert live.value('count(s_seconds_bucket{namespace="live"})') is None
+        probe = await telemetry.probe(slow(0.3), pods("live"), newest, 60.0, timeout=TIMEOUT)
+        assert probe.reason == "NoBucketBound"
+        assert "use 0.25 or 0.5," in probe.remedy
+        quantile = await read(telemetry, QUANTILE, pods("live", live=(POD,)), window)
+        assert isinstance(quantile, Sample)
+        assert 0.25 < quantile.value < 0.5
+        telemetry.close()
+
+
+@pytest.mark.parametrize(("path", "words"), [("/metrics", "HTTP 404"), ("/-/ready", "HTTP 404")])
+async def test_an_address_of_something_else(server: PrometheusServer, path: str, words: str) -> None:
+    telemetry = PrometheusTelemetry(server.url + path)
+    for sli in (RATIO, SLOW, QUANTILE):
+        found = await read(telemetry, sli, pods("inside"))
+        assert isinstance(found, TelemetryError)
+        assert words in found.detail
+        assert "\n" not in found.detail
+    telemetry.close()
+
+
+async def test_a_part_of_the_store_that_is_away(built: dict[str, Path], tmp_path: Path) -> None:
+    """Prometheus answers from what it has, with a warning: a partial answer is none."""
+    config = scrape_config({}) | {"remote_read": [{"url": "http://127.0.0.1:9/read", "read_recent": True}]}
+    arguments = ["--web.enable-remote-write-receiver"]
+    with PrometheusServer(config, tmp_path / "p", path=built["prometheus"], arguments=arguments) as partial:
+        push(int(partial.url.rpartition(":")[2]), [series("inside", inside())])
+        telemetry = PrometheusTelemetry(partial.url)
+        for sli in (RATIO, SLOW, QUANTILE):
+            found = await read(telemetry, sli, pods("inside"))
+            assert isinstance(found, TelemetryError)
+            assert "a partial answer" in found.detail
+        probe = await telemetry.probe(SLOW, pods("inside"), T - 1, 60.0, timeout=TIMEOUT)
+        assert probe.reason == "QueryFailed"
+        telemetry.close()
