@@ -323,3 +323,39 @@ async def test_a_part_of_the_store_that_is_away(built: dict[str, Path], tmp_path
         probe = await telemetry.probe(SLOW, pods("inside"), T - 1, 60.0, timeout=TIMEOUT)
         assert probe.reason == "QueryFailed"
         telemetry.close()
+
+
+async def test_exponential_buckets_as_a_program_exposes_them(
+    server: PrometheusServer, prometheus_factory: Callable[..., PrometheusServer]
+) -> None:
+    """Live: Prometheus' own latency is a native histogram, which another one scrapes by protobuf."""
+    config = scrape_config({"app": [server.url.removeprefix("http://")]}, scrape_interval=0.2)
+    config["scrape_configs"][0] |= {"scrape_native_histograms": True}
+    config["scrape_configs"][0]["static_configs"][0]["labels"] = {"namespace": "live", "pod": POD}
+    live = prometheus_factory(config)
+    base, own = "prometheus_http_request_duration_seconds", 'handler="/-/ready"'
+    metric = f'{base}{{namespace="live",{own}}}'
+
+    def asked() -> float | None:
+        return live.value(f"histogram_count({metric})")
+
+    server.request("GET", "/-/ready")
+    before = wait_for(asked, "a first scrape with that handler")
+    start = live.value(f"timestamp({metric})")
+    for _ in range(50):
+        server.request("GET", "/-/ready")
+    wait_for(lambda: asked() == before + 50, "a scrape of all requests")
+    end = live.value(f"timestamp({metric})")
+    assert start is not None
+    assert end is not None
+    query = SlowRatioQuery((base,), 30.0, segment=own)
+    telemetry = PrometheusTelemetry(live.url)
+    found = await read(telemetry, Sli("slow", SliKind.ERRORS, query, 1), pods("live", live=(POD,)), Window(start, end))
+    assert isinstance(found, Sample), found
+    assert (found.bad, found.total) == (0.0, 50.0)
+    quantile = Sli("p95", SliKind.LATENCY, QuantileQuery((base,), 0.95, segment=own), 1)
+    latency = await read(telemetry, quantile, pods("live", live=(POD,)), Window(start, end))
+    assert isinstance(latency, Sample)
+    assert 0 < latency.value < 15
+    assert (await telemetry.probe(quantile, pods("live"), end, 60.0, timeout=TIMEOUT)).coarse is False
+    telemetry.close()

@@ -76,8 +76,8 @@ class Names:
         fast = found.selector(pods, le_matcher(query.threshold), query.labels)
         return Counters(fast, found.selector(pods, 'le="+Inf"', query.labels), True)
 
-    async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
-        """The selector of the counter of all requests, or of a native histogram; None when no spelling has series.
+    async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> Counters | None:
+        """The counter of all requests, or the native histogram that counts them; None when no spelling has series.
 
         Raises:
             QueryFailed: as above.
@@ -86,11 +86,11 @@ class Names:
             found = await self.histogram(sli, pods, at, timeout)
             if found is None:
                 return None
-            return found.selector(pods, "" if found.native else 'le="+Inf"', sli.query.labels)
+            everything = found.selector(pods, "" if found.native else 'le="+Inf"', sli.query.labels)
+            return Counters("", everything, True, found.native)
         if isinstance(sli.query, ValueQuery):
             raise QueryFailed(f"{sli.name} is a value: it counts no requests")
-        counters = await self.counters(sli, pods, at, timeout)
-        return None if counters is None else counters.total
+        return await self.counters(sli, pods, at, timeout)
 
     async def histogram(
         self, sli: Sli, pods: PodSet, at: float, timeout: float, lookback: float = 0.0, *, again: bool = False

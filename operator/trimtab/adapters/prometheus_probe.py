@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from trimtab.adapters.prometheus_absence import EMPTY, why_absent
 from trimtab.adapters.prometheus_names import Histogram, Names
-from trimtab.adapters.prometheus_sums import increased
+from trimtab.adapters.prometheus_sums import increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
-from trimtab.slo.native import common_bounds, counts_of, exponential, is_native, split
+from trimtab.slo.native import common_bounds, exponential, is_native, split
 from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
 
@@ -110,7 +110,7 @@ class Prober:
         total = await self._names.total(sli, pods, now, timeout)
         if total is None:
             return SliProbe(sli.name, "NoData", "no series for the target's pods", EMPTY)
-        recent = counts_of(await self._client.matrix(f"{total}[{RECENT_SECONDS}s]", now, timeout))
+        recent = await raw_counts(self._client, total, now, RECENT_SECONDS, timeout)
         twice = duplicated(recent)
         if twice is not None:
             return SliProbe(sli.name, "Ambiguous", twice.detail, "scrape each pod once, or query one replica")
@@ -121,7 +121,7 @@ class Prober:
             problem = f"the target's pods got no request in the last {window} s"
             return SliProbe(sli.name, "NoTraffic", problem, "send traffic to it; Trimtab never makes any")
         bad_ratio = await self._past_ratio(sli, pods, now, timeout)
-        reach = await self._reach(total, now, history, timeout)
+        reach = await self._reach(total.total, now, history, timeout)
         return SliProbe(
             sli.name, scrape_interval=interval, requests_per_second=value, bad_ratio=bad_ratio, history=reach
         )

@@ -12,7 +12,7 @@ from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
 from trimtab.ports import PodSet, SliRequest, Steps
 from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean, widened
-from trimtab.slo.native import Split, counts_of, split
+from trimtab.slo.native import Split, split
 from trimtab.slo.series import (
     Births,
     Series,
@@ -117,7 +117,7 @@ def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequenc
 def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Reading:
     """Requests per second of all pods together; the standard error is that of the sub-windows' rates, as arrivals
     come in bursts."""
-    mine = of_pods(counts_of(total), pod_pattern(pods.workloads))
+    mine = of_pods(total, pod_pattern(pods.workloads))
     twice = duplicated(mine)
     if twice is not None:
         return twice

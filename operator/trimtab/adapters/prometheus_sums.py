@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 
 from trimtab.adapters.prometheus_names import Counters
 from trimtab.adapters.prometheus_readings import increased_reading
@@ -12,6 +13,8 @@ from trimtab.domain.measurement import NoData, Reading
 from trimtab.domain.spec import SliQuery, SlowRatioQuery
 from trimtab.slo.estimate import ratio_sample
 from trimtab.slo.series import Series
+
+MOST_STEPS = 1200
 
 
 async def increased(
@@ -40,6 +43,38 @@ async def increased(
     return ratio_sample([max(part or 0.0, 0.0)], [total])
 
 
+async def raw_counts(
+    store: SeriesStore, names: Counters, at: float, seconds: float, timeout: float
+) -> tuple[Series, ...]:
+    """The samples of the counter of all requests, of the `seconds` before `at`.
+
+    A native histogram brings all its buckets with every sample, megabytes for many pods. So its counts, and when they
+    were scraped, are asked for at even times, each second of up to twenty minutes: no scrape of a longer interval is
+    missed.
+
+    Raises:
+        QueryFailed: the store does not answer.
+    """
+    if not names.native:
+        return await store.matrix(f"{names.total}[{math.ceil(seconds)}s]", at, timeout)
+    step = max(1.0, seconds / MOST_STEPS)
+    start = at - step * math.floor(seconds / step)
+    times, counts = await asyncio.gather(
+        *(
+            store.range(f"{function}({names.total})", start, at, step, timeout)
+            for function in ("timestamp", "histogram_count")
+        )
+    )
+    scraped = {each.labels: dict(each.points) for each in times}
+    return tuple(_at_scrapes(each, scraped.get(each.labels, {}), at - seconds) for each in counts)
+
+
+def _at_scrapes(each: Series, scraped: Mapping[float, float], after: float) -> Series:
+    """Each sample once, at the time when it was scraped."""
+    points = {scraped[t]: n for t, n in each.points if scraped.get(t, -math.inf) > after}
+    return Series(each.labels, tuple(sorted(points.items())))
+
+
 def at_steps(names: Counters, query: SliQuery) -> tuple[str, str]:
     """PromQL of both counters, one row per pod. Prometheus itself divides a native histogram; when its buckets are
     merged meanwhile, one step looks odd."""
@@ -55,4 +90,4 @@ def _single(rows: tuple[Series, ...]) -> float | None:
     return value if math.isfinite(value) else None
 
 
-__all__ = ["at_steps", "increased"]
+__all__ = ["at_steps", "increased", "raw_counts"]

@@ -21,7 +21,7 @@ from trimtab.adapters.prometheus_readings import (
     slow_ratio_reading,
     step_counts,
 )
-from trimtab.adapters.prometheus_sums import at_steps, increased
+from trimtab.adapters.prometheus_sums import at_steps, increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
@@ -92,10 +92,11 @@ class StoreTelemetry:
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         """Requests per second of all pods of the set together."""
         try:
-            selector = await self._names.total(sli, pods, window.end, timeout)
-            if selector is None:
+            found = await self._names.total(sli, pods, window.end, timeout)
+            if found is None:
                 return NoData("no series of these pods")
-            return load_reading(pods, window, await self._samples(selector, window, timeout))
+            samples = await raw_counts(self._store, found, window.end, _with_lookback(window), timeout)
+            return load_reading(pods, window, samples)
         except QueryFailed as error:
             return TelemetryError(str(error))
 
