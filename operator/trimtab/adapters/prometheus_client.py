@@ -25,13 +25,14 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
+from trimtab.adapters.series_store import QueryFailed, QueryRefused, StoreUnavailable
 from trimtab.slo.series import Buckets, Series
 
 T = TypeVar("T")
 Params = dict[str, str]
 MAX_SERIES = 20_000
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+REFUSED = (400, 422)
 MAX_BYTES = 64 * 2**20
 MAX_PENDING = 128
 CHUNK = 2**16
@@ -200,7 +201,8 @@ class _Session(requests.Session):
         response.raw = io.BytesIO(body)
         if response.status_code != 200:
             busy = response.status_code == TOO_MANY_REQUESTS or response.status_code >= SERVER_ERROR
-            failure = StoreUnavailable if busy else QueryFailed
+            refused = response.status_code in REFUSED
+            failure = StoreUnavailable if busy else QueryRefused if refused else QueryFailed
             raise failure(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
         if b'"warnings"' in body:
             warnings = response.json().get("warnings") or ()

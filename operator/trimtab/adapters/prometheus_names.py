@@ -10,13 +10,14 @@ import asyncio
 import math
 from dataclasses import dataclass
 
-from trimtab.adapters.series_store import QueryFailed, SeriesStore
+from trimtab.adapters.series_store import QueryFailed, QueryRefused, SeriesStore
 from trimtab.domain.placeholder import narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 from trimtab.slo.promql import inject, label_names, le_matcher, with_matchers
 
 REMEMBERED = 512
+NATIVE = "histogram_count"
 Key = tuple[str, tuple[str, ...], SliQuery]
 
 
@@ -117,8 +118,8 @@ class Names:
         if key in self._choices and not again:
             return self._choices[key]
         asked = _presence(query, pods, lookback)
-        counted = await asyncio.gather(*(self._client.vector(f"count({a})", at, timeout) for a in asked))
-        present = [index for index, rows in enumerate(counted) if rows]
+        counted = await asyncio.gather(*(self._any(a, at, timeout) for a in asked))
+        present = [index for index, there in enumerate(counted) if there]
         if not present:
             alone = isinstance(query, SlowRatioQuery | QuantileQuery) and len(query.histogram) == 1
             return len(asked) - 1 if alone and not again else None
@@ -127,6 +128,15 @@ class Names:
         while len(self._choices) > REMEMBERED:
             del self._choices[next(iter(self._choices))]
         return index
+
+    async def _any(self, series: str, at: float, timeout: float) -> bool:
+        """There are such series. A store that does not have the functions of native histograms has none of them."""
+        try:
+            return bool(await self._client.vector(f"count({series})", at, timeout))
+        except QueryRefused:
+            if series.startswith(NATIVE):
+                return False
+            raise
 
     async def _with_labels(
         self, query: SliQuery, pods: PodSet, present: list[int], at: float, timeout: float, lookback: float
@@ -169,5 +179,5 @@ def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[str]:
     for number, form in enumerate(forms):
         more = bound if number < first and not form.native else ""
         series = _within(form.selector(pods, more, query.labels), lookback)
-        found.append(f"histogram_count({series})" if form.native else series)
+        found.append(f"{NATIVE}({series})" if form.native else series)
     return found

@@ -19,6 +19,10 @@ class StoreUnavailable(QueryFailed):
     """The store is away, busy or too slow: no query is to blame, and the same one may be answered later."""
 
 
+class QueryRefused(QueryFailed):
+    """The store read the query and will never answer it: PromQL that it does not have, or that is none."""
+
+
 class SeriesStore(Protocol):
     """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds, `StoreUnavailable` of
     these when that is nothing about the query."""
@@ -37,4 +41,4 @@ class SeriesStore(Protocol):
         ...
 
 
-__all__ = ["QueryFailed", "SeriesStore", "StoreUnavailable"]
+__all__ = ["QueryFailed", "QueryRefused", "SeriesStore", "StoreUnavailable"]
