@@ -57,7 +57,7 @@ async def raw_counts(
     """
     if not names.native:
         return await store.matrix(f"{names.total}[{math.ceil(seconds)}s]", at, timeout)
-    step = max(1.0, seconds / MOST_STEPS)
+    step = max(1.0, math.ceil(1000 * seconds / MOST_STEPS) / 1000)
     start = at - step * math.floor(seconds / step)
     times, counts = await asyncio.gather(
         *(
