@@ -8,40 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 
 from trimtab.adapters.series_store import QueryFailed, QueryRefused, SeriesStore
 from trimtab.domain.placeholder import narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
-from trimtab.slo.promql import inject, label_names, le_matcher, with_matchers
+from trimtab.slo.counters import Counters, Histogram, counters_of, forms_of
+from trimtab.slo.promql import inject, label_names, le_matcher
 
 REMEMBERED = 512
 NATIVE = "histogram_count"
 Key = tuple[str, tuple[str, ...], SliQuery]
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Selectors (with the pods' matchers) of two counters: `part` of `total`. `good`: the part counts what is NOT bad
-    (a histogram's bucket counts the fast requests). Of a native histogram, which is both, only `total` is used."""
-
-    part: str
-    total: str
-    good: bool
-    native: bool = False
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """A histogram that is there: its base name, and its form."""
-
-    name: str
-    native: bool
-
-    def selector(self, pods: PodSet, *matchers: str) -> str:
-        """PromQL of its samples, all buckets of a classic one."""
-        return with_matchers(self.name if self.native else f"{self.name}_bucket", pods, *matchers)
 
 
 class Names:
@@ -60,22 +37,11 @@ class Names:
         Raises:
             QueryFailed: the store does not answer, or the SLI counts nothing.
         """
-        query = sli.query
-        if isinstance(query, RatioQuery):
-            index = await self.choose(sli, pods, at, timeout, lookback=lookback)
-            if index is None:
-                return None
-            bad, total = query.counters[index]
-            return Counters(inject(bad, pods), inject(total, pods), False)
-        if not isinstance(query, SlowRatioQuery):
+        spellings = counters_of(sli.query, pods)
+        if not spellings:
             raise QueryFailed(f"{sli.name} is no ratio")
-        found = await self.histogram(sli, pods, at, timeout, lookback)
-        if found is None:
-            return None
-        if found.native:
-            return Counters("", found.selector(pods, query.labels), True, native=True)
-        fast = found.selector(pods, le_matcher(query.threshold), query.labels)
-        return Counters(fast, found.selector(pods, 'le="+Inf"', query.labels), True)
+        index = await self.choose(sli, pods, at, timeout, lookback=lookback)
+        return None if index is None else spellings[index]
 
     async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> Counters | None:
         """The counter of all requests, or the native histogram that counts them; None when no spelling has series.
@@ -85,10 +51,7 @@ class Names:
         """
         if isinstance(sli.query, QuantileQuery):
             found = await self.histogram(sli, pods, at, timeout)
-            if found is None:
-                return None
-            everything = found.selector(pods, "" if found.native else 'le="+Inf"', sli.query.labels)
-            return Counters("", everything, True, found.native)
+            return None if found is None else Counters("", found.total(pods, sli.query.labels), True, found.native)
         if isinstance(sli.query, ValueQuery):
             raise QueryFailed(f"{sli.name} is a value: it counts no requests")
         return await self.counters(sli, pods, at, timeout)
@@ -101,7 +64,7 @@ class Names:
         if not isinstance(query, SlowRatioQuery | QuantileQuery):
             raise QueryFailed(f"{sli.name} is no histogram")
         index = await self.choose(sli, pods, at, timeout, again=again, lookback=lookback)
-        return None if index is None else _forms(query)[index]
+        return None if index is None else forms_of(query)[index]
 
     async def choose(
         self, sli: Sli, pods: PodSet, at: float, timeout: float, *, again: bool = False, lookback: float = 0.0
@@ -118,11 +81,11 @@ class Names:
         if key in self._choices and not again:
             return self._choices[key]
         asked = _presence(query, pods, lookback)
-        counted = await asyncio.gather(*(self._any(a, at, timeout) for a in asked))
-        present = [index for index, there in enumerate(counted) if there]
+        there = await asyncio.gather(*(self._any(series, at, timeout) for _, series in asked))
+        present = [index for (index, _), found in zip(asked, there, strict=True) if found]
         if not present:
             alone = isinstance(query, SlowRatioQuery | QuantileQuery) and len(query.histogram) == 1
-            return len(asked) - 1 if alone and not again else None
+            return asked[-1][0] if alone and not again else None
         index = await self._with_labels(query, pods, present, at, timeout, lookback)
         self._choices[key] = index
         while len(self._choices) > REMEMBERED:
@@ -159,25 +122,21 @@ def _within(selector: str, lookback: float) -> str:
     return f"last_over_time({selector}[{math.ceil(lookback)}s])" if lookback else selector
 
 
-def _forms(query: SlowRatioQuery | QuantileQuery) -> list[Histogram]:
-    """In the order in which they are taken: counts at a threshold are exact at a classic bound, a quantile is finer in
-    a native histogram. The last are classic ones without the bound, which preflight names."""
-    classic = [Histogram(name, False) for name in query.histogram]
-    native = [Histogram(name, True) for name in query.histogram]
-    return [*classic, *native, *classic] if isinstance(query, SlowRatioQuery) else [*native, *classic]
-
-
-def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[str]:
-    """Of each choice what has rows when it is there."""
+def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[tuple[int, str]]:
+    """(index of a spelling, series that are there when it is), in the order in which they are taken. A classic
+    histogram without the threshold's bound comes last: nothing can be counted in it, and preflight names its bounds."""
     if isinstance(query, RatioQuery):
-        return [_within(inject(total, pods), lookback) for _, total in query.counters]
+        return [(index, _within(inject(total, pods), lookback)) for index, (_, total) in enumerate(query.counters)]
     if isinstance(query, ValueQuery):
-        return [""]
+        return [(0, "")]
     bound = le_matcher(query.threshold) if isinstance(query, SlowRatioQuery) else ""
-    forms, first = _forms(query), len(query.histogram)
-    found = []
-    for number, form in enumerate(forms):
-        more = bound if number < first and not form.native else ""
-        series = _within(form.selector(pods, more, query.labels), lookback)
-        found.append(f"{NATIVE}({series})" if form.native else series)
-    return found
+    first, last = [], []
+    for index, form in enumerate(forms_of(query)):
+        series = _within(form.selector(pods, query.labels), lookback)
+        if form.native:
+            first.append((index, f"{NATIVE}({series})"))
+            continue
+        if bound:
+            first.append((index, _within(form.selector(pods, bound, query.labels), lookback)))
+        last.append((index, series))
+    return first + last

@@ -7,13 +7,14 @@ import math
 from dataclasses import replace
 
 from trimtab.adapters.prometheus_absence import EMPTY, why_absent
-from trimtab.adapters.prometheus_names import Histogram, Names
+from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_sums import increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
+from trimtab.slo.counters import Histogram
 from trimtab.slo.native import common_bounds, exponential, is_native, split
 from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval

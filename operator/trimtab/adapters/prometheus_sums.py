@@ -6,11 +6,11 @@ import asyncio
 import math
 from collections.abc import Mapping
 
-from trimtab.adapters.prometheus_names import Counters
 from trimtab.adapters.prometheus_readings import increased_reading
 from trimtab.adapters.series_store import SeriesStore
 from trimtab.domain.measurement import NoData, Reading
 from trimtab.domain.spec import SliQuery, SlowRatioQuery
+from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import ratio_sample
 from trimtab.slo.series import Series
 

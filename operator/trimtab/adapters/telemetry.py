@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from trimtab.adapters.prometheus_names import Counters, Names
+from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
     load_reading,
@@ -26,6 +26,7 @@ from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
+from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import BATCHES, value_sample
 from trimtab.slo.native import as_classic, counts_of, is_native
 from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
