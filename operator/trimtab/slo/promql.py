@@ -90,9 +90,11 @@ def check_query(field: str, query: str, *, plain_selector: bool = False) -> None
         problem = f"not PromQL: {words}, at character {_error_at(query, words)}"
         raise InvalidSpec(field, problem, "try it in Prometheus with $selector replaced") from None
     if plain_selector and not isinstance(tree, promql_parser.VectorSelector):
-        raise InvalidSpec(field, "only a vector selector is allowed here", "remove functions; rate and sum are added")
+        problem = f"only a vector selector is allowed here, at character {_beyond_selector_at(query)}"
+        raise InvalidSpec(field, problem, "remove functions; rate and sum are added")
     if isinstance(tree, promql_parser.MatrixSelector | promql_parser.StringLiteral):
-        raise InvalidSpec(field, "it yields no value but samples or text", "wrap it, for example in rate(...)")
+        problem = f"it yields no value but samples or text, at character {_sign_at(query, '[')}"
+        raise InvalidSpec(field, problem, "wrap it, for example in rate(...)")
     found = nodes(tree)
     if len(found) > MAX_NODES:
         raise InvalidSpec(field, f"it has more than {MAX_NODES} parts", "use a recording rule instead")
@@ -230,6 +232,16 @@ def _sign_at(query: str, sign: str, inside: str = "") -> int:
             return at
         opened = opened or text == inside
     return 1
+
+
+def _beyond_selector_at(query: str) -> int:
+    """Where what is no `metric{...}` begins: a function, or what follows the braces."""
+    listed = [t for t in tokens(query) if t[0] != "space"]
+    if listed[0][0] == "word" and listed[1:] and listed[1][1] != "{":
+        return listed[0][2]
+    closed = next((i for i, t in enumerate(listed) if t[1] == "}"), -1)
+    rest = listed[closed + 1 :] if listed[0][0] == "word" or listed[0][1] == "{" else listed
+    return rest[0][2] if rest else 1
 
 
 def _bare_selector_at(query: str, name: str) -> int:

@@ -66,7 +66,7 @@ def test_bounded_queries_are_accepted(query: str) -> None:
         ("sum(rate(a{$selector}[1m] @ end()))", "@", 27),
         ("max_over_time(rate(a{$selector}[1m])[10m:1m])", "subquery", None),
         ("rate(a{$selector}[2h])", "too long", 18),
-        ("a{$selector}[5m]", "no value", None),
+        ("a{$selector}[5m]", "no value", 13),
         ("sum(a{$selector}", "not PromQL", 4),
         ("a{$selector", "not PromQL", 2),
         ('a{$selector,b=~"("}', "not PromQL", 16),
@@ -82,9 +82,20 @@ def test_unbounded_queries_are_refused_with_the_place(query: str, words: str, at
         assert f"at character {at}" in error.problem
 
 
-@pytest.mark.parametrize("query", ["rate(a{$selector}[5m])", "a{$selector}[5m]", "sum(a{$selector})", "-a{$selector}"])
-def test_a_counter_is_a_plain_selector(query: str) -> None:
-    assert "only a vector selector" in refusal(query, plain_selector=True).problem
+@pytest.mark.parametrize(
+    ("query", "at"),
+    [
+        ("rate(a{$selector}[5m])", 1),
+        ("a{$selector}[5m]", 13),
+        ("  sum(a{$selector})", 3),
+        ("-a{$selector}", 1),
+        ("a{$selector} + b{$selector}", 14),
+        ("{$selector} > 0", 13),
+    ],
+)
+def test_a_counter_is_a_plain_selector(query: str, at: int) -> None:
+    problem = refusal(query, plain_selector=True).problem
+    assert f"only a vector selector is allowed here, at character {at}" in problem
 
 
 @pytest.mark.parametrize(
