@@ -63,6 +63,7 @@ class Row:
     expected: Expected
     live: tuple[str, ...] = (POD,)
     window: Window = field(default=WINDOW)
+    native: bool = True  # a native histogram can tell it
 
 
 def served(per_second: Classes = PER_SECOND, start: float = 1000.0) -> Callable[[float], Classes]:
@@ -87,6 +88,13 @@ ROWS = (
     Row("no bad requests beside traffic are none", (Pod(FINE),), Expected(0.0, 800.0)),
     Row("the first bad requests count", (Pod(slow_since(44.25)),), Expected(36.0, 740.0)),
     Row("no traffic", (Pod(lambda _: (5.0, 5.0, 5.0, 5.0)),), Expected(absent=NoData, words="no traffic", seen=True)),
+    Row("counters that are no numbers", (Pod(lambda _: (math.nan,) * 4),), Expected(absent=NoData), native=False),
+    Row(
+        "a scrape that is no number is left out",
+        (Pod(lambda t: (math.nan,) * 4 if t == 44.25 else served()(t)),),
+        Expected(96.0, 800.0),
+        native=False,
+    ),
     Row("never scraped", (), Expected(absent=NoData, words="no series", seen=False)),
     Row(
         "a restart within the window loses what came after the last scrape",
