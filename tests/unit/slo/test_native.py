@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import NormalDist
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.domain.measurement import Sample
-from trimtab.slo.estimate import interval, ratio_sample, widened
+from trimtab.slo.estimate import interval, quantile_sample, ratio_sample, widened
 from trimtab.slo.native import as_classic, common_bounds, counts_of, exponential, split
 from trimtab.slo.series import Buckets, Series
 
@@ -130,6 +134,44 @@ def test_a_summary_of_the_same_name_is_left_out() -> None:
     divided = split([summary, native], 0.15)
     assert divided is not None
     assert {s.labels for s in divided.unsure} == {(("le", "0.15"), *LABELS)}
+
+
+@pytest.mark.parametrize(("schema", "requests"), [(1, 20_000), (2, 20_000), (3, 500), (3, 20_000)])
+def test_intervals_cover_the_truth_that_a_bucket_hides(schema: int, requests: int) -> None:
+    """Lognormal latencies, a threshold that 6.6 % exceed, both ends of the interval at 95 %: nominal are 90 %. Counts
+    alone would cover 3 % with the widest buckets."""
+    drawn, threshold, truth = np.random.default_rng(7), 0.55, 1 - NormalDist(-1.5, 0.6).cdf(math.log(0.55))
+    quantile = math.exp(NormalDist(-1.5, 0.6).inv_cdf(0.95))
+    covered, told, alone = 0, 0, 0
+    for _ in range(200):
+        each = series(gathered(np.exp(drawn.normal(-1.5, 0.6, requests)), schema))
+        divided = split([each], threshold)
+        assert divided is not None
+        counted = ratio_sample([requests - last(divided.counters, repr(threshold))], [requests])
+        assert isinstance(counted, Sample)
+        alone += within(counted, truth)
+        covered += within(widened(counted, divided.unsure[0].points[-1][1]), truth)
+        rows = as_classic([each])
+        sums = [0.0, *(s.points[-1][1] for s in rows)]
+        bounds = [float(s.label("le")) for s in rows]
+        p95 = quantile_sample(bounds, [b - a for a, b in pairwise(sums)], 0.95)
+        assert isinstance(p95, Sample)
+        told += within(p95, quantile)
+    assert covered >= 0.88 * 200
+    assert told >= 0.88 * 200
+    assert schema > 2 or alone < 0.8 * 200
+
+
+def gathered(values: npt.NDArray[np.float64], schema: int) -> Buckets:
+    """As `observed`, of many at once."""
+    found, counts = np.unique(np.ceil(np.log2(values) * 2**schema), return_counts=True)
+    ends = [(2 ** ((float(i) - 1) / 2**schema), 2 ** (float(i) / 2**schema)) for i in found]
+    return Buckets(float(len(values)), tuple((*e, float(n)) for e, n in zip(ends, counts, strict=True)))
+
+
+def within(sample: Sample, truth: float) -> bool:
+    low, high = interval(sample, 0.95)
+    return low <= truth <= high
 
 
 def test_unsure_events_widen_both_the_error_and_the_interval() -> None:
