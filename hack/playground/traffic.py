@@ -99,9 +99,9 @@ class Traffic:
                 load.seed, "drift", workload.noise.drift_percent, workload.noise.drift_interval, virtual
             )
             for run in runs.values():
-                if run.workload is workload and run.key[0] == namespace:
+                if run.workload is not None and run.workload.name == workload.name and run.key[0] == namespace:
                     run.load_rps = per_endpoint if run.key[1] in endpoints and run.running else 0.0
-                    self._serve(run, workload, drift, now, seconds)
+                    self._serve(run, run.workload, drift, now, seconds)
         self.shares = shares
 
     def _serve(self, run: PodRun, workload: WorkloadSpec, drift: float, now: float, seconds: float) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.measurement import Absence, Reading, Window
+from trimtab.domain.measurement import Absence, ContainerUse, Reading, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
@@ -125,6 +125,11 @@ class Telemetry(Protocol):
     async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
         """The highest working set (bytes) of one container within the window, over all pods that ever were; `total`
         counts these pods. NoData where the store has none of it."""
+        ...
+
+    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+        """What cAdvisor has of each container of the pods, in order of pod and container; NoData where the store has
+        nothing of it."""
         ...
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:

@@ -28,8 +28,11 @@ from trimtab.domain.kube import ArmPlan, ArmView, Surroundings, Target
 from trimtab.domain.space import (
     Apply,
     Assignment,
+    Categorical,
     ContainerResource,
+    EnvValue,
     LimitsRule,
+    NodeSelectorKey,
     Numeric,
     Parameter,
     Resource,
@@ -80,6 +83,7 @@ spec:
         args: [--listen=:8080]
         env:
         - {name: EMPTY, value: ""}
+        - {name: GOGC, value: "100"}
         - {name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
         - {name: CPUS, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
         ports: [{name: http, containerPort: 8080}]
@@ -89,6 +93,7 @@ spec:
       - name: log
         image: log:1
         resources: {requests: {cpu: 50m, memory: 32Mi}, limits: {cpu: 50m, memory: 32Mi}}
+      nodeSelector: {kubernetes.io/os: linux}
       volumes:
       - {name: cache, emptyDir: {sizeLimit: 1Gi}}
       - {name: settings, configMap: {name: web}}
@@ -202,7 +207,7 @@ def world(admin: ApiClient, namespace: str, no_nodes: None) -> World:
 def node(admin: ApiClient, namespace: str, no_nodes: None) -> Iterator[str]:
     """A registered Node, so that pods can be bound and get an address."""
     name = f"node-{namespace}"
-    labels = {"kubernetes.io/hostname": name}
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
     admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
     room = {"cpu": "64", "memory": "256Gi", "pods": "500"}
     ready = {"type": "Ready", "status": "True", "reason": "Test", "message": "registered by a test"}
@@ -272,6 +277,26 @@ class TestAccepted:
         canary = dict(views[0].pods[0].resources)["web"]
         assert (canary.cpu_request, canary.cpu_limit) == (Decimal("0.33"), Decimal("0.66"))
         assert canary.memory_limit == GIB / 2
+
+    def test_pods_get_the_planned_variables_and_node_selectors(self, world: World) -> None:
+        collector = Parameter("gc", EnvValue("web", "GOGC"), Numeric(Decimal(50), Decimal(400), Decimal(50), Scale.LOG))
+        system = Parameter("os", NodeSelectorKey("kubernetes.io/os"), Categorical(("linux", "windows")))
+        spec = dataclasses.replace(experiment(), space=SearchSpace((*experiment().space.parameters, collector, system)))
+        values = {**CANARY, "gc": Decimal(250), "os": "windows"}
+        suggestion = dataclasses.replace(world.trial.suggestion, assignment=Assignment.of(values))
+        world.trial = dataclasses.replace(world.trial, suggestion=suggestion)
+        world.create_arms(spec)
+        arms = wait_for(lambda: found if len(found := world.pods("trimtab.dev/arm")) == 2 else [], "a pod of each arm")
+        seen = {}
+        for pod in arms:
+            env = {e["name"]: e for e in pod["spec"]["containers"][0]["env"]}
+            assert "valueFrom" in env["POD"]
+            seen[pod["metadata"]["labels"]["trimtab.dev/arm"]] = (env["GOGC"]["value"], pod["spec"]["nodeSelector"])
+        assert seen == {
+            "canary": ("250", {"kubernetes.io/os": "windows"}),
+            "control": ("100", {"kubernetes.io/os": "linux"}),
+        }
+        assert {v.spec_digest == v.observed_digest for v in world.views()} == {True}
 
     def test_a_second_create_of_the_same_arm_collides(self, world: World) -> None:
         first, again = world.create_arms()[0], world.plans()[0]

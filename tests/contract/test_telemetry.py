@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from tests.unit.slo.loopback import Loopback, Stored, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.adapters.telemetry import StoreTelemetry
-from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import (
+    Absence,
+    Ambiguous,
+    ContainerUse,
+    NoData,
+    Reading,
+    Sample,
+    Stale,
+    TelemetryError,
+    Window,
+)
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 from trimtab.simulate.prometheus import SimulatedPrometheus
@@ -22,6 +33,8 @@ from trimtab.simulate.prometheus import SimulatedPrometheus
 T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
 DAY = 86400.0
+PERIODS, THROTTLED = "container_cpu_cfs_periods_total", "container_cpu_cfs_throttled_periods_total"
+STALLED = "container_pressure_memory_stalled_seconds_total"
 LATER = T - 11  # what comes afterwards must not matter
 CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
 POD, OTHER = f"{CANARY}-7d9f6c-x2k4z", f"{CANARY}-7d9f6c-q8w7e"
@@ -87,6 +100,17 @@ def working_set(
     return counter(namespace, name, lambda t: mebibytes(t) * 2**20, pod=pod, container=container)
 
 
+def cadvisor(
+    pod: str, throttled: float, mebibytes: float, *, stalled: float | None = None, container: str = "web"
+) -> list[Stored]:
+    """Ten CPU periods a second, of which this share is throttled; this share of time stands still for memory."""
+    names = {PERIODS: steady(10.0, 0.0), THROTTLED: lambda t: throttled * math.floor(10.0 * t)}
+    if stalled is not None:
+        names[STALLED] = lambda t: stalled * t
+    counters = [counter("usage", name, value, pod=pod, container=container) for name, value in names.items()]
+    return [*counters, working_set(pod, lambda _: mebibytes, container, "usage")]
+
+
 def reset_at(seconds: float, per_second: float) -> Callable[[float], float]:
     """A process that starts anew."""
     return lambda t: math.floor(per_second * t) + 5000.0 if t < seconds else math.floor(per_second * (t - seconds))
@@ -149,6 +173,26 @@ SCENARIOS: dict[str, list[Stored]] = {
         working_set("web-7d9f6c-q8w7e", lambda _: 400.0),
         working_set("web-7d9f6c-q8w7e", lambda _: 900.0, container="proxy"),
         working_set(POD, lambda _: 950.0),
+    ],
+    "usage": [
+        *cadvisor(POD, 0.62, 900.0, stalled=0.0),
+        *cadvisor(f"{CONTROL}-5b8c-abcde", 0.03, 500.0, stalled=0.25),
+        *cadvisor(f"{CONTROL}-5b8c-abcde", 0.5, 30.0, container="proxy"),
+        *cadvisor(POD, 1.0, 2000.0, container=""),
+        *cadvisor(POD, 1.0, 2000.0, container="POD"),
+    ],
+    "usage-restart": [
+        counter("usage-restart", PERIODS, reset_at(52.0, 10.0), container="web"),
+        counter("usage-restart", THROTTLED, reset_at(52.0, 5.0), container="web"),
+    ],
+    "usage-twice": [
+        replace(s, labels=tuple(sorted((dict(s.labels) | {"namespace": "usage-twice", "replica": r}).items())))
+        for r in ("a", "b")
+        for s in cadvisor(POD, 0.62, 900.0, stalled=0.2)
+    ],
+    "usage-idle": [
+        counter("usage-idle", PERIODS, steady(1.0), container="web"),
+        counter("usage-idle", THROTTLED, steady(1.0), container="web"),
     ],
     "no-memory": [working_set("web-7d9f6c-x2k4z", lambda _: math.nan, namespace="no-memory")],
     "born": [
@@ -423,6 +467,40 @@ class TestSums:
 
     async def test_no_load_is_absent(self, telemetry: Telemetry) -> None:
         assert isinstance(await telemetry.load(ERRORS, pods("no-traffic"), WINDOW, timeout=TIMEOUT), NoData)
+
+
+class TestUsage:
+    async def read(self, telemetry: Telemetry, namespace: str, *workloads: str) -> tuple[ContainerUse, ...]:
+        found = await telemetry.usage(PodSet(namespace, workloads or (CANARY,)), WINDOW, timeout=TIMEOUT)
+        assert isinstance(found, tuple), found
+        return found
+
+    async def test_every_container_of_both_arms_by_its_own_counters(self, telemetry: Telemetry) -> None:
+        control = f"{CONTROL}-5b8c-abcde"
+        found = await self.read(telemetry, "usage", CANARY, CONTROL)
+        assert [(u.pod, u.container) for u in found] == [(control, "proxy"), (control, "web"), (POD, "web")]
+        assert [u.throttled for u in found] == pytest.approx([0.5, 0.03, 0.62])
+        assert [u.working_set for u in found] == [30 * 2**20, 500 * 2**20, 900 * 2**20]
+        assert [u.memory_stalled for u in found] == [None, pytest.approx(0.25), 0.0]
+        assert [u.cpu_waiting for u in found] == [None] * 3
+
+    async def test_a_container_that_began_anew(self, telemetry: Telemetry) -> None:
+        (found,) = await self.read(telemetry, "usage-restart")
+        assert found.throttled == pytest.approx(0.5, abs=0.05)
+        assert found.working_set is None
+
+    async def test_a_series_that_is_stored_twice_counts_once(self, telemetry: Telemetry) -> None:
+        (found,) = await self.read(telemetry, "usage-twice")
+        assert (found.throttled, found.memory_stalled) == (pytest.approx(0.62), pytest.approx(0.2))
+
+    async def test_a_handful_of_periods_says_nothing(self, telemetry: Telemetry) -> None:
+        found = await telemetry.usage(PodSet("usage-idle", (CANARY,)), WINDOW, timeout=TIMEOUT)
+        assert isinstance(found, NoData)
+
+    async def test_nothing_there_is_absent(self, telemetry: Telemetry) -> None:
+        for namespace in ("nowhere", "plain"):
+            found = await telemetry.usage(PodSet(namespace, (CANARY,)), WINDOW, timeout=TIMEOUT)
+            assert isinstance(found, NoData)
 
 
 class TestWorkingSet:

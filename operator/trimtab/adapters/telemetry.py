@@ -23,7 +23,17 @@ from trimtab.adapters.prometheus_readings import (
 )
 from trimtab.adapters.prometheus_sums import at_steps, increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
-from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, TelemetryError, Window
+from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
+from trimtab.domain.measurement import (
+    Absence,
+    Ambiguous,
+    ContainerUse,
+    NoData,
+    Reading,
+    Sample,
+    TelemetryError,
+    Window,
+)
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.counters import Counters
@@ -37,7 +47,6 @@ LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the b
 RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
 POINTS = 8 * BATCHES  # evaluations of a value query over a window
 DEFAULT_SCRAPE = 15.0
-WORKING_SET = "container_memory_working_set_bytes"
 
 
 class StoreTelemetry:
@@ -111,6 +120,14 @@ class StoreTelemetry:
             return TelemetryError(str(error))
         sizes = [size for row in rows for _, size in row.points if math.isfinite(size) and size > 0]
         return Sample(max(sizes), 0.0, float(len(sizes))) if sizes else NoData(f"no {WORKING_SET} of it")
+
+    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+        """All of cAdvisor's series of these pods in one query of raw samples."""
+        try:
+            found = await self._store.matrix(f"{usage_selector(pods)}[{_with_lookback(window)}s]", window.end, timeout)
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+        return containers_in(found, window) or NoData("the store has nothing of cAdvisor")
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """Preflight of one SLI on the target's pods."""

@@ -15,7 +15,7 @@ from typing import Any
 from trimtab.api.kube_arms import ANNOTATION_LIVE, ANNOTATION_TRIAL_NAME, live_digest, shape_digest
 from trimtab.api.kube_target import TEMPLATE_HASH
 from trimtab.domain.kinds import DEPLOYMENTS, TRIALS
-from trimtab.domain.kube import ArmPlan, Manifest, ResourceSetting
+from trimtab.domain.kube import ArmPlan, EnvSetting, Manifest, ResourceSetting
 from trimtab.domain.names import (
     ANNOTATION_DEADLINE,
     ANNOTATION_DIGEST,
@@ -53,6 +53,10 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
     _relabel(template, plan)
     for setting in plan.settings:
         _resize(_container(template, setting.container), setting)
+    for variable in plan.env:
+        _set(_container(template, variable.container), variable)
+    if plan.node_selector:
+        template["spec"]["nodeSelector"] = {**(template["spec"].get("nodeSelector") or {}), **dict(plan.node_selector)}
     if plan.otel:
         _trace(template, plan)
     body: dict[str, Any] = {
@@ -156,6 +160,16 @@ def _resize(container: dict[str, Any], setting: ResourceSetting) -> None:
         resources["limits"] = {**(resources.get("limits") or {}), key: write(setting.limit)}
     elif setting.rule is LimitsRule.NONE:
         resources["limits"] = {k: v for k, v in (resources.get("limits") or {}).items() if k != key}
+
+
+def _set(container: dict[str, Any], variable: EnvSetting) -> None:
+    """In its place, as later variables may refer to it."""
+    known = [e for e in container.get("env") or [] if e.get("name") == variable.name]
+    mine = {"name": variable.name, "value": variable.value}
+    if known:
+        container["env"] = [mine if e.get("name") == variable.name else e for e in container["env"]]
+    else:  # the target lost it after the plan was made: the arm is compared with the plan
+        container["env"] = [*(container.get("env") or []), mine]
 
 
 def _trace(template: Mapping[str, Any], plan: ArmPlan) -> None:

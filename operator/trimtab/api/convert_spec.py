@@ -77,7 +77,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         search=_search(wire.search, len(wire.parameters)),
         stopping=_stopping(wire.stopping),
         verification=spec.Verification(parse_duration(wire.verification.duration), wire.verification.replicates),
-        prices=_prices(wire.prices),
+        prices=_prices(wire.prices, searched),
         owner=wire.owner,
         share_service_labels_ok=wire.traffic.share_service_labels,
         digest=spec_digest(wire),
@@ -280,6 +280,7 @@ def _safety(s: settings.Safety) -> spec.SafetySpec:
         parse_duration(s.check_interval),
         parse_duration(s.stale_after),
         s.pause_on_alerts,
+        s.resource_guards == "Enforce",
     )
 
 
@@ -300,6 +301,25 @@ def _stopping(s: settings.Stopping) -> spec.Stopping:
     )
 
 
-def _prices(p: settings.Prices) -> Prices:
+def _prices(p: settings.Prices, searched: space.SearchSpace) -> Prices:
+    """Prices of resources; each value of the one nodeSelector parameter has its own.
+
+    Raises:
+        InvalidSpec: a node type has no price, a price no node type, or several parameters choose nodes.
+    """
+    choosing = [q for q in searched.parameters if isinstance(q.locus, space.NodeSelectorKey)]
+    if len(choosing) > 1:
+        names = " and ".join(q.name for q in choosing[:2])
+        raise InvalidSpec("spec.parameters", f"{names} both choose nodes", "tune one nodeSelector at a time")
+    domain = choosing[0].domain if choosing else None
+    values = domain.values if isinstance(domain, space.Categorical) else ()
+    known = [n.value for n in p.nodes]
+    unpriced, unused = [v for v in values if v not in known], [v for v in known if v not in values]
+    if unpriced:
+        problem = f"has no price of {', '.join(unpriced)}, a value of {choosing[0].name}"
+        raise InvalidSpec("spec.prices.nodes", problem, "add one for each value")
+    if unused:
+        problem = f"prices {', '.join(unused)}, which no nodeSelector parameter chooses"
+        raise InvalidSpec("spec.prices.nodes", problem, "remove it, or add it to the parameter's values")
     nodes = tuple(NodePrice(n.value, float(n.cpu_core_hour), float(n.memory_gib_hour)) for n in p.nodes)
     return Prices(float(p.cpu_core_hour), float(p.memory_gib_hour), nodes)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from trimtab.api import assignment
-from trimtab.domain.kube import ResourceSetting
+from trimtab.domain.kube import PodChanges
 from trimtab.domain.quantity import format_cpu, format_memory
 from trimtab.domain.space import LimitsRule, Resource
 from trimtab.domain.state import RecommendationState, SliOutlook
@@ -20,11 +20,11 @@ def recommendation_data(
     experiment: ExperimentRecord,
     recommendation: RecommendationState,
     target: str,
-    settings: tuple[ResourceSetting, ...],
+    changes: PodChanges,
 ) -> tuple[tuple[str, str], ...]:
     """The ConfigMap's data: `patch.yaml` (strategic merge), `kustomization.yaml`, `recommendation.json`."""
     space = experiment.spec.space if experiment.spec is not None else None
-    patch = kustomize_patch(target, experiment.namespace, settings)
+    patch = kustomize_patch(target, experiment.namespace, changes)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -63,11 +63,12 @@ def _outlook(sli: SliOutlook) -> dict[str, Any]:
     return {"sli": sli.sli} | {name: asdict(found) for name, found in known.items() if found is not None}
 
 
-def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting, ...]) -> str:
-    """A strategic-merge patch of the target's Deployment with the recommended resources."""
-    containers: dict[str, dict[str, dict[str, str | None]]] = {}
-    for setting in settings:
-        resources = containers.setdefault(setting.container, {})
+def kustomize_patch(target: str, namespace: str, changes: PodChanges) -> str:
+    """A strategic-merge patch of the target's Deployment with what is recommended: containers and their variables are
+    merged by name."""
+    containers: dict[str, dict[str, Any]] = {}
+    for setting in changes.resources:
+        resources = containers.setdefault(setting.container, {}).setdefault("resources", {})
         write = format_cpu if setting.resource is Resource.CPU else format_memory
         if setting.request is not None:
             resources.setdefault("requests", {})[setting.resource.value] = write(setting.request)
@@ -75,12 +76,15 @@ def kustomize_patch(target: str, namespace: str, settings: tuple[ResourceSetting
             resources.setdefault("limits", {})[setting.resource.value] = write(setting.limit)
         elif setting.rule is LimitsRule.NONE:
             resources.setdefault("limits", {})[setting.resource.value] = None  # a merge patch removes it
+    for variable in changes.env:
+        listed = containers.setdefault(variable.container, {}).setdefault("env", [])
+        listed.append({"name": variable.name, "value": variable.value})
+    pod: dict[str, Any] = {"nodeSelector": dict(changes.node_selector)} if changes.node_selector else {}
+    pod |= {"containers": [{"name": name, **content} for name, content in containers.items()]} if containers else {}
     body: dict[str, Any] = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": target, "namespace": namespace},
-        "spec": {
-            "template": {"spec": {"containers": [{"name": n, "resources": r} for n, r in containers.items()]}},
-        },
+        "spec": {"template": {"spec": pod}},
     }
     return yaml.safe_dump(body, sort_keys=False)

@@ -54,6 +54,7 @@ def target_from(deployment: Manifest) -> Target:
         init_containers=tuple(_container(c) for c in pod.get("initContainers") or ()),
         anti_affinity=tuple(_anti_affinity(pod, metadata["namespace"], dict(labels))),
         extra_demand=_extra_demand(pod),
+        node_selector=labels_of(pod.get("nodeSelector")),
         managed_by=_managed_by(metadata),
     )
 
@@ -73,6 +74,7 @@ def _container(container: Raw) -> ContainerView:
         image=container.get("image", ""),
         resources=resources_from(container),
         sidecar=container.get("restartPolicy") == "Always",
+        env=tuple((e["name"], None if "valueFrom" in e else e.get("value") or "") for e in container.get("env") or ()),
     )
 
 

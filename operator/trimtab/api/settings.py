@@ -162,6 +162,12 @@ class Safety(WireModel):
     stale_after: Annotated[str, lasting("1s", "2m")] = Field(
         "60s", description="Age of the newest data after which a live canary counts as blind and is withdrawn."
     )
+    resource_guards: Literal["Enforce", "Off"] = Field(
+        "Enforce",
+        description="Withdraws a canary whose containers are throttled in half of their CPU periods, wait for a CPU "
+        "80 % of the time, fill 98 % of their memory limit, or stand still for memory 10 % of the time, in two of "
+        "three windows while the control is well. By cAdvisor's series; containers without them are not guarded.",
+    )
     pause_on_alerts: Annotated[tuple[Name, ...], Unique()] = Field(
         (), max_length=16, description="Prometheus alerts that pause the Experiment while they fire."
     )

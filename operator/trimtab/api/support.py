@@ -33,17 +33,9 @@ def _parameters(spec: ExperimentSpec) -> Iterator[Gap]:
     for index, parameter in enumerate(spec.parameters):
         field = f"spec.parameters[{index}]"
         if parameter.autoscaler is not None:
-            yield f"{field}.autoscaler", "tune container cpu and memory"
+            yield f"{field}.autoscaler", "tune container resources, env or nodeSelector"
         if parameter.replicas is not None:
-            yield f"{field}.replicas", "tune container cpu and memory"
-        if parameter.env is not None:
-            yield f"{field}.env", "tune container cpu and memory"
-        if parameter.node_selector is not None:
-            yield f"{field}.nodeSelector", "tune container cpu and memory"
-        if parameter.when is not None:
-            yield f"{field}.when", "remove it"
-    if spec.prices.nodes:
-        yield "spec.prices.nodes", "remove it, as nodeSelector parameters are not supported"
+            yield f"{field}.replicas", "tune container resources, env or nodeSelector"
 
 
 def _goals(spec: ExperimentSpec) -> Iterator[Gap]:

@@ -26,7 +26,7 @@ from trimtab.report.html import page, set_page
 from trimtab.report.tables import next_steps, set_view, simulation_view
 from trimtab.report.words import Files
 from trimtab.simulate.faults.plan import FaultPlan, InvalidPlan, plan_of
-from trimtab.simulate.peers import RULES
+from trimtab.simulate.peers import RULES, incomparable
 from trimtab.simulate.replay import from_replay, to_replay
 from trimtab.simulate.results import Result, Simulation, to_json
 from trimtab.simulate.run import Ran, run
@@ -73,11 +73,14 @@ def simulate(wanted: Wanted) -> int:
     _check(wanted)
     try:
         made, plan = _read(wanted)
+        unlike = incomparable(made.spec)
+        if peers and unlike:
+            raise Unusable(f"--compare: {unlike}; leave it out")
         several = _several(made, plan, wanted, peers) if wanted.seeds > 1 else [_one(made, plan, wanted, peers)]
         if wanted.export_history is not None:
             _export(wanted.export_history, several[0])
         result = gathered(ran.result for ran in several) if wanted.seeds > 1 else several[0].result
-        _print(wanted, result)
+        _print(wanted, result, comparable=not unlike)
         broken = [ran for ran in several if ran.result.promises.broken]
         for ran in broken:
             _tell_how_to_replay(ran)
@@ -247,11 +250,13 @@ def _export(path: Path, ran: Ran) -> None:
         raise Unusable(f"{path}: cannot be written ({error.strerror}); give another path") from None
 
 
-def _print(wanted: Wanted, result: Result) -> None:
+def _print(wanted: Wanted, result: Result, *, comparable: bool) -> None:
     if wanted.output == "json":
         sys.stdout.write(to_json(result))
         return
-    files = Files(str(wanted.files[0]), str(wanted.workload), _options(wanted)) if wanted.files else Files()
+    files = Files(comparable=comparable)
+    if wanted.files:
+        files = Files(str(wanted.files[0]), str(wanted.workload), _options(wanted), comparable)
     if wanted.output == "html":
         sys.stdout.write(page(result, files) if isinstance(result, Simulation) else set_page(result))
         return

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trimtab.control.snapshot import Inquiry
-from trimtab.domain.kube import ArmPlan, ResourceSetting
+from trimtab.domain.kube import ArmPlan, PodChanges
 from trimtab.domain.state import ExperimentState, RecommendationState
 from trimtab.domain.trial import BrokenTrial, Spent, Trial
 from trimtab.ports import NewTrial
@@ -99,11 +99,11 @@ class RecordSpending:
 
 @dataclass(frozen=True)
 class PublishRecommendation:
-    """Write the ConfigMap that carries the recommendation for a pipeline: the target's containers with `settings`."""
+    """Write the ConfigMap that carries the recommendation for a pipeline: the target's pods with `changes`."""
 
     recommendation: RecommendationState
     target: str
-    settings: tuple[ResourceSetting, ...]
+    changes: PodChanges
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from trimtab.control.values import BaselineError, env_settings, node_labels, node_parameter, present
 from trimtab.domain.cost import CostModel, CostTerm
-from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import (
     ArmPlan,
     ArmView,
     ContainerView,
     Labels,
+    PodChanges,
     PodView,
     Resources,
     ResourceSetting,
@@ -23,18 +24,20 @@ from trimtab.domain.kube import (
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_TRIAL, arm_name
 from trimtab.domain.quantity import format_cpu, format_memory, parse_quantity
-from trimtab.domain.space import Apply, Assignment, ContainerResource, LimitsRule, Numeric, Parameter, Resource
+from trimtab.domain.space import (
+    Apply,
+    Assignment,
+    ContainerResource,
+    EnvValue,
+    LimitsRule,
+    NodeSelectorKey,
+    Numeric,
+    Parameter,
+    Resource,
+    Value,
+)
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Trial
-
-
-class BaselineError(InvalidSpec):
-    """The target's present values are no point of the search; `reason` is a CamelCase condition reason."""
-
-    def __init__(self, reason: str, field: str, problem: str, remedy: str) -> None:
-        self.reason = reason
-        super().__init__(field, problem, remedy)
-
 
 # Labels: an arm must get the Service's traffic and must not count as one of the target's own pods.
 
@@ -86,6 +89,7 @@ def _plan(
     name = arm_name(trial.experiment_uid, trial.index, arm)
     replaced = replaceable_label(target, surroundings)
     overrides: Labels = ((replaced, name),) if replaced is not None else ()
+    changes = pod_changes(spec, target, assignment)
     begun = trial.times.deploying if trial.times.deploying is not None else trial.times.created
     plan = ArmPlan(
         name=name,
@@ -98,7 +102,9 @@ def _plan(
         trial_uid=trial.uid,
         trial_index=trial.index,
         deadline=trial.deadline if trial.deadline is not None else begun + spec.trial.deadline,
-        settings=target_settings(spec, target, assignment),
+        settings=changes.resources,
+        env=changes.env,
+        node_selector=changes.node_selector,
         label_overrides=overrides,
         selector=((LABEL_ARM, arm.value), (LABEL_TRIAL, trial.uid)),
         otel=spec.otel_resource_attributes,
@@ -106,7 +112,19 @@ def _plan(
         spec_digest="",
         progress_deadline=max(1, round(spec.trial.deadline)),
     )
-    return replace(plan, spec_digest=hashlib.sha256(repr(plan).encode()).hexdigest()[:16])
+    more = repr((plan.env, plan.node_selector)) if plan.env or plan.node_selector else ""
+    return replace(plan, spec_digest=hashlib.sha256((repr(plan) + more).encode()).hexdigest()[:16])
+
+
+def pod_changes(spec: ExperimentSpec, target: Target, assignment: Assignment) -> PodChanges:
+    """What the target's pods become under an assignment.
+
+    Raises:
+        BaselineError: the target lacks a container.
+    """
+    return PodChanges(
+        target_settings(spec, target, assignment), env_settings(spec, assignment), node_labels(spec, assignment)
+    )
 
 
 # Resources
@@ -189,15 +207,7 @@ def baseline_assignment(spec: ExperimentSpec, target: Target) -> Assignment:
         BaselineError: a container or value is missing, lies outside its range, or cannot be expressed by the
             parameter's rules.
     """
-    values: dict[str, Decimal] = {}
-    for parameter in spec.space.parameters:
-        locus = parameter.locus
-        if not isinstance(locus, ContainerResource):
-            remedy = "tune container cpu and memory"
-            raise BaselineError("NoBaseline", f"spec.parameters[{parameter.name}]", "it has no baseline", remedy)
-        values[parameter.name] = _present_value(target, parameter, locus)
-        _inside(parameter, locus, values[parameter.name])
-    baseline = Assignment.of(values)
+    baseline = Assignment.of({p.name: _today(target, p) for p in spec.space.parameters})
     broken = spec.space.violated(baseline)
     if broken is not None:
         raise BaselineError(
@@ -208,6 +218,19 @@ def baseline_assignment(spec: ExperimentSpec, target: Target) -> Assignment:
         )
     _reproduced(spec, target, baseline)
     return baseline
+
+
+def _today(target: Target, parameter: Parameter) -> Value:
+    match parameter.locus:
+        case ContainerResource() as locus:
+            value = _present_value(target, parameter, locus)
+            _inside(parameter, locus, value)
+            return value
+        case EnvValue() | NodeSelectorKey():
+            return present(target, parameter)
+        case _:
+            remedy = "tune container resources, env or nodeSelector"
+            raise BaselineError("NoBaseline", f"spec.parameters[{parameter.name}]", "it has no baseline", remedy)
 
 
 def _present_value(target: Target, parameter: Parameter, locus: ContainerResource) -> Decimal:
@@ -282,7 +305,14 @@ def cost_model(spec: ExperimentSpec, target: Target) -> CostModel:
         amounts = (c.resources.request(resource) for c in running if (c.name, resource) not in priced)
         return float(sum((a for a in amounts if a is not None), Decimal(0)))
 
-    return CostModel(target.replicas, spec.prices, tuple(terms), fixed(Resource.CPU), fixed(Resource.MEMORY))
+    return CostModel(
+        target.replicas,
+        spec.prices,
+        tuple(terms),
+        fixed(Resource.CPU),
+        fixed(Resource.MEMORY),
+        node_parameter=node_parameter(spec),
+    )
 
 
 # What came of it

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 from trimtab.control import asking, expense
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
-from trimtab.control.arms import cost_model, target_settings
+from trimtab.control.arms import cost_model, pod_changes
 from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
@@ -211,7 +211,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
     context = context.enter(ExperimentPhase.COMPLETED, message)
-    publish = PublishRecommendation(state, target.name, target_settings(spec, target, answer.assignment))
+    publish = PublishRecommendation(state, target.name, pod_changes(spec, target, answer.assignment))
     return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))
 
 

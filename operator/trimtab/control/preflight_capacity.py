@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 
-from trimtab.control.arms import BaselineError, baseline_assignment, cost_model, target_settings, tuned, write
+from trimtab.control.arms import baseline_assignment, cost_model, target_settings, tuned, write
 from trimtab.control.preflight_findings import Problem, note, problem
+from trimtab.control.values import BaselineError
 from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.kube import ContainerView, LimitRangeView, LimitRule, Resources, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Categorical, LimitsRule, Resource

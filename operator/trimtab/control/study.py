@@ -31,6 +31,10 @@ HARD_FAILURES = {
     "OOMKilled": HardFailure(FailureKind.OOM, Resource.MEMORY),
     "CrashLoop": HardFailure(FailureKind.CRASH, None),
     "ReadinessLost": HardFailure(FailureKind.UNREADY, None),
+    "CpuThrottled": HardFailure(FailureKind.STRAINED, Resource.CPU),
+    "CpuStarved": HardFailure(FailureKind.STRAINED, Resource.CPU),
+    "MemoryNearLimit": HardFailure(FailureKind.STRAINED, Resource.MEMORY),
+    "MemoryStalled": HardFailure(FailureKind.STRAINED, Resource.MEMORY),
 }
 
 

@@ -38,6 +38,7 @@ class ContainerView:
     image: str
     resources: Resources
     sidecar: bool = False
+    env: tuple[tuple[str, str | None], ...] = field(default=(), repr=False)  # None: the value comes from elsewhere
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Target:
     init_containers: tuple[ContainerView, ...] = ()
     anti_affinity: tuple[SelectorOwner, ...] = ()  # required terms that may apply to pods of this namespace
     extra_demand: tuple[tuple[str, Decimal], ...] = ()  # per pod: quota name -> amount, beside cpu and memory
+    node_selector: Labels = ()
     managed_by: str = ""  # the GitOps tool or Helm release that owns the manifest, "" when none is seen
 
     def container(self, name: str) -> ContainerView | None:
@@ -251,6 +253,24 @@ class ResourceSetting:
 
 
 @dataclass(frozen=True)
+class EnvSetting:
+    """What one environment variable of a container gets."""
+
+    container: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class PodChanges:
+    """What an assignment changes of the target's pods."""
+
+    resources: tuple[ResourceSetting, ...]
+    env: tuple[EnvSetting, ...] = ()
+    node_selector: Labels = ()
+
+
+@dataclass(frozen=True)
 class ArmPlan:
     """An arm to create: everything that the clone of the target's template needs. Deterministic per Trial.
 
@@ -275,3 +295,5 @@ class ArmPlan:
     template_hash: str
     spec_digest: str
     progress_deadline: int = 600  # seconds after which the Deployment says that it does not progress
+    env: tuple[EnvSetting, ...] = field(default=(), repr=False)  # in the digest only where there are some
+    node_selector: Labels = field(default=(), repr=False)

@@ -84,6 +84,23 @@ Reading = Sample | Absence
 
 
 @dataclass(frozen=True)
+class ContainerUse:
+    """What the node counted of one container of a pod within one window; None where there is no such series.
+
+    `throttled` is the share of CPU periods in which its quota was used up, `working_set` its highest in bytes,
+    `memory_stalled` the share of time in which all of its tasks waited for memory, `cpu_waiting` that in which at least
+    one waited for a CPU.
+    """
+
+    pod: str
+    container: str
+    throttled: float | None = None
+    working_set: float | None = None
+    memory_stalled: float | None = None
+    cpu_waiting: float | None = None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One SLI, one arm, one window."""
 

@@ -233,6 +233,7 @@ class SafetySpec:
     check_interval: float
     stale_after: float
     pause_on_alerts: tuple[str, ...] = ()
+    resource_guards: bool = True
 
 
 def initial_trials_for(parameters: int) -> int:

@@ -62,6 +62,7 @@ class FailureKind(StrEnum):
     OOM = "OOMKilled"
     CRASH = "CrashLoop"
     UNREADY = "ReadinessLost"
+    STRAINED = "Strained"  # by a resource guard
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from trimtab.domain.study import (
     Symptom,
 )
 from trimtab.domain.trial import Prediction, Purpose, Suggestion
-from trimtab.optimize import bold, dimension, pareto, sobol
+from trimtab.optimize import bold, branches, categories, dimension, pareto, sobol
 from trimtab.optimize import recommend as recommending
 from trimtab.optimize.acquisition import Choice, choose, confirmed_saving
 from trimtab.optimize.conditional import canonical
@@ -148,6 +148,10 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     again, why = (incumbent, "measures the incumbent again") if due else (_doubtful(belief), OUTLIER)
     if again is not None and again not in forbidden:
         return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
+    fresh = categories.untried(study, forbidden)
+    if fresh is not None:
+        found = replace(choice, assignment=fresh, rule="Initial", value=None, reason=categories.REASON)
+        return found, Purpose.INITIAL
     if choice.exhausted:
         return choice, Hold(HoldReason.SPACE_EXHAUSTED, choice.reason)
     out = forbidden | {trial.canary.assignment for trial in study.outcomes}
@@ -162,11 +166,25 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     else:
         purpose = Purpose.SEARCH
     stop = out_of_patience(study, *_incumbents(belief, members))
+    away = _elsewhere(belief, members, forbidden) if stop is None else None
+    if away is not None:
+        return away, purpose
     if stop is None and choice.rule != "Improve":
         stop = nothing_left(study, choice.optimistic_saving)
     if stop is None and choice.assignment is not None:
         return choice, purpose
     return _again(belief, incumbent, choice, stop, settled)
+
+
+def _elsewhere(belief: Belief, members: list[Assignment], forbidden: set[Assignment]) -> Choice | None:
+    """The next step in another category that promises more, when it is its turn."""
+    seed = suggestion_seed(belief.study)
+    held = replace(belief, held=(*belief.held, *branches.names(belief)))
+    for others in branches.other_branches(belief, members, seed):
+        found = choose(held, others, others[0], forbidden, seed)
+        if found.assignment is not None:
+            return replace(found, reason=found.reason or branches.REASON)
+    return None
 
 
 def _repair(belief: Belief, forbidden: set[Assignment]) -> tuple[Choice, Purpose | Hold]:

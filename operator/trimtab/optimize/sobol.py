@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from trimtab.domain.space import Assignment, Parameter
 from trimtab.domain.study import Diagnostics, Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Purpose, Suggestion
+from trimtab.optimize.categories import REASON, untried
 from trimtab.optimize.conditional import canonical
 from trimtab.optimize.grouping import groups
 from trimtab.optimize.objective import allowed, observed_value, referenced
@@ -84,6 +85,9 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
     forbidden = tried | banned(study, evidence)
     if not members:
         return Proposal(_raised(study, forbidden), diagnostics)
+    fresh = untried(study, banned(study, evidence))
+    if fresh is not None:
+        return Proposal(_suggestion(study, fresh, Purpose.INITIAL, REASON), diagnostics)
     for start in members:
         for assignment in spread(study, start, evidence):
             if assignment not in forbidden and _may_be_better(study, assignment, members[0]):
@@ -176,8 +180,8 @@ def _range(study: Study, parameter: Parameter, start: Assignment, share: float) 
     """Indices of the start and its cheaper step limit, True; or of both limits, False, where price does not tell."""
     first, last = reach(parameter, start[parameter.name], study.baseline[parameter.name])
     here = min(max(nearest(parameter, start[parameter.name]), first), last)
-    if isinstance(start[parameter.name], str):
-        return first, last, False
+    if isinstance(start[parameter.name], str):  # a safe start says nothing of other categories
+        return (here, here, False) if study.safe else (first, last, False)
     values = axis(parameter.domain)
     floor = max((v for name, v in study.floors if name == parameter.name), default=0.0)
     while first < here and float(values[first]) < floor * (1 - 1e-9):

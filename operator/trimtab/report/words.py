@@ -155,6 +155,7 @@ class Files:
     experiment: str = "experiment.yaml"
     workload: str = "workload.yaml"
     options: str = ""
+    comparable: bool = True  # with rules that set container resources alone
 
 
 def next_commands(simulation: Simulation, files: Files) -> tuple[tuple[str, str], ...]:
@@ -168,4 +169,4 @@ def next_commands(simulation: Simulation, files: Files) -> tuple[tuple[str, str]
     )
     luck = (f"{again} --seeds 20 --jobs 2", "is it luck? the same under other noise")
     peers = (f"{again} --compare vpa,krr,random,hold", "what other rules do to the same load")
-    return (luck, *(() if simulation.comparison else (peers,)), *production)
+    return (luck, *(() if simulation.comparison or not files.comparable else (peers,)), *production)

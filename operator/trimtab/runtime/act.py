@@ -112,8 +112,8 @@ class Actor:
                 await self._locks.release(claim(experiment, target_uid))
             case RecordSpending():
                 await self._record_spending(experiment, action)
-            case PublishRecommendation(recommendation, target, settings):
-                data = recommendation_data(experiment, recommendation, target, settings)
+            case PublishRecommendation(recommendation, target, changes):
+                data = recommendation_data(experiment, recommendation, target, changes)
                 await self._publish(experiment, recommendation.config_map, dict(data))
             case EmitEvent(severity, reason, message, about):
                 await self._emit(experiment, severity, reason, message, about)

@@ -18,7 +18,17 @@ from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.errors import TrimtabError
 from trimtab.domain.kube import ArmView
-from trimtab.domain.measurement import Absence, Arm, Measurement, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import (
+    Absence,
+    Arm,
+    ContainerUse,
+    Measurement,
+    Reading,
+    Sample,
+    Stale,
+    TelemetryError,
+    Window,
+)
 from trimtab.domain.names import ANNOTATION_SKIP
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
@@ -251,14 +261,26 @@ class Watchman:
         arms = ((Arm.CANARY, view.canary), (Arm.CONTROL, view.control))
         asked = [(sli, arm, trial_pods(view.trial, arm, seen)) for sli in spec.slis for arm, seen in arms]
         requests = [SliRequest(sli, pods, window) for sli, _, pods in asked]
-        readings = await self._telemetry.read(requests, timeout=_timeout(spec))
+        readings, uses = await asyncio.gather(
+            self._telemetry.read(requests, timeout=_timeout(spec)), self._uses(spec, view, window)
+        )
         return SafetyWindow(
             window,
             tuple(
                 Measurement(sli.name, arm, window, reading)
                 for (sli, arm, _), reading in zip(asked, readings, strict=True)
             ),
+            uses,
         )
+
+    async def _uses(self, spec: ExperimentSpec, view: SafetyView, window: Window) -> tuple[ContainerUse, ...]:
+        """What the containers of both arms used; nothing where nobody knows, as it is no condition of a trial."""
+        if not spec.safety.resource_guards:
+            return ()
+        arms = [trial_pods(view.trial, Arm.CANARY, view.canary), trial_pods(view.trial, Arm.CONTROL, view.control)]
+        both = PodSet(arms[0].namespace, tuple(dict.fromkeys(w for pods in arms for w in pods.workloads)))
+        found = await self._telemetry.usage(both, window, timeout=_timeout(spec))
+        return found if isinstance(found, tuple) else ()
 
     async def _persist(self, stored: Trial) -> None:
         """Write down what the canary has spent, now and then: the account must survive Prometheus, and a longer time

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trimtab.simulate.shares import ServiceShare
-from trimtab.workload import Conditions, PodBehaviour, Resources, rounded
+from trimtab.simulate.shares import Run, ServiceShare
+from trimtab.workload import Conditions, PodBehaviour, rounded
 from trimtab.workload.latency import FloatArray
 from trimtab.workload.sampling import Chances, Gains, draw
 
@@ -37,7 +37,7 @@ def _draw_one(meter: PodMeter, span: Span, rng: np.random.Generator) -> None:
     share, end = meter.share, span.edges[0]
     load = share.load_between(span.start, end) if meter.serves else 0.0
     conditions = meter.conditions(0.5 * (span.start + end))
-    behaviour, chances = share.behaviour(meter.facts.resources, rounded(load), conditions)
+    behaviour, chances = share.behaviour(meter.facts.run, rounded(load), conditions)
     gains = draw(rng, share.workload, chances, load, end - span.start, conditions.error_ratio)
     total = gains.requests * behaviour.latency.mean_s if meter.with_sum else 0.0
     extra = (gains.failed, gains.unavailable, gains.cpu_seconds, gains.periods, gains.throttled, total)
@@ -78,7 +78,7 @@ def _behaviours(
     work: Work, share: ServiceShare, middles: FloatArray, loads: FloatArray
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], list[tuple[PodBehaviour, Chances]], FloatArray]:
     """(index of each interval's behaviour, the different behaviours, ratio of injected errors by interval)."""
-    seen: dict[tuple[Resources, float, Conditions], int] = {}
+    seen: dict[tuple[Run, float, Conditions], int] = {}
     which, injected = [], []
     moments = iter(zip(middles.tolist(), loads.tolist(), strict=True))
     plain: dict[tuple[float, float], Conditions] = {}
@@ -91,7 +91,7 @@ def _behaviours(
                 conditions = plain.get(pair) or plain.setdefault(pair, Conditions(*pair))
             else:
                 conditions = meter.conditions(middle)
-            which.append(seen.setdefault((meter.facts.resources, rounded(load), conditions), len(seen)))
+            which.append(seen.setdefault((meter.facts.run, rounded(load), conditions), len(seen)))
             injected.append(conditions.error_ratio)
     return np.array(which), [share.behaviour(*key) for key in seen], np.array(injected)
 

@@ -10,13 +10,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from trimtab.simulate.columns import WORKING_SET, Columns, Key, columns_of
 from trimtab.simulate.drawing import draw_spans
-from trimtab.simulate.shares import ServiceShare
+from trimtab.simulate.shares import Run, ServiceShare
 from trimtab.simulate.tracks import Labels, Past, Track
 from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, cold_slowdown, noise, rounded
 from trimtab.workload.faultboard import FaultBoard
@@ -43,6 +44,11 @@ class PodFacts:
     speed: float
     interval: float
     offset: float
+
+    @cached_property
+    def run(self) -> Run:
+        """The workload and its resources."""
+        return self.workload, self.resources
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ class PodMeter:
         if self._running is None:
             return None
         load = self.share.per_endpoint(now) if self.serves else 0.0
-        return self.share.behaviour(self.facts.resources, rounded(load), self.conditions(now))[0]
+        return self.share.behaviour(self.facts.run, rounded(load), self.conditions(now))[0]
 
     # Looking
 

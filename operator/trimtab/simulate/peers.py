@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from trimtab.control.progress import duration_of
 from trimtab.domain.quantity import format_cpu
-from trimtab.domain.space import Assignment, Numeric
+from trimtab.domain.space import Assignment, ContainerResource, Numeric
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import SEARCHES, Purpose, Trial
 from trimtab.simulate.collect import Finished
 from trimtab.simulate.horizon import Horizon, Segment, minutes_between
@@ -256,6 +257,12 @@ def _up_to(value: float, step: float) -> float:
 
 Rule = Callable[[Horizon, Finished], Played]
 RULES: Final[dict[str, Rule]] = {"hold": hold, "vpa": vpa, "krr": krr, "random": random_search, "trimtab": trimtab}
+
+
+def incomparable(spec: ExperimentSpec) -> str:
+    """Why the other rules cannot answer the same question, in words; "" when they can."""
+    others = [p.name for p in spec.space.parameters if not isinstance(p.locus, ContainerResource)]
+    return f"{', '.join(others)}: the rules set container resources and nothing else" if others else ""
 
 
 def compare(horizon: Horizon, finished: Finished, names: tuple[str, ...]) -> tuple[Peer, ...]:

@@ -27,6 +27,8 @@ from trimtab.workload.sampling import Chances
 KEPT = 2000
 MOST_BEHAVIOURS = 512
 DRIFT_SECONDS = 10.0
+Run = tuple[WorkloadSpec, Resources]
+"""What a pod runs, as its settings make it, and with what."""
 
 
 class ServiceShare:
@@ -38,7 +40,7 @@ class ServiceShare:
         self.endpoints: frozenset[str] = frozenset()
         self._silent = False
         self._times, self._inverse, self._integral = [now], [0.0], [0.0]
-        self._behaviours: dict[tuple[Resources, float, Conditions], tuple[PodBehaviour, Chances]] = {}
+        self._behaviours: dict[tuple[Run, float, Conditions], tuple[PodBehaviour, Chances]] = {}
         self._offered = lru_cache(maxsize=512)(lambda second: self.load.at(second + 0.5))
         self._drift = lru_cache(maxsize=512)(self._drift_in)
 
@@ -83,13 +85,14 @@ class ServiceShare:
             return self.offered(0.5 * (start + end)) * self._inverse[-1]
         return float(self.loads(np.array([start]), np.array([end]))[0])
 
-    def behaviour(self, resources: Resources, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
-        """How a pod with these resources behaves at a load on the model's grid, and what its counts are drawn from."""
-        key = (resources, load, conditions)
+    def behaviour(self, run: Run, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
+        """How such a pod behaves at a load on the model's grid, and what its counts are drawn from."""
+        key = (run, load, conditions)
         found = self._behaviours.get(key)
         if found is None:
-            behaviour = evaluate(self.workload, resources, load, conditions)
-            found = self._behaviours[key] = (behaviour, Chances.of(self.workload, behaviour))
+            workload, resources = run
+            behaviour = evaluate(workload, resources, load, conditions)
+            found = self._behaviours[key] = (behaviour, Chances.of(workload, behaviour))
             if len(self._behaviours) > MOST_BEHAVIOURS:
                 del self._behaviours[next(iter(self._behaviours))]
         return found
@@ -111,4 +114,4 @@ class ServiceShare:
                 del column[:drop]
 
 
-__all__ = ["ServiceShare"]
+__all__ = ["Run", "ServiceShare"]

@@ -10,21 +10,24 @@ Nothing that decides may import this.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import count
+from itertools import count, product
 from typing import Final
 
-from trimtab.control.arms import baseline_assignment, cost_model, target_settings
+from trimtab.control.arms import baseline_assignment, cost_model, pod_changes, target_settings
 from trimtab.domain.cost import CostModel
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import NoData
-from trimtab.domain.space import Assignment, ContainerResource, Numeric, Resource, Value
+from trimtab.domain.space import Assignment, Categorical, ContainerResource, Numeric, Resource, Value
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, SliKind, SlowRatioQuery
 from trimtab.simulate.questions import Question, question
+from trimtab.simulate.shares import Run
 from trimtab.workload import UNLIMITED, PodBehaviour, Resources, WorkloadSpec, evaluate
+from trimtab.workload.effects import adapted
 from trimtab.workload.truth import SECONDS_PER_HOUR
 
 MAX_OOM_PER_HOUR: Final = 0.001
@@ -32,6 +35,7 @@ GROSS_OOM_PER_HOUR: Final = 1.0
 GROSS_LATENCY: Final = 1.5
 GROSS_ERRORS: Final = 2.0
 MOST_VISITED: Final = 500_000
+MOST_CHOICES: Final = 512
 
 
 @dataclass(frozen=True)
@@ -120,15 +124,28 @@ class Truth:
         }
         return Resources(request[Resource.CPU], limit[Resource.CPU], request[Resource.MEMORY], limit[Resource.MEMORY])
 
+    def run(self, assignment: Assignment) -> Run:
+        """The workload as variables and node selectors of an assignment make it, and its resources.
+
+        Raises:
+            WorkloadError: a variable that the workload reads holds no number.
+        """
+        name, changes = self.workload.target.container, pod_changes(self.spec, self.target, assignment)
+        view = self.target.container(name)
+        env = {key: text for key, text in (view.env if view is not None else ()) if text is not None}
+        env |= {e.name: e.value for e in changes.env if e.container == name}
+        nodes = dict(self.target.node_selector) | dict(changes.node_selector)
+        return adapted(self.workload, env, nodes), self.resources(assignment)
+
     def judge(self, assignment: Assignment, load_rps: float) -> Verdict:
         """Every SLI and constraint of the Experiment for an assignment, at one load per pod."""
-        return self.judge_resources(self.resources(assignment), load_rps)
+        return self.judge_run(self.run(assignment), load_rps)
 
-    def judge_resources(self, resources: Resources, load_rps: float) -> Verdict:
-        """The same for resources that no assignment may have."""
+    def judge_run(self, run: Run, load_rps: float) -> Verdict:
+        """The same for what no assignment may have."""
         pods = self.spec.canary.replicas
-        behaviour = evaluate(self.workload, resources, load_rps)
-        reference = evaluate(self.workload, self.resources(self.baseline), load_rps)
+        behaviour = evaluate(*run, load_rps)
+        reference = evaluate(*self.run(self.baseline), load_rps)
         values = tuple((q.sli, q.of(behaviour, pods)) for q in self.questions)
         base = {q.sli: q.of(reference, pods) for q in self.questions}
         known = dict(values)
@@ -175,23 +192,27 @@ def _breaks(constraint: OutcomeConstraint, value: float | NoData, base: float | 
 
 Axes = list[tuple[Value, ...]]
 Judge = Callable[[Assignment], Verdict]
+Choices = tuple[int | None, ...]
+"""Per parameter the index of what is chosen, None for what is searched."""
+Priced = tuple[float, tuple[int, ...], Assignment]
+"""($ per hour, indices, assignment)."""
 
 
 @lru_cache(maxsize=64)
 def _optimum(truth: Truth, load_rps: float) -> Optimum | NoOptimum:
     axes = axes_of(truth)
-    seen: dict[Resources, Verdict] = {}
+    seen: dict[Run, Verdict] = {}
 
     def judged(assignment: Assignment) -> Verdict:
-        resources = truth.resources(assignment)
-        if resources not in seen:
-            seen[resources] = truth.judge(assignment, load_rps)
-        return seen[resources]
+        run = truth.run(assignment)
+        if run not in seen:
+            seen[run] = truth.judge(assignment, load_rps)
+        return seen[run]
 
-    starts = _floors(truth, axes, judged) if _monotone(truth) else [0] * len(axes)
-    if starts is None:
+    walks = [_walk(truth, axes, starts, at) for at, starts in _starts(truth, axes, judged)]
+    if not walks:
         return NoOptimum("Infeasible", f"no assignment keeps every bound at {load_rps:.0f} requests/s a pod")
-    for visited, assignment in enumerate(_by_cost(truth, axes, starts)):
+    for visited, assignment in enumerate(_by_cost(walks)):
         if visited > MOST_VISITED:
             return NoOptimum("GridTooLarge", f"none of the {MOST_VISITED:,} cheapest assignments keeps every bound")
         if truth.spec.space.violated(assignment) is None and judged(assignment).feasible:
@@ -210,23 +231,35 @@ def _axis(truth: Truth, name: str) -> tuple[Value, ...]:
     return domain.grid() if isinstance(domain, Numeric) else domain.values
 
 
-def _monotone(truth: Truth) -> bool:
+def _starts(truth: Truth, axes: Axes, judged: Judge) -> Iterator[tuple[Choices, list[int]]]:
+    """Every choice of what has no order of safety (categories, variables), with the least indices that may be feasible
+    with it; choices of which nothing is feasible are left out."""
+    ordered = _more_is_safer(truth)
+    choosing = [not isinstance(p.locus, ContainerResource) for p in truth.spec.space.parameters]
+    if math.prod(len(axis) for axis, chosen in zip(axes, choosing, strict=True) if chosen) > MOST_CHOICES:
+        ordered, choosing = False, [isinstance(p.domain, Categorical) for p in truth.spec.space.parameters]
+    for at in product(*(range(len(axis)) if chosen else (None,) for axis, chosen in zip(axes, choosing, strict=True))):
+        starts = _floors(truth, axes, judged, at) if ordered else [0 if i is None else i for i in at]
+        if starts is not None:
+            yield at, starts
+
+
+def _more_is_safer(truth: Truth) -> bool:
     """More resources never break a bound: true of errors and latency, which is what the model promises."""
     kinds = {truth.spec.sli(c.sli).kind for c in truth.spec.constraints}
     bounded_below = any(c.minimum is not None for c in truth.spec.constraints)
-    plain = all(isinstance(p.locus, ContainerResource) for p in truth.spec.space.parameters)
-    return plain and not bounded_below and SliKind.VALUE not in kinds
+    return not bounded_below and SliKind.VALUE not in kinds
 
 
-def _floors(truth: Truth, axes: Axes, judged: Judge) -> list[int] | None:
-    """Per parameter the least index that is feasible with all others at their most; None when not even that is."""
+def _floors(truth: Truth, axes: Axes, judged: Judge, choice: Choices) -> list[int] | None:
+    """Per resource the least index that is feasible with all others at their most; None when not even that is."""
     names = truth.spec.space.names
-    top = [len(axis) - 1 for axis in axes]
+    top = [len(axis) - 1 if i is None else i for axis, i in zip(axes, choice, strict=True)]
     if not judged(_point(names, axes, top)).feasible:
         return None
     floors = []
     for position in range(len(axes)):
-        low, high = 0, top[position]
+        low, high = 0 if choice[position] is None else top[position], top[position]
         while low < high:
             middle = (low + high) // 2
             at = [*top[:position], middle, *top[position + 1 :]]
@@ -242,21 +275,27 @@ def _point(names: tuple[str, ...], axes: Axes, at: Sequence[int]) -> Assignment:
     return Assignment(tuple((name, axis[index]) for name, axis, index in zip(names, axes, at, strict=True)))
 
 
-def _by_cost(truth: Truth, axes: Axes, starts: list[int]) -> Iterator[Assignment]:
-    """All assignments at or above `starts`, cheapest first: a heap walks the grid, as cost grows with every value."""
+def _by_cost(walks: Sequence[Iterator[Priced]]) -> Iterator[Assignment]:
+    """All assignments of the walks, cheapest first."""
+    yield from (assignment for _, _, assignment in heapq.merge(*walks, key=lambda found: found[:2]))
+
+
+def _walk(truth: Truth, axes: Axes, starts: list[int], choice: Choices) -> Iterator[Priced]:
+    """Those with this choice at or above `starts`, cheapest first: a heap walks the grid, as cost grows with every
+    number."""
     names = truth.spec.space.names
     order = count()
     first = tuple(starts)
     heap = [(truth.cost.hourly(_point(names, axes, first)), next(order), first)]
     seen = {first}
     while heap:
-        _, _, at = heapq.heappop(heap)
-        yield _point(names, axes, at)
+        cost, _, at = heapq.heappop(heap)
+        yield cost, at, _point(names, axes, at)
         for position, axis in enumerate(axes):
-            if at[position] + 1 >= len(axis):
+            if choice[position] is not None or at[position] + 1 >= len(axis):
                 continue
             following = (*at[:position], at[position] + 1, *at[position + 1 :])
             if following not in seen:
                 seen.add(following)
-                cost = truth.cost.hourly(_point(names, axes, following))
-                heapq.heappush(heap, (cost, next(order), following))
+                price = truth.cost.hourly(_point(names, axes, following))
+                heapq.heappush(heap, (price, next(order), following))

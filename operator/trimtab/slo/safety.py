@@ -19,6 +19,7 @@ from trimtab.slo.bounds import Standing, check, no_worse
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited
 from trimtab.slo.estimate import shrunk_overdispersion
+from trimtab.slo.guards import strained
 from trimtab.slo.sequential import ALPHA, EProcess
 from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
 from trimtab.slo.words import show
@@ -257,6 +258,13 @@ def _matters(spec: ExperimentSpec, sli: str, test: EProcess) -> bool:
     return test.canary_bad > allowed * test.canary_total
 
 
+def _resource_guards(view: SafetyView) -> Outcome | None:
+    """A canary that is short of CPU or memory while its control is not."""
+    if not view.spec.safety.resource_guards:
+        return None
+    return strained(_after_warm_up(view), view.canary, view.control)
+
+
 def _abort_rules(view: SafetyView) -> Outcome | None:
     """Bounds broken in several of the last windows, each judged by its lower confidence bound; in an Experiment that
     repairs, only what is worse than the control, too."""
@@ -370,6 +378,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("edited", _edited),
     ("infrastructure", _infrastructure),
     ("hardSignal", _hard_signals),
+    ("resourceGuard", _resource_guards),
     ("abortRule", _abort_rules),
     ("sequentialTest", _sequential),
     ("budgetCap", _budget_cap),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
+from trimtab.domain.measurement import Arm, ContainerUse, Measurement, NoData, Reading, Sample, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.slo.sequential import DEFAULT_RATIO, EProcess
 
@@ -20,6 +20,7 @@ class SafetyWindow:
 
     window: Window
     measurements: tuple[Measurement, ...]
+    uses: tuple[ContainerUse, ...] = ()  # of the containers of both arms, where the store has them
 
     def reading(self, sli: str, arm: Arm) -> Reading | None:
         return self._readings.get((sli, arm))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from . import noise
+from .effects import adapted
 from .model import UNLIMITED, Resources
 from .spec import WorkloadSpec
 from .units import GIB, parse_kubernetes_bytes, parse_kubernetes_cores
@@ -32,14 +33,24 @@ def resources_of(pod: Manifest, container: str) -> Resources:
 
 
 def workload_of(pod: Manifest, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | None:
-    """The workload whose selector matches the pod's labels and whose container the pod has."""
+    """The workload whose selector matches the pod's labels and whose container the pod has, as its settings make it.
+
+    Raises:
+        WorkloadError: a variable that the workload reads holds no number.
+    """
     labels = pod["metadata"].get("labels") or {}
     names = {c["name"] for c in pod["spec"]["containers"]}
     for workload in workloads:
         target = workload.target
         if target.container in names and all(labels.get(k) == v for k, v in target.selector.items()):
-            return workload
+            return adapted(workload, _env_of(pod, target.container), pod["spec"].get("nodeSelector") or {})
     return None
+
+
+def _env_of(pod: Manifest, container: str) -> dict[str, str]:
+    """The variables of a container that the manifest itself holds."""
+    spec = next(c for c in pod["spec"]["containers"] if c["name"] == container)
+    return {e["name"]: e.get("value") or "" for e in spec.get("env") or () if "valueFrom" not in e}
 
 
 def speed_of(workload: WorkloadSpec, node: str, pod: str, seed: int) -> float:

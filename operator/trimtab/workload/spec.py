@@ -178,6 +178,38 @@ class NoiseSpec(_Spec):
     drift_interval: Seconds = 600.0
 
 
+class EnvEffect(_Spec):
+    """An environment variable of the container that sets a number of the model."""
+
+    name: Label
+    field: Literal["concurrency", "queue", "gcPercent"]
+    """Of `request` or `memory`."""
+    format: Annotated[str, Field(max_length=1024)] = "{}"
+    """How the number stands in the variable."""
+
+
+class NodeEffect(_Spec):
+    """A type of node: the value of a node label."""
+
+    value: Label
+    cpu_factor: Annotated[float, Field(gt=0, le=100)]
+    """Factor on CPU time of requests, background and garbage collection: below 1 is a faster node."""
+
+
+class NodesEffect(_Spec):
+    """What the type of node does."""
+
+    key: Label
+    types: tuple[NodeEffect, ...] = Field(min_length=1, max_length=16)
+
+
+class EffectsSpec(_Spec):
+    """How the service reacts to what is no resource; what is not named here has no effect."""
+
+    env: tuple[EnvEffect, ...] = Field((), max_length=12)
+    nodes: NodesEffect | None = None
+
+
 class SloSpec(_Spec):
     """What the service promises; the noise-free truth is judged by it."""
 
@@ -198,6 +230,7 @@ class WorkloadSpec(_Spec):
     memory: MemorySpec
     startup: StartupSpec = StartupSpec()
     noise: NoiseSpec = NoiseSpec()
+    effects: EffectsSpec | None = None
     slo: SloSpec
     buckets: tuple[Seconds, ...] = Field(min_length=2, max_length=40)
     """Upper bounds of the latency histogram, without +Inf."""
@@ -205,7 +238,8 @@ class WorkloadSpec(_Spec):
     @cached_property
     def digest(self) -> str:
         """Digest of the whole workload: names a version of it in results, and makes it a cheap cache key."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        unset = None if self.effects is not None else {"effects"}  # a workload without effects is what it was before
+        return hashlib.sha256(self.model_dump_json(exclude=unset).encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:
         return hash(self.digest)

@@ -12,7 +12,7 @@ from tests.unit.api.kube_manifests import POD_LABELS, Obj, anti_affinity, deploy
 
 from trimtab.api.arms import arm_manifest, live_digest
 from trimtab.api.kube import arm_views
-from trimtab.domain.kube import ArmPlan, ResourceSetting
+from trimtab.domain.kube import ArmPlan, EnvSetting, ResourceSetting
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import LimitsRule, Resource
 
@@ -203,3 +203,31 @@ def test_a_new_arm_is_unedited_and_reads_back_as_planned() -> None:
     )
     assert view.spec_digest == view.observed_digest == "plan-1"
     assert view.deadline == 1777633200.0
+
+
+class TestVariablesAndNodes:
+    def test_a_variable_keeps_its_place(self) -> None:
+        target = deployment()
+        env = [{"name": "A", "value": "1"}, {"name": "GOGC", "value": "100"}, {"name": "B", "value": "$(GOGC)"}]
+        target["spec"]["template"]["spec"]["containers"][0]["env"] = copy.deepcopy(env)
+        made = arm_manifest(target, replace(PLAN, env=(EnvSetting("web", "GOGC", "250"),)))
+        assert only_container(made)["env"] == [env[0], {"name": "GOGC", "value": "250"}, env[2]]
+        assert target["spec"]["template"]["spec"]["containers"][0]["env"] == env
+
+    def test_one_that_the_target_lost_meanwhile_is_added(self) -> None:
+        made = arm_manifest(deployment(), replace(PLAN, env=(EnvSetting("web", "GOGC", "250"),)))
+        assert only_container(made)["env"] == [{"name": "GOGC", "value": "250"}]
+
+    def test_other_node_selectors_stay(self) -> None:
+        target = deployment()
+        target["spec"]["template"]["spec"]["nodeSelector"] = {"zone": "a", "type": "old"}
+        made = arm_manifest(target, replace(PLAN, node_selector=(("type", "new"),)))
+        assert template(made)["spec"]["nodeSelector"] == {"zone": "a", "type": "new"}
+        assert "nodeSelector" not in template(arm_manifest(deployment(), PLAN))["spec"]
+
+    def test_another_value_is_another_shape(self) -> None:
+        digests = {
+            live_digest(arm_manifest(deployment(), replace(PLAN, env=(EnvSetting("web", "GOGC", value),))))
+            for value in ("100", "200")
+        }
+        assert len(digests) == 1  # both are as they were created: the plan's own digest

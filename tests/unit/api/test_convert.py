@@ -246,9 +246,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
     "spec.promotion.approval": {"promotion": {"approval": "Automatic"}},
     "spec.parameters[0].replicas": {"parameters": [{"name": "n", "replicas": {}, "integer": {"min": 1, "max": 3}}]},
-    "spec.parameters[0].env": {
-        "parameters": [{"name": "gc", "env": {"container": "a", "name": "GC"}, "categorical": {"values": ["a", "b"]}}]
-    },
     "spec.traffic.mode": {"traffic": {"mode": "None"}},
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
@@ -256,8 +253,39 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
-    "spec.prices.nodes": {"prices": {"nodes": [{"value": "a", "cpuCoreHour": "1", "memoryGiBHour": "1"}]}},
 }
+
+
+def node(name: str = "node", *values: str) -> dict[str, Any]:
+    return {"name": name, "nodeSelector": {"key": name}, "categorical": {"values": list(values or ("a", "b"))}}
+
+
+def priced(*values: str) -> dict[str, Any]:
+    return {"nodes": [{"value": v, "cpuCoreHour": "1", "memoryGiBHour": "2"} for v in values]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "values", "field", "words"),
+    [
+        ([node()], ("a",), "spec.prices.nodes", "has no price of b, a value of node"),
+        ([node()], ("a", "b", "c"), "spec.prices.nodes", "prices c, which no nodeSelector parameter chooses"),
+        ([], ("a",), "spec.prices.nodes", "prices a, which no nodeSelector parameter chooses"),
+        ([node(), node("zone", "x", "y")], ("a", "b", "x", "y"), "spec.parameters", "node and zone both choose nodes"),
+    ],
+)
+def test_each_node_type_has_one_price(parameters: list[Any], values: tuple[str, ...], field: str, words: str) -> None:
+    usual = experiment()["spec"]["parameters"]
+    with pytest.raises(InvalidSpec, match=words) as caught:
+        spec_with(parameters=[*usual, *parameters], prices=priced(*values))
+    assert caught.value.field == field
+
+
+def test_prices_of_node_types() -> None:
+    made = spec_with(parameters=[*experiment()["spec"]["parameters"], node()], prices=priced("a", "b"))
+    assert [(n.value, n.cpu_core_hour, n.memory_gib_hour) for n in made.prices.nodes] == [
+        ("a", 1.0, 2.0),
+        ("b", 1.0, 2.0),
+    ]
 
 
 @pytest.mark.parametrize("field", UNSUPPORTED)

@@ -11,8 +11,8 @@ import yaml
 from tests.unit.control.builders import CHEAPER, GIB, experiment, spec, target
 
 from trimtab.api.export import recommendation_data
-from trimtab.control.arms import target_settings
-from trimtab.domain.kube import ResourceSetting
+from trimtab.control.arms import pod_changes
+from trimtab.domain.kube import EnvSetting, PodChanges, ResourceSetting
 from trimtab.domain.space import LimitsRule, Resource
 from trimtab.domain.state import FrontPoint, FrontValue, Interval, ObjectiveOutlook, RecommendationState, SliOutlook
 
@@ -33,8 +33,8 @@ ANSWER = RecommendationState(
 )
 
 
-def exported(settings: tuple[ResourceSetting, ...], answer: RecommendationState = ANSWER) -> dict[str, str]:
-    return dict(recommendation_data(experiment(), answer, "web", settings))
+def exported(changes: PodChanges, answer: RecommendationState = ANSWER) -> dict[str, str]:
+    return dict(recommendation_data(experiment(), answer, "web", changes))
 
 
 def containers(text: str) -> list[dict[str, Any]]:
@@ -45,24 +45,36 @@ def containers(text: str) -> list[dict[str, Any]]:
 
 
 def test_the_patch_sets_requests_and_limits_of_the_tuned_container_alone() -> None:
-    data = exported(target_settings(spec(), target(), CHEAPER))
+    data = exported(pod_changes(spec(), target(), CHEAPER))
     resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
     assert containers(data["patch.yaml"]) == [{"name": "web", "resources": resources}]
 
 
 def test_a_limit_that_shall_go_is_removed_by_the_merge() -> None:
     setting = ResourceSetting("web", Resource.MEMORY, GIB, None, LimitsRule.NONE)
-    assert containers(exported((setting,))["patch.yaml"])[0]["resources"]["limits"] == {"memory": None}
+    assert containers(exported(PodChanges((setting,)))["patch.yaml"])[0]["resources"]["limits"] == {"memory": None}
+
+
+def test_the_patch_merges_variables_and_node_selectors() -> None:
+    variables = (EnvSetting("web", "GOGC", "250"), EnvSetting("proxy", "WORKERS", "8"))
+    changes = PodChanges((), variables, (("node.kubernetes.io/instance-type", "c5.large"),))
+    data = exported(changes)
+    assert containers(data["patch.yaml"]) == [
+        {"name": "web", "env": [{"name": "GOGC", "value": "250"}]},
+        {"name": "proxy", "env": [{"name": "WORKERS", "value": "8"}]},
+    ]
+    pod = yaml.safe_load(data["patch.yaml"])["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"node.kubernetes.io/instance-type": "c5.large"}
 
 
 def test_the_kustomization_applies_the_patch_to_the_target() -> None:
-    patches = yaml.safe_load(exported(())["kustomization.yaml"])["patches"]
+    patches = yaml.safe_load(exported(PodChanges(()))["kustomization.yaml"])["patches"]
     assert patches == [{"path": "patch.yaml", "target": {"kind": "Deployment", "name": "web"}}]
 
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_the_document_says_the_same_as_the_status(verified: bool) -> None:
-    document = json.loads(exported((), replace(ANSWER, verified=verified))["recommendation.json"])
+    document = json.loads(exported(PodChanges(()), replace(ANSWER, verified=verified))["recommendation.json"])
     assert document["experiment"] == "web"
     assert document["digest"] == ANSWER.digest
     assert document["assignment"] == {"cpu": "1", "memory": "1Gi"}
@@ -78,7 +90,7 @@ def test_the_document_has_objectives_and_the_front() -> None:
     values = (FrontValue("cost", 1.2, 0.0), FrontValue("p95", 0.25, 0.01))
     outlook = ObjectiveOutlook("p95", 0.3, Interval(0.25, 0.23, 0.27), -1 / 6)
     answer = replace(ANSWER, objectives=(outlook,), front=(FrontPoint(CHEAPER, values),))
-    document = json.loads(exported((), answer)["recommendation.json"])
+    document = json.loads(exported(PodChanges(()), answer)["recommendation.json"])
     (point,) = document["front"]
     assert point["assignment"] == {"cpu": "1", "memory": "1Gi"}
     assert point["objectives"][1] == {"name": "p95", "value": 0.25, "sd": 0.01}

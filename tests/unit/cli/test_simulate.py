@@ -161,6 +161,26 @@ def test_a_deployment_among_the_files_is_the_target() -> None:
     assert found.summary.peak_load == pytest.approx(4000 / 6)
 
 
+def test_variables_and_node_types_are_tuned_as_the_workload_reacts_to_them() -> None:
+    folder = ROOT / "examples" / "node-type"
+    manifest = yaml.safe_load((folder / "experiment.yaml").read_text())
+    manifest["spec"] |= {
+        "trial": {"warmUp": "5s", "duration": "30s"}, "stopping": {"maxTrials": 6}, "verification": {"replicates": 0}
+    }  # fmt: skip
+    write("n.yaml", manifest)
+    files = ("-f", "n.yaml", "-f", folder / "deployment.yaml", "--workload", folder / "workload.yaml")
+    result = run(*files, *SHORT, "-o", "json")
+    assert result.exit_code == 0, result.output
+    found = from_json(result.stdout)
+    assert isinstance(found, Simulation)
+    assert {v.value for t in found.trials for v in t.assignment if v.name == "node"} == {
+        "m5.large", "c5.large", "t3.large"
+    }  # fmt: skip
+    assert {v.name: v.value for v in found.summary.optimum}["node"] == "c5.large"
+    problem = refused(*files, "--compare", "vpa")
+    assert "--compare: gc, node: the rules set container resources and nothing else" in problem
+
+
 def test_what_preflight_refuses_is_a_result_and_a_failure() -> None:
     """What the operator itself finds out in the cluster is no error of the files: the result says it."""
     write("e.yaml", short(canary={"maxSharePercent": "5"}))

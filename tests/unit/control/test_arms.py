@@ -12,7 +12,6 @@ from tests.unit.control import builders
 from tests.unit.control.builders import BASELINE, CHEAPER, GIB, NOW
 
 from trimtab.control.arms import (
-    BaselineError,
     admitted_mismatch,
     arm_labels,
     baseline_assignment,
@@ -21,6 +20,7 @@ from trimtab.control.arms import (
     replaceable_label,
     target_settings,
 )
+from trimtab.control.values import BaselineError
 from trimtab.domain.cost import Prices
 from trimtab.domain.kube import (
     ContainerView,

@@ -138,17 +138,18 @@ def test_choices_and_ranges_around_zero() -> None:
     assert found.assignment == {"gc": "zgc", "shift": -1.0}
 
 
-def test_a_choice_that_was_never_tried_is_not_safe_next_to_a_bound() -> None:
+def test_a_choice_that_was_never_tried_gets_one_trial_at_the_baseline() -> None:
     space = {"gc": Choices(("serial", "zgc")), "cpu": Range(0.5, 2.0, step=0.1, safer="Higher")}
     optimizer = Optimizer(
         space, lambda x: float(x["cpu"]), {"p95": Bound(max=1.0)}, {"gc": "serial", "cpu": 2.0}, seed=1
     )
-    tried = set()
+    tried = []
     for _ in range(10):
         for each in optimizer.ask():
-            tried.add(each.assignment["gc"])
-            optimizer.tell(each, {"p95": (1.2 / float(each.assignment["cpu"]), 0.01)})
-    assert tried == {"serial"}
+            cpu = float(each.assignment["cpu"])
+            tried += [cpu] if each.assignment["gc"] == "zgc" else []
+            optimizer.tell(each, {"p95": ((1.2 if each.assignment["gc"] == "serial" else 2.5) / cpu, 0.01)})
+    assert tried == [2.0]
 
 
 def test_what_it_is_told_without_having_asked_counts() -> None:

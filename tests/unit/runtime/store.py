@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trimtab.domain.measurement import Absence, NoData, Reading, Sample, Stale, TelemetryError, Window
+from trimtab.domain.measurement import Absence, ContainerUse, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import Sli
 from trimtab.ports import Clock, PodSet, SliProbe, SliRequest, Steps
 
@@ -65,6 +65,10 @@ class Store:
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
         problem = await self._answer([w for r in requests for w in r.pods.workloads], timeout)
         return tuple(problem or self._window(r.pods, r.window, fresh=r.fresh) for r in requests)
+
+    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+        """No cAdvisor."""
+        return NoData("no series of cAdvisor")
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return await self._answer(pods.workloads, timeout) or self._window(pods, window, fresh=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from trimtab.domain.measurement import Absence, NoData, Reading, Window
+from trimtab.domain.measurement import Absence, ContainerUse, NoData, Reading, Window
 from trimtab.domain.spec import Sli
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 
@@ -20,6 +20,7 @@ class Told:
     sums: Callable[[PodSet, Window], Reading] = lambda *_: NoData("not told")
     loads: Callable[[PodSet], Reading] = lambda _: NoData("not told")
     past: Callable[[Window], Steps | Absence] = lambda _: NoData("not told")
+    uses: Callable[[Window], tuple[ContainerUse, ...] | Absence] = lambda _: NoData("not told")
     asked: list[SliRequest] = field(default_factory=list)
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
@@ -37,6 +38,9 @@ class Told:
 
     async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
         return NoData("not told")
+
+    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+        return self.uses(window)
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         return SliProbe(sli.name)

@@ -78,7 +78,7 @@ def test_random_search_tries_as_often_as_trimtab_and_applies_what_held() -> None
     assert len(set(canaries)) > 1
     final = played.segments[-1].target
     truth = horizon().truth
-    assert truth.judge_resources(final, 800.0).feasible
+    assert truth.judge_run((truth.workload, final), 800.0).feasible
     assert horizon().cost(final) < horizon().cost(horizon().baseline)
 
 

@@ -96,8 +96,8 @@ def test_nothing_wrong() -> None:
 
 def test_the_order_of_the_rules() -> None:
     assert [name for name, _ in RULES] == [
-        "request", "edited", "infrastructure", "hardSignal", "abortRule", "sequentialTest", "budgetCap", "budgetGate",
-        "blind", "clock", "deadline",
+        "request", "edited", "infrastructure", "hardSignal", "resourceGuard", "abortRule", "sequentialTest",
+        "budgetCap", "budgetGate", "blind", "clock", "deadline",
     ]  # fmt: skip
 
 

@@ -1,0 +1,88 @@
+"""What cAdvisor counts of a container, from raw samples: throttling, working set, and pressure (PSI).
+
+Names as the kubelet's /metrics/cadvisor has them; the pressure of a container is there from Kubernetes 1.34 on. The
+pod's own cgroup (`container=""`) and its sandbox (`POD`) are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from trimtab.domain.measurement import ContainerUse, Window
+from trimtab.ports import PodSet
+from trimtab.slo.promql import quoted, with_matchers
+from trimtab.slo.series import Series
+
+WORKING_SET = "container_memory_working_set_bytes"
+PERIODS = "container_cpu_cfs_periods_total"
+THROTTLED = "container_cpu_cfs_throttled_periods_total"
+MEMORY_STALLED = "container_pressure_memory_stalled_seconds_total"
+CPU_WAITING = "container_pressure_cpu_waiting_seconds_total"
+METRICS = (WORKING_SET, PERIODS, THROTTLED, MEMORY_STALLED, CPU_WAITING)
+LEAST_PERIODS = 20.0  # 2 s of a busy container: a share of fewer says little
+
+
+def usage_selector(pods: PodSet) -> str:
+    """One vector selector for all of it."""
+    return with_matchers("", pods, f"__name__=~{quoted('|'.join(METRICS))}", 'container!~"|POD"')
+
+
+def containers_in(series: Iterable[Series], window: Window) -> tuple[ContainerUse, ...]:
+    """The use of every container that has a sample in the window. A series that is stored twice (an HA pair) counts
+    once, with the greater value."""
+    found: dict[tuple[str, str], dict[str, list[Series]]] = {}
+    for each in series:
+        key = (each.label("pod"), each.label("container"))
+        found.setdefault(key, {}).setdefault(each.label("__name__"), []).append(each)
+    uses = (_use(pod, container, by_name, window) for (pod, container), by_name in sorted(found.items()))
+    return tuple(u for u in uses if u != ContainerUse(u.pod, u.container))
+
+
+def _use(pod: str, container: str, by_name: dict[str, list[Series]], window: Window) -> ContainerUse:
+    return ContainerUse(
+        pod,
+        container,
+        throttled=_throttled(by_name, window),
+        working_set=_highest(by_name.get(WORKING_SET, ()), window),
+        memory_stalled=_share_of_time(by_name.get(MEMORY_STALLED, ()), window),
+        cpu_waiting=_share_of_time(by_name.get(CPU_WAITING, ()), window),
+    )
+
+
+def _throttled(by_name: dict[str, list[Series]], window: Window) -> float | None:
+    periods = _greatest(gain for s in by_name.get(PERIODS, ()) if (gain := _gain(s, window)) is not None)
+    throttled = _greatest(gain for s in by_name.get(THROTTLED, ()) if (gain := _gain(s, window)) is not None)
+    if periods is None or throttled is None or periods[0] < LEAST_PERIODS:
+        return None
+    return min(throttled[0] / periods[0], 1.0)
+
+
+def _share_of_time(series: Sequence[Series], window: Window) -> float | None:
+    found = _greatest(gain for s in series if (gain := _gain(s, window)) is not None)
+    return None if found is None else min(found[0] / found[1], 1.0)
+
+
+def _highest(series: Sequence[Series], window: Window) -> float | None:
+    inside = (v for s in series for t, v in s.points if window.start < t <= window.end)
+    return max((v for v in inside if math.isfinite(v) and v > 0), default=None)
+
+
+def _greatest(gains: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
+    return max(gains, default=None)
+
+
+def _gain(series: Series, window: Window) -> tuple[float, float] | None:
+    """(increase of a counter, seconds over which it was seen) of one window, from the last sample before it; None
+    without two samples. A value below the one before is a restart from zero."""
+    points = [(t, v) for t, v in series.points if t <= window.end and math.isfinite(v)]
+    before = [p for p in points if p[0] <= window.start][-1:]
+    counted = [*before, *(p for p in points if p[0] > window.start)]
+    if len(counted) < 2:
+        return None
+    total = sum(now - last if now >= last else now for (_, last), (_, now) in pairwise(counted))
+    return total, counted[-1][0] - counted[0][0]
+
+
+__all__ = ["METRICS", "WORKING_SET", "containers_in", "usage_selector"]

@@ -1,0 +1,93 @@
+"""Resource guards: a canary that is short of CPU or memory is withdrawn before its users tell. Pure.
+
+An SLI needs requests to show a fault; the node counts ten CPU periods a second whatever the traffic. Each row of
+`GUARDS` is a share that no healthy service reaches, and one that the control must stay under: a service that lives with
+it today (a page cache fills any limit) is not blamed on the assignment. Containers for which the store has no series
+are not guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from trimtab.domain.kube import ArmView
+from trimtab.domain.measurement import ContainerUse
+from trimtab.domain.trial import Outcome, TrialPhase
+from trimtab.slo.watching import SafetyWindow
+
+BREACHES, OUT_OF = 2, 3  # of the last windows in which both arms were seen
+Share = Callable[[ContainerUse, ArmView], float | None]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`reason` is CamelCase; the canary is strained from `at` on, the control is well up to `control` (shares in
+    [0, 1]); `words` go on from "container web"."""
+
+    reason: str
+    at: float
+    control: float
+    words: str
+    share: Share
+
+
+def _of_limit(use: ContainerUse, arm: ArmView) -> float | None:
+    """Working set over the memory limit as admitted; None without a limit."""
+    pod = next((p for p in arm.pods if p.name == use.pod), None)
+    limit = dict(pod.resources)[use.container].memory_limit if pod and use.container in dict(pod.resources) else None
+    return None if use.working_set is None or not limit else use.working_set / float(limit)
+
+
+GUARDS = (
+    Guard("CpuThrottled", 0.50, 0.25, "is throttled in {} of its CPU periods", lambda use, _: use.throttled),
+    Guard("CpuStarved", 0.80, 0.40, "waits for a CPU {} of the time", lambda use, _: use.cpu_waiting),
+    Guard("MemoryNearLimit", 0.98, 0.90, "fills {} of its memory limit", _of_limit),
+    Guard("MemoryStalled", 0.10, 0.05, "stands still for memory {} of the time", lambda use, _: use.memory_stalled),
+)
+
+
+def strained(windows: Sequence[SafetyWindow], canary: ArmView | None, control: ArmView | None) -> Outcome | None:
+    """The first guard that the canary broke in two of the last three windows while its control was well; None when
+    there is none, or when an arm cannot be seen.
+
+    Args:
+        windows: after the warm-up, oldest first.
+    """
+    if canary is None or control is None:
+        return None
+    for guard in GUARDS:
+        seen = (pair for w in reversed(windows) if (pair := _both(guard, w, canary, control)) is not None)
+        recent = [*islice(seen, OUT_OF)]
+        broken = [(worst, other) for worst, other in recent if worst[0] >= guard.at and other[0] < guard.control]
+        if len(broken) >= BREACHES:
+            (share, container), (usual, _) = broken[0]
+            message = (
+                f"container {container} {guard.words.format(_percent(share))} in {len(broken)} of {len(recent)} "
+                f"windows, guard at {_percent(guard.at)}, control {_percent(usual)}"
+            )
+            return Outcome(TrialPhase.INFEASIBLE, guard.reason, message)
+    return None
+
+
+Worst = tuple[float, str]
+"""The greatest share of an arm's containers, and whose it is."""
+
+
+def _both(guard: Guard, window: SafetyWindow, canary: ArmView, control: ArmView) -> tuple[Worst, Worst] | None:
+    worst, other = (_worst(guard, window, arm) for arm in (canary, control))
+    return None if worst is None or other is None else (worst, other)
+
+
+def _worst(guard: Guard, window: SafetyWindow, arm: ArmView) -> Worst | None:
+    pods = {p.name for p in arm.pods}
+    shares = ((guard.share(use, arm), use.container) for use in window.uses if use.pod in pods)
+    return max(((share, container) for share, container in shares if share is not None), default=None)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+__all__ = ["BREACHES", "GUARDS", "OUT_OF", "Guard", "strained"]
