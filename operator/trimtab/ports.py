@@ -83,8 +83,9 @@ class SliProbe:
     """What preflight learns of an SLI: problem is "" when it can be measured.
 
     `reason` is a CamelCase condition reason (TelemetryUnavailable, which passes by itself, QueryFailed, NoData,
-    Ambiguous, NoBucketBound, NoTraffic), `remedy` what to do. `scrape_interval` and `requests_per_second` (of the whole
-    target) are None where unknown. `history` is the age in seconds of the oldest sample found within the asked window.
+    Ambiguous, NoBucketBound, SegmentMissing, NoTraffic), `remedy` what to do. `scrape_interval` and
+    `requests_per_second` (of the whole target) are None where unknown. `history` is the age in seconds of the oldest
+    sample found within the asked window. `coarse`: a quantile that is known to its bucket only.
     """
 
     sli: str
@@ -95,6 +96,7 @@ class SliProbe:
     requests_per_second: float | None = None
     bad_ratio: float | None = None
     history: float | None = None
+    coarse: bool = False
 
 
 Steps = tuple[tuple[tuple[float, float], ...], ...]

@@ -123,7 +123,11 @@ def thirty_twenty_ten(t: float) -> float:
 
 
 SCENARIOS: dict[str, list[Stored]] = {
-    "plain": [*request_series("plain"), *request_series("plain", pod=f"{CONTROL}-5b8c-abcde", bad=1.0)],
+    "plain": [
+        *request_series("plain"),
+        *request_series("plain", pod=f"{CONTROL}-5b8c-abcde", bad=1.0),
+        *(each for pod in (POD, f"{CONTROL}-5b8c-abcde") for each in histogram("plain", pod)),
+    ],
     "no-errors": request_series("no-errors", bad=None),
     "no-traffic": [counter("no-traffic", "all_total", lambda _: 777.0)],
     "nan": [counter("nan", "all_total", lambda _: math.nan), counter("nan", "depth", lambda _: math.nan)],

@@ -25,13 +25,14 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
-from trimtab.slo.series import Series
+from trimtab.adapters.series_store import QueryFailed, QueryRefused, StoreUnavailable
+from trimtab.slo.series import Buckets, Series
 
 T = TypeVar("T")
 Params = dict[str, str]
 MAX_SERIES = 20_000
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+REFUSED = (400, 422)
 MAX_BYTES = 64 * 2**20
 MAX_PENDING = 128
 CHUNK = 2**16
@@ -95,7 +96,7 @@ class PrometheusClient:
             params = exact | bounds
             return client.custom_query_range(expression, begin, finish, f"{step:.3f}", params=params, timeout=seconds)
 
-        return await self._run(ask, _matrix, timeout)
+        return await self._run(ask, _numbers, timeout)
 
     async def _instant(
         self, expression: str, at: float, timeout: float, parse: Callable[[Any], tuple[Series, ...]]
@@ -200,7 +201,8 @@ class _Session(requests.Session):
         response.raw = io.BytesIO(body)
         if response.status_code != 200:
             busy = response.status_code == TOO_MANY_REQUESTS or response.status_code >= SERVER_ERROR
-            failure = StoreUnavailable if busy else QueryFailed
+            refused = response.status_code in REFUSED
+            failure = StoreUnavailable if busy else QueryRefused if refused else QueryFailed
             raise failure(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
         if b'"warnings"' in body:
             warnings = response.json().get("warnings") or ()
@@ -217,13 +219,19 @@ def _words(response: requests.Response) -> str:
 
 
 def _matrix(rows: Any) -> tuple[Series, ...]:
-    return tuple(_series(row, row["values"]) for row in _rows(rows))
+    return tuple(_series(row, row["values"] if "histograms" not in row else ()) for row in _rows(rows))
+
+
+def _numbers(rows: Any) -> tuple[Series, ...]:
+    if any("histograms" in row for row in _rows(rows)):
+        raise QueryFailed("it yields histograms, not numbers; wrap it in histogram_quantile or histogram_fraction")
+    return _matrix(rows)
 
 
 def _vector(rows: Any) -> tuple[Series, ...]:
     if len(rows) == 2 and not isinstance(rows[0], Mapping):
         return (Series((), (_point(rows),)),)
-    return tuple(_series(row, [row["value"]]) for row in _rows(rows))
+    return tuple(_series(row, [row["value"]] if "histogram" not in row else ()) for row in _rows(rows))
 
 
 def _rows(rows: Any) -> list[Mapping[str, Any]]:
@@ -234,7 +242,15 @@ def _rows(rows: Any) -> list[Mapping[str, Any]]:
 
 def _series(row: Mapping[str, Any], values: Any) -> Series:
     labels = tuple(sorted((str(k), str(v)) for k, v in row["metric"].items()))
-    return Series(labels, tuple(map(_point, values)))
+    native = row.get("histograms") or ([row["histogram"]] if "histogram" in row else ())
+    return Series(labels, tuple(map(_point, values)), tuple(map(_buckets, native)))
+
+
+def _buckets(pair: Any) -> tuple[float, Buckets]:
+    """Each bucket comes with how its ends belong to it, which counts of times do not need."""
+    time_, sample = pair
+    parts = sorted((float(low), float(high), float(n)) for _, low, high, n in sample.get("buckets") or ())
+    return float(time_), Buckets(float(sample["count"]), tuple(parts))
 
 
 def _point(pair: Any) -> tuple[float, float]:

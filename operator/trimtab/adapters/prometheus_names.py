@@ -8,25 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 
-from trimtab.adapters.series_store import QueryFailed, SeriesStore
+from trimtab.adapters.series_store import QueryFailed, QueryRefused, SeriesStore
+from trimtab.domain.placeholder import narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
-from trimtab.slo.promql import PLACEHOLDER, inject, label_names, le_matcher, with_matchers
+from trimtab.slo.counters import Counters, Histogram, counters_of, forms_of
+from trimtab.slo.promql import inject, label_names, le_matcher
 
 REMEMBERED = 512
+NATIVE = "histogram_count"
 Key = tuple[str, tuple[str, ...], SliQuery]
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Selectors (with the pods' matchers) of two counters: `part` of `total`. `good`: the part counts what is NOT bad
-    (a histogram's bucket counts the fast requests)."""
-
-    part: str
-    total: str
-    good: bool
 
 
 class Names:
@@ -45,62 +37,69 @@ class Names:
         Raises:
             QueryFailed: the store does not answer, or the SLI counts nothing.
         """
-        query = sli.query
-        if isinstance(query, RatioQuery):
-            index = await self.choose(sli, pods, at, timeout, lookback=lookback)
-            if index is None:
-                return None
-            return Counters(inject(query.bad[index], pods), inject(query.total[index], pods), False)
-        if not isinstance(query, SlowRatioQuery):
+        spellings = counters_of(sli.query, pods)
+        if not spellings:
             raise QueryFailed(f"{sli.name} is no ratio")
-        name = await self.histogram(sli, pods, at, timeout, lookback)
-        if name is None:
-            return None
-        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.matchers)
-        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.matchers), True)
+        index = await self.choose(sli, pods, at, timeout, lookback=lookback)
+        return None if index is None else spellings[index]
 
-    async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
-        """The selector of the counter of all requests; None when no spelling has series.
+    async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> Counters | None:
+        """The counter of all requests, or the native histogram that counts them; None when no spelling has series.
 
         Raises:
             QueryFailed: as above.
         """
         if isinstance(sli.query, QuantileQuery):
-            name = await self.histogram(sli, pods, at, timeout)
-            return None if name is None else with_matchers(f"{name}_bucket", pods, 'le="+Inf"', sli.query.matchers)
+            found = await self.histogram(sli, pods, at, timeout)
+            return None if found is None else Counters("", found.total(pods, sli.query.labels), True, found.native)
         if isinstance(sli.query, ValueQuery):
             raise QueryFailed(f"{sli.name} is a value: it counts no requests")
-        found = await self.counters(sli, pods, at, timeout)
-        return None if found is None else found.total
+        return await self.counters(sli, pods, at, timeout)
 
-    async def histogram(self, sli: Sli, pods: PodSet, at: float, timeout: float, lookback: float = 0.0) -> str | None:
-        """Base name of a histogram SLI; None when no spelling has series."""
+    async def histogram(
+        self, sli: Sli, pods: PodSet, at: float, timeout: float, lookback: float = 0.0, *, again: bool = False
+    ) -> Histogram | None:
+        """The histogram of an SLI; None when no spelling has series."""
         query = sli.query
         if not isinstance(query, SlowRatioQuery | QuantileQuery):
             raise QueryFailed(f"{sli.name} is no histogram")
-        index = await self.choose(sli, pods, at, timeout, lookback=lookback)
-        return None if index is None else query.histogram[index]
+        index = await self.choose(sli, pods, at, timeout, again=again, lookback=lookback)
+        return None if index is None else forms_of(query)[index]
 
     async def choose(
         self, sli: Sli, pods: PodSet, at: float, timeout: float, *, again: bool = False, lookback: float = 0.0
     ) -> int | None:
-        """Index of the first spelling whose series exist at `at`; only one needs no look. `again` forgets the last."""
-        totals = _totals(sli.query, pods)
-        if len(totals) == 1 and not again:
+        """Index of the first spelling, or form of a histogram, whose series exist at `at`. `again` forgets the last.
+
+        A ratio with one spelling needs no look. Of a histogram with one name that has no samples yet the classic form
+        is taken, but not remembered.
+        """
+        query = sli.query
+        if not again and (isinstance(query, ValueQuery) or (isinstance(query, RatioQuery) and len(query.total) == 1)):
             return 0
-        key = (pods.namespace, pods.workloads, sli.query)
+        key = (pods.namespace, pods.workloads, query)
         if key in self._choices and not again:
             return self._choices[key]
-        asked = [f"count({_within(t, lookback)})" for t in totals]
-        counted = await asyncio.gather(*(self._client.vector(a, at, timeout) for a in asked))
-        present = [index for index, rows in enumerate(counted) if rows]
+        asked = _presence(query, pods, lookback)
+        there = await asyncio.gather(*(self._any(series, at, timeout) for _, series in asked))
+        present = [index for (index, _), found in zip(asked, there, strict=True) if found]
         if not present:
-            return None
-        index = await self._with_labels(sli.query, pods, present, at, timeout, lookback)
+            alone = isinstance(query, SlowRatioQuery | QuantileQuery) and len(query.histogram) == 1
+            return asked[-1][0] if alone and not again else None
+        index = await self._with_labels(query, pods, present, at, timeout, lookback)
         self._choices[key] = index
         while len(self._choices) > REMEMBERED:
             del self._choices[next(iter(self._choices))]
         return index
+
+    async def _any(self, series: str, at: float, timeout: float) -> bool:
+        """There are such series. A store that does not have the functions of native histograms has none of them."""
+        try:
+            return bool(await self._client.vector(f"count({series})", at, timeout))
+        except QueryRefused:
+            if series.startswith(NATIVE):
+                return False
+            raise
 
     async def _with_labels(
         self, query: SliQuery, pods: PodSet, present: list[int], at: float, timeout: float, lookback: float
@@ -109,9 +108,9 @@ class Names:
         if not isinstance(query, RatioQuery) or len(present) == 1:
             return present[0]
         for index in present:
-            total = query.total[index]
-            missing = [n for n in label_names(query.bad[index]) if n not in label_names(total)]
-            labelled = (total.replace(PLACEHOLDER, f'{PLACEHOLDER},{name}!=""') for name in missing)
+            bad, total = query.counters[index]
+            missing = [n for n in label_names(bad) if n not in label_names(total)]
+            labelled = (narrowed(total, f'{name}!=""') for name in missing)
             asked = [f"count({_within(inject(each, pods), lookback)})" for each in labelled]
             if all(await asyncio.gather(*(self._client.vector(a, at, timeout) for a in asked))):
                 return index
@@ -120,12 +119,24 @@ class Names:
 
 def _within(selector: str, lookback: float) -> str:
     """Series that exist now, or that had a sample within the lookback (seconds)."""
-    return f"count_over_time({selector}[{math.ceil(lookback)}s])" if lookback else selector
+    return f"last_over_time({selector}[{math.ceil(lookback)}s])" if lookback else selector
 
 
-def _totals(query: SliQuery, pods: PodSet) -> list[str]:
+def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[tuple[int, str]]:
+    """(index of a spelling, series that are there when it is), in the order in which they are taken. A classic
+    histogram without the threshold's bound comes last: nothing can be counted in it, and preflight names its bounds."""
     if isinstance(query, RatioQuery):
-        return [inject(total, pods) for total in query.total]
-    if isinstance(query, SlowRatioQuery | QuantileQuery):
-        return [with_matchers(f"{name}_bucket", pods, query.matchers) for name in query.histogram]
-    return [""]
+        return [(index, _within(inject(total, pods), lookback)) for index, (_, total) in enumerate(query.counters)]
+    if isinstance(query, ValueQuery):
+        return [(0, "")]
+    bound = le_matcher(query.threshold) if isinstance(query, SlowRatioQuery) else ""
+    first, last = [], []
+    for index, form in enumerate(forms_of(query)):
+        series = _within(form.selector(pods, query.labels), lookback)
+        if form.native:
+            first.append((index, f"{NATIVE}({series})"))
+            continue
+        if bound:
+            first.append((index, _within(form.selector(pods, bound, query.labels), lookback)))
+        last.append((index, series))
+    return first + last

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
+from trimtab.adapters.prometheus_absence import EMPTY, why_absent
 from trimtab.adapters.prometheus_names import Names
+from trimtab.adapters.prometheus_sums import increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
-from trimtab.domain.measurement import Window
+from trimtab.domain.measurement import Sample, Window
+from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
-from trimtab.slo.promql import inject, with_matchers
+from trimtab.slo.counters import Histogram
+from trimtab.slo.native import common_bounds, exponential, is_native, split
+from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
 
 PAST_SECONDS = 6 * 3600
@@ -20,7 +26,6 @@ REACH_STEPS = 60
 REACH_PRECISION = 0.02  # of the age
 REACH_LEAST = 1.0  # seconds
 LEAST_RATE_WINDOW, RATE_SCRAPES = 10.0, 10
-EMPTY = "check the metric's name and that its pods are scraped with labels namespace and pod"
 
 
 class Prober:
@@ -50,6 +55,9 @@ class Prober:
 
     async def _value(self, sli: Sli, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> SliProbe:
         rows = await self._client.vector(inject(query.query, pods), now, timeout)
+        if is_native(rows):
+            remedy = "wrap it in histogram_quantile, histogram_fraction or histogram_avg"
+            return SliProbe(sli.name, "QueryFailed", "the query yields histograms, not numbers", remedy)
         if _number(rows) is None:
             return SliProbe(sli.name, "NoData", "the query returns nothing for the target's pods", EMPTY)
         if len(rows) > 1:
@@ -60,30 +68,50 @@ class Prober:
     async def _ratio(
         self, sli: Sli, query: RatioQuery, pods: PodSet, now: float, history: float, timeout: float
     ) -> SliProbe:
-        if await self._names.choose(sli, pods, now, timeout, again=True) is None:
-            names = " or ".join(dict.fromkeys(query.total))
-            return SliProbe(sli.name, "NoData", f"no series of {names} for the target's pods", EMPTY)
+        index = await self._names.choose(sli, pods, now, timeout, again=True)
+        if index is None:
+            return await self._absent(sli, tuple(total for _, total in query.counters), pods, now, timeout)
+        unlike = await self._unsegmented(query, index, pods, now, timeout)
+        if unlike:
+            problem = f"{query.bad[index]} has no label {unlike}, so no bad event could ever be in the segment"
+            return SliProbe(sli.name, "SegmentMissing", problem, "give both counters the segment's labels")
         return await self._traffic(sli, pods, now, history, timeout)
+
+    async def _absent(self, sli: Sli, selectors: tuple[str, ...], pods: PodSet, now: float, timeout: float) -> SliProbe:
+        problem, remedy = await why_absent(self._client, selectors, pods, now, timeout)
+        return SliProbe(sli.name, "NoData", problem, remedy)
+
+    async def _unsegmented(self, query: RatioQuery, index: int, pods: PodSet, now: float, timeout: float) -> str:
+        """A label of the segment that the counter of bad events does not have, though it has series; "" for none."""
+        labels = label_names(f"x{{{PLACEHOLDER},{query.segment}}}") if query.segment else ()
+        bad = query.bad[index]
+        asked = [inject(bad, pods), *(inject(narrowed(bad, f'{name}!=""'), pods) for name in labels)]
+        if not labels:
+            return ""
+        there, *each = await asyncio.gather(*(self._client.vector(f"count({a})", now, timeout) for a in asked))
+        return next((name for name, rows in zip(labels, each, strict=True) if not rows), "") if there else ""
 
     async def _histogram(
         self, sli: Sli, query: SlowRatioQuery | QuantileQuery, pods: PodSet, now: float, history: float, timeout: float
     ) -> SliProbe:
-        index = await self._names.choose(sli, pods, now, timeout, again=True)
-        if index is None:
-            names = " or ".join(f"{n}_bucket" for n in query.histogram)
-            return SliProbe(sli.name, "NoData", f"no series of {names} for the target's pods", EMPTY)
-        name = query.histogram[index]
-        metric = with_matchers(f"{name}_bucket", pods, query.matchers)
-        bounds = _bounds(await self._client.vector(f"count by (le) ({metric})", now, timeout))
-        if isinstance(query, SlowRatioQuery) and not any(math.isclose(b, query.threshold) for b in bounds):
-            return _no_bound(sli, query, name, bounds)
-        return await self._traffic(sli, pods, now, history, timeout)
+        found = await self._names.histogram(sli, pods, now, timeout, again=True)
+        if found is None:
+            forms = (f"{n}{form}" for form in ("_bucket", "") for n in query.histogram)
+            selectors = tuple(narrowed(f"{n}{{{PLACEHOLDER}}}", query.labels) for n in forms)
+            return await self._absent(sli, selectors, pods, now, timeout)
+        rows = await self._client.vector(_layout(found, pods, query), now, timeout)
+        if isinstance(query, SlowRatioQuery) and not _countable(found, query, rows):
+            bounds = list(common_bounds(rows)) if found.native else _bounds(rows)
+            return _no_bound(sli, query, found.name, bounds)
+        probe = await self._traffic(sli, pods, now, history, timeout)
+        coarse = isinstance(query, QuantileQuery) and not (found.native and exponential(rows))
+        return replace(probe, coarse=coarse)
 
     async def _traffic(self, sli: Sli, pods: PodSet, now: float, history: float, timeout: float) -> SliProbe:
         total = await self._names.total(sli, pods, now, timeout)
         if total is None:
             return SliProbe(sli.name, "NoData", "no series for the target's pods", EMPTY)
-        recent = await self._client.matrix(f"{total}[{RECENT_SECONDS}s]", now, timeout)
+        recent = await raw_counts(self._client, total, now, RECENT_SECONDS, timeout)
         twice = duplicated(recent)
         if twice is not None:
             return SliProbe(sli.name, "Ambiguous", twice.detail, "scrape each pod once, or query one replica")
@@ -94,7 +122,7 @@ class Prober:
             problem = f"the target's pods got no request in the last {window} s"
             return SliProbe(sli.name, "NoTraffic", problem, "send traffic to it; Trimtab never makes any")
         bad_ratio = await self._past_ratio(sli, pods, now, timeout)
-        reach = await self._reach(total, now, history, timeout)
+        reach = await self._reach(total.total, now, history, timeout)
         return SliProbe(
             sli.name, scrape_interval=interval, requests_per_second=value, bad_ratio=bad_ratio, history=reach
         )
@@ -106,12 +134,8 @@ class Prober:
         names = await self._names.counters(sli, pods, now, timeout)
         if names is None:
             return None
-        asked = (f"sum(increase({q}[{PAST_SECONDS}s]))" for q in (names.part, names.total))
-        part, whole = [_number(r) for r in await asyncio.gather(*(self._client.vector(a, now, timeout) for a in asked))]
-        if whole is None or not whole > 0:
-            return None
-        ratio = (part or 0.0) / whole
-        return min(max(1 - ratio if names.good else ratio, 0.0), 1.0)
+        found = await increased(self._client, names, sli.query, now, PAST_SECONDS, timeout)
+        return min(max(found.value, 0.0), 1.0) if isinstance(found, Sample) else None
 
     async def _reach(self, total: str, now: float, history: float, timeout: float) -> float | None:
         """How far back the store answers, at most `history`, within a fiftieth: in finer and finer steps.
@@ -136,6 +160,18 @@ class Prober:
 def _unavailable(sli: Sli, why: str) -> SliProbe:
     remedy = "it is asked again by itself; if that lasts, repair Prometheus, or its address in the operator's settings"
     return SliProbe(sli.name, "TelemetryUnavailable", f"Prometheus: {why}", remedy)
+
+
+def _layout(found: Histogram, pods: PodSet, query: SlowRatioQuery | QuantileQuery) -> str:
+    """What shows the buckets."""
+    series = found.selector(pods, query.labels)
+    return series if found.native else f"count by (le) ({series})"
+
+
+def _countable(found: Histogram, query: SlowRatioQuery, rows: tuple[Series, ...]) -> bool:
+    if found.native:
+        return split(rows, query.threshold) is not None
+    return any(math.isclose(b, query.threshold) for b in _bounds(rows))
 
 
 def _bounds(rows: tuple[Series, ...]) -> list[float]:
@@ -167,7 +203,8 @@ def _number(rows: tuple[Series, ...]) -> float | None:
 def _no_bound(sli: Sli, query: SlowRatioQuery, name: str, bounds: list[float]) -> SliProbe:
     finite = [b for b in bounds if math.isfinite(b)]
     near = [*[b for b in finite if b < query.threshold][-1:], *[b for b in finite if b > query.threshold][:1]]
-    listed = " or ".join(f"{b:g}" for b in near)
-    problem = f"threshold {query.threshold:g} is no bucket bound of {name}, so requests over it cannot be counted"
+    listed = " or ".join(f"{b * query.scale:g}" for b in near)
+    shown = f"{query.threshold * query.scale:g}"
+    problem = f"threshold {shown} is no bucket bound of {name}, so requests over it cannot be counted"
     remedy = f"use {listed}, the nearest bounds" if near else "give the histogram buckets"
     return SliProbe(sli.name, "NoBucketBound", problem, remedy)

@@ -11,7 +11,8 @@ from trimtab.domain.measurement import NoData, Reading, Sample, Window
 from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
 from trimtab.ports import PodSet, SliRequest, Steps
-from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean
+from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean, widened
+from trimtab.slo.native import Split, split
 from trimtab.slo.series import (
     Births,
     Series,
@@ -54,11 +55,49 @@ def slow_ratio_reading(
     close = of_pods(buckets, pod_pattern(request.pods.workloads))
     fast = [b for b in close if math.isclose(_bound(b), query.threshold)]
     if {b.label("pod") for b in fast} != {b.label("pod") for b in mine}:
-        return NoData(f"{query.threshold:g} is no bucket bound of {query.histogram[0]}")
+        return _no_bound(query)
     edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
     total = by_sub_window(mine, request.window, births, edges, from_birth)
     good = by_sub_window(fast, request.window, births, edges, from_birth)
     return _seen(ratio_sample([max(n - g, 0.0) for n, g in zip(total, good, strict=True)], total), mine, request)
+
+
+def native_slow_ratio_reading(
+    request: SliRequest, query: SlowRatioQuery, samples: Sequence[Series], from_birth: bool = False
+) -> Reading:
+    """The same of native histograms. What a bucket across the threshold gained in the window widens the error."""
+    own = of_pods(samples, pod_pattern(request.pods.workloads))
+    if not own:
+        return NoData("no series of these pods")
+    divided = split(own, query.threshold)
+    if divided is None:
+        return _no_bound(query)
+    reading = slow_ratio_reading(request, query, divided.counters, from_birth)
+    if not isinstance(reading, Sample):
+        return reading
+    births, end = Births.of(divided.unsure), (request.window.end,)
+    return widened(reading, sum(by_sub_window(divided.unsure, request.window, births, end, from_birth)))
+
+
+def increased_reading(query: SlowRatioQuery, increases: Sequence[Series]) -> Reading:
+    """The slow ratio of increases, as Prometheus makes them: native histograms without a past."""
+    if not any(h.count > 0 for each in increases for _, h in each.histograms):
+        return NoData("no traffic in the window")
+    divided = split(increases, query.threshold)
+    if divided is None:
+        return _no_bound(query)
+    fast, total = (_last(divided, which) for which in (False, True))
+    reading = ratio_sample([max(total - fast, 0.0)], [total])
+    unsure = sum(each.points[-1][1] for each in divided.unsure)
+    return widened(reading, unsure) if isinstance(reading, Sample) else reading
+
+
+def _last(divided: Split, infinite: bool) -> float:
+    return sum(each.points[-1][1] for each in divided.counters if math.isinf(_bound(each)) is infinite)
+
+
+def _no_bound(query: SlowRatioQuery) -> NoData:
+    return NoData(f"{query.threshold * query.scale:g} is no bucket bound of {query.histogram[0]}")
 
 
 def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequence[Series]) -> Reading:
@@ -71,7 +110,8 @@ def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequenc
     bounds = sorted({_bound(b) for b in own if not math.isnan(_bound(b))})
     cumulative = [by_sub_window([b for b in own if _bound(b) == le], request.window, births, end)[0] for le in bounds]
     counts = [max(c - p, 0.0) for c, p in zip(cumulative, [0.0, *cumulative[:-1]], strict=True)]
-    return _seen(quantile_sample(bounds, counts, query.quantile), mine, request)
+    scaled = [le * query.scale for le in bounds]
+    return _seen(quantile_sample(scaled, counts, query.quantile), mine, request)
 
 
 def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Reading:

@@ -19,22 +19,26 @@ class StoreUnavailable(QueryFailed):
     """The store is away, busy or too slow: no query is to blame, and the same one may be answered later."""
 
 
+class QueryRefused(QueryFailed):
+    """The store read the query and will never answer it: PromQL that it does not have, or that is none."""
+
+
 class SeriesStore(Protocol):
     """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds, `StoreUnavailable` of
     these when that is nothing about the query."""
 
     async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
-        """An instant query that yields a range vector (`metric[10s]`): raw samples."""
+        """An instant query that yields a range vector (`metric[10s]`): raw samples, numbers or native histograms."""
         ...
 
     async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
-        """An instant query that yields an instant vector: one sample per series. A scalar is one series without
-        labels."""
+        """An instant query that yields an instant vector: one sample per series, a number or a native histogram. A
+        scalar is one series without labels."""
         ...
 
     async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
-        """A range query, evaluated at start, start + step, ... up to end."""
+        """A range query that yields numbers, evaluated at start, start + step, ... up to end."""
         ...
 
 
-__all__ = ["QueryFailed", "SeriesStore", "StoreUnavailable"]
+__all__ = ["QueryFailed", "QueryRefused", "SeriesStore", "StoreUnavailable"]

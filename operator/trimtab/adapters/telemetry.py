@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from trimtab.adapters.prometheus_names import Counters, Names
+from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
     load_reading,
+    native_slow_ratio_reading,
     quantile_reading,
     ratio_reading,
     slow_ratio_reading,
     step_counts,
 )
+from trimtab.adapters.prometheus_sums import at_steps, increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
 from trimtab.domain.measurement import (
@@ -34,7 +36,9 @@ from trimtab.domain.measurement import (
 )
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
-from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
+from trimtab.slo.counters import Counters
+from trimtab.slo.estimate import BATCHES, value_sample
+from trimtab.slo.native import as_classic, counts_of, is_native
 from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
 
@@ -78,7 +82,7 @@ class StoreTelemetry:
             if arm:
                 request = SliRequest(sli, pods, window, fresh=False)
                 return (await self._counted([request], found, timeout, from_birth=True))[0]
-            return await self._increased(found, window, timeout)
+            return await increased(self._store, found, sli.query, window.end, window.seconds, timeout)
         except QueryFailed as error:
             return TelemetryError(str(error))
 
@@ -89,10 +93,7 @@ class StoreTelemetry:
             if found is None:
                 return NoData("no series of these pods")
             part, total = await asyncio.gather(
-                *(
-                    self._store.range(f"sum by (pod) ({q})", window.start, window.end, step, timeout)
-                    for q in (found.part, found.total)
-                )
+                *(self._store.range(q, window.start, window.end, step, timeout) for q in at_steps(found, sli.query))
             )
         except QueryFailed as error:
             return TelemetryError(str(error))
@@ -101,10 +102,11 @@ class StoreTelemetry:
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         """Requests per second of all pods of the set together."""
         try:
-            selector = await self._names.total(sli, pods, window.end, timeout)
-            if selector is None:
+            found = await self._names.total(sli, pods, window.end, timeout)
+            if found is None:
                 return NoData("no series of these pods")
-            return load_reading(pods, window, await self._samples(selector, window, timeout))
+            samples = await raw_counts(self._store, found, window.end, _with_lookback(window), timeout)
+            return load_reading(pods, window, samples)
         except QueryFailed as error:
             return TelemetryError(str(error))
 
@@ -152,6 +154,9 @@ class StoreTelemetry:
         self, group: list[SliRequest], names: Counters, timeout: float, *, from_birth: bool = False
     ) -> list[Reading]:
         window, query = group[0].window, group[0].sli.query
+        if isinstance(query, SlowRatioQuery) and names.native:
+            native = await self._samples(names.total, window, timeout)
+            return [native_slow_ratio_reading(r, query, native, from_birth) for r in group]
         if isinstance(query, SlowRatioQuery):
             both = names.total.replace('le="+Inf"', le_matcher(query.threshold, total=True))
             buckets = await self._samples(both, window, timeout)
@@ -165,10 +170,12 @@ class StoreTelemetry:
         self, sli: Sli, query: QuantileQuery, union: PodSet, group: list[SliRequest], timeout: float
     ) -> list[Reading]:
         window = group[0].window
-        name = await self._names.histogram(sli, union, window.end, timeout)
-        if name is None:
+        found = await self._names.histogram(sli, union, window.end, timeout)
+        if found is None:
             return [NoData("no series of these pods") for _ in group]
-        buckets = await self._samples(with_matchers(f"{name}_bucket", union, query.matchers), window, timeout)
+        buckets = await self._samples(found.selector(union, query.labels), window, timeout)
+        if found.native:
+            buckets = as_classic(buckets)
         return [quantile_reading(r, query, buckets) for r in group]
 
     async def _values(self, query: ValueQuery, union: PodSet, group: list[SliRequest], timeout: float) -> list[Reading]:
@@ -206,34 +213,16 @@ class StoreTelemetry:
         samples = None
         if query.samples_query is not None:
             counted = await self._store.vector(inject(query.samples_query, request.pods), window.end, timeout)
+            if is_native(counted):
+                raise QueryFailed("samplesQuery yields histograms, not numbers; wrap it in histogram_count")
             samples = sum(p[1] for each in counted for p in each.points if math.isfinite(p[1]))
         return value_sample([v for _, v in rows[0].points], samples)
 
     async def _samples(self, selector: str, window: Window, timeout: float) -> tuple[Series, ...]:
         """Raw samples of the window and before it: as long as the window, so that a baseline is among them."""
         found = await self._store.matrix(f"{selector}[{_with_lookback(window)}s]", window.end, timeout)
-        self._scrape = scrape_interval(found) or self._scrape
+        self._scrape = scrape_interval(counts_of(found)) or self._scrape
         return found
-
-    async def _increased(self, names: Counters, window: Window, timeout: float) -> Reading:
-        """By Prometheus' own increase(): extrapolated, but cheap over days and many pods."""
-        seconds = math.ceil(window.seconds)
-        part, total = [
-            _single(rows)
-            for rows in await asyncio.gather(
-                *(
-                    self._store.vector(f"sum(increase({q}[{seconds}s]))", window.end, timeout)
-                    for q in (names.part, names.total)
-                )
-            )
-        ]
-        if total is None or not total > 0:
-            return NoData("no traffic in the window")
-        if names.good:
-            if part is None:
-                return NoData("the threshold is no bucket bound of the histogram")
-            return ratio_sample([max(total - part, 0.0)], [total])
-        return ratio_sample([max(part or 0.0, 0.0)], [total])
 
 
 def _with_lookback(window: Window) -> int:
@@ -252,8 +241,3 @@ def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, fl
             return stale
     seen = [newest[pod] for newest, _ in scrapes for pod in request.pods.live if pod in newest]
     return replace(value, newest=min(seen, default=None))
-
-
-def _single(rows: tuple[Series, ...]) -> float | None:
-    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
-    return value if math.isfinite(value) else None

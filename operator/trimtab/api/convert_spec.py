@@ -190,18 +190,19 @@ def _sli(s: slis.Sli, field: str) -> spec.Sli:
 
 
 def _query(s: slis.Sli, field: str) -> spec.SliQuery:
+    segment = s.segment or ""
     if s.preset is not None:
-        return resolve(s.preset, f"{field}.preset")
+        return resolve(s.preset, segment)
     if s.ratio is not None:
-        return spec.RatioQuery((s.ratio.bad,), (s.ratio.total,))
+        return spec.RatioQuery((s.ratio.bad,), (s.ratio.total,), segment)
     if s.value is not None:
         return spec.ValueQuery(s.value.query, s.value.unit, s.value.samples_query)
     if s.latency is None:
         raise InvalidSpec(field, "is empty")
     names = (s.latency.histogram,)
     if s.latency.threshold is not None:
-        return spec.SlowRatioQuery(names, float(s.latency.threshold), s.latency.unit, s.latency.matchers)
-    return spec.QuantileQuery(names, float(s.latency.quantile or 0), s.latency.unit, s.latency.matchers)
+        return spec.SlowRatioQuery(names, float(s.latency.threshold), s.latency.unit, s.latency.matchers, segment)
+    return spec.QuantileQuery(names, float(s.latency.quantile or 0), s.latency.unit, s.latency.matchers, segment)
 
 
 def _objective(o: goals.Objective) -> spec.Objective:

@@ -11,6 +11,7 @@ from typing import Any
 from trimtab.api.convert_spec import to_domain
 from trimtab.api.effective import effective, leaves
 from trimtab.api.experiment import ExperimentSpec
+from trimtab.api.presets import SOURCES
 from trimtab.api.problems import Unreadable, nearest, read
 from trimtab.api.support import gaps
 from trimtab.domain import names
@@ -142,6 +143,12 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
         )
     if wire.verification.replicates == 0:
         yield doubt("spec.verification.replicates", "0 recommends what was not verified", "set it to 2")
+    for index, sli in enumerate(wire.slis):
+        if sli.preset is not None and SOURCES[sli.preset.source].edge:
+            problem = (
+                "counts in a proxy, whose pods are not the arms': preflight refuses it unless the proxy is the target"
+            )
+            yield doubt(f"spec.slis[{index}].preset.source", problem, "use metrics of the target's pods or a sidecar")
     quantiles = {
         sli.name
         for sli in wire.slis

@@ -38,7 +38,8 @@ class Preset(WireModel):
     )
     threshold: Annotated[str, number("0", "86400", above=True, unit="seconds", example="0.3")] | None = Field(
         None,
-        description="SlowRatio only: latency in seconds as a decimal string; must be a bucket bound of the histogram.",
+        description="SlowRatio only: latency in seconds as a decimal string, whatever the source counts in; must be a "
+        "bucket bound, unless the histogram is a native one with exponential buckets.",
     )
     quantile: Annotated[str, QuantileLevel] | None = Field(
         None, description="LatencyQuantile only: a fraction as a decimal string, for example 0.95."
@@ -74,7 +75,7 @@ class LatencySli(WireModel):
     threshold: Annotated[str, Seconds] | None = Field(
         None,
         description="The SLI is the fraction of requests slower than this, in the histogram's unit, as a decimal "
-        "string; must be a bucket bound.",
+        "string; must be a bucket bound, unless the histogram is a native one with exponential buckets.",
     )
     quantile: Annotated[str, QuantileLevel] | None = Field(
         None, description="The SLI is this quantile of latency; a fraction as a decimal string, for example 0.95."
@@ -109,6 +110,13 @@ class Sli(WireModel):
     ratio: RatioSli | None = Field(None, description="Fraction of bad events, from two counters.")
     latency: LatencySli | None = Field(None, description="Slow fraction or quantile, from a histogram.")
     value: ValueSli | None = Field(None, description="Any PromQL expression that yields one value.")
+    segment: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1024,
+        description="Judge a cohort by itself: label matchers, comma separated, that are added to every selector of "
+        'preset, ratio and latency, for example tenant="gold". Requests outside of it are not counted.',
+    )
     min_samples: int | None = Field(
         None,
         ge=1,
@@ -122,7 +130,23 @@ class Sli(WireModel):
         description="What a trial without data for this SLI is: Inconclusive (teaches nothing) or Fail (infeasible).",
     )
 
-    RULES = (exactly_one("preset", "ratio", "latency", "value"),)
+    RULES = (
+        exactly_one("preset", "ratio", "latency", "value"),
+        Rule(
+            "!has(self.segment) || !has(self.value)",
+            "segment belongs to preset, ratio or latency; write its matchers beside $selector in the value's query",
+            lambda m: m.segment is None or m.value is None,
+            field=".segment",
+        ),
+        Rule(
+            "!has(self.preset) || self.preset.source != 'Envoy' || "
+            "(has(self.segment) && self.segment.contains('envoy_cluster_name'))",
+            "source Envoy counts what the pods ask of others too, unless segment names the cluster of their own "
+            'program; write it like envoy_cluster_name="local_app"',
+            lambda m: m.preset is None or m.preset.source != "Envoy" or "envoy_cluster_name" in (m.segment or ""),
+            field=".segment",
+        ),
+    )
 
     def counts_events(self) -> bool:
         """The SLI is bad / total, so an error budget can be kept on it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trimtab.api.experiment import ExperimentSpec
-from trimtab.api.presets import SOURCES
 from trimtab.api.settings import Promotion
 from trimtab.domain.errors import NotYetSupported
 
@@ -14,7 +13,7 @@ Gap = tuple[str, str]  # field, remedy
 
 def gaps(spec: ExperimentSpec) -> tuple[Gap, ...]:
     """Every field of this spec that this version cannot honour, with the remedy."""
-    return (*_parameters(spec), *_slis(spec), *_goals(spec), *_trials(spec), *_rest(spec))
+    return (*_parameters(spec), *_goals(spec), *_trials(spec), *_rest(spec))
 
 
 def require_supported(spec: ExperimentSpec) -> None:
@@ -37,13 +36,6 @@ def _parameters(spec: ExperimentSpec) -> Iterator[Gap]:
             yield f"{field}.autoscaler", "tune container resources, env or nodeSelector"
         if parameter.replicas is not None:
             yield f"{field}.replicas", "tune container resources, env or nodeSelector"
-
-
-def _slis(spec: ExperimentSpec) -> Iterator[Gap]:
-    for index, sli in enumerate(spec.slis):
-        if sli.preset is not None and sli.preset.source not in SOURCES:
-            known = " or ".join(SOURCES)
-            yield f"spec.slis[{index}].preset.source", f"use {known}, or write ratio or latency with its metrics"
 
 
 def _goals(spec: ExperimentSpec) -> Iterator[Gap]:

@@ -20,6 +20,7 @@ from trimtab.api.lint import Finding, Level, lint
 from trimtab.cli import reap, replay, simulate
 from trimtab.cli.defaults import effective
 from trimtab.cli.files import Document, UnreadableFile, read_documents
+from trimtab.cli.queries import refused_queries
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
 
 EXIT_FINDINGS = 1
@@ -46,6 +47,7 @@ def lint_command(
     """
     documents = _experiments(files)
     found = [(document, finding) for document in documents for finding in lint(document.content)]
+    found += [(document, finding) for document in documents for finding in refused_queries(document.content)]
     if found:
         show(found, Console(highlight=False))
     errors = sum(finding.level is Level.ERROR for _, finding in found)

@@ -6,34 +6,39 @@ from collections.abc import Iterator
 
 from trimtab.control.preflight_findings import Problem
 from trimtab.domain.errors import InvalidSpec
+from trimtab.domain.placeholder import PLACEHOLDER
 from trimtab.domain.spec import ExperimentSpec, QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
-from trimtab.slo.promql import PLACEHOLDER, check_query
+from trimtab.slo.promql import check_matchers, check_query, label_names
 
 
 def query_problems(spec: ExperimentSpec) -> Iterator[Problem]:
-    """Every query that must not be sent, by field."""
+    """Every query that must not be sent, by field: the first problem of each SLI."""
     for sli in spec.slis:
-        for field, query, plain in _queries(sli):
-            try:
-                check_query(field, query, plain_selector=plain)
-            except InvalidSpec as error:
-                yield Problem("InvalidQuery", error.field, str(error), error.remedy)
-                break
+        try:
+            _check(sli)
+        except InvalidSpec as error:
+            yield Problem("InvalidQuery", error.field, str(error), error.remedy)
 
 
-def _queries(sli: Sli) -> Iterator[tuple[str, str, bool]]:
-    """(field, PromQL, must it be a plain vector selector?)."""
-    field = f"spec.slis[{sli.name}]"
-    match sli.query:
-        case RatioQuery(bad, total):
-            yield from ((f"{field}.ratio.bad", q, True) for q in bad)
-            yield from ((f"{field}.ratio.total", q, True) for q in total)
+def _check(sli: Sli) -> None:
+    """Raises InvalidSpec. Positions are those in the text that the person wrote, so each text is read by itself."""
+    field, query = f"spec.slis[{sli.name}]", sli.query
+    match query:
+        case RatioQuery(bad, total, segment):
+            for name, texts in (("bad", bad), ("total", total)):
+                for text in texts:
+                    check_query(f"{field}.ratio.{name}", text, plain_selector=True)
+            if segment:
+                taken = tuple(label for text in bad for label in label_names(text))
+                check_matchers(f"{field}.segment", segment, taken=taken)
         case SlowRatioQuery() | QuantileQuery():
-            matchers = f",{sli.query.matchers}" if sli.query.matchers else ""
-            yield from (
-                (f"{field}.latency", f"{h}_bucket{{{PLACEHOLDER}{matchers}}}", True) for h in sli.query.histogram
-            )
-        case ValueQuery(query, _, samples):
-            yield f"{field}.value.query", query, False
+            for base in query.histogram:
+                check_query(f"{field}.latency", f"{base}_bucket{{{PLACEHOLDER}}}", plain_selector=True)
+            if query.matchers:
+                check_matchers(f"{field}.latency.matchers", query.matchers)
+            if query.segment:
+                check_matchers(f"{field}.segment", query.segment)
+        case ValueQuery(text, _, samples):
+            check_query(f"{field}.value.query", text)
             if samples is not None:
-                yield f"{field}.value.samplesQuery", samples, False
+                check_query(f"{field}.value.samplesQuery", samples)

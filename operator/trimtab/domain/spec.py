@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trimtab.domain.cost import Prices
+from trimtab.domain.placeholder import narrowed
 from trimtab.domain.space import Assignment, SearchSpace
 
 
@@ -35,34 +36,61 @@ class OnMissing(StrEnum):
 class RatioQuery:
     """bad / total of two counters; each text is a PromQL vector selector holding `$selector`.
 
-    Several alternatives (a preset's label names) are probed in order; the first that has series is used.
+    Several alternatives (a preset's label names) are probed in order; the first that has series is used. `segment` are
+    matchers that narrow both counters.
     """
 
     bad: tuple[str, ...]
     total: tuple[str, ...]
+    segment: str = ""
+
+    @property
+    def counters(self) -> tuple[tuple[str, str], ...]:
+        """(bad, total) of each alternative, within the segment."""
+        pairs = zip(self.bad, self.total, strict=True)
+        return tuple((narrowed(bad, self.segment), narrowed(total, self.segment)) for bad, total in pairs)
 
 
 @dataclass(frozen=True)
 class SlowRatioQuery:
     """Fraction of requests slower than `threshold` (in the histogram's unit) from a classic or native histogram.
 
-    `histogram` is the base name (without `_bucket`), `matchers` further label matchers.
+    `histogram` is the base name (without `_bucket`), `matchers` and `segment` further label matchers. `scale` times the
+    threshold is what a person wrote: 0.001 where they write seconds and the histogram has milliseconds.
     """
 
     histogram: tuple[str, ...]
     threshold: float
     unit: str = "s"
     matchers: str = ""
+    segment: str = ""
+    scale: float = 1.0
+
+    @property
+    def labels(self) -> str:
+        """All its matchers."""
+        return _joined(self.matchers, self.segment)
 
 
 @dataclass(frozen=True)
 class QuantileQuery:
-    """A latency quantile, in the histogram's unit."""
+    """A latency quantile in `unit`: `scale` times what the histogram counts in."""
 
     histogram: tuple[str, ...]
     quantile: float
     unit: str = "s"
     matchers: str = ""
+    segment: str = ""
+    scale: float = 1.0
+
+    @property
+    def labels(self) -> str:
+        """All its matchers."""
+        return _joined(self.matchers, self.segment)
+
+
+def _joined(*matchers: str) -> str:
+    return ",".join(m for m in matchers if m)
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def check_offered(spec: ExperimentSpec, workload: WorkloadSpec) -> frozenset[str
 def _asked(sli: Sli, names: tuple[str, ...]) -> frozenset[str]:
     field = f"spec.slis[{sli.name}]"
     match sli.query:
-        case RatioQuery(bad=bad, total=total):
-            choices = [_metrics(field, b) | _metrics(field, t) for b, t in zip(bad, total, strict=True)]
+        case RatioQuery():
+            choices = [_metrics(field, b) | _metrics(field, t) for b, t in sli.query.counters]
         case SlowRatioQuery(histogram=histograms) | QuantileQuery(histogram=histograms):
             choices = [frozenset({f"{name}_bucket"}) for name in histograms]
         case ValueQuery(query=query, samples_query=counting):

@@ -148,6 +148,8 @@ def _call(node: Node, source: Source, at: float) -> Value:
         return [((), values[0])]
     if name == "histogram_quantile" and isinstance(values[0], float) and isinstance(values[1], list):
         return _histogram_quantile(values[0], values[1])
+    if name in NATIVE and isinstance(values[-1], list):
+        return []  # of native histograms, which nothing here exposes: Prometheus leaves plain numbers out
     if name in PLAIN and isinstance(values[0], list):
         rest = [v for v in values[1:] if isinstance(v, float)]
         return [(without_name(labels), PLAIN[name](v, *rest)) for labels, v in values[0]]
@@ -371,7 +373,8 @@ def selectors(expression: str) -> tuple[Selector, ...]:
     return tuple(found)
 
 
-KNOWN = RANGED | PLAIN.keys() | {"timestamp", "scalar", "vector", "histogram_quantile"}
+NATIVE = frozenset({"histogram_count", "histogram_sum", "histogram_avg", "histogram_fraction"})
+KNOWN = RANGED | PLAIN.keys() | NATIVE | {"timestamp", "scalar", "vector", "histogram_quantile"}
 SIGNS = ARITHMETIC.keys() | COMPARISONS.keys() | {"or"}
 
 __all__ = [

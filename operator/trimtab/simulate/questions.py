@@ -58,12 +58,12 @@ def question(sli: Sli, workload: WorkloadSpec) -> Question:
     """
     try:
         match sli.query:
-            case RatioQuery(bad, total):
-                return Question(sli.name, _ratio(bad, total, workload))
-            case SlowRatioQuery(histogram, threshold, _, matchers):
-                return Question(sli.name, _slow(histogram, threshold, matchers, workload))
-            case QuantileQuery(histogram, quantile, _, matchers):
-                _histogram(histogram, matchers, workload)
+            case RatioQuery():
+                return Question(sli.name, _ratio(sli.query.counters, workload))
+            case SlowRatioQuery(histogram, threshold):
+                return Question(sli.name, _slow(histogram, threshold, sli.query.labels, workload))
+            case QuantileQuery(histogram, quantile):
+                _histogram(histogram, sli.query.labels, workload)
                 return Question(sli.name, lambda b, _: b.latency.quantile(quantile))
             case ValueQuery(query, _, samples):
                 return Question(sli.name, _expression(query, samples, workload))
@@ -158,10 +158,10 @@ def _selected(expression: str, workload: WorkloadSpec) -> FloatArray:
 # Questions
 
 
-def _ratio(bad: tuple[str, ...], total: tuple[str, ...], workload: WorkloadSpec) -> Answer:
+def _ratio(counters: tuple[tuple[str, str], ...], workload: WorkloadSpec) -> Answer:
     """Of several spellings the first whose total there is, as in a store."""
     gaps = []
-    for spelling, whole in zip(bad, total, strict=True):
+    for spelling, whole in counters:
         try:
             everything, part = (_selected(inject(text, PODS), workload) for text in (whole, spelling))
         except _Unanswered as gap:

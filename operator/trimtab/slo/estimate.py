@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from statistics import NormalDist, fmean
 
@@ -168,6 +169,24 @@ def standard_error_of_mean(values: Sequence[float]) -> float:
 def _widening(degrees: int) -> float:
     """t / z at 95 %, one-sided."""
     return STUDENT_95[max(degrees, 1) - 1] / z_of(0.95) if degrees <= len(STUDENT_95) else 1.0
+
+
+def widened(sample: Sample, unsure: float) -> Sample:
+    """A ratio of which `unsure` events may belong to either side: u / n / sqrt(12) beside its standard error, as if any
+    share of them were equally likely.
+
+    The interval of a ratio is made of counts and overdispersion, so that grows alike: by error^2 over the binomial
+    variance.
+    """
+    if not unsure > 0 or sample.bad is None:
+        return sample
+    error = unsure / sample.total / math.sqrt(12)
+    p = (sample.bad + 0.5) / (sample.total + 1)
+    return replace(
+        sample,
+        standard_error=math.hypot(sample.standard_error, error),
+        overdispersion=sample.overdispersion + error**2 * sample.total / (p * (1 - p)),
+    )
 
 
 def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) -> Reading:

@@ -7,7 +7,6 @@ query is parsed, never pattern-matched; only the position in a message is found 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,19 +14,16 @@ import promql_parser
 
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import pod_pattern
+from trimtab.domain.placeholder import PLACEHOLDER, fill, tokens
 from trimtab.ports import PodSet
 
-PLACEHOLDER = "$selector"
 MAX_RANGE_SECONDS = 3600.0
 MAX_NESTING = 32
 MAX_NODES = 64
 MAX_TOKENS = 512
 STAND_IN = ("__trimtab__", "1")  # the matcher that stands for $selector while a query is parsed
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)|(?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|(?P<here>\$selector\b)"""
-    r"""|(?P<word>[A-Za-z_][\w:]*)|(?P<number>[0-9.][\w.]*)|(?P<sign>.)""",
-    re.DOTALL,
-)
+MAX_MATCHERS = 8
+RESERVED = ("namespace", "pod", "le", "__name__")  # what tells arms, and the buckets of a histogram, apart
 
 
 def selector(pods: PodSet) -> str:
@@ -42,7 +38,7 @@ def quoted(text: str) -> str:
 
 def inject(query: str, pods: PodSet) -> str:
     """Put the matchers where `$selector` stands."""
-    return _fill(query, selector(pods))
+    return fill(query, selector(pods))
 
 
 def with_matchers(metric: str, pods: PodSet, *more: str) -> str:
@@ -80,9 +76,9 @@ def check_query(field: str, query: str, *, plain_selector: bool = False) -> None
     Raises:
         InvalidSpec: names the field, what is wrong and at which character (counted from 1).
     """
-    if not any(kind == "here" for kind, _, _ in _tokens(query)):
+    if not any(kind == "here" for kind, _, _ in tokens(query)):
         raise InvalidSpec(field, "it has no $selector, so it would mix both arms", "write metric{$selector,...}")
-    if sum(kind != "space" for kind, _, _ in _tokens(query)) > MAX_TOKENS:
+    if sum(kind != "space" for kind, _, _ in tokens(query)) > MAX_TOKENS:
         raise InvalidSpec(field, f"it has more than {MAX_TOKENS} words and signs", "use a recording rule instead")
     deep = _too_deep(query)
     if deep:
@@ -94,14 +90,54 @@ def check_query(field: str, query: str, *, plain_selector: bool = False) -> None
         problem = f"not PromQL: {words}, at character {_error_at(query, words)}"
         raise InvalidSpec(field, problem, "try it in Prometheus with $selector replaced") from None
     if plain_selector and not isinstance(tree, promql_parser.VectorSelector):
-        raise InvalidSpec(field, "only a vector selector is allowed here", "remove functions; rate and sum are added")
+        problem = f"only a vector selector is allowed here, at character {_beyond_selector_at(query)}"
+        raise InvalidSpec(field, problem, "remove functions; rate and sum are added")
     if isinstance(tree, promql_parser.MatrixSelector | promql_parser.StringLiteral):
-        raise InvalidSpec(field, "it yields no value but samples or text", "wrap it, for example in rate(...)")
+        problem = f"it yields no value but samples or text, at character {_sign_at(query, '[')}"
+        raise InvalidSpec(field, problem, "wrap it, for example in rate(...)")
     found = nodes(tree)
     if len(found) > MAX_NODES:
         raise InvalidSpec(field, f"it has more than {MAX_NODES} parts", "use a recording rule instead")
     for node in found:
         _bounded(field, query, node)
+
+
+def check_matchers(field: str, text: str, *, taken: tuple[str, ...] = ()) -> None:
+    """Refuse what is not a list of label matchers, such as `tenant="gold",route=~"/pay.*"`, or what could change whose
+    pods are measured.
+
+    Args:
+        field: for the message, e.g. `spec.slis[gold].segment`.
+        taken: labels that the SLI itself matches on, beside those of the pods.
+
+    Raises:
+        InvalidSpec: names the field, what is wrong and at which character (counted from 1).
+    """
+    listed = [t for t in tokens(text) if t[0] != "space" or t[1].startswith("#")]
+    for kind, sign, at in listed:
+        if kind in ("space", "here") or (kind == "sign" and sign not in "=!~,"):
+            raise InvalidSpec(field, f"{sign[:20]!r} is no part of a matcher, at character {at}", _MATCHERS)
+    if not listed or (listed[-1][0], listed[-1][1]) == ("sign", ","):
+        raise InvalidSpec(field, f"a matcher is missing, at character {len(text) or 1}", _MATCHERS)
+    try:
+        tree: Any = promql_parser.parse('{{{}="{}",{}}}'.format(*STAND_IN, text))
+    except ValueError as error:
+        words = " ".join(str(error).split())[:200]
+        raise InvalidSpec(field, f"{words}, at character {_error_at(text, words)}", _MATCHERS) from None
+    if tree.matchers.or_matchers:
+        problem = f"`or` is not allowed, at character {_word_at(text, 'or')}"
+        raise InvalidSpec(field, problem, 'use one matcher with alternatives, like tenant=~"gold|silver"')
+    found = [m.name for m in tree.matchers.matchers if m.name != STAND_IN[0]]
+    if len(found) > MAX_MATCHERS:
+        raise InvalidSpec(field, f"it has {len(found)} matchers, at most {MAX_MATCHERS} are allowed", "leave some out")
+    for name in found:
+        if name in (*RESERVED, *taken):
+            why = "the pods or the buckets" if name in RESERVED else "what this SLI counts"
+            problem = f"{name} is used to pick {why} already, at character {_label_at(text, name)}"
+            raise InvalidSpec(field, problem, "match on another label")
+
+
+_MATCHERS = 'write label matchers, comma separated, like tenant="gold"'
 
 
 @lru_cache(maxsize=512)
@@ -111,7 +147,7 @@ def _tree(query: str) -> Any:
     Raises:
         ValueError: it is not PromQL.
     """
-    return promql_parser.parse(_fill(query, '{}="{}"'.format(*STAND_IN)))
+    return promql_parser.parse(fill(query, '{}="{}"'.format(*STAND_IN)))
 
 
 def nodes(tree: Any) -> list[Any]:
@@ -165,24 +201,13 @@ def _bounded(field: str, query: str, node: Any) -> None:
         raise InvalidSpec(field, problem, "use at most 1h, or a recording rule")
 
 
-# Tokens: for positions, and so that `$selector` inside a text or a comment is left alone
-
-
-def _tokens(query: str) -> Iterator[tuple[str, str, int]]:
-    """(kind, text, position from 1)."""
-    for match in _TOKEN.finditer(query):
-        yield match.lastgroup or "", match.group(), match.start() + 1
-
-
-@lru_cache(maxsize=2048)
-def _fill(query: str, matchers: str) -> str:
-    return "".join(matchers if kind == "here" else text for kind, text, _ in _tokens(query))
+# Positions, by looking at the tokens
 
 
 def _too_deep(query: str) -> int:
     """Where brackets, or signs in a row, nest too deeply for a parser that recurses; 0 when they do not."""
     depth = signs = 0
-    for kind, text, position in _tokens(query):
+    for kind, text, position in tokens(query):
         if kind == "space":
             continue
         depth += (text in "([{") - (text in ")]}") if kind == "sign" else 0
@@ -193,25 +218,39 @@ def _too_deep(query: str) -> int:
 
 
 def _word_at(query: str, word: str) -> int:
-    return next((at for kind, text, at in _tokens(query) if kind == "word" and text.lower() == word), 1)
+    return next((at for kind, text, at in tokens(query) if kind == "word" and text.lower() == word), 1)
+
+
+def _label_at(matchers: str, name: str) -> int:
+    return next((at for kind, text, at in tokens(matchers) if kind == "word" and text == name), 1)
 
 
 def _sign_at(query: str, sign: str, inside: str = "") -> int:
     opened = not inside
-    for kind, text, at in _tokens(query):
+    for kind, text, at in tokens(query):
         if kind == "sign" and text == sign and opened:
             return at
         opened = opened or text == inside
     return 1
 
 
+def _beyond_selector_at(query: str) -> int:
+    """Where what is no `metric{...}` begins: a function, or what follows the braces."""
+    listed = [t for t in tokens(query) if t[0] != "space"]
+    if listed[0][0] == "word" and listed[1:] and listed[1][1] != "{":
+        return listed[0][2]
+    closed = next((i for i, t in enumerate(listed) if t[1] == "}"), -1)
+    rest = listed[closed + 1 :] if listed[0][0] == "word" or listed[0][1] == "{" else listed
+    return rest[0][2] if rest else 1
+
+
 def _bare_selector_at(query: str, name: str) -> int:
     """The first place where this metric stands without $selector in the braces that follow."""
-    tokens = [t for t in _tokens(query) if t[0] != "space"]
-    for index, (kind, text, at) in enumerate(tokens):
+    listed = [t for t in tokens(query) if t[0] != "space"]
+    for index, (kind, text, at) in enumerate(listed):
         if kind != "word" or text != name:
             continue
-        rest = tokens[index + 1 :]
+        rest = listed[index + 1 :]
         if not rest or rest[0][1] != "{":
             return at
         braces = rest[: next((i for i, t in enumerate(rest) if t[1] == "}"), len(rest))]
@@ -224,7 +263,7 @@ def _error_at(query: str, words: str) -> int:
     """Where a parser's complaint applies: the bracket or quote left open, the name that it quotes, else the end."""
     opened: list[tuple[str, int]] = []
     named = set(re.findall(r"'([^']+)'", words)) | {words.split()[-1]}
-    for kind, text, at in _tokens(query):
+    for kind, text, at in tokens(query):
         if kind == "sign" and text in "\"'`":
             return at
         if kind != "space" and (text in named or (kind == "text" and text[1:-1] in named)):

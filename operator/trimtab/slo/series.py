@@ -22,11 +22,22 @@ FRESH_SLACK = 1.0
 
 
 @dataclass(frozen=True)
+class Buckets:
+    """One sample of a native histogram: the count of all observations, and (lower bound, upper bound, count) of each
+    bucket that holds some, ascending."""
+
+    count: float
+    parts: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
 class Series:
-    """One counter as stored: sorted labels and (unix seconds, value) samples, ascending."""
+    """One counter as stored: sorted labels and (unix seconds, value) samples, ascending; a native histogram has
+    `histograms` in place of points."""
 
     labels: tuple[tuple[str, str], ...]
     points: tuple[tuple[float, float], ...]
+    histograms: tuple[tuple[float, Buckets], ...] = ()
 
     def label(self, name: str) -> str:
         return dict(self.labels).get(name, "")

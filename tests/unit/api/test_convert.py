@@ -253,9 +253,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.schedule": {"schedule": {"timeZone": "UTC"}},
     "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
-    "spec.slis[0].preset.source": {
-        "slis": [{"name": "slow", "preset": {"source": "Istio", "sli": "SlowRatio", "threshold": "1"}}]
-    },
 }
 
 

@@ -79,6 +79,33 @@ def test_lint_shows_field_problem_and_remedy() -> None:
     assert "bad.yaml:1: error: spec.constraints[0].maxx: unknown field; did you mean max?\n" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("sli", "line"),
+    [
+        (
+            {"ratio": {"bad": "rate(a{$selector}[1m])", "total": "b{$selector}"}},
+            "spec.slis[slow].ratio.bad: only a vector selector is allowed here, at character 1; remove functions; ",
+        ),
+        (
+            {"preset": {"source": "Istio", "sli": "ErrorRatio"}, "segment": 'tenant="gold",pod="x"'},
+            "spec.slis[slow].segment: pod is used to pick the pods or the buckets already, at character 15; match on "
+            "another label",
+        ),
+        (
+            {"ratio": {"bad": "a{$selector}", "total": "b{$selector}"}, "segment": "gold"},
+            "spec.slis[slow].segment: ",
+        ),
+    ],
+)
+def test_lint_reads_the_queries(sli: dict[str, Any], line: str) -> None:
+    bad = manifest()
+    bad["spec"]["slis"] = [{"name": "slow", **sli}]
+    result = run("lint", write("bad.yaml", bad))
+    assert result.exit_code == 1
+    assert f"bad.yaml:1: error: {line}" in result.stdout
+    assert "1 error" in result.stdout
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_whole_fields_and_whole_words(width: int) -> None:
     shown = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, highlight=False)

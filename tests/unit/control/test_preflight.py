@@ -484,8 +484,8 @@ class TestProbes:
 
 
 class TestPower:
-    def decided(self, rate: float, ratio: float | None, **spec: Any) -> Findings:
-        probe = replace(PROBE, requests_per_second=rate, bad_ratio=ratio)
+    def decided(self, rate: float, ratio: float | None, coarse: bool = False, **spec: Any) -> Findings:
+        probe = replace(PROBE, requests_per_second=rate, bad_ratio=ratio, coarse=coarse)
         return found(builders.spec(**spec), probes=(probe,))
 
     def test_what_an_arm_sees_of_the_load(self) -> None:
@@ -550,6 +550,20 @@ class TestPower:
         quantile = replace(sli, kind=SliKind.LATENCY, query=QuantileQuery(("latency",), 0.95))
         assert only(self.decided(1, None, slis=(quantile,))).reason == "Undecidable"
         assert self.decided(4000, None, slis=(quantile,)).problems == ()
+
+    def test_a_quantile_of_a_few_buckets_bounds_nothing(self) -> None:
+        (sli,), (constraint,) = builders.spec().slis, builders.spec().constraints
+        quantile = replace(sli, kind=SliKind.LATENCY, query=QuantileQuery(("latency",), 0.95))
+        bound = replace(constraint, maximum=0.3)
+        coarse = self.decided(4000, None, coarse=True, slis=(quantile,), constraints=(bound,))
+        found = only(coarse)
+        assert found.reason == "CoarseQuantile"
+        assert "the 95 % quantile" in found.message
+        assert "threshold 0.3, max 0.05" in found.remedy
+        fine = self.decided(4000, None, slis=(quantile,), constraints=(bound,))
+        assert fine.problems == ()
+        shown = replace(bound, maximum=None, relative=RelativeBound(max_increase_ratio=1.0))
+        assert self.decided(4000, None, coarse=True, slis=(quantile,), constraints=(shown,)).problems == ()
 
     def test_a_small_relative_increase_needs_many(self) -> None:
         (constraint,) = builders.spec().constraints

@@ -77,6 +77,14 @@ def test_what_it_answers(query: str, expected: float) -> None:
     assert value(query) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["histogram_count(wait_bucket)", "histogram_fraction(-Inf, 0.1, wait_bucket)", "histogram_sum(rate(requests[1m]))"],
+)
+def test_plain_numbers_are_no_native_histograms(query: str) -> None:
+    assert instant(SOURCE, query, 600.0) == []
+
+
 def test_increase_is_extrapolated_as_prometheus_does() -> None:
     # Samples at 15, 30, 45, 60 in (0, 60]: 450 over 45 s; 15 s are missing at the start, less than 1.1 scrapes, but
     # the counter reached zero 15 s before its first sample, so no more than these are added.

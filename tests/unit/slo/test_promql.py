@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trimtab.domain.errors import InvalidSpec
 from trimtab.ports import PodSet
 from trimtab.slo.promql import (
+    check_matchers,
     check_query,
     inject,
     label_names,
@@ -65,7 +66,7 @@ def test_bounded_queries_are_accepted(query: str) -> None:
         ("sum(rate(a{$selector}[1m] @ end()))", "@", 27),
         ("max_over_time(rate(a{$selector}[1m])[10m:1m])", "subquery", None),
         ("rate(a{$selector}[2h])", "too long", 18),
-        ("a{$selector}[5m]", "no value", None),
+        ("a{$selector}[5m]", "no value", 13),
         ("sum(a{$selector}", "not PromQL", 4),
         ("a{$selector", "not PromQL", 2),
         ('a{$selector,b=~"("}', "not PromQL", 16),
@@ -81,9 +82,20 @@ def test_unbounded_queries_are_refused_with_the_place(query: str, words: str, at
         assert f"at character {at}" in error.problem
 
 
-@pytest.mark.parametrize("query", ["rate(a{$selector}[5m])", "a{$selector}[5m]", "sum(a{$selector})", "-a{$selector}"])
-def test_a_counter_is_a_plain_selector(query: str) -> None:
-    assert "only a vector selector" in refusal(query, plain_selector=True).problem
+@pytest.mark.parametrize(
+    ("query", "at"),
+    [
+        ("rate(a{$selector}[5m])", 1),
+        ("a{$selector}[5m]", 13),
+        ("  sum(a{$selector})", 3),
+        ("-a{$selector}", 1),
+        ("a{$selector} + b{$selector}", 14),
+        ("{$selector} > 0", 13),
+    ],
+)
+def test_a_counter_is_a_plain_selector(query: str, at: int) -> None:
+    problem = refusal(query, plain_selector=True).problem
+    assert f"only a vector selector is allowed here, at character {at}" in problem
 
 
 @pytest.mark.parametrize(
@@ -159,3 +171,66 @@ def test_a_bucket_bound_matches_itself_alone(threshold: float) -> None:
     metric = with_matchers("h_bucket", ARM, le_matcher(threshold, total=True), 'route="/"')
     le = next(m.value for m in promql_parser.parse(metric).matchers.matchers if m.name == "le")
     assert re.fullmatch(le, "+Inf")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['tenant="gold"', ' tenant = "gold" , route=~"/pay.*" ', "a!='x',b!~`y`", 'x="$selector"', 'x="}[(@#"', 'a="é"'],
+)
+def test_matchers_are_accepted(text: str) -> None:
+    check_matchers("spec.slis[x].segment", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "at"),
+    [
+        ("gold", "at character", None),
+        ("tenant", "at character", None),
+        ('tenant="gold', "no part of a matcher", 8),
+        ('tenant="gold"} or up{x="1"', "no part of a matcher", 14),
+        ('tenant="gold"} #', "no part of a matcher", 14),
+        ('tenant="gold" # all', "no part of a matcher", 15),
+        ('$selector,tenant="gold"', "no part of a matcher", 1),
+        ('tenant="gold" or tenant="silver"', "`or`", 15),
+        ('tenant="gold",', "missing", 14),
+        (",", "missing", 1),
+        ("   ", "missing", 3),
+        (',tenant="gold"', "at character", 1),
+        ('tenant="gold",,a="b"', "at character", None),
+        ('tenant=~"("', "at character", 9),
+        ('tenant="gold",pod="x"', "pod is used to pick the pods", 15),
+        ('namespace="other"', "namespace is used", 1),
+        ('le="0.5"', "le is used", 1),
+        ('__name__="other"', "__name__ is used", 1),
+        ('a="1",code="200"', "code is used to pick what this SLI counts", 7),
+        (",".join(f'l{n}="1"' for n in range(9)), "at most 8", None),
+        ("tenant offset 5m", "at character", None),
+        ('tenant="gold" @ 5', "no part of a matcher", 15),
+    ],
+)
+def test_what_is_no_list_of_matchers_is_refused_with_the_place(text: str, words: str, at: int | None) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        check_matchers("spec.slis[x].segment", text, taken=("code",))
+    assert caught.value.field == "spec.slis[x].segment"
+    assert words in caught.value.problem
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+    if at is not None:
+        assert f"at character {at}" in caught.value.problem
+
+
+@given(st.text(alphabet="ab{}$selctor[]()@ \"'`#\\\n0159ms:,=~+-é!|.*", max_size=40))
+def test_accepted_matchers_leave_the_selector_as_it_is(text: str) -> None:
+    """Whatever is accepted narrows a selector, and changes neither its metric nor its pods."""
+    try:
+        check_matchers("f", text)
+    except InvalidSpec:
+        return
+    plain = promql_parser.parse(with_matchers("m", ARM))
+    narrow = promql_parser.parse(with_matchers("m", ARM, text))
+    assert isinstance(narrow, promql_parser.VectorSelector)
+    assert (narrow.name, narrow.offset, narrow.at) == (plain.name, None, None)
+    own = [(m.name, m.op, m.value) for m in narrow.matchers.matchers]
+    assert {(m.name, m.op, m.value) for m in plain.matchers.matchers} <= set(own)
+    assert not narrow.matchers.or_matchers
+    assert len(own) > 2
