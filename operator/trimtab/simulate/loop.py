@@ -156,8 +156,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def _seldom_collected() -> Iterator[None]:
-    """To look through a whole world for garbage again and again is up to a fourth of the work. What was there before the
-    first world is never looked through; worlds are, or one that a caller still holds when it is over would stay."""
+    """To look through a whole world for garbage again and again is up to a fourth of the work. What was there before
+    the first world is never looked through; worlds are, or one that a caller still holds when it is over would stay."""
     before = gc.get_threshold()
     if not gc.get_freeze_count():
         gc.freeze()
