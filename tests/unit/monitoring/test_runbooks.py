@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.unit.monitoring.shell import commands, kinds, operands
 
 from trimtab.api.reference import ANNOTATIONS
 from trimtab.domain import names
 
 ROOT = Path(__file__).resolve().parents[3]
-RUNBOOKS = sorted(p for p in (ROOT / "runbooks").glob("*.md"))
-LOOP = re.compile(r"for object in \$\((.*)\); do")  # over what a command names: `$object`
-BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 FILTERS = {"curl", "grep", "helm", "jq"}
 VERBS = {
     "annotate", "auth", "delete", "describe", "events", "exec", "get", "logs", "patch", "port-forward", "rollout",
@@ -36,58 +33,11 @@ LABELS = {value for name, value in vars(names).items() if name.startswith("LABEL
 KEYS = {*LABELS, *(value for name, value in vars(names).items() if name.startswith("ANNOTATION_"))}
 
 
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """(page, words) of every simple command in the runbooks' shell blocks; what is piped is one command each."""
-    for page in RUNBOOKS:
-        for block in BLOCK.findall(page.read_text()):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(LOOP.sub(r"\1", line.strip().removesuffix("done")), comments=True)
-                for simple in split_at(words, {"|", "&", "&&", ";"}):
-                    yield page.name, simple
-
-
-def split_at(words: list[str], ends: set[str]) -> Iterator[list[str]]:
-    found: list[str] = []
-    for word in [*words, ";"]:
-        if word in ends:
-            if found:
-                yield found
-            found = []
-        else:
-            found.append(word)
-
-
 KUBECTL = [(page, words[1:]) for page, words in commands() if words[0] == "kubectl"]
 
 
 def named(pairs: list[tuple[str, list[str]]]) -> list[Any]:
     return [pytest.param(page, words, id=f"{page}-{i}") for i, (page, words) in enumerate(pairs)]
-
-
-def operands(words: list[str]) -> list[str]:
-    """What is no option, and no value of one."""
-    taking = {"-n", "-l", "-o", "-p", "-L", "-c", "--type", "--field-selector", "--for", "--namespace", "--sort-by"}
-    found, skip = [], False
-    for word in words:
-        if skip or word == "--":
-            if word == "--":
-                break
-            skip = False
-        elif word in taking:
-            skip = True
-        elif not word.startswith("-"):
-            found.append(word)
-    return found
-
-
-def kinds(words: list[str]) -> list[str]:
-    """The resources that a command names: `a,b` and `a/name` alike; none where it names a file or a path."""
-    verb, *rest = operands(words)
-    if verb in {"auth", "rollout"}:
-        rest = rest[2:] if verb == "auth" else rest[1:]
-    if verb == "logs" or not rest:
-        return [word.partition("/")[0] for word in rest if "/" in word]
-    return [kind.partition("/")[0] for kind in rest[0].split(",")]
 
 
 def test_there_are_commands() -> None:
