@@ -178,7 +178,9 @@ class SafetyLoop:
     def _tell(self, found: Sequence[_Live], looked: Sequence[_Looked]) -> None:
         """Replace the series of what is in the traffic by what this tick saw."""
         seen = (
-            InTraffic(x.namespace, x.experiment_name, x.serving, done.stray, self._sights.get(x.trial_uid))
+            InTraffic(
+                x.namespace, x.experiment_name, x.serving, done.stray, done.leaving, self._sights.get(x.trial_uid)
+            )
             for x, done in zip(found, looked, strict=True)
         )
         self._metrics.observe_live(live(seen, self._clock.now()))

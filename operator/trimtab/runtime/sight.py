@@ -33,12 +33,14 @@ class Sight:
 @dataclass(frozen=True)
 class InTraffic:
     """One trial with arms in the cluster. `serving`: an endpoint of it is ready. `sight` is None while nobody looked at
-    it; `stray`: its Trial is over or gone, and arms of it are not."""
+    it; `stray`: its Trial is over or gone, and arms of it are not; `leaving`: its arms are being taken away, so nobody
+    looks any more, and it is a rollback and not a blind trial."""
 
     namespace: str
     experiment: str
     serving: bool
     stray: bool = False
+    leaving: bool = False
     sight: Sight | None = None
 
     @property
@@ -90,7 +92,7 @@ def live(found: Iterable[InTraffic], now: float) -> Live:
         sight = each.sight
         if sight is None or not each.serving:
             continue
-        if sight.blind_since is not None:
+        if sight.blind_since is not None and not each.leaving:
             blind = max(now - sight.blind_since, 0.0)
             told.blind[each.owner] = max(blind, told.blind.get(each.owner, 0.0))
         told.stale_after[each.owner] = sight.stale_after

@@ -321,6 +321,12 @@ class TestTraffic:
         assert told.blind == {("shop", "web"): 30.0}
         assert told.evalues == {("shop", "web", "errors"): 7.0}
 
+    def test_what_is_being_taken_away_is_no_blind_trial(self) -> None:
+        """Nobody looks at it any more, which is a rollback's page when it lasts."""
+        told = live([dataclasses.replace(self.WEB, leaving=True)], 1000.0)
+        assert (told.trials, told.blind) == ({("shop", "web"): 1.0}, {})
+        assert told.evalues == {("shop", "web", "errors"): 4.0}
+
     def test_what_does_not_serve_is_not_blind(self) -> None:
         told = live([dataclasses.replace(self.WEB, serving=False)], 1000.0)
         assert told == live([], 1000.0)
