@@ -121,6 +121,7 @@ class SafetyLoop:
         self._unread: dict[str, float] = {}
         self._looked: dict[str, float] = {}
         self._sights: dict[str, Sight] = {}
+        self._seen: tuple[tuple[_Live, _Looked], ...] = ()
         self._interval = IDLE_SECONDS
         self._beat = clock.monotonic()
 
@@ -152,6 +153,7 @@ class SafetyLoop:
                     log.warning("safety.not_leading")
                 except ApiError as error:
                     log.warning("safety.api_error", error=str(error))
+                    self._tell()
                 due += self._interval if late < self._interval else late + self._interval
                 await self._crew.rest(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
         finally:
@@ -169,21 +171,23 @@ class SafetyLoop:
             found += _by_trial(await self._arms.read(scope), at)
         self._keep_only({live.trial_uid for live in found})
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
-        leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]
-        self._overdue.update((*leaving, *self._withdrawals.under_way))
         self._interval = min((IDLE_SECONDS, *(done.interval for done in looked)))
-        self._tell(found, looked)
+        self._seen = tuple(zip(found, looked, strict=True))
+        self._tell()
         return all(done.judged for done in looked)
 
-    def _tell(self, found: Sequence[_Live], looked: Sequence[_Looked]) -> None:
-        """Replace the series of what is in the traffic by what this tick saw."""
-        seen = (
+    def _tell(self) -> None:
+        """Tell of what is in the traffic, as it was last seen. Called also when nothing can be seen, as the API server
+        is away: rollbacks that do not end and canaries that nobody looks at grow older all the same."""
+        leaving = [live.rollback for live, done in self._seen if done.leaving and live.serving]
+        self._overdue.update((*leaving, *self._withdrawals.under_way))
+        told = (
             InTraffic(
                 x.namespace, x.experiment_name, x.serving, done.stray, done.leaving, self._sights.get(x.trial_uid)
             )
-            for x, done in zip(found, looked, strict=True)
+            for x, done in self._seen
         )
-        self._metrics.observe_live(live(seen, self._clock.now()))
+        self._metrics.observe_live(live(told, self._clock.now()))
 
     def _keep_only(self, trial_uids: set[str]) -> None:
         self._watchman.keep_only(trial_uids)

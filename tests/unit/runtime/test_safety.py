@@ -500,6 +500,34 @@ class TestWhatIsTold:
             await shop.clock.sleep(2 * TICK)
             assert of(shop, "blind_seconds", **self.WEB) == 0
 
+    async def test_what_cannot_be_listed_any_more_grows_older_all_the_same(self) -> None:
+        """The API server goes away in the middle of a rollback: the page must come by the clock, not by a tick."""
+        shop = Shop()
+        trial = await shop.begin()
+        served = shop.cluster.list
+
+        async def keep(effect: Effect) -> None:
+            if effect.verb == "delete":
+                raise Unavailable(0, "no answer")
+
+        async def away(*_: Any, **__: Any) -> Any:
+            raise Unavailable(0, "no answer")
+
+        async with shop.watched():
+            await shop.clock.sleep(20.0)
+            shop.cluster.before_effect = keep
+            await shop.pod_status(trial, Arm.CANARY, **OOM)
+            await shop.clock.sleep(2 * TICK)
+            shop.cluster.list = away  # type: ignore[method-assign]
+            await shop.clock.sleep(2 * STUCK_SECONDS)
+            assert of(shop, "rollback_open_seconds", **self.WEB) > 2 * STUCK_SECONDS
+            assert of(shop, "rollbacks_stuck", **self.WEB) == 1
+            shop.cluster.before_effect, shop.cluster.list = None, served  # type: ignore[method-assign]
+            await shop.ended(trial, SOON)
+            await shop.clock.sleep(2 * TICK)
+            assert of(shop, "rollbacks_stuck", **self.WEB) == 0
+            assert shop.loop.age() <= TICK
+
     async def test_an_arm_whose_trial_is_gone_is_told_while_it_cannot_be_removed(self) -> None:
         shop = Shop()
         trial = await shop.begin()
