@@ -7,6 +7,7 @@ metric counts itself have no `for`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -158,11 +159,11 @@ TICKETS = (
         Severity.TICKET,
         "max by (namespace, job) (max_over_time(trimtab_leader[6h])) >= 0 "
         "unless on (namespace, job) max by (namespace, job) (trimtab_leader) == 1\n"
-        "or absent(trimtab_leader)",
+        "or absent_over_time(trimtab_leader[6h])",
         "operator-down.md",
         "No operator has led for 2 minutes",
-        "No process of {{ $labels.job }} in {{ $labels.namespace }} holds the Lease, or none is scraped; a standby "
-        "takes over within 20 s. Nothing is tuned meanwhile.",
+        "No process{{ with $labels.job }} of {{ . }}{{ end }} holds the Lease, or none is scraped; a standby takes "
+        "over within 20 s. Nothing is tuned meanwhile.",
         lasting="2m",
         joined=False,
     ),
@@ -333,11 +334,18 @@ def _rule(alert: Alert) -> dict[str, Any]:
 def alerts_page() -> str:
     """`docs/reference/alerts.md`."""
     rows = (
-        f"| `{a.name}` | {a.severity} | {a.lasting} | {a.description} "
+        f"| `{a.name}` | {a.severity} | {a.lasting} | {_plain(a.description)} "
         f"| [{a.runbook.removesuffix('.md')}](../../runbooks/{a.runbook}) |"
         for a in ALERTS
     )
     return PAGE + "\n".join(rows) + "\n"
+
+
+def _plain(words: str) -> str:
+    """Without the template's language: *n* for the value, the label's name for a label."""
+    words = re.sub(r"\{\{ \$value[^}]*\}\}", "*n*", words)
+    words = re.sub(r"\{\{ with [^}]*\}\}.*?\{\{ end \}\}", "", words)
+    return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", words)
 
 
 __all__ = ["ALERTS", "RECORDED", "Alert", "Severity", "alerts_page", "rules_file"]

@@ -145,7 +145,7 @@ ON_CALL = Dashboard(
               each("trimtab_traffic_share_ratio"), RATIO),
         Panel("Error budget left", "Of the service, whoever spent it.",
               ((of("trimtab_budget_remaining_ratio", "budget"), f"{EACH} {{{{budget}}}}"),), RATIO),
-        Panel("Error budget spent by experiments", "With experimentSharePercent, which it never passes.",
+        Panel("Error budget spent by experiments", "With experimentSharePercent, at which trials end.",
               ((of("trimtab_budget_spent_ratio", "budget"), f"{EACH} {{{{budget}}}}"),
                (of("trimtab_budget_share_limit_ratio", "budget"), f"{EACH} {{{{budget}}}} limit")), RATIO),
         Panel("Conditions that are not fine", "Stalled is True, or telemetry or budget is not there.",

@@ -179,7 +179,7 @@ CASES: tuple[Case, ...] = (
         [series("leader", "1x20 0x20", PROCESS)],
         25,
         "No operator has led for 2 minutes",
-        "No process of trimtab-metrics in tuning holds the Lease, or none is scraped; a standby takes over "
+        "No process of trimtab-metrics holds the Lease, or none is scraped; a standby takes over "
         "within 20 s. Nothing is tuned meanwhile.",
         [
             [LEADING],

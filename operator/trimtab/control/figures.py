@@ -49,7 +49,7 @@ def figures(
 def convergence_seconds(started: float | None, answer: Assignment, trials: tuple[Trial, ...]) -> float | None:
     """Seconds from the passed preflight to the end of the trial that first measured the answer in full; None when none
     did."""
-    ends = [t.times.finished for t in trials if _in_full(t, answer) and t.times.finished is not None]
+    ends = [t.times.finished for t in _in_full(trials, answer) if t.times.finished is not None]
     return min(ends) - started if ends and started is not None else None
 
 
@@ -57,13 +57,17 @@ def _measured(
     spec: ExperimentSpec, cost: CostModel, baseline: Assignment, best: Assignment, done: tuple[Trial, ...]
 ) -> Comparison | None:
     """The first objective of what was found, beside the controls of the same trials; None where an SLI is missing."""
-    return compare(spec.objectives[0], cost, baseline, best, tuple(t for t in done if _in_full(t, best)))
+    return compare(spec.objectives[0], cost, baseline, best, _in_full(done, best))
 
 
-def _in_full(trial: Trial, assignment: Assignment) -> bool:
-    """It measured these values, and not in a short screen alone."""
-    screened = trial.outcome is not None and trial.outcome.reason == SCREENED
-    return trial.phase is TrialPhase.SUCCEEDED and trial.assignment == assignment and not screened
+def _in_full(trials: tuple[Trial, ...], assignment: Assignment) -> tuple[Trial, ...]:
+    """Those that measured these values, not in a short screen alone, and on the pod template of the newest of them."""
+    whole = [t for t in trials if t.phase is TrialPhase.SUCCEEDED and t.assignment == assignment and not _screened(t)]
+    return tuple(t for t in whole if t.environment.template_hash == whole[-1].environment.template_hash)
+
+
+def _screened(trial: Trial) -> bool:
+    return trial.outcome is not None and trial.outcome.reason == SCREENED
 
 
 def _improvement(seen: Comparison | None) -> float | None:

@@ -126,6 +126,12 @@ class TestConvergence:
         assert convergence_seconds(NOW - 10, CHEAPER, trials[:2]) is None
         assert convergence_seconds(None, CHEAPER, trials) is None
 
+    def test_another_pod_template_is_another_answer(self) -> None:
+        old = done(0, 0, 100)
+        old = replace(old, environment=replace(old.environment, template_hash="old"))
+        assert convergence_seconds(NOW, CHEAPER, (old, done(1, 100, 200))) == 200.0
+        assert convergence_seconds(NOW, CHEAPER, (old,)) == 100.0
+
     @pytest.mark.parametrize(("keep", "seconds"), [(False, 300.0), (True, None)])
     def test_a_search_that_keeps_the_baseline_has_found_nothing(self, keep: bool, seconds: float | None) -> None:
         answer = RecommendationState("d", CHEAPER, keep, 0.5, None, None, 1.0, 0.5, True, "c", "h", "m")
