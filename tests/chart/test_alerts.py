@@ -100,8 +100,8 @@ CASES: tuple[Case, ...] = (
         [series("experiment_trials", "4x40 5x20 6x20 7x20", verdict="Infeasible")],
         83,
         "Experiment shop/web: 3 canaries broke a bound within an hour",
-        "3 trials of the last hour ended as Infeasible: each was withdrawn, but users met every one of them, "
-        "and a search that is not wrong about this service meets less than one in an hour.",
+        "3 trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of them, "
+        "and so many say that the search is wrong about this service.",
         [
             [series("experiment_trials", "4x40 5x200 6x200 7x200", verdict="Infeasible")],
             [series("experiment_trials", "4x40 5x20 6x20 9x20", verdict="Succeeded")],
