@@ -108,8 +108,8 @@ PAGES = (
         f'max by (namespace, experiment) ({ENDED}{{verdict="Infeasible"}}) >= 3',
         "canary-breaches-slo.md",
         f"{WHO}: {{{{ $value }}}} canaries broke a bound within an hour",
-        "{{ $value }} trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of them, "
-        "and so many say that the search is wrong about this service.",
+        "{{ $value }} trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of "
+        "them, and so many say that the search is wrong about this service.",
     ),
     Alert(
         "TrimtabErrorBudgetShareExceeded",

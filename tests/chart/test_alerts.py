@@ -502,5 +502,10 @@ class TestChart:
             'alerts.disabled: there is no alert "TrimtabCostRunnaway"; there are TrimtabSafetyLoopStale' in done.stderr
         )
 
+    def test_helm_lint_has_nothing_to_say(self) -> None:
+        done = run("lint", {"prometheus": {"url": URL}, "alerts": {"enabled": True}, "dashboards": {"enabled": True}})
+        assert done.returncode == 0, done.stdout
+        assert "[WARNING]" not in done.stdout
+
     def test_nothing_is_installed_unless_asked_for(self) -> None:
         assert not of_kind("PrometheusRule", rendered())

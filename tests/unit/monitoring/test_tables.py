@@ -91,6 +91,9 @@ class TestAlert:
         page = ROOT / "runbooks" / alert.runbook
         assert page.exists()
         assert f"`{alert.name}`" in page.read_text()
+        index = (ROOT / "runbooks" / "README.md").read_text().splitlines()
+        (row,) = [line for line in index if f"`{alert.name}`" in line]
+        assert f"]({alert.runbook})" in row
 
     def test_its_words_hold_numbers(self, alert: Any) -> None:
         assert alert.summary
