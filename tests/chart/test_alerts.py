@@ -450,6 +450,17 @@ def test_who_owns_it_is_known_when_the_operator_is_gone(tmp_path: Path) -> None:
     assert played(tmp_path, {"input_series": [*case.bad, owner], "alert_rule_test": [fires]}, alert=case.alert) == ""
 
 
+@pytest.mark.parametrize("owners", [[""], ["anna", "ben"]])
+def test_no_owner_or_a_new_one_loses_no_alert(owners: list[str], tmp_path: Path) -> None:
+    """A join that meets two series on its right fails, and with it the page."""
+    case = next(c for c in CASES if c.alert == "TrimtabRollbackStuck")
+    changed = [series("experiment_owner", "1x2 stale" if n == 0 else "_x3 1x20", owner=o) for n, o in enumerate(owners)]
+    query = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}})'
+    one = {"expr": query, "eval_time": seconds(case.at), "exp_samples": [{"labels": "{}", "value": 1}]}
+    test = {"input_series": [*case.bad, *changed], "promql_expr_test": [one]}
+    assert played(tmp_path, test, alert=case.alert) == ""
+
+
 def test_nothing_scraped_at_all_is_no_leader(tmp_path: Path) -> None:
     alert = BY_NAME["TrimtabNoLeader"]
     query = {"expr": f'ALERTS{{alertname="{alert.name}", alertstate="firing"}}', "eval_time": seconds(5)}

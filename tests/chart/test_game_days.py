@@ -33,18 +33,19 @@ Told = dict[str, dict[int, float]]
 
 
 class Scraper:
-    """Takes down what an operator tells; a dead one tells nothing."""
+    """Takes down what every operator tells, a pod each; a dead one tells nothing."""
 
-    def __init__(self, world: World, life: Life) -> None:
-        self.world, self.life, self.count = world, life, 0
+    def __init__(self, world: World, *lives: Life) -> None:
+        self.world, self.lives, self.count = world, lives, 0
         self.told: Told = defaultdict(dict)
 
     async def scrape(self, minutes: float) -> None:
         """So long, once every step."""
         for _ in range(round(minutes * 60 / STEP)):
             await self.world.run(STEP)
-            if not self.life.killed:
-                self._take()
+            for number, life in enumerate(self.lives):
+                if not life.killed:
+                    self._take(f"trimtab-{number}", life)
             self.count += 1
 
     async def until(self, holds: Callable[[], bool], minutes: float) -> None:
@@ -55,11 +56,11 @@ class Scraper:
             await self.scrape(STEP / 60)
         raise AssertionError(f"not within {minutes} minutes")
 
-    def _take(self) -> None:
-        for family in text_string_to_metric_families(self.life.parts.metrics.render().decode()):
+    def _take(self, pod: str, life: Life) -> None:
+        for family in text_string_to_metric_families(life.parts.metrics.render().decode()):
             for sample in family.samples:
                 if sample.name in ASKED:
-                    labels = {**PROCESS, **sample.labels}
+                    labels = {**PROCESS, "pod": pod, **sample.labels}
                     inner = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
                     self.told[f"{sample.name}{{{inner}}}"][self.count] = sample.value
 
@@ -120,7 +121,7 @@ async def cliff(scraper: Scraper) -> None:
 async def no_right(scraper: Scraper) -> None:
     """Somebody took the right to delete, and the on-call wants the canary gone."""
     await scraper.until(lambda: measuring(scraper), minutes=20)
-    for client in scraper.life.clients:
+    for client in scraper.lives[0].clients:
         client.missing = REMOVALS
     scraper.world.admin.annotate(EXPERIMENTS, NAMESPACE, NAME, trimtab_rollback="anna: slow")
     await scraper.scrape(minutes=5)
@@ -129,8 +130,18 @@ async def no_right(scraper: Scraper) -> None:
 async def death(scraper: Scraper) -> None:
     """The only operator dies with a canary in the traffic."""
     await scraper.until(lambda: measuring(scraper), minutes=20)
-    scraper.life.kill()
+    scraper.lives[0].kill()
     await scraper.scrape(minutes=10)
+
+
+async def failover(scraper: Scraper) -> None:
+    """The leader dies with a canary in the traffic, and a standby takes over: nobody has to know."""
+    scraper.lives = (*scraper.lives, scraper.world.start())
+    await scraper.until(lambda: measuring(scraper), minutes=20)
+    scraper.lives[0].kill()
+    await scraper.scrape(minutes=3)
+    assert scraper.lives[1].parts.elector.leading
+    await scraper.until(scraper.world.ended(NAME), minutes=240)
 
 
 async def blind(scraper: Scraper) -> None:
@@ -149,6 +160,7 @@ DAYS: dict[str, tuple[Callable[[Scraper], Awaitable[None]], set[str]]] = {
     "cliff": (cliff, {"TrimtabCanaryBreachesSlo"}),
     "no right to delete": (no_right, {"TrimtabRollbackStuck"}),
     "death of the operator": (death, {"TrimtabTrialUnwatched", "TrimtabNoLeader"}),
+    "failover": (failover, set()),
     "blind": (blind, {"TrimtabTelemetryUnhealthy"}),
 }
 
