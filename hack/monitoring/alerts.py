@@ -69,7 +69,7 @@ PAGES = (
         "safety-loop-stale.md",
         "The safety loop has judged no canary for {{ $value | humanizeDuration }}",
         "The leading operator ({{ $labels.job }} in {{ $labels.namespace }}) last judged every live trial "
-        "{{ $value | humanizeDuration }} ago; it should do so every 2 s and is restarted after 30 s.",
+        "{{ $value | humanizeDuration }} ago; it should do so every 2 s, and from 30 s on its liveness probe fails.",
         joined=False,
     ),
     Alert(
@@ -174,7 +174,7 @@ TICKETS = (
         "operator-down.md",
         "The operator's watch was silent for {{ $value | humanizeDuration }}",
         "The watch of {{ $labels.job }} in {{ $labels.namespace }} missed changes for {{ $value | humanizeDuration }} "
-        "within 10 minutes; a list every 60 s proves it alive, and after 180 s the operator is restarted.",
+        "within 10 minutes; a list every 60 s proves it alive, and from 180 s on the liveness probe fails.",
         joined=False,
     ),
     Alert(

@@ -72,8 +72,8 @@ EXECUTIVE = Dashboard(
     (
         Panel("Saving per month", "What the incumbents, in the end the recommendations, save in 730 hours. It is saved "
               "once they are applied.", ((total("trimtab_monthly_saving_dollars"), ""),), DOLLARS, "stat", 6),
-        Panel("Cost of the experiments", "What the arms of all ended Trials cost by their requests.",
-              ((total("trimtab_experiment_cost_dollars"), ""),), DOLLARS, "stat", 6),
+        Panel("Cost of the experiments", "What the arms of all ended Trials cost by their requests, of the Experiments "
+              "that still exist.", ((total("trimtab_experiment_cost_dollars"), ""),), DOLLARS, "stat", 6),
         Panel("Return", "A month's saving over what the Trials cost; 1 means: paid back in a month.",
               ((f'{total("trimtab_monthly_saving_dollars")} / {total("trimtab_experiment_cost_dollars")}', ""),),
               COUNT, "stat", 6),

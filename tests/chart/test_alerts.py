@@ -60,7 +60,7 @@ CASES: tuple[Case, ...] = (
         22,
         "The safety loop has judged no canary for 1m 1s",
         "The leading operator (trimtab-metrics in tuning) last judged every live trial 1m 1s ago; it should "
-        "do so every 2 s and is restarted after 30 s.",
+        "do so every 2 s, and from 30 s on its liveness probe fails.",
         [[series("safety_tick_age_seconds", "2x40 58 59 1x20", PROCESS)]],
         {"namespace": "tuning", "job": "trimtab-metrics"},
     ),
@@ -193,7 +193,7 @@ CASES: tuple[Case, ...] = (
         25,
         "The operator's watch was silent for 3m 0s",
         "The watch of trimtab-metrics in tuning missed changes for 3m 0s within 10 minutes; a list every 60 s "
-        "proves it alive, and after 180 s the operator is restarted.",
+        "proves it alive, and from 180 s on the liveness probe fails.",
         [[series("watch_age_seconds", "0 30 60 0 30 60 90 120 0x30", PROCESS)]],
         {"namespace": "tuning", "job": "trimtab-metrics"},
     ),
