@@ -247,7 +247,9 @@ class Metrics:
         self.blind_seconds = self._now("blind_seconds", "Since a canary in the traffic was last seen by every SLI")
         self.stale_after = self._now("stale_after_seconds", "How long a canary may be out of sight: safety.staleAfter")
         self.slo_evalue = self._now("slo_evalue", "E-value of the running sequential test", "sli")
-        self.slo_evalue_limit = self._now("slo_evalue_limit", "E-value from which on a canary is withdrawn", "sli")
+        self.slo_evalue_limit = self._now(
+            "slo_evalue_limit", "E-value from which on a canary is withdrawn that fails its objective", "sli"
+        )
         self.sli_value = self._now(
             "sli_value", "An SLI over the newest complete safety window, in its own unit", "sli", "arm"
         )

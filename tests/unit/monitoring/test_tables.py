@@ -74,7 +74,7 @@ def test_every_label_that_is_matched_is_one_of_the_metric_s(name: str) -> None:
         assert matched - set(metric.labels) - SCRAPED - {"le"} == set()
 
 
-def test_only_known_metrics_are_counters_in_rates() -> None:
+def test_no_gauge_is_asked_for_its_rate() -> None:
     """A rate of a gauge is a number that means nothing."""
     rated = {
         m
