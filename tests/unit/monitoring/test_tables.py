@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 
 from monitoring import ALERTS, DASHBOARDS, RECORDED, dashboard_file, metrics_of
 from monitoring.queries import GRAFANA, KEY, OWNER_SERIES, PART
+from trimtab.domain.state import ConditionType, ExperimentPhase
+from trimtab.domain.study import SymptomKind
+from trimtab.domain.trial import TrialPhase
 from trimtab.runtime.metrics import OWNER, Described, Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,6 +23,9 @@ EXPORTED: dict[str, Described] = {m.name: m for m in Metrics().described}
 # Joined where it is exported; what Prometheus itself adds; labels of every scrape.
 OTHERS = {OWNER_SERIES, "ALERTS"}
 SCRAPED = {"job", "pod", "namespace", "instance"}
+VALUES: dict[str, type[StrEnum]] = {
+    "verdict": TrialPhase, "phase": ExperimentPhase, "type": ConditionType, "kind": SymptomKind,
+}  # fmt: skip
 HEALTH = {  # M1 to M9; M10 is a matter of many runs, which the benchmark reports
     "M1": "trimtab_best_objective",
     "M2": "trimtab_improvement_per_trial",
@@ -72,6 +79,21 @@ def test_every_label_that_is_matched_is_one_of_the_metric_s(name: str) -> None:
             continue
         matched = {m.name for m in selector.matchers.matchers}
         assert matched - set(metric.labels) - SCRAPED - {"le"} == set()
+
+
+def test_values_that_are_matched_are_ones_that_there_are() -> None:
+    """A misspelt phase or condition selects nothing either."""
+    matched = [
+        (m.name, value)
+        for query in QUERIES.values()
+        for selector in selectors(query)
+        if (selector.name or "").startswith("trimtab_")
+        for m in selector.matchers.matchers
+        if m.name in VALUES
+        for value in m.value.split("|")
+    ]
+    assert {name for name, _ in matched} == set(VALUES)
+    assert [(name, value) for name, value in matched if value not in set(VALUES[name])] == []
 
 
 def test_no_gauge_is_asked_for_its_rate() -> None:
