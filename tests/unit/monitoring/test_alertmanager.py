@@ -123,6 +123,16 @@ class TestNames:
         done = subprocess.run(["amtool", "check-config", str(EXAMPLE)], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    @pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
+    @pytest.mark.parametrize("owner", ["", "team-shop", "another"])
+    def test_amtool_routes_as_is_played_here(self, owner: str) -> None:
+        for alert in ALERTS:
+            labels = labels_of(alert, **({"owner": owner} if owner else {}))
+            words = ["amtool", "config", "routes", "test", f"--config.file={EXAMPLE}"]
+            words += [f"{name}={value}" for name, value in labels.items()]
+            done = subprocess.run(words, capture_output=True, text=True)
+            assert done.stdout.strip() == route_of(labels)["receiver"], alert.name
+
 
 def walk(route: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [route, *(inner for child in route.get("routes", ()) for inner in walk(child))]
