@@ -15,7 +15,8 @@ from tests.cluster.conftest import PrometheusFactory
 from tests.unit.monitoring.shell import RUNBOOKS, commands, operands
 
 from controlplane import ApiClient, ControlPlane, PrometheusServer, scrape_config, wait_for
-from monitoring import ALERTS, RECORDED
+from monitoring import ALERTS, DASHBOARDS, RECORDED
+from monitoring.queries import GRAFANA
 from stack import drop_namespaces, make_namespaces
 from stack.paths import CHART, EXAMPLES
 from trimtab.api.convert import experiment_record, trial_manifest
@@ -113,6 +114,22 @@ class TestRules:
         labels = wait_for(lambda: firing(server).get("TrimtabTrialUnwatched"), "the page", seconds=30)
         assert (labels["namespace"], labels["experiment"]) == ("shop", "web")
         assert "TrimtabNoLeader" in wait_for(lambda: firing(server), "the ticket", seconds=30)
+
+
+class TestDashboards:
+    def test_prometheus_answers_every_panel(self, prometheus_factory: PrometheusFactory) -> None:
+        """With everything chosen, as when a dashboard is opened; an error is a panel that stays red."""
+        with served(leader()) as address:
+            server = started(prometheus_factory, address)
+            wait_for(lambda: server.value("trimtab_leader"), "a scrape", seconds=30)
+            shown = set()
+            for board in DASHBOARDS:
+                for panel in board.panels:
+                    for query, _ in panel.queries:
+                        filled = GRAFANA.sub("1m", query).replace("$namespace", ".*").replace("$experiment", ".*")
+                        if server.query(filled):
+                            shown.add(panel.title)
+            assert {"Live trials", "Leader", "Safety loop", "Experiments by phase"} <= shown
 
 
 # What needs a kubelet, a running operator, somebody to wait for, or a history. Everything else is typed.
