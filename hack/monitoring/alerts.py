@@ -105,7 +105,8 @@ PAGES = (
     Alert(
         "TrimtabCanaryBreachesSlo",
         Severity.PAGE,
-        f'max by (namespace, experiment) ({ENDED}{{verdict="Infeasible"}}) >= 3',
+        f'max by (namespace, experiment) ({ENDED}{{verdict="Infeasible"}}) >= 3\n'
+        f"unless on (namespace, experiment) {worst('trimtab_experiment_repairs')} == 1",
         "canary-breaches-slo.md",
         f"{WHO}: {{{{ $value }}}} canaries broke a bound within an hour",
         "{{ $value }} trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of "

@@ -106,6 +106,10 @@ CASES: tuple[Case, ...] = (
             [series("experiment_trials", "4x40 5x200 6x200 7x200", verdict="Infeasible")],
             [series("experiment_trials", "4x40 5x20 6x20 9x20", verdict="Succeeded")],
             [series("experiment_trials", "9x40", verdict="Infeasible")],  # the operator was started anew
+            [
+                series("experiment_trials", "0x40 1x20 2x20 3x400", verdict="Infeasible"),
+                series("experiment_repairs", "1x500"),
+            ],
         ],
     ),
     Case(

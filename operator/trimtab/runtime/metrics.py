@@ -110,6 +110,7 @@ class Metrics:
         self.trials_counted.labels(*owner).set(float(state.trials_counted))
         show(self.trials_limit, owner, float(spec.stopping.max_trials) if spec is not None else None)
         show(self.cost_limit, owner, spec.stopping.max_cost if spec is not None else None)
+        show(self.repairs, owner, float(spec.search.repair) if spec is not None else None)
         budgets = spec.budgets if spec is not None else ()
         show_of(self.budget_share_limit, owner, {b.name: b.experiment_share for b in budgets})
 
@@ -234,6 +235,9 @@ class Metrics:
         self.trials_counted = self._gauge("trials_counted", "Trials that count towards stopping.maxTrials")
         self.trials_limit = self._gauge("trials_limit", "stopping.maxTrials")
         self.cost_limit = self._gauge("experiment_cost_limit_dollars", "stopping.maxCost, where there is one")
+        self.repairs = self._gauge(
+            "experiment_repairs", "1 with search.infeasibleBaseline: Repair, whose canaries may begin beyond a bound"
+        )
         self.budget_share_limit = self._gauge(
             "budget_share_limit_ratio", "experimentSharePercent of the error budget, as a ratio", "budget"
         )

@@ -247,6 +247,7 @@ def test_limits_come_from_the_spec_and_go_with_it() -> None:
     record = dataclasses.replace(RECORD, spec=dataclasses.replace(about, stopping=stopping))
     metrics.observe_state(record, ExperimentState())
     assert of(metrics, "trials_limit") == 40.0
+    assert of(metrics, "experiment_repairs") == 0.0
     assert of(metrics, "experiment_cost_limit_dollars") == 2.5
     share = of(metrics, "budget_share_limit_ratio", budget=about.budgets[0].name)
     assert share == about.budgets[0].experiment_share
