@@ -418,6 +418,8 @@ class TestOptions:
         (service,) = of_kind("Service", objects)
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        # Else a series' namespace, the Experiment's, would give way to the operator's own.
+        assert [e["honorLabels"] for e in monitor["spec"]["endpoints"]] == [True]
 
     def test_both_policies_are_bound_and_deny(self) -> None:
         objects = rendered()

@@ -228,9 +228,15 @@ class FiguresStatus(StatusModel):
     experiment_cost: FiniteFloat = Field(
         description="$ that the arms of all ended trials cost, by their requests; stopping.maxCost caps it."
     )
-    best_objective: FiniteFloat | None = Field(None, description="$ per hour of the target with what was found.")
-    improvement_per_trial: FiniteFloat | None = Field(None, description="Fraction saved per finished trial.")
-    cost_per_improvement: FiniteFloat | None = Field(None, description="$ of trials per percent saved.")
+    best_objective: FiniteFloat | None = Field(
+        None,
+        description="First objective of what was found, as canaries measured it; $ per hour of the target where it is "
+        "the cost.",
+    )
+    improvement_per_trial: FiniteFloat | None = Field(
+        None, description="Fraction by which the first objective improved, per finished trial."
+    )
+    cost_per_improvement: FiniteFloat | None = Field(None, description="$ of trials per percent of improvement.")
     monthly_saving: FiniteFloat | None = Field(None, description="$ that what was found saves in 730 hours.")
     return_ratio: FiniteFloat | None = Field(None, description="A month's saving over what the trials cost.")
     parallel_efficiency: FiniteFloat | None = Field(
@@ -238,6 +244,11 @@ class FiguresStatus(StatusModel):
     )
     traffic_share: FiniteFloat | None = Field(
         None, description="Fraction of the requests that the last measured canary got."
+    )
+    baseline_cost: FiniteFloat | None = Field(None, description="$ per hour of the target with today's settings.")
+    found_cost: FiniteFloat | None = Field(None, description="$ per hour of the target with what was found.")
+    convergence_seconds: FiniteFloat | None = Field(
+        None, description="From the passed preflight to the end of the trial that first measured what is recommended."
     )
 
 

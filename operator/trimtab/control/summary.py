@@ -9,16 +9,16 @@ from dataclasses import replace
 
 from trimtab.control.arms import cost_model
 from trimtab.control.context import Context
-from trimtab.control.figures import figures
+from trimtab.control.figures import convergence_seconds, figures
 from trimtab.control.measured import pool
 from trimtab.control.objectives import Comparison, compare
 from trimtab.control.study import LEARNABLE, counts
-from trimtab.domain.cost import Cost
+from trimtab.domain.cost import Cost, CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, Objective, OutcomeConstraint
-from trimtab.domain.state import ExperimentState
+from trimtab.domain.state import ExperimentState, Figures
 from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
 
@@ -59,8 +59,19 @@ def _with_incumbent(context: Context) -> Context:
         incumbent_trial=best.name if best is not None else "",
         saving=saving_of(cost, record.baseline, worth)[2] if worth is not None else None,
         improvement=_improvement(context, cost, best),
-        figures=figures(context.spec, cost, record.baseline, worth, trials) if trials else None,
+        figures=_figures(context, cost, record.baseline, worth),
     )
+
+
+def _figures(context: Context, cost: CostModel, baseline: Assignment, worth: Assignment | None) -> Figures | None:
+    """None before the first trial. A search that ends with the baseline has converged to nothing."""
+    trials, answer = context.seen.trials, context.state.recommendation
+    if not trials:
+        return None
+    found = figures(context.spec, cost, baseline, worth, trials)
+    if answer is None or answer.keep_baseline:
+        return found
+    return replace(found, convergence_seconds=convergence_seconds(context.state.started, answer.assignment, trials))
 
 
 def _with_fallbacks(diagnostics: Diagnostics | None, trials: tuple[Trial, ...]) -> Diagnostics | None:

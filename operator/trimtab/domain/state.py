@@ -153,11 +153,14 @@ class FrontPoint:
 class Figures:
     """How well the search works, from finished trials alone, so that it moves only when one ends.
 
-    Costs are in $. What was found is the incumbent, in the end the recommendation: `best_objective` is its cost per
-    hour, `monthly_saving` what it saves in 730 hours. `experiment_cost` is what all arms have cost,
-    `cost_per_improvement` that per percent saved, `return_ratio` a month's saving over it. `parallel_efficiency` is the
-    trials' time over the elapsed time and parallelism, in [0, 1]; `traffic_share` the share of requests that the last
-    measured canary got. None: nothing to compute it from yet.
+    Costs are in $. What was found is the incumbent, in the end the recommendation: `best_objective` is the first
+    objective of it in its own unit ($ per hour of the target where that is the cost, else what canaries measured),
+    `monthly_saving` what it saves in 730 hours. `experiment_cost` is what all arms have cost, `cost_per_improvement`
+    that per percent by which the first objective improved, `return_ratio` a month's saving over it.
+    `parallel_efficiency` is the trials' time over the elapsed time and parallelism, in [0, 1]; `traffic_share` the
+    share of requests that the last measured canary got. `baseline_cost` and `found_cost` are $ per hour of the target.
+    `convergence_seconds` goes from the passed preflight to the end of the trial that first measured what is
+    recommended. None: nothing to compute it from yet.
     """
 
     experiment_cost: float
@@ -168,6 +171,9 @@ class Figures:
     return_ratio: float | None = None
     parallel_efficiency: float | None = None
     traffic_share: float | None = None
+    baseline_cost: float | None = None
+    found_cost: float | None = None
+    convergence_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,25 @@
 """The operator's own metrics, in a registry of their own: no module state, and no series outlives its Experiment.
 
 Labels are namespace and experiment, never a trial's id: a year of trials must not grow Prometheus. Process-wide series
-(`trimtab_leader`, ages, queue depth, API requests) are read when they are scraped.
+(`trimtab_leader`, ages, queue depth, API requests) are read when they are scraped. Series of what is in the traffic now
+are replaced by each safety tick, and nobody else touches them: a page must not end because a list came in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.study import SymptomKind
-from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
+from trimtab.domain.trial import TERMINAL_PHASES, PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
+from trimtab.runtime.series import Asked, Labels, show, show_exactly, show_of
+from trimtab.runtime.sight import Live
 
 Owned = TypeVar("Owned", Gauge, Counter, Histogram)
 OWNER = ("namespace", "experiment")
@@ -44,7 +48,9 @@ class Metrics:
         self._owned: list[Any] = []
         self._phases: dict[str, TrialPhase] = {}
         self._experiments()
+        self._ledger()
         self._safety()
+        self._traffic()
         self._optimizer()
         self._process()
 
@@ -75,19 +81,54 @@ class Metrics:
         """Take over what an Experiment's status says."""
         owner = (experiment.namespace, experiment.name)
         self.set_phase(*owner, state.phase)
-        for budget in state.budgets:
-            _show(self.budget_remaining_ratio, (*owner, budget.name), budget.remaining)
-            _show(self.budget_spent_ratio, (*owner, budget.name), budget.spent_share)
-        ended = state.started is not None and state.finished is not None
-        took = (state.finished or 0.0) - (state.started or 0.0) if ended else None
-        _show(self.improvement_ratio, owner, state.saving if state.improvement is None else state.improvement)
-        _show(self.time_to_convergence_seconds, owner, took)
+        show_of(self.budget_remaining_ratio, owner, {b.name: b.remaining for b in state.budgets})
+        show_of(self.budget_spent_ratio, owner, {b.name: b.spent_share for b in state.budgets})
+        by_cost = experiment.spec is None or experiment.spec.objectives[0].is_cost
+        show(
+            self.improvement_ratio, owner, state.saving if by_cost and state.improvement is None else state.improvement
+        )
+        self._observe_ledger(owner, experiment.spec, state)
         for source, gauges in ((state.figures, self._figures), (state.diagnostics, self._diagnostics)):
             for field, gauge in gauges.items():
-                _show(gauge, owner, getattr(source, field) if source is not None else None)
+                show(gauge, owner, getattr(source, field) if source is not None else None)
         symptoms = [s.kind for s in state.diagnostics.symptoms] if state.diagnostics is not None else []
         for kind in SymptomKind:
-            _show(self.model_symptoms, (*owner, kind.value), float(symptoms.count(kind)))
+            show(self.model_symptoms, (*owner, kind.value), float(symptoms.count(kind)))
+
+    def _observe_ledger(self, owner: Labels, spec: ExperimentSpec | None, state: ExperimentState) -> None:
+        """What the ledger adds up to: the same after a restart, unlike a counter."""
+        counts = dict(state.counts)
+        for phase in TERMINAL_PHASES:
+            self.experiment_trials.labels(*owner, phase.value).set(float(counts.get(phase.value, 0)))
+        bad, good = (counts.get(p.value, 0) for p in (TrialPhase.INFEASIBLE, TrialPhase.SUCCEEDED))
+        show(self.safety_violation_ratio, owner, bad / (bad + good) if bad + good else None)
+        conditions = {c.type.value: None if c.status is None else float(c.status) for c in state.conditions}
+        show_of(self.experiment_condition, owner, conditions)
+        began, ended = state.started, state.finished
+        show(self.started, owner, began)
+        show(self.experiment_seconds, owner, ended - began if began is not None and ended is not None else None)
+        self.trials_counted.labels(*owner).set(float(state.trials_counted))
+        show(self.trials_limit, owner, float(spec.stopping.max_trials) if spec is not None else None)
+        show(self.cost_limit, owner, spec.stopping.max_cost if spec is not None else None)
+        show(self.repairs, owner, float(spec.search.repair) if spec is not None else None)
+        budgets = spec.budgets if spec is not None else ()
+        show_of(self.budget_share_limit, owner, {b.name: b.experiment_share for b in budgets})
+
+    def observe_live(self, live: Live) -> None:
+        """Replace what is told of the traffic. An Experiment that is known and has no live trial has 0 of them."""
+        known: dict[Labels, float] = {tuple(labels[:2]): 0.0 for labels in list(self.experiment_info._metrics)}
+        show_exactly(self.live_trials, {**known, **live.trials})
+        show_exactly(self.arms_without_trial, live.strays)
+        show_exactly(self.blind_seconds, live.blind)
+        show_exactly(self.stale_after, live.stale_after)
+        show_exactly(self.slo_evalue, live.evalues)
+        show_exactly(self.slo_evalue_limit, live.limits)
+        show_exactly(self.sli_value, live.values)
+
+    def observe_rollbacks(self, lasting: Mapping[Labels, float], stuck: Mapping[Labels, float]) -> None:
+        """Replace what is told of rollbacks under way: seconds since the oldest began, and how many are stuck."""
+        show_exactly(self.rollback_open_seconds, lasting)
+        show_exactly(self.rollbacks_stuck, stuck)
 
     def observe_trial(self, trial: Trial) -> None:
         """Count a Trial's move to another phase, when its status was written."""
@@ -134,11 +175,12 @@ class Metrics:
         safety_tick_age: Callable[[], float],
         watch_age: Callable[[], float],
     ) -> None:
-        """Where the process-wide gauges are read from when they are scraped."""
+        """Where the process-wide gauges are read from when they are scraped. A standby has neither a safety loop nor a
+        watch, so it tells no age of them."""
         self.leader.set_function(lambda: 1.0 if leading() else 0.0)
         self.workqueue_depth.set_function(lambda: float(queue_depth()))
-        self.safety_tick_age.set_function(safety_tick_age)
-        self.watch_age.set_function(watch_age)
+        self.safety_tick_age.source = lambda: safety_tick_age() if leading() else None
+        self.watch_age.source = lambda: watch_age() if leading() else None
 
     def watch_tasks(self, tasks: Callable[[], int]) -> None:
         """Where the number of tasks is read from when it is scraped."""
@@ -152,21 +194,73 @@ class Metrics:
             "improvement_ratio",
             "Share of the cost that what was found saves, or by which it improves another first objective",
         )
-        self.time_to_convergence_seconds = self._gauge(
-            "time_to_convergence_seconds", "From the passed preflight to the end of the Experiment"
-        )
         self._figures = {
-            "best_objective": self._gauge("best_objective", "$ per hour of the target with what was found"),
+            "best_objective": self._gauge(
+                "best_objective",
+                "First objective of what was found, in its own unit: $ per hour of the target where it is the cost",
+            ),
+            "baseline_cost": self._gauge("baseline_cost_dollars", "$ per hour of the target with today's settings"),
+            "found_cost": self._gauge("found_cost_dollars", "$ per hour of the target with what was found"),
+            "convergence_seconds": self._gauge(
+                "time_to_convergence_seconds",
+                "From the passed preflight to the end of the Trial that first measured what is recommended",
+            ),
             "improvement_per_trial": self._gauge("improvement_per_trial", "Improvement ratio per finished Trial"),
             "cost_per_improvement": self._gauge("cost_per_improvement", "$ spent on Trials per percent of improvement"),
             "experiment_cost": self._gauge("experiment_cost_dollars", "$ that the arms of all finished Trials cost"),
             "monthly_saving": self._gauge("monthly_saving_dollars", "$ that what was found saves in 730 hours"),
             "return_ratio": self._gauge("return_ratio", "A month's saving over what the Trials cost"),
             "parallel_efficiency": self._gauge(
-                "parallel_efficiency", "The Trials' time over the elapsed time and parallelism"
+                "parallel_efficiency",
+                "The Trials' time over the elapsed time and parallelism: with one at a time, the share of the time in "
+                "which one was under way",
             ),
             "traffic_share": self._gauge("traffic_share_ratio", "Share of all requests that the last canary got"),
         }
+
+    def _ledger(self) -> None:
+        self.experiment_trials = self._gauge(
+            "experiment_trials", "Ended Trials in the ledger, by terminal phase; a restart does not reset it", "verdict"
+        )
+        self.safety_violation_ratio = self._gauge(
+            "safety_violation_ratio", "Share of the Trials with a verdict whose canary broke a bound"
+        )
+        self.experiment_condition = self._gauge(
+            "experiment_condition", "1 while a condition of the status is True, 0 while it is False", "type"
+        )
+        self.started = self._gauge("experiment_started_timestamp_seconds", "When preflight passed, in unix seconds")
+        self.experiment_seconds = self._gauge(
+            "experiment_seconds", "From the passed preflight to the end of the Experiment, pauses included"
+        )
+        self.trials_counted = self._gauge("trials_counted", "Trials that count towards stopping.maxTrials")
+        self.trials_limit = self._gauge("trials_limit", "stopping.maxTrials")
+        self.cost_limit = self._gauge("experiment_cost_limit_dollars", "stopping.maxCost, where there is one")
+        self.repairs = self._gauge(
+            "experiment_repairs", "1 with search.infeasibleBaseline: Repair, whose canaries may begin beyond a bound"
+        )
+        self.budget_share_limit = self._gauge(
+            "budget_share_limit_ratio", "experimentSharePercent of the error budget, as a ratio", "budget"
+        )
+
+    def _traffic(self) -> None:
+        """True of this moment; each safety tick replaces them as a whole."""
+        self.live_trials = self._now("live_trials", "Trials with a ready endpoint in the traffic now")
+        self.arms_without_trial = self._now(
+            "arms_without_trial", "Trials that are over or gone while arms of them are still there"
+        )
+        self.blind_seconds = self._now("blind_seconds", "Since a canary in the traffic was last seen by every SLI")
+        self.stale_after = self._now("stale_after_seconds", "How long a canary may be out of sight: safety.staleAfter")
+        self.slo_evalue = self._now("slo_evalue", "E-value of the running sequential test", "sli")
+        self.slo_evalue_limit = self._now(
+            "slo_evalue_limit", "E-value from which on a canary is withdrawn that fails its objective", "sli"
+        )
+        self.sli_value = self._now(
+            "sli_value", "An SLI over the newest complete safety window, in its own unit", "sli", "arm"
+        )
+        self.rollback_open_seconds = self._now(
+            "rollback_open_seconds", "Since the oldest rollback that is under way began; 30 s are the limit"
+        )
+        self.rollbacks_stuck = self._now("rollbacks_stuck", "Rollbacks that are not over after 30 s; page on it")
 
     def _safety(self) -> None:
         self.safety_violations = self._counter("safety_violations", "Trials whose canary broke a bound", "reason")
@@ -174,18 +268,18 @@ class Metrics:
         self.budget_spent_ratio = self._gauge(
             "budget_spent_ratio", "Share of the error budget that the Experiment's arms spent", "budget"
         )
-        self.slo_evalue = self._gauge("slo_evalue", "E-value of the running sequential test", "sli")
         self.canary_requests = self._counter("canary_requests", "Requests that canaries served", "sli")
         self.rollbacks = self._counter("rollbacks", "Canaries withdrawn", "reason")
         self.rollback_seconds = self._histogram(
             "rollback_seconds", "From the decision to no ready canary endpoint", ROLLBACK_BUCKETS
         )
-        self.rollbacks_stuck = self._gauge("rollbacks_stuck", "Rollbacks that are not over after 30 s; page on it")
         self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
         self.safety_tick_lateness = self._process_histogram(
             "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS
         )
-        self.safety_tick_age = self._process_gauge("safety_tick_age_seconds", "Since the last complete safety tick")
+        self.safety_tick_age = self._asked(
+            "safety_tick_age_seconds", "Since the last complete safety tick; told by the leader alone"
+        )
 
     def _optimizer(self) -> None:
         self._diagnostics = {
@@ -203,7 +297,9 @@ class Metrics:
 
     def _process(self) -> None:
         self.leader = self._process_gauge("leader", "1 while this process leads")
-        self.watch_age = self._process_gauge("watch_age_seconds", "Since the watch was last known to miss nothing")
+        self.watch_age = self._asked(
+            "watch_age_seconds", "Since the watch was last known to miss nothing; told by the leader alone"
+        )
         self.workqueue_depth = self._process_gauge("workqueue_depth", "Experiments that wait for a worker")
         self.tasks = self._process_gauge("tasks", "Tasks of the event loops; grows only while Experiments do")
         self.reconcile_seconds = self._process_histogram("reconcile_seconds", "One pass", FAST_BUCKETS)
@@ -214,6 +310,12 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return self._own(Gauge(self._named(name, "gauge", text, *OWNER, *labels), text, (*OWNER, *labels), **self._to))
+
+    def _now(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(self._named(name, "gauge", text, *OWNER, *labels), text, (*OWNER, *labels), **self._to)
+
+    def _asked(self, name: str, text: str) -> Asked:
+        return Asked(self._named(name, "gauge", text), text, self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         named = self._named(name, "counter", text, *OWNER, *labels)
@@ -242,14 +344,6 @@ class Metrics:
         """Remember a metric whose series go with their Experiment."""
         self._owned.append(metric)
         return metric
-
-
-def _show(gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
-    """Set a gauge, or take its series away: what is not known has no value."""
-    if value is not None:
-        gauge.labels(*labels).set(value)
-    elif labels in gauge._metrics:
-        gauge.remove(*labels)
 
 
 def _seconds_in(phase: TrialPhase, times: PhaseTimes) -> float | None:

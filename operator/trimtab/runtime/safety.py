@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.sight import InTraffic, Sight, live, stays
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.watch import Watchman, serves
 from trimtab.runtime.withdraw import Latch, Withdrawer
@@ -68,11 +69,12 @@ class _Live:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What a tick did with one trial: until the next one, is it on its way out, was it judged?"""
+    """What a tick did with one trial: until the next one, is it on its way out, was it judged, has it no live Trial?"""
 
     interval: float = IDLE_SECONDS
     leaving: bool = False
     judged: bool = True
+    stray: bool = False
 
 
 class SafetyLoop:
@@ -118,6 +120,8 @@ class SafetyLoop:
         self.judged_once = asyncio.Event()
         self._unread: dict[str, float] = {}
         self._looked: dict[str, float] = {}
+        self._sights: dict[str, Sight] = {}
+        self._seen: tuple[tuple[_Live, _Looked], ...] = ()
         self._interval = IDLE_SECONDS
         self._beat = clock.monotonic()
 
@@ -149,6 +153,7 @@ class SafetyLoop:
                     log.warning("safety.not_leading")
                 except ApiError as error:
                     log.warning("safety.api_error", error=str(error))
+                    self._tell()
                 due += self._interval if late < self._interval else late + self._interval
                 await self._crew.rest(self._clock.sleep(max(0.0, due - self._clock.monotonic())))
         finally:
@@ -166,15 +171,29 @@ class SafetyLoop:
             found += _by_trial(await self._arms.read(scope), at)
         self._keep_only({live.trial_uid for live in found})
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
-        leaving = [live.rollback for live, done in zip(found, looked, strict=True) if done.leaving and live.serving]
-        self._overdue.update((*leaving, *self._withdrawals.under_way))
         self._interval = min((IDLE_SECONDS, *(done.interval for done in looked)))
+        self._seen = tuple(zip(found, looked, strict=True))
+        self._tell()
         return all(done.judged for done in looked)
+
+    def _tell(self) -> None:
+        """Tell of what is in the traffic, as it was last seen. Called also when nothing can be seen, as the API server
+        is away: rollbacks that do not end and canaries that nobody looks at grow older all the same."""
+        leaving = [live.rollback for live, done in self._seen if done.leaving and live.serving]
+        self._overdue.update((*leaving, *self._withdrawals.under_way))
+        told = (
+            InTraffic(
+                x.namespace, x.experiment_name, x.serving, done.stray, done.leaving, self._sights.get(x.trial_uid)
+            )
+            for x, done in self._seen
+        )
+        self._metrics.observe_live(live(told, self._clock.now()))
 
     def _keep_only(self, trial_uids: set[str]) -> None:
         self._watchman.keep_only(trial_uids)
         self._unread = {uid: at for uid, at in self._unread.items() if uid in trial_uids}
         self._looked = {uid: at for uid, at in self._looked.items() if uid in trial_uids}
+        self._sights = {uid: sight for uid, sight in self._sights.items() if uid in trial_uids}
 
     async def _look(self, live: _Live) -> _Looked:
         """Judge one trial by what needs no telemetry."""
@@ -207,8 +226,11 @@ class SafetyLoop:
     async def _judge(self, live: _Live) -> _Looked:
         read = await self._read(live)
         if read is None:
-            return self._leave(live)
+            return replace(self._leave(live), stray=stays(live.arms))
         trial, experiment = read
+        sight = self._watchman.sight(experiment, trial, live.arms)
+        if sight is not None:
+            self._sights[trial.uid] = sight
         interval = experiment.spec.safety.check_interval if experiment.spec is not None else IDLE_SECONDS
         if trial.phase is TrialPhase.DRAINING or self._latch.is_set(trial.uid):
             return self._leave(live, interval)

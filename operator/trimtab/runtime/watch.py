@@ -41,6 +41,7 @@ from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.sight import Sight, sight_of
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.budget import BURNING
 from trimtab.slo.safety import (
@@ -133,6 +134,14 @@ class Watchman:
         # Windows that were judged already say nothing new: only evidence needs them.
         first = judge_tick(replace(view, watch=WatchState()))
         return judge_tick(view) if isinstance(first, Withdraw) else first
+
+    def sight(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Sight | None:
+        """What there is to tell of a trial; None before the first look at it, and where the spec cannot be read."""
+        memory = self._memories.get(trial.uid)
+        if experiment.spec is None or memory is None:
+            return None
+        view = self._view(experiment, experiment.spec, trial, arms)
+        return sight_of(experiment.spec, view.watch, view.blind_since)
 
     def has_window(self, experiment: ExperimentRecord, trial: Trial) -> bool:
         """Whether a window is complete that was not judged yet."""
@@ -253,8 +262,6 @@ class Watchman:
             watch = watch.with_window(found, spec, since=_tested_from(view.trial))
             if any(isinstance(r, TelemetryError) for r in absent):
                 break
-        for name, test in watch.tests:
-            self._metrics.slo_evalue.labels(experiment.namespace, experiment.name, name).set(test.value)
         return watch
 
     async def _read(self, spec: ExperimentSpec, view: SafetyView, window: Window) -> SafetyWindow:

@@ -21,6 +21,7 @@ from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.series import Labels
 from trimtab.runtime.withdraw import STUCK_SECONDS, Latch, Withdrawer
 from trimtab.slo.safety import Withdraw
 
@@ -39,6 +40,10 @@ class Rollback:
     experiment_uid: str
     trial_uid: str
     trial_name: str
+
+    @property
+    def owner(self) -> Labels:
+        return (self.namespace, self.experiment_name)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,6 @@ class Overdue:
         self._clock, self._events, self._metrics = clock, events, metrics
         self._since: dict[str, float] = {}
         self._told: frozenset[str] = frozenset()
-        self._shown: frozenset[tuple[str, str]] = frozenset()
 
     def update(self, under_way: Iterable[Rollback]) -> None:
         """What is under way now; what is missing is over."""
@@ -165,7 +169,7 @@ class Overdue:
             if rollback.trial_uid not in self._told:
                 self._tell(rollback)
         self._told = frozenset(r.trial_uid for r in late)
-        self._show(late)
+        self._show(found.values(), late, now)
 
     def _tell(self, rollback: Rollback) -> None:
         log.error("withdraw.stuck", trial=rollback.trial_name, experiment=rollback.experiment_name)
@@ -177,11 +181,13 @@ class Overdue:
         )
         self._events.record(subject, EventType.WARNING, "RollbackStuck", words)
 
-    def _show(self, late: list[Rollback]) -> None:
-        owners = [(r.namespace, r.experiment_name) for r in late]
-        for owner in self._shown | frozenset(owners):
-            self._metrics.rollbacks_stuck.labels(*owner).set(owners.count(owner))
-        self._shown = frozenset(owners)
+    def _show(self, under_way: Iterable[Rollback], late: list[Rollback], now: float) -> None:
+        lasting: dict[Labels, float] = {}
+        for rollback in under_way:
+            seconds = now - self._since[rollback.trial_uid]
+            lasting[rollback.owner] = max(seconds, lasting.get(rollback.owner, 0.0))
+        owners = [r.owner for r in late]
+        self._metrics.observe_rollbacks(lasting, {owner: float(owners.count(owner)) for owner in owners})
 
 
 __all__ = ["Overdue", "Rollback", "Withdrawals"]

@@ -20,12 +20,12 @@ from tests.unit.control.builders import (
 from tests.unit.control.builders import target as the_target
 
 from trimtab.control.arms import cost_model
-from trimtab.control.figures import figures
-from trimtab.domain.measurement import Arm
-from trimtab.domain.spec import CanarySpec, TrialTiming
-from trimtab.domain.state import BudgetState
+from trimtab.control.figures import convergence_seconds, figures
+from trimtab.domain.measurement import Arm, Measurement, Sample, Window
+from trimtab.domain.spec import CanarySpec, Objective, ObjectiveTerm, TrialTiming
+from trimtab.domain.state import BudgetState, RecommendationState
 from trimtab.domain.study import Diagnostics
-from trimtab.domain.trial import Load, PhaseTimes, Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, Load, Outcome, PhaseTimes, Purpose, Trial, TrialPhase
 
 # Two cores and 2 GiB at $ 0.03 and $ 0.004, times 20 replicas; half of it for the cheaper one.
 POD, HALF = 2 * 0.03 + 2 * 0.004, 0.03 + 0.004
@@ -36,6 +36,14 @@ def done(index: int, begun: float, ended: float, phase: TrialPhase = TrialPhase.
     times = PhaseTimes(NOW + begun, deploying=NOW + begun, finished=NOW + ended)
     made = trial(phase, index, times=times, finalized=False)
     return replace(made, measurements=measured(made, 5))
+
+
+def arms(of: Trial, canary: float, control: float) -> Trial:
+    """Bad events of 10,000 in each arm."""
+    window = Window(NOW, NOW + 60)
+    counts = ((Arm.CANARY, canary), (Arm.CONTROL, control))
+    read = tuple(Measurement("errors", arm, window, Sample(bad / 1e4, 1e-3, 1e4, bad)) for arm, bad in counts)
+    return replace(of, measurements=read)
 
 
 def test_what_the_arms_cost_is_their_requests_times_their_life() -> None:
@@ -74,6 +82,63 @@ def test_what_was_found_against_what_it_cost() -> None:
 def test_no_improvement_has_no_price() -> None:
     found = figures(spec(), COST, BASELINE, BASELINE, (done(0, 0, 3600),))
     assert (found.improvement_per_trial, found.cost_per_improvement, found.return_ratio) == (0.0, None, 0.0)
+
+
+def test_the_cost_is_told_before_and_after() -> None:
+    nothing = figures(spec(), COST, BASELINE, None, (done(0, 0, 3600),))
+    assert (nothing.baseline_cost, nothing.found_cost) == (pytest.approx(20 * POD), None)
+    found = figures(spec(), COST, BASELINE, CHEAPER, (done(0, 0, 3600),))
+    assert (found.baseline_cost, found.found_cost) == (pytest.approx(20 * POD), pytest.approx(20 * HALF))
+
+
+class TestAnotherObjective:
+    """The ratio of errors is to become less, whatever that costs."""
+
+    ABOUT = replace(spec(), objectives=(Objective("errors", False, (ObjectiveTerm(1.0, "errors"),)),))
+
+    def test_what_was_found_is_what_canaries_measured(self) -> None:
+        better = arms(done(0, 0, 3600), canary=30, control=60)
+        found = figures(self.ABOUT, COST, BASELINE, CHEAPER, (better,))
+        assert found.best_objective == pytest.approx(0.003)
+        assert found.improvement_per_trial == pytest.approx(0.5)
+        assert found.cost_per_improvement == pytest.approx((POD + HALF) / 50)
+        assert found.found_cost == pytest.approx(20 * HALF)
+
+    def test_a_cheaper_assignment_that_is_no_better_has_no_improvement(self) -> None:
+        worse = arms(done(0, 0, 3600), canary=90, control=60)
+        found = figures(self.ABOUT, COST, BASELINE, CHEAPER, (worse,))
+        assert found.improvement_per_trial == pytest.approx(-0.5)
+        assert found.cost_per_improvement is None
+        assert found.monthly_saving == pytest.approx(730 * 20 * (POD - HALF))  # dollars are told all the same
+
+    def test_what_was_not_measured_is_not_told(self) -> None:
+        unread = replace(done(0, 0, 3600), measurements=())
+        found = figures(self.ABOUT, COST, BASELINE, CHEAPER, (unread,))
+        assert (found.best_objective, found.improvement_per_trial, found.cost_per_improvement) == (None, None, None)
+
+
+class TestConvergence:
+    def test_counts_to_the_first_trial_that_measured_the_answer_in_full(self) -> None:
+        failed = done(1, 60, 120, TrialPhase.ABORTED)
+        screen = replace(done(2, 120, 150), outcome=Outcome(TrialPhase.SUCCEEDED, SCREENED, "kept"))
+        trials = (failed, screen, done(3, 180, 300), done(4, 300, 420))
+        assert convergence_seconds(NOW - 10, CHEAPER, trials) == 310.0
+        assert convergence_seconds(NOW - 10, CHEAPER, trials[:2]) is None
+        assert convergence_seconds(None, CHEAPER, trials) is None
+
+    def test_another_pod_template_is_another_answer(self) -> None:
+        old = done(0, 0, 100)
+        old = replace(old, environment=replace(old.environment, template_hash="old"))
+        assert convergence_seconds(NOW, CHEAPER, (old, done(1, 100, 200))) == 200.0
+        assert convergence_seconds(NOW, CHEAPER, (old,)) == 100.0
+
+    @pytest.mark.parametrize(("keep", "seconds"), [(False, 300.0), (True, None)])
+    def test_a_search_that_keeps_the_baseline_has_found_nothing(self, keep: bool, seconds: float | None) -> None:
+        answer = RecommendationState("d", CHEAPER, keep, 0.5, None, None, 1.0, 0.5, True, "c", "h", "m")
+        state = running(trials_created=1, recommendation=answer, started=NOW - 10)
+        found = decided(snapshot(experiment(state), (done(0, 0, 290),))).state.figures
+        assert found is not None
+        assert found.convergence_seconds == seconds
 
 
 @pytest.mark.parametrize(("parallel", "efficiency"), [(1, 0.8), (2, 0.4)])

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.contract.safety import GONE_SECONDS, PROMISES, Promise, check
@@ -114,8 +114,11 @@ class TestEveryRule:
         shop.flow(trial, Arm.CONTROL).turns(START, 0.011)
         async with shop.watched():
             await shop.ended(trial, 300.0)
+            assert of(shop, "slo_evalue", namespace=NAMESPACE, experiment="web", sli="errors") > 1
+            assert of(shop, "slo_evalue_limit", namespace=NAMESPACE, experiment="web", sli="errors") == 100
+            await shop.clock.sleep(2 * TICK)  # nothing of the trial is left, and nothing of its test
+            assert of(shop, "slo_evalue", namespace=NAMESPACE, experiment="web", sli="errors") == 0
         assert outcome(shop, trial).reason == "WorseThanControl"
-        assert of(shop, "slo_evalue", namespace=NAMESPACE, experiment="web", sli="errors") >= 100
 
     async def test_the_gate_closes_for_a_live_trial(self) -> None:
         pairs = (BurnPair(60.0, 300.0, 14.4),)
@@ -452,6 +455,7 @@ class TestManyTrials:
             await shop.clock.sleep(3 * STUCK_SECONDS)
             assert shop.loop.age() <= TICK
             assert of(shop, "rollbacks_stuck", namespace=NAMESPACE, experiment="stuck") == 1
+            assert of(shop, "rollback_open_seconds", namespace=NAMESPACE, experiment="stuck") >= 3 * STUCK_SECONDS
             assert (await events(shop)).count("RollbackStuck") == 1
             assert shop.stored(stuck).outcome is None
             shop.cluster.before_effect = None
@@ -459,8 +463,89 @@ class TestManyTrials:
             await shop.ended(stuck, SOON)
             await shop.clock.sleep(2 * TICK)
             assert of(shop, "rollbacks_stuck", namespace=NAMESPACE, experiment="stuck") == 0
+            assert of(shop, "rollback_open_seconds", namespace=NAMESPACE, experiment="stuck") == 0
         assert outcome(shop, stuck).reason == "OOMKilled"
         assert shop.withdrawn == ["other", "stuck"]
+
+
+class TestWhatIsTold:
+    """The metrics of what is in the traffic, which pages are made of."""
+
+    WEB: ClassVar[dict[str, str]] = {"namespace": NAMESPACE, "experiment": "web"}
+
+    async def test_a_healthy_trial(self) -> None:
+        shop = Shop()
+        trial = await shop.begin()
+        for arm in (Arm.CANARY, Arm.CONTROL):
+            shop.flow(trial, arm).turns(START, 0.01)
+        async with shop.watched():
+            await shop.clock.sleep(60.0)
+            assert of(shop, "live_trials", **self.WEB) == 1
+            assert 0 < of(shop, "blind_seconds", **self.WEB) <= TICK + 2
+            assert of(shop, "stale_after_seconds", **self.WEB) == 60
+            for told in ("canary", "control"):
+                assert of(shop, "sli_value", sli="errors", arm=told, **self.WEB) == pytest.approx(0.01, abs=1e-3)
+            assert of(shop, "arms_without_trial", **self.WEB) == 0
+            assert of(shop, "rollback_open_seconds", **self.WEB) == 0
+
+    async def test_blindness_grows_until_the_canary_is_gone(self) -> None:
+        shop = Shop()
+        trial = await shop.begin()
+        async with shop.watched():
+            await shop.clock.sleep(20.0)
+            shop.store.hidden.add(arm_name(trial.experiment_uid, 0, Arm.CANARY))
+            await shop.clock.sleep(50.0)
+            assert 40 <= of(shop, "blind_seconds", **self.WEB) <= 60
+            await shop.ended(trial, spec().safety.stale_after)
+            await shop.clock.sleep(2 * TICK)
+            assert of(shop, "blind_seconds", **self.WEB) == 0
+
+    async def test_what_cannot_be_listed_any_more_grows_older_all_the_same(self) -> None:
+        """The API server goes away in the middle of a rollback: the page must come by the clock, not by a tick."""
+        shop = Shop()
+        trial = await shop.begin()
+        served = shop.cluster.list
+
+        async def keep(effect: Effect) -> None:
+            if effect.verb == "delete":
+                raise Unavailable(0, "no answer")
+
+        async def away(*_: Any, **__: Any) -> Any:
+            raise Unavailable(0, "no answer")
+
+        async with shop.watched():
+            await shop.clock.sleep(20.0)
+            shop.cluster.before_effect = keep
+            await shop.pod_status(trial, Arm.CANARY, **OOM)
+            await shop.clock.sleep(2 * TICK)
+            shop.cluster.list = away  # type: ignore[method-assign]
+            await shop.clock.sleep(2 * STUCK_SECONDS)
+            assert of(shop, "rollback_open_seconds", **self.WEB) > 2 * STUCK_SECONDS
+            assert of(shop, "rollbacks_stuck", **self.WEB) == 1
+            shop.cluster.before_effect, shop.cluster.list = None, served  # type: ignore[method-assign]
+            await shop.ended(trial, SOON)
+            await shop.clock.sleep(2 * TICK)
+            assert of(shop, "rollbacks_stuck", **self.WEB) == 0
+            assert shop.loop.age() <= TICK
+
+    async def test_an_arm_whose_trial_is_gone_is_told_while_it_cannot_be_removed(self) -> None:
+        shop = Shop()
+        trial = await shop.begin()
+
+        async def keep(effect: Effect) -> None:
+            if effect.verb == "delete":
+                raise Unavailable(0, "no answer")
+
+        shop.cluster.before_effect = keep
+        del shop.rows.trials[trial.name]
+        async with shop.watched():
+            await shop.clock.sleep(60.0)
+            assert of(shop, "arms_without_trial", **self.WEB) == 1
+            assert of(shop, "live_trials", **self.WEB) == 1  # it is in the traffic all the same
+            shop.cluster.before_effect = None
+            await shop.clock.sleep(2 * TICK)
+            assert of(shop, "arms_without_trial", **self.WEB) == 0
+            assert of(shop, "live_trials", **self.WEB) == 0
 
 
 def meanwhile(shop: Shop, written: Trial) -> Callable[[Effect], Awaitable[None]]:

@@ -1,0 +1,58 @@
+"""Gauges that say nothing where nothing is known.
+
+A gauge of the client library keeps its last value for ever, and begins at 0. What is true only now, as the state of
+canaries in the traffic, is replaced as a whole by each safety tick; what only the leader knows has no sample elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+Labels = tuple[str, ...]
+
+
+def show(gauge: Gauge, labels: Labels, value: float | None) -> None:
+    """Set a gauge, or take its series away: what is not known has no value."""
+    if value is not None:
+        gauge.labels(*labels).set(value)
+    elif labels in gauge._metrics:
+        gauge.remove(*labels)
+
+
+def show_exactly(gauge: Gauge, values: Mapping[Labels, float]) -> None:
+    """Set these series and remove every other one."""
+    for labels in [labels for labels in list(gauge._metrics) if labels not in values]:
+        gauge.remove(*labels)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)
+
+
+def show_of(gauge: Gauge, owner: Labels, values: Mapping[str, float | None]) -> None:
+    """Of this owner show these series, by their last label, and remove every other one."""
+    gone = {labels[-1] for labels in list(gauge._metrics) if labels[:-1] == owner} - set(values)
+    for name, value in {**values, **dict.fromkeys(gone)}.items():
+        show(gauge, (*owner, name), value)
+
+
+class Asked(Collector):
+    """A gauge without labels whose source is asked at each scrape; no sample while it answers None."""
+
+    def __init__(self, name: str, text: str, registry: CollectorRegistry) -> None:
+        self._name, self._text = name, text
+        self.source: Callable[[], float | None] = lambda: None
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The family, with one sample or none."""
+        value = self.source()
+        family = GaugeMetricFamily(self._name, self._text)
+        if value is not None:
+            family.add_metric([], value)
+        return [family]
+
+
+__all__ = ["Asked", "Labels", "show", "show_exactly", "show_of"]

@@ -1,0 +1,93 @@
+"""The commands of the runbooks: somebody types them at night, so they are held to what kubectl and the API know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.monitoring.shell import commands, kinds, operands
+
+from trimtab.api.reference import ANNOTATIONS
+from trimtab.domain import names
+
+ROOT = Path(__file__).resolve().parents[3]
+FILTERS = {"curl", "grep", "helm", "jq"}
+VERBS = {
+    "annotate", "auth", "delete", "describe", "events", "exec", "get", "logs", "patch", "port-forward", "rollout",
+    "scale", "wait",
+}  # fmt: skip
+RESOURCES = {
+    "deployment", "deployments", "endpointslices", "events.events.k8s.io", "lease", "leases.coordination.k8s.io",
+    "namespace", "pod", "pods", "replicasets",
+}  # fmt: skip
+OURS = {f"{kind}.{names.GROUP}" for kind in ("experiments", "trials")}
+CRDS = {
+    f"{kind}.{names.GROUP}": yaml.safe_load((ROOT / "crds" / f"{kind}.{names.GROUP}.yaml").read_text())
+    for kind in ("experiments", "trials")
+}
+LABELS = {value for name, value in vars(names).items() if name.startswith("LABEL_")}
+KEYS = {*LABELS, *(value for name, value in vars(names).items() if name.startswith("ANNOTATION_"))}
+
+
+KUBECTL = [(page, words[1:]) for page, words in commands() if words[0] == "kubectl"]
+
+
+def named(pairs: list[tuple[str, list[str]]]) -> list[Any]:
+    return [pytest.param(page, words, id=f"{page}-{i}") for i, (page, words) in enumerate(pairs)]
+
+
+def test_there_are_commands() -> None:
+    assert len(KUBECTL) > 60
+
+
+@pytest.mark.parametrize(("page", "words"), named(list(commands())))
+def test_a_command_is_one_that_is_installed_where_people_are(page: str, words: list[str]) -> None:
+    assert words[0] in {"kubectl"} | FILTERS, page
+
+
+@pytest.mark.parametrize(("page", "words"), named(KUBECTL))
+class TestKubectl:
+    def test_its_verb_and_resources_exist(self, page: str, words: list[str]) -> None:
+        assert operands(words)[0] in VERBS, page
+        if "--raw" not in words:
+            assert set(kinds(words)) - RESOURCES - OURS - {"$object"} == set(), page
+
+    def test_keys_of_ours_are_those_that_we_write(self, page: str, words: list[str]) -> None:
+        said = {key for word in words for key in re.findall(rf"(?<![\w.]){names.GROUP}/[a-z-]+[a-z]", word)}
+        assert said - KEYS - set(ANNOTATIONS) - {names.FINALIZER} == set(), page
+
+    def test_what_it_shows_is_in_the_schema(self, page: str, words: list[str]) -> None:
+        """A path that is not there shows nothing, which looks like an answer."""
+        shown = [word.partition("=")[2] for word in words if word.startswith(("jsonpath=", "custom-columns="))]
+        ours = set(kinds(words)) & OURS
+        for kind in ours if len(ours) == 1 else ():
+            for path in (path for text in shown for path in paths(text)):
+                assert known(CRDS[kind], path), f"{page}: {kind} has no {path}"
+
+
+def paths(text: str) -> Iterator[str]:
+    """Absolute paths of a template: `.status.phase`; those within a range follow it."""
+    for piece in re.findall(r"\{range (\.[\w.]+)|(?<![\w\]])(\.(?:spec|status)[\w.]*)", text):
+        yield piece[0] or piece[1]
+
+
+def known(definition: Mapping[str, Any], path: str) -> bool:
+    node: Any = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for name in path.strip(".").split("."):
+        node = node.get("properties", node.get("items", {}).get("properties", {})).get(name)
+        if node is None:
+            return False
+    return True
+
+
+def test_a_path_that_is_not_there_is_noticed() -> None:
+    assert known(CRDS[f"trials.{names.GROUP}"], ".status.times.deploying")
+    assert not known(CRDS[f"trials.{names.GROUP}"], ".status.cost")
+    assert [*paths('{range .status.budgets[*]}{.name}{end}{.status.phase}: {"\\n"}')] == [
+        ".status.budgets",
+        ".status.phase",
+    ]
