@@ -58,7 +58,7 @@ def test_verified_evidence_completes_the_experiment() -> None:
     assert kinds(decision) == ["PublishRecommendation"]
     published = decision.actions[0]
     assert published.recommendation == decision.state.recommendation
-    assert (published.target, [s.request for s in published.settings]) == ("web", [Decimal(1), GIB])
+    assert (published.target, [s.request for s in published.changes.resources]) == ("web", [Decimal(1), GIB])
 
 
 def test_a_candidate_whose_fresh_evidence_does_not_clear_the_bound_is_excluded() -> None:

@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 import yaml
 from tests.unit.monitoring.shell import commands, kinds, operands
+from typer.testing import CliRunner
 
 from trimtab.api.reference import ANNOTATIONS
+from trimtab.cli.app import app
 from trimtab.domain import names
 
 ROOT = Path(__file__).resolve().parents[3]
 FILTERS = {"curl", "grep", "helm", "jq"}
 VERBS = {
-    "annotate", "auth", "delete", "describe", "events", "exec", "get", "logs", "patch", "port-forward", "rollout",
-    "scale", "wait",
+    "annotate", "auth", "create", "delete", "describe", "events", "exec", "get", "logs", "patch", "port-forward",
+    "rollout", "scale", "wait",
 }  # fmt: skip
 RESOURCES = {
-    "deployment", "deployments", "endpointslices", "events.events.k8s.io", "lease", "leases.coordination.k8s.io",
-    "namespace", "pod", "pods", "replicasets",
+    "cronjob", "deployment", "deployments", "endpointslices", "events.events.k8s.io", "job", "jobs", "lease",
+    "leases.coordination.k8s.io", "namespace", "pod", "pods", "replicasets",
 }  # fmt: skip
 OURS = {f"{kind}.{names.GROUP}" for kind in ("experiments", "trials")}
 CRDS = {
@@ -46,7 +48,15 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize(("page", "words"), named(list(commands())))
 def test_a_command_is_one_that_is_installed_where_people_are(page: str, words: list[str]) -> None:
-    assert words[0] in {"kubectl"} | FILTERS, page
+    assert words[0] in {"kubectl", "trimtab"} | FILTERS, page
+
+
+@pytest.mark.parametrize(("page", "words"), named([each for each in commands() if each[1][0] == "trimtab"]))
+def test_a_command_of_ours_has_these_options(page: str, words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [words[1], "--help"], env={"COLUMNS": "200"}, color=False)
+    assert shown.exit_code == 0, page
+    for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+        assert re.search(rf"{option}\b", shown.output), f"{page}: {words[1]} has no {option}"
 
 
 @pytest.mark.parametrize(("page", "words"), named(KUBECTL))
