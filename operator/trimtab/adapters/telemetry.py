@@ -14,6 +14,7 @@ from itertools import pairwise
 from trimtab.adapters.prometheus_names import Counters, Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
+    alerts_seen,
     load_reading,
     quantile_reading,
     ratio_reading,
@@ -24,6 +25,7 @@ from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
 from trimtab.domain.measurement import (
     Absence,
+    AlertSeen,
     Ambiguous,
     ContainerUse,
     NoData,
@@ -35,7 +37,7 @@ from trimtab.domain.measurement import (
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
-from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
+from trimtab.slo.promql import firing_alerts, inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
 
 ARM_PREFIX = "tt-"
@@ -43,6 +45,7 @@ LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the b
 RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
 POINTS = 8 * BATCHES  # evaluations of a value query over a window
 DEFAULT_SCRAPE = 15.0
+ALERT_STEP = 5.0  # seconds between two looks at alerts: rules are hardly evaluated more often
 
 
 class StoreTelemetry:
@@ -126,6 +129,20 @@ class StoreTelemetry:
         except QueryFailed as error:
             return TelemetryError(str(error))
         return containers_in(found, window) or NoData("the store has nothing of cAdvisor")
+
+    async def alerts(
+        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+    ) -> tuple[AlertSeen, ...] | TelemetryError:
+        """One query of one row per name, however many series an alert has."""
+        if not names:
+            return ()
+        start = window.end - ALERT_STEP * math.floor(window.seconds / ALERT_STEP)
+        asked = f"max by (alertname) (timestamp({firing_alerts(names, namespace)}))"
+        try:
+            rows = await self._store.range(asked, start, window.end, ALERT_STEP, timeout)
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+        return alerts_seen(rows, window)
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """Preflight of one SLI on the target's pods."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from trimtab.domain.cost import Prices
+from trimtab.domain.schedule import Schedule
 from trimtab.domain.space import Assignment, SearchSpace
 
 
@@ -283,6 +284,7 @@ class ExperimentSpec:
     otel_resource_attributes: bool = False
     warm_start: WarmStart | None = None
     cost_limits: tuple[CostLimit, ...] = ()
+    schedule: Schedule | None = None  # None: at any time
 
     @property
     def is_cost(self) -> bool:

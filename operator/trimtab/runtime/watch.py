@@ -34,6 +34,7 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
+from trimtab.runtime.alerting import look_at_alerts
 from trimtab.runtime.answer import trial_pods
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.caps import expected_load, judge_cap
@@ -42,6 +43,7 @@ from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount, read_events
+from trimtab.slo.alerts import Alarm
 from trimtab.slo.budget import BURNING
 from trimtab.slo.safety import (
     SERVING,
@@ -76,6 +78,7 @@ class _Memory:
     since: float
     watch: WatchState = field(default_factory=WatchState)
     spent: tuple[Spent, ...] = ()
+    alarm: Alarm | None = None
     persisted: float = -math.inf  # monotonic seconds
 
 
@@ -169,9 +172,10 @@ class Watchman:
         view, at = self._view(experiment, spec, trial, arms), self._clock.monotonic()
         memory = self._memories.setdefault(trial.uid, _Memory(view.now))
         canary = trial_pods(trial, Arm.CANARY, view.canary)
-        watch, seen, events = await asyncio.gather(
+        watch, seen, alerts, events = await asyncio.gather(
             self._windows(experiment, spec, view),
             self._newest(spec, view, canary),
+            look_at_alerts(self._telemetry, experiment.namespace, spec, view.now, timeout=_timeout(spec)),
             read_events(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
         )
         expected = expected_load(experiment, trial)
@@ -182,7 +186,11 @@ class Watchman:
             found = counted(before, reading, view.now)
             spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
         self._lived.counted(trial.uid, spent, view.now, at)
-        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
+        watch, alarm = (
+            watch.looked((*seen, *alerts.readings), view.now),
+            alerts.alarm if alerts.answered else memory.alarm,
+        )
+        self._memories[trial.uid] = replace(memory, watch=watch, spent=tuple(spent), alarm=alarm)
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """Bring the budgets' event sums up to date: the next judgement knows them.
@@ -211,7 +219,8 @@ class Watchman:
             return view
         last, watch = memory.watch.last_good, memory.watch.tempered(self.histories.of(trial.uid))
         since = last if last is not None else _serving_since(view, memory.since)
-        return replace(view, watch=watch, absent=watch.absent, blind_since=since)
+        alerted = memory.alarm.words if memory.alarm is not None else ""
+        return replace(view, watch=watch, absent=watch.absent, blind_since=since, alert=alerted)
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -225,7 +234,7 @@ class Watchman:
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
         if skip is not None and skip.split(",")[0].strip() in {trial.name, str(trial.index)}:
             return StopRequest("Skipped", f"skipped on call: {skip}")
-        return None
+        return _outside_schedule(experiment, self._clock.now())
 
     async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:
         """The last scrapes of the canary, for each SLI under watch: is it still seen?"""
@@ -327,6 +336,13 @@ def _tested_from(trial: Trial) -> float:
     """Unix seconds from which on windows are tested: the end of the warm-up, which a trial that warms up does not know
     yet. Budgets and hard signals count from the first request."""
     return trial.times.measuring if trial.times.measuring is not None else math.inf
+
+
+def _outside_schedule(experiment: ExperimentRecord, now: float) -> StopRequest | None:
+    """A window has closed or a freeze begun, and live trials are to be withdrawn then."""
+    schedule = experiment.spec.schedule if experiment.spec is not None else None
+    closure = schedule.closure(now) if schedule is not None and schedule.withdraw else None
+    return None if closure is None else StopRequest(closure.reason, closure.words)
 
 
 def _bad(spent: tuple[Spent, ...]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.control.builders import spec
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import BudgetState, ExperimentPhase, ExperimentState, Figures
@@ -199,3 +200,16 @@ def test_symptoms_of_the_model_are_counted_by_kind_and_go_again() -> None:
     assert (of(metrics, "model_symptoms", kind="Outlier"), of(metrics, "model_symptoms", kind="Noisy")) == (2.0, 0.0)
     metrics.observe_state(RECORD, ExperimentState(diagnostics=dataclasses.replace(health, symptoms=())))
     assert of(metrics, "model_symptoms", kind="Outlier") == 0.0
+
+
+def test_an_experiment_has_one_owner_and_takes_it_along() -> None:
+    """However often it changes hands; one without an owner has the series too, so that a join loses no alert."""
+    metrics = Metrics()
+    for owner in ("team-a", 'team "b"\n', ""):
+        metrics.observe_state(dataclasses.replace(RECORD, spec=spec(owner=owner)), ExperimentState())
+        owners = [dict(labels) for name, labels in samples(metrics) if name == "trimtab_experiment_owner"]
+        assert owners == [{"namespace": "shop", "experiment": "web", "owner": owner}]
+    metrics.observe_state(RECORD, ExperimentState())  # its spec cannot be read: it is still hers
+    assert of(metrics, "experiment_owner", owner="") == 1.0
+    metrics.forget("shop", "web")
+    assert "experiment_owner{" not in metrics.render().decode()
