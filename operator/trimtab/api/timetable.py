@@ -52,7 +52,7 @@ def _window(given: ScheduleWindow, field: str) -> schedule.ScheduleWindow:
 
 
 def _freeze(given: Freeze) -> schedule.Freeze:
-    return schedule.Freeze(parse_time(given.start), parse_time(given.end), given.reason)
+    return schedule.Freeze(parse_time(given.start), parse_time(given.end), " ".join(given.reason.split()))
 
 
 __all__ = ["schedule_of"]

@@ -170,8 +170,9 @@ def out_of_time(context: Context) -> Decision | None:
         return None
     extra = spec.trial.deadline * (1 + MAX_CANDIDATES * spec.verification.replicates)
     end = started + spec.stopping.max_duration
-    last = end + extra if spec.schedule is None else max(end + extra, spec.schedule.end_of_time(end, extra))
-    if spec.mode is Mode.OBSERVE or context.now < last:
+    if spec.mode is Mode.OBSERVE or context.now < end + extra:
+        return None
+    if spec.schedule is not None and context.now < spec.schedule.end_of_time(end, extra):
         return None
     waited = context.state.message
     words = f"maxDuration passed, and {format_duration(extra)} more for its end" + (

@@ -7,10 +7,10 @@ first. What is asked for here is undone here: `requests.resume` leaves these rea
 from __future__ import annotations
 
 from trimtab.control.actions import Action, Decision
-from trimtab.control.context import RETRY, SOON, Context, Held, withdraw
+from trimtab.control.context import DEFAULT_SCRAPE, RETRY, SOON, Context, Held, withdraw
 from trimtab.control.snapshot import AskAlerts
 from trimtab.domain.measurement import TelemetryError
-from trimtab.domain.schedule import FROZEN, OUTSIDE, Closure
+from trimtab.domain.schedule import FROZEN, OUTSIDE, Closure, Course
 from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.timetable import PREPARING, course_of
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
@@ -19,6 +19,7 @@ from trimtab.slo.verdict import absence_reason
 
 REASONS = frozenset({OUTSIDE, FROZEN, ALERT_FIRING})
 ARMLESS = frozenset({TrialPhase.PENDING, TrialPhase.DEPLOYING})
+LAST_TRIALS = 5
 LONGEST_WAIT = 86400.0  # seconds; the clock on the wall may be set meanwhile
 
 
@@ -49,9 +50,17 @@ def scheduled(context: Context, *, verification: bool) -> Held | None:
     schedule, now = context.spec.schedule, context.now
     if schedule is None:
         return None
-    course = course_of(context.spec, verification=verification, preparing=_preparing(context))
-    closure = schedule.closure(now) or schedule.too_late(now, course)
+    closure = schedule.closure(now)
+    if closure is None:
+        closure = schedule.too_late(now, _course(context, verification, _preparing(context)))
+    if closure is not None and closure.until is None:  # arms that took long once must not end the search for ever
+        closure = schedule.closure(now) or schedule.too_late(now, _course(context, verification, PREPARING))
     return None if closure is None else _held(closure, now)
+
+
+def _course(context: Context, verification: bool, preparing: float) -> Course:
+    scrape = context.state.scrape_interval or DEFAULT_SCRAPE
+    return course_of(context.spec, verification=verification, preparing=preparing, scrape=scrape)
 
 
 def _held(closure: Closure, now: float) -> Held:
@@ -60,9 +69,9 @@ def _held(closure: Closure, now: float) -> Held:
 
 
 def _preparing(context: Context) -> float:
-    """Seconds from a Trial's record until its arms serve: the longest that one has taken here."""
-    times = [t.times for t in context.seen.trials]
-    return max((t.warming_up - t.created for t in times if t.warming_up is not None), default=PREPARING)
+    """Seconds from a Trial's record until its arms serve: the longest that the last ones took here."""
+    took = [t.times.warming_up - t.times.created for t in context.seen.trials if t.times.warming_up is not None]
+    return max(took[-LAST_TRIALS:], default=PREPARING)
 
 
 def alerted(context: Context) -> tuple[Context, Held | None]:

@@ -172,7 +172,7 @@ def _fits(context: Context, trial: Trial, seconds: float) -> bool:
     assert trial.window is not None
     ends = trial.window.start + seconds + 2 * (context.state.scrape_interval or DEFAULT_SCRAPE)
     left = max(ends - context.now, 0.0)
-    return (trial.deadline is None or ends < trial.deadline) and next_edge(context, left) >= left
+    return (trial.deadline is None or ends < trial.deadline) and next_edge(context, left) > left - 0.5
 
 
 def _with_readings(trial: Trial, readings: TrialReadings) -> Trial:

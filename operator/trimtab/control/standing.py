@@ -10,7 +10,7 @@ from dataclasses import replace
 from trimtab.control import asking, expense, faults
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
-from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
+from trimtab.control.context import BLOCKED, DEFAULT_SCRAPE, RETRY, Context, withdraw_all
 from trimtab.control.floors import memory_floors, watched_containers
 from trimtab.control.pauses import waiting
 from trimtab.control.preflight import examine, recheck
@@ -139,7 +139,8 @@ def preflight(context: Context) -> Decision | None:
     dear = expense.too_small(spec, target, baseline)
     if dear is not None:
         return _refuse(context, (dear,))
-    idle = never(spec, context.now) if context.state.started is None else None
+    scrapes = [p.scrape_interval for p in probes if p.scrape_interval is not None]
+    idle = never(spec, context.now, max(scrapes, default=DEFAULT_SCRAPE)) if context.state.started is None else None
     if idle is not None:
         return _refuse(context, (problem("ScheduleTooTight", idle.field, idle.problem, idle.remedy),))
     floors, about = memory_floors(spec, baseline, usage)

@@ -9,7 +9,8 @@ from trimtab.domain.schedule import Course
 from trimtab.domain.spec import ExperimentSpec, Mode
 
 PREPARING = 60.0  # seconds that arms usually take until they serve, where no trial has shown it yet
-READING = 30.0  # seconds at the end of a window until its last scrape is read
+ENDING = 10.0  # seconds that it takes until arms are gone
+SCRAPE = 15.0  # seconds between scrapes, until preflight has measured them
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,21 @@ class Never:
     remedy: str
 
 
-def course_of(spec: ExperimentSpec, *, verification: bool = False, preparing: float = PREPARING) -> Course:
-    """How long a trial takes from its record to its end (seconds)."""
+def course_of(
+    spec: ExperimentSpec, *, verification: bool = False, preparing: float = PREPARING, scrape: float = SCRAPE
+) -> Course:
+    """How long a trial takes from its record until its arms are gone (seconds)."""
     measured = spec.verification.duration if verification else spec.trial.duration
-    usual = preparing + spec.trial.warm_up + measured + READING
-    return Course(min(usual, spec.trial.deadline), spec.trial.deadline)
+    usual = preparing + max(spec.trial.warm_up, 2 * scrape) + measured + 1.5 * scrape
+    return Course(min(usual, spec.trial.deadline) + ENDING, spec.trial.deadline + 2 * ENDING)
 
 
-def never(spec: ExperimentSpec, now: float) -> Never | None:
+def never(spec: ExperimentSpec, now: float, scrape: float = SCRAPE) -> Never | None:
     """Why no trial, or no verification, could start between `now` (unix seconds) and the end of maxDuration; None when
-    one can, or there is no schedule to keep."""
+    one can, or there is no schedule to keep.
+
+    Of a trial that has no predecessor the operator expects the same as is expected here, so it would wait for ever.
+    """
     schedule = spec.schedule
     if schedule is None or spec.mode is Mode.OBSERVE:
         return None
@@ -42,7 +48,7 @@ def never(spec: ExperimentSpec, now: float) -> Never | None:
         problem = f"no time for a trial within stopping.maxDuration ({format_duration(most)}): {when}"
         return Never("spec.schedule", problem, "move windows and freezes, or raise stopping.maxDuration")
     for verification in (False, True) if spec.verification.replicates else (False,):
-        course = course_of(spec, verification=verification)
+        course = course_of(spec, verification=verification, scrape=scrape)
         if schedule.first_start(now, course, until) is None:
             span = course.usual if schedule.withdraw else course.longest
             what = "verification trial" if verification else "trial"

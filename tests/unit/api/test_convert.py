@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import zoneinfo
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -287,6 +289,15 @@ class TestSchedule:
         assert [(w.cron.weekdays, w.seconds) for w in found.windows] == [((1, 2, 3, 4, 5), 25200.0)]
         assert found.freezes == (Freeze(parse_time("2026-12-23T23:00:00Z"), parse_time("2026-12-25T00:00:00Z"), "eve"),)
         assert found.withdraw
+
+    def test_the_rules_are_there_also_where_the_system_has_none(self) -> None:
+        """Images without the tz database have the package's."""
+        zoneinfo.reset_tzpath(to=())
+        try:
+            zone = ZoneInfo.no_cache("Europe/Berlin")
+        finally:
+            zoneinfo.reset_tzpath()
+        assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() == timedelta(hours=2)
 
     def test_none_is_any_time(self) -> None:
         assert spec_with().schedule is None

@@ -233,8 +233,8 @@ NOW = parse_time("2026-03-02T09:00:00Z")  # a Monday
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
-        (windows("0 9 * * *", "10m", onClose="Withdraw"), "no window is open for 13m30s, which a trial takes"),
-        (windows("0 9 * * *", "14m", onClose="Withdraw"), "33m30s, which a verification trial takes"),
+        (windows("0 9 * * *", "10m", onClose="Withdraw"), "no window is open for 13m32s, which a trial takes"),
+        (windows("0 9 * * *", "14m", onClose="Withdraw"), "33m32s, which a verification trial takes"),
         (
             windows("0 9 1 2 *", "7h"),
             "no time for a trial within stopping.maxDuration (168h): the next one is Mon 2027-02-01",

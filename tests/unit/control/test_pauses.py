@@ -140,9 +140,9 @@ class TestSchedule:
         assert through(searching(frozen)).requeue_after == 86400.0
 
     def test_no_trial_starts_that_would_be_withdrawn(self) -> None:
-        """47 minutes are left; a trial takes 60 s until its arms serve, and is read 30 s after its window."""
-        long = TrialTiming(warm_up=120.0, duration=2600.0, deadline=5000.0)
-        shorter = replace(long, duration=2500.0)
+        """2,800 s are left; it takes 60 s until arms serve, 1.5 scrapes to be read, 10 s until they are gone."""
+        long = TrialTiming(warm_up=120.0, duration=2609.0, deadline=5000.0)
+        shorter = replace(long, duration=2608.0)
         assert created(through(searching(timed(OPEN, trial=long))))
         assert created(through(searching(timed(OPEN, withdraw=True, trial=shorter))))
         decision = through(searching(timed(OPEN, withdraw=True, trial=long)))
@@ -156,6 +156,13 @@ class TestSchedule:
         slow = replace(slow, times=replace(slow.times, created=NOW - 1000, warming_up=NOW - 800, finished=NOW - 700))
         decision = through(searching(timed(OPEN, withdraw=True, trial=timing), trials=(slow,)))
         assert decision.state.phase is PHASE.PAUSED
+
+    def test_arms_that_took_very_long_once_do_not_end_the_search(self) -> None:
+        """They waited for a node for 50 minutes: no window is open for so long and a trial."""
+        slow = ended(TrialPhase.SUCCEEDED)
+        slow = replace(slow, times=replace(slow.times, created=NOW - 4000, warming_up=NOW - 1000, finished=NOW - 700))
+        timing = TrialTiming(warm_up=120.0, duration=2000.0, deadline=5000.0)
+        assert created(through(searching(timed(OPEN, withdraw=True, trial=timing), trials=(slow,))))
 
     def test_verification_obeys_it_too(self) -> None:
         """The recommendation is chosen outside the schedule; its fresh trials wait for the window."""
@@ -270,7 +277,7 @@ class TestPreflight:
             ({"freezes": (Freeze(NOW - 60, NOW + 2e9),)}, "spec.schedule: no time for a trial within"),
             (
                 {"windows": (window("0 9 * * *", 120.0),)},
-                "spec.schedule.windows: no window is open for 2m40s, which a trial",
+                "spec.schedule.windows: no window is open for 2m22s, which a trial",
             ),
         ],
     )
