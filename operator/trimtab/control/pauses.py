@@ -80,12 +80,11 @@ def alerted(context: Context) -> tuple[Context, Held | None]:
     if not context.spec.safety.pause_on_alerts:
         return context, None
     seen = context.seen.alerts()
-    if isinstance(seen, TelemetryError) or seen is None:
-        why = seen.detail if seen is not None else "not asked"
-        words = f"the alerts of spec.safety.pauseOnAlerts cannot be read: {why}"
+    assert seen is not None
+    if isinstance(seen, TelemetryError):
+        words = f"the alerts of spec.safety.pauseOnAlerts cannot be read: {seen.detail}"
         remedy = "no trial starts until they can: repair Prometheus"
-        reason = absence_reason(seen) if seen is not None else "TelemetryError"
-        context = context.set(ConditionType.TELEMETRY_HEALTHY, False, reason, f"{words}; {remedy}")
+        context = context.set(ConditionType.TELEMETRY_HEALTHY, False, absence_reason(seen), f"{words}; {remedy}")
         return context, Held(f"waiting: {words}", RETRY, None, ALERT_FIRING if _paused_for(context.state) else "")
     found = alarm(seen, context.now)
     if found is None:

@@ -178,6 +178,8 @@ class Watchman:
             look_at_alerts(self._telemetry, experiment.namespace, spec, view.now, timeout=_timeout(spec)),
             read_events(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
         )
+        if not alerts.answered:
+            self._metrics.telemetry_errors.labels(experiment.namespace, experiment.name, "TelemetryError").inc()
         expected = expected_load(experiment, trial)
         since, old = _serving_since(view, memory.since), {s.sli: s for s in view.trial.spent}
         spent = []
