@@ -34,7 +34,6 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Clock, ExperimentRecord, Ledger, PodSet, SliRequest, Telemetry
-from trimtab.runtime.alerting import look_at_alerts
 from trimtab.runtime.answer import trial_pods
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.caps import expected_load, judge_cap
@@ -42,6 +41,7 @@ from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.pausing import look_at_alerts, outside_schedule
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.alerts import Alarm
 from trimtab.slo.budget import BURNING
@@ -236,7 +236,7 @@ class Watchman:
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
         if skip is not None and skip.split(",")[0].strip() in {trial.name, str(trial.index)}:
             return StopRequest("Skipped", f"skipped on call: {skip}")
-        return _outside_schedule(experiment, self._clock.now())
+        return outside_schedule(experiment, self._clock.now())
 
     async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:
         """The last scrapes of the canary, for each SLI under watch: is it still seen?"""
@@ -338,13 +338,6 @@ def _tested_from(trial: Trial) -> float:
     """Unix seconds from which on windows are tested: the end of the warm-up, which a trial that warms up does not know
     yet. Budgets and hard signals count from the first request."""
     return trial.times.measuring if trial.times.measuring is not None else math.inf
-
-
-def _outside_schedule(experiment: ExperimentRecord, now: float) -> StopRequest | None:
-    """A window has closed or a freeze begun, and live trials are to be withdrawn then."""
-    schedule = experiment.spec.schedule if experiment.spec is not None else None
-    closure = schedule.closure(now) if schedule is not None and schedule.withdraw else None
-    return None if closure is None else StopRequest(closure.reason, closure.words)
 
 
 def _bad(spent: tuple[Spent, ...]) -> float:

@@ -1,4 +1,4 @@
-"""The alerts that an Experiment names, as a look at a live trial takes them: they fire, or they cannot be read."""
+"""What ends a live trial by its Experiment's own spec: alerts that it names, and its schedule."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from trimtab.domain.measurement import NoData, Reading, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec
-from trimtab.ports import Telemetry
+from trimtab.ports import ExperimentRecord, Telemetry
 from trimtab.slo.alerts import Alarm, alarm
 from trimtab.slo.budget import CLEAR_SECONDS
+from trimtab.slo.safety import StopRequest
 
 FIELD = "pauseOnAlerts"
 
@@ -37,4 +38,11 @@ async def look_at_alerts(
     return AlertLook(((FIELD, NoData("no alert fires", newest=now)),), True, alarm(found, now))
 
 
-__all__ = ["AlertLook", "look_at_alerts"]
+def outside_schedule(experiment: ExperimentRecord, now: float) -> StopRequest | None:
+    """A window has closed or a freeze begun, and live trials are to be withdrawn then."""
+    schedule = experiment.spec.schedule if experiment.spec is not None else None
+    closure = schedule.closure(now) if schedule is not None and schedule.withdraw else None
+    return None if closure is None else StopRequest(closure.reason, closure.words)
+
+
+__all__ = ["AlertLook", "look_at_alerts", "outside_schedule"]
