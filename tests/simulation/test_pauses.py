@@ -144,6 +144,29 @@ class TestSchedule:
         assert {(s.hour, s.minute) for s in inside} <= {(1, 0), (2, 0)}
         assert len({s.hour for s in inside}) == 2, "one window was not enough for all trials"
 
+    def test_no_canary_is_begun_only_to_be_withdrawn(self) -> None:
+        """Windows of two minutes each quarter of an hour, in which not all trials fit."""
+
+        async def story(on_close: str) -> tuple[set[str], float, int]:
+            sections = windows(("*/15 * * * *", "2m"), onClose=on_close)
+            world = await begun(**sections, stopping={"maxTrials": 14, "maxDuration": "12h"})
+            assert await world.until(world.ended(NAME), seconds=6 * 3600.0)
+            await world.close()
+            check_history(world.history.changes)
+            trials = world.trials(NAME)
+            after = [b % 900 - 120 for _, b in map(lived, trials)]
+            opened = {parse_time(t["metadata"]["creationTimestamp"]) // 900 for t in trials}
+            return {phase_of(t) for t in trials}, max(a for a in after), len(opened)
+
+        phases, after, withdrawing = told(story("Withdraw"))
+        assert phases == {"Succeeded"}
+        assert after <= 0
+        assert withdrawing >= 2
+        phases, after, finishing = told(story("FinishTrial"))
+        assert phases == {"Succeeded"}
+        assert 0 < after < 60  # one was live at a close; its deadline bounds it
+        assert finishing <= withdrawing
+
     def test_a_close_withdraws_what_lasts_longer_than_usual(self) -> None:
         """A freeze that somebody declares while a trial is live: it goes within a tick, teaches nothing, and the search
         goes on afterwards."""
