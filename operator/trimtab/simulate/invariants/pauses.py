@@ -10,6 +10,7 @@ from trimtab.api.timetable import schedule_of
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import LABEL_EXPERIMENT_UID
 from trimtab.domain.schedule import Schedule
+from trimtab.simulate.alerting import EVALUATION_SECONDS
 from trimtab.simulate.faults.catalogue import ABSENCE, LEADERS, PROMETHEUS
 from trimtab.simulate.faults.kinds import FaultKind
 from trimtab.simulate.history import Change, serving
@@ -25,7 +26,7 @@ _UNSURE = frozenset({PROMETHEUS, ABSENCE, LEADERS})
 
 
 class AlertsObeyed(Invariant):
-    """While an alert fires that an Experiment names, and until it has been silent for a quarter of an hour, no trial
+    """While an alert fires that an Experiment names, and for a quarter of an hour after it was last seen to, no trial
     starts; a canary serves for WITHDRAW_SECONDS of it at most.
 
     Where nobody could know it, as the metrics store failed or a clock was wrong meanwhile, nothing is promised here:
@@ -57,7 +58,7 @@ class AlertsObeyed(Invariant):
     def _started(self, change: Change) -> None:
         for strike in self._alerts(change.at):
             over = strike.until if strike.until is not None else change.at
-            if strike.at + REACTION_SECONDS < change.at < over + CLEAR_SECONDS - REACTION_SECONDS:
+            if strike.at + REACTION_SECONDS < change.at < over - EVALUATION_SECONDS + CLEAR_SECONDS:
                 self.broken(
                     change.at, f"Trial {change.name} started {change.at - strike.at:.1f} s after an alert fired"
                 )
