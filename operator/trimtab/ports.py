@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.measurement import Absence, ContainerUse, Reading, Window
+from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, Reading, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
@@ -130,6 +130,12 @@ class Telemetry(Protocol):
     async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
         """What cAdvisor has of each container of the pods, in order of pod and container; NoData where the store has
         nothing of it."""
+        ...
+
+    async def alerts(
+        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+    ) -> tuple[AlertSeen, ...] | TelemetryError:
+        """The alerts of these names that fired within the window, by name: those about the namespace, or about none."""
         ...
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:

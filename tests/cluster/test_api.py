@@ -30,7 +30,6 @@ UNSUPPORTED = {  # valid manifests that this version refuses by a condition, wit
     "autoscaler": "spec.parameters[0].autoscaler",
     "complete": "spec.parameters[2].autoscaler",
     "inference": "spec.parameters[1].replicas",
-    "office-hours": "spec.schedule",
 }
 # where the schema itself refuses, lint has better words than the API server
 SCHEMA_WORDS = (

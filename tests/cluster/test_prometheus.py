@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.contract.test_telemetry import (
     WINDOW,
     T,
     TestAbsence,
+    TestAlerts,
     TestCounts,
     TestHistograms,
     TestPreflight,
@@ -33,11 +35,14 @@ from tests.unit.slo.loopback import Stored
 
 from controlplane import PrometheusServer, backfill, scrape_config, wait_for
 from trimtab.adapters.prometheus import PrometheusTelemetry
-from trimtab.domain.measurement import Ambiguous, NoData, Sample, TelemetryError, Window
+from trimtab.domain.measurement import AlertSeen, Ambiguous, NoData, Sample, TelemetryError, Window
 from trimtab.domain.spec import RatioQuery, Sli, SliKind, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 
-__all__ = ["TestAbsence", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestValues", "TestWorkingSet"]
+__all__ = [
+    "TestAbsence", "TestAlerts", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestValues",
+    "TestWorkingSet",
+]  # fmt: skip
 
 
 def openmetrics(series: tuple[Stored, ...]) -> str:
@@ -251,3 +256,32 @@ async def test_a_live_pod_that_goes_is_noticed_by_its_scrapes(
     assert not isinstance(await read(telemetry, sli, of, Window(end - 2, end)), Sample)
     assert isinstance(await read(telemetry, RATE, of, Window(end - 2, end)), NoData)
     telemetry.close()
+
+
+async def test_a_real_rule_fires_and_is_over(prometheus_factory: Callable[..., PrometheusServer]) -> None:
+    """Live: what Prometheus itself writes of its alerts, and how soon it is seen that one is over."""
+    ends = time.time() + 10.0
+    down = {"alert": "CheckoutDown", "expr": f"vector(time()) < {ends:.3f}", "labels": {"namespace": "shop"}}
+    waiting = {"alert": "Waiting", "expr": "vector(1)", "for": "1h"}
+    group = {"name": "service", "interval": "500ms", "rules": [down, waiting]}
+    live = prometheus_factory(scrape_config({}, scrape_interval=0.5), rules=[group])
+    telemetry, names = PrometheusTelemetry(live.url), ("CheckoutDown", "Waiting")
+    fires = 'ALERTS{alertname="CheckoutDown",alertstate="firing"}'
+    newest = wait_for(lambda: live.value(f"timestamp({fires})"), "the alert")
+    wait_for(lambda: live.value('ALERTS{alertname="Waiting",alertstate="pending"}'), "an alert that waits")
+    (seen,) = await alerts(telemetry, names, "shop", newest)
+    assert (seen.name, seen.firing) == ("CheckoutDown", True)
+    assert await alerts(telemetry, names, "elsewhere", newest) == ()
+    wait_for(lambda: live.value(f"absent({fires})"), "the end of the alert")
+    last = live.value(f"max_over_time(timestamp({fires})[1m:500ms])")
+    assert last is not None
+    (over,) = await alerts(telemetry, names, "shop", last + 6)
+    assert (over.name, over.firing) == ("CheckoutDown", False)
+    assert last - 5 <= over.last <= last
+    telemetry.close()
+
+
+async def alerts(telemetry: Telemetry, names: tuple[str, ...], namespace: str, at: float) -> tuple[AlertSeen, ...]:
+    found = await telemetry.alerts(names, namespace, Window(at - 900, at), timeout=TIMEOUT)
+    assert not isinstance(found, TelemetryError), found
+    return found

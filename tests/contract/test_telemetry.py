@@ -17,6 +17,7 @@ from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import (
     Absence,
+    AlertSeen,
     Ambiguous,
     ContainerUse,
     NoData,
@@ -122,6 +123,16 @@ def thirty_twenty_ten(t: float) -> float:
     return 10.0 * (3 * three - two - one)
 
 
+def alert(name: str, *, state: str = "firing", since: float = T - 400, until: float = T, **labels: str) -> Stored:
+    """What Prometheus writes of an alert, at each evaluation of its rule."""
+    pairs = {"alertname": name, "alertstate": state, **labels}
+    return Stored("ALERTS", tuple(sorted(pairs.items())), tuple((t, 1.0) for t in frange(since, until, 15.0)))
+
+
+def frange(start: float, end: float, step: float) -> list[float]:
+    return [start + step * k for k in range(math.floor((end - start) / step) + 1)]
+
+
 SCENARIOS: dict[str, list[Stored]] = {
     "plain": [
         *request_series("plain"),
@@ -202,6 +213,19 @@ SCENARIOS: dict[str, list[Stored]] = {
     "gone": [
         counter("gone", "req_total", lambda t: 98.0 * (t + 840), since=T - 900, until=T - 600, status="200"),
         counter("gone", "req_total", lambda t: 2.0 * (t + 840), since=T - 900, until=T - 600, status="500"),
+    ],
+    "alerts": [
+        alert("CheckoutDown", namespace="alerts", pod="web-1", since=T - 60),
+        alert("CheckoutDown", namespace="alerts", pod="web-2", since=T - 400, until=T - 355),
+        alert("Clusterwide", since=T - 60),
+        alert("Elsewhere", namespace="other"),
+        alert("Elsewhere", namespace="alerts-2"),
+        alert("Coming", namespace="alerts", state="pending"),
+        alert("Over", namespace="alerts", since=T - 880, until=T - 520),
+        alert("LongOver", namespace="alerts", since=T - 3000, until=T - 1500),
+        alert("a.b", namespace="alerts"),
+        alert("axb", namespace="alerts"),
+        alert("High Error-Rate", namespace="alerts"),
     ],
     "days": [
         counter("days", "all_total", thirty_twenty_ten, pod="web-7d9f6c-x2k4z", since=T - 3 * DAY, scrape=60.0)
@@ -524,6 +548,44 @@ class TestWorkingSet:
     @pytest.mark.parametrize(("namespace", "container"), [("memory", "other"), ("plain", "web"), ("no-memory", "web")])
     async def test_where_there_is_none_it_is_absent(self, telemetry: Telemetry, namespace: str, container: str) -> None:
         assert isinstance(await self.read(telemetry, namespace, "web", container), NoData)
+
+
+class TestAlerts:
+    QUARTER = Window(T - 900, T)
+
+    async def names(self, telemetry: Telemetry, *names: str, namespace: str = "alerts") -> list[str]:
+        found = await telemetry.alerts(names, namespace, self.QUARTER, timeout=TIMEOUT)
+        assert not isinstance(found, TelemetryError), found
+        return [each.name for each in found]
+
+    async def test_one_that_fires_however_many_series_it_has(self, telemetry: Telemetry) -> None:
+        found = await telemetry.alerts(("CheckoutDown",), "alerts", self.QUARTER, timeout=TIMEOUT)
+        assert found == (AlertSeen("CheckoutDown", T, firing=True),)
+
+    async def test_one_that_fired_not_long_ago(self, telemetry: Telemetry) -> None:
+        found = await telemetry.alerts(("Over",), "alerts", self.QUARTER, timeout=TIMEOUT)
+        assert found == (AlertSeen("Over", T - 520, firing=False),)
+
+    async def test_neither_one_that_is_long_over_nor_one_that_only_may_come(self, telemetry: Telemetry) -> None:
+        assert await self.names(telemetry, "LongOver", "Coming", "Unknown") == []
+
+    async def test_those_about_this_namespace_or_about_none(self, telemetry: Telemetry) -> None:
+        assert await self.names(telemetry, "Clusterwide", "Elsewhere") == ["Clusterwide"]
+        assert await self.names(telemetry, "CheckoutDown", "Clusterwide", namespace="other") == ["Clusterwide"]
+        assert await self.names(telemetry, "Elsewhere", namespace="other") == ["Elsewhere"]
+        assert await self.names(telemetry, "Elsewhere", namespace="alerts.2") == []
+
+    async def test_a_name_is_no_pattern(self, telemetry: Telemetry) -> None:
+        assert await self.names(telemetry, "a.b", "High Error-Rate", "Check.*") == ["High Error-Rate", "a.b"]
+
+    async def test_as_of_the_windows_end(self, telemetry: Telemetry) -> None:
+        then = await telemetry.alerts(("Over", "CheckoutDown"), "alerts", Window(T - 1600, T - 600), timeout=TIMEOUT)
+        assert not isinstance(then, TelemetryError)
+        assert [(each.name, each.firing) for each in then] == [("Over", True)]
+        assert 0 <= T - 600 - then[0].last < 15
+
+    async def test_nobody_named_nothing_asked(self, telemetry: Telemetry) -> None:
+        assert await telemetry.alerts((), "alerts", self.QUARTER, timeout=TIMEOUT) == ()
 
 
 class TestPreflight:

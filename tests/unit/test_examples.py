@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from demo.settings import experiment
 from stack.paths import EXAMPLES
 from trimtab.api.convert import experiment_record
 from trimtab.api.lint import Level, lint
+from trimtab.api.times import parse_time
 from trimtab.control.gates import cap_of
 from trimtab.control.preflight_telemetry import arm_requests
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.workload import load_workload
 
 WORKLOAD = load_workload(EXAMPLES / "web-service" / "workload.yaml")
+HOW_TO = EXAMPLES.parent / "docs" / "how-to" / "when-trials-may-run.md"
 SCRAPE, ENDING = 15.0, 5.0  # seconds between scrapes, and that the end of a pod takes
 DEPLOYMENT = next(yaml.safe_load_all((EXAMPLES / "web-service" / "deployment.yaml").read_text()))
 
@@ -53,3 +56,29 @@ def test_the_example_of_two_objectives_starts_below_its_bound_on_the_cost() -> N
     (limit,) = spec.cost_limits
     today = 20 * (2 * spec.prices.cpu_core_hour + 2 * spec.prices.memory_gib_hour)
     assert today <= limit.maximum < 1.1 * today
+
+
+def test_the_example_of_office_hours_is_without_doubt_and_says_what_its_page_says() -> None:
+    path = EXAMPLES / "office-hours" / "experiment.yaml"
+    manifest = yaml.safe_load(path.read_text())
+    then = parse_time("2026-12-01T00:00:00Z")
+    assert lint(manifest, then) == []
+    spec = parsed(manifest)
+    assert spec.schedule is not None
+    assert spec.schedule.closes(parse_time("2026-12-04T09:00:00+01:00"), 86400.0) == parse_time(
+        "2026-12-04T13:00:00+01:00"
+    )
+    frozen = spec.schedule.closure(parse_time("2026-12-24T12:00:00Z"))
+    assert frozen is not None
+    assert frozen.words == "frozen until Mon 2027-01-04 09:00 Europe/Berlin: end of year"
+    page = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)[0])["spec"]
+    assert page["schedule"] == manifest["spec"]["schedule"]
+    assert page["safety"] == manifest["spec"]["safety"]
+
+
+def test_a_freeze_over_all_of_its_time_is_doubtful() -> None:
+    manifest = yaml.safe_load((EXAMPLES / "office-hours" / "experiment.yaml").read_text())
+    (found,) = lint(manifest, parse_time("2026-12-19T00:00:00Z"))  # two weeks, and the freeze is as long
+    assert found.level is Level.WARNING
+    assert found.field == "spec.schedule"
+    assert "no time for a trial within stopping.maxDuration (336h): the next one is Mon 2027-01-04" in found.problem

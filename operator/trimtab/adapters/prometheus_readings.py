@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from trimtab.domain.measurement import NoData, Reading, Sample, Window
+from trimtab.domain.measurement import AlertSeen, NoData, Reading, Sample, Window
 from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
 from trimtab.ports import PodSet, SliRequest, Steps
@@ -129,6 +129,17 @@ def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Readi
     poisson = math.sqrt(sum(counts)) / window.seconds
     error = standard_error_of_mean([c / length for c in counts]) if len(counts) > 1 else 0.0
     return Sample(rate, max(poisson, error), sum(counts), newest=last_seen(mine, pods.live))
+
+
+def alerts_seen(rows: Sequence[Series], window: Window) -> tuple[AlertSeen, ...]:
+    """Alerts by name, from when the store last saw each fire, asked at even times up to the window's end."""
+    found = []
+    for row in sorted(rows, key=lambda r: r.label("alertname")):
+        seen = [(at, last) for at, last in row.points if window.start < last <= window.end]
+        if seen:
+            still = abs(seen[-1][0] - window.end) < 0.5
+            found.append(AlertSeen(row.label("alertname"), max(last for _, last in seen), still))
+    return tuple(found)
 
 
 def step_counts(part: Sequence[Series], total: Sequence[Series], step: float, *, good: bool) -> Steps:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
+    alerts_seen,
     load_reading,
     native_slow_ratio_reading,
     quantile_reading,
@@ -26,6 +27,7 @@ from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
 from trimtab.domain.measurement import (
     Absence,
+    AlertSeen,
     Ambiguous,
     ContainerUse,
     NoData,
@@ -39,7 +41,7 @@ from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import BATCHES, value_sample
 from trimtab.slo.native import as_classic, counts_of, is_native
-from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
+from trimtab.slo.promql import firing_alerts, inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
 
 ARM_PREFIX = "tt-"
@@ -47,6 +49,7 @@ LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the b
 RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
 POINTS = 8 * BATCHES  # evaluations of a value query over a window
 DEFAULT_SCRAPE = 15.0
+ALERT_STEP = 5.0  # seconds between two looks at alerts: rules are hardly evaluated more often
 
 
 class StoreTelemetry:
@@ -128,6 +131,20 @@ class StoreTelemetry:
         except QueryFailed as error:
             return TelemetryError(str(error))
         return containers_in(found, window) or NoData("the store has nothing of cAdvisor")
+
+    async def alerts(
+        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+    ) -> tuple[AlertSeen, ...] | TelemetryError:
+        """One query of one row per name, however many series an alert has."""
+        if not names:
+            return ()
+        start = window.end - ALERT_STEP * math.floor(window.seconds / ALERT_STEP)
+        asked = f"max by (alertname) (timestamp({firing_alerts(names, namespace)}))"
+        try:
+            rows = await self._store.range(asked, start, window.end, ALERT_STEP, timeout)
+        except QueryFailed as error:
+            return TelemetryError(str(error))
+        return alerts_seen(rows, window)
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """Preflight of one SLI on the target's pods."""

@@ -13,6 +13,7 @@ from trimtab.api.parameters import DEFAULT_STEPS
 from trimtab.api.presets import resolve
 from trimtab.api.problems import Unreadable, read
 from trimtab.api.support import require_supported
+from trimtab.api.timetable import schedule_of
 from trimtab.domain import space, spec
 from trimtab.domain.cost import NodePrice, Prices
 from trimtab.domain.errors import InvalidSpec
@@ -84,6 +85,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         otel_resource_attributes=wire.canary.otel_resource_attributes,
         warm_start=_warm_start(wire.warm_start, searched) if wire.warm_start is not None else None,
         cost_limits=tuple(spec.CostLimit(c.name, float(c.max or 0)) for c in wire.constraints if c.builtin is not None),
+        schedule=schedule_of(wire.schedule, "spec.schedule") if wire.schedule is not None else None,
     )
 
 

@@ -281,7 +281,11 @@ class ExperimentSpec(WireModel):
     canary: Canary = section(Canary, "The arms of a trial; frozen once a trial exists.")
     traffic: Traffic = section(Traffic, "How the arms get traffic; frozen once a trial exists.")
     safety: Safety = section(Safety, "The safety monitor.")
-    owner: Text = Field("", description="Team or person, carried by alerts and Events.")
+    owner: Text = Field(
+        "",
+        description="Team or person. Events carry it as the annotation trimtab.dev/owner, alerts get it by a join with "
+        "trimtab_experiment_owner.",
+    )
     search: Search = section(Search, "The optimizer.")
     stopping: Stopping = section(Stopping, "When the Experiment ends.")
     verification: Verification = section(Verification, "Fresh trials of the recommendation, judged alone.")

@@ -15,9 +15,11 @@ from trimtab.api.presets import SOURCES
 from trimtab.api.problems import Unreadable, nearest, read
 from trimtab.api.support import gaps
 from trimtab.domain import names
+from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kinds import EXPERIMENTS
 from trimtab.domain.space import crowd, crowded
 from trimtab.domain.texts import printable
+from trimtab.domain.timetable import never
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -56,15 +58,20 @@ class DefaultInEffect:
     value: Any
 
 
-def lint(manifest: Any) -> list[Finding]:
-    """Everything that is wrong or doubtful about one Experiment, errors first."""
+def lint(manifest: Any, now: float | None = None) -> list[Finding]:
+    """Everything that is wrong or doubtful about one Experiment, errors first.
+
+    Args:
+        now: unix seconds; without it nobody asks whether its schedule leaves time for a trial.
+    """
     if not isinstance(manifest, Mapping):
         return [Finding("", "is not an object", "start with apiVersion, kind, metadata and spec")]
     found = [*_envelope(manifest), *_metadata(manifest.get("metadata"))]
     wire, problems = _spec(manifest)
     found += problems
     if wire is not None:
-        found += (Finding(f, "not supported by this version", remedy) for f, remedy in gaps(wire))
+        missing = [Finding(f, "not supported by this version", remedy) for f, remedy in gaps(wire)]
+        found += missing or _parsed(wire, now)
         found += _doubts(wire)
     return sorted(found, key=lambda finding: finding.level is Level.WARNING)
 
@@ -72,7 +79,7 @@ def lint(manifest: Any) -> list[Finding]:
 def defaults_in_effect(manifest: Mapping[str, Any]) -> list[DefaultInEffect]:
     """What the manifest leaves open, in the order of the reference page; empty while it has errors."""
     wire, _ = _spec(manifest)
-    if wire is None or gaps(wire):
+    if wire is None or gaps(wire) or _parsed(wire, None):
         return []
     given = dict(leaves(manifest["spec"], "spec"))
     full = leaves(effective(wire, to_domain(wire)), "spec")
@@ -123,6 +130,16 @@ def _spec(manifest: Mapping[str, Any]) -> tuple[ExperimentSpec | None, list[Find
         return read(ExperimentSpec, manifest["spec"], "spec"), []
     except Unreadable as error:
         return None, [Finding(p.field, p.problem, p.remedy) for p in error.problems]
+
+
+def _parsed(wire: ExperimentSpec, now: float | None) -> list[Finding]:
+    """What is seen only once everything is read: values off their grid, time zones, a schedule without any time."""
+    try:
+        spec = to_domain(wire)
+    except InvalidSpec as error:
+        return [Finding(error.field, error.problem, error.remedy)]
+    idle = never(spec, now) if now is not None else None
+    return [Finding(idle.field, idle.problem, idle.remedy, Level.WARNING)] if idle is not None else []
 
 
 def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:

@@ -23,7 +23,8 @@ CONDITIONS: dict[ConditionType, str] = {
     ConditionType.TARGET_LOCKED: "No other Experiment tunes this target.",
     ConditionType.TELEMETRY_HEALTHY: "Prometheus answers for the target; no trial starts while it does not.",
     ConditionType.BUDGET_AVAILABLE: "The error budgets allow trials.",
-    ConditionType.PAUSED: "No new trials, and none live.",
+    ConditionType.PAUSED: "No new trials, and none live: people asked for it (OnCallPause, OnCallRollback, "
+    "NamespacePaused, OperatorPaused, SpecPaused), or the spec does (OutsideSchedule, Frozen, AlertFiring).",
     ConditionType.ROLLED_BACK: "trimtab.dev/rollback is present and was obeyed: no canary is left.",
     ConditionType.RECOMMENDATION_READY: "status.recommendation holds the answer.",
     ConditionType.PROMOTED: "The target was seen at the recommended values.",
@@ -52,6 +53,7 @@ ANNOTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     names.ANNOTATION_DEADLINE: ("arms (written by Trimtab)", "<time>", "When the arm is deleted, whatever happened."),
     names.ANNOTATION_DIGEST: ("arms, Trials (written by Trimtab)", "<digest>", "What the object was created from."),
+    names.ANNOTATION_OWNER: ("Events (written by Trimtab)", "<owner>", "spec.owner, for tools that route Events."),
 }
 
 

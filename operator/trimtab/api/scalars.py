@@ -185,6 +185,15 @@ LabelKey = Annotated[
         "must be a node label's key; write it like node.kubernetes.io/instance-type",
     ),
 ]
+AlertName = Annotated[
+    str,
+    _named(
+        r"^[A-Za-z_]([A-Za-z0-9_:. -]{0,126}[A-Za-z0-9_])?$",
+        128,
+        "must be the name of a Prometheus alert (its label alertname), "
+        "of letters, digits, spaces and _ : . -; write it like CheckoutDown",
+    ),
+]
 Cron = Annotated[
     str,
     _named(

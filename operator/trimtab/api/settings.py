@@ -10,6 +10,7 @@ from trimtab.api.base import DEFAULT_KEY, Keyed, Rule, Unique, WireModel, sectio
 from trimtab.api.scalars import (
     DECIMAL_PATTERN,
     DURATION_PATTERN,
+    AlertName,
     ContainerName,
     Cron,
     DnsName,
@@ -168,8 +169,11 @@ class Safety(WireModel):
         "80 % of the time, fill 98 % of their memory limit, or stand still for memory 10 % of the time, in two of "
         "three windows while the control is well. By cAdvisor's series; containers without them are not guarded.",
     )
-    pause_on_alerts: Annotated[tuple[Name, ...], Unique()] = Field(
-        (), max_length=16, description="Prometheus alerts that pause the Experiment while they fire."
+    pause_on_alerts: Annotated[tuple[AlertName, ...], Unique()] = Field(
+        (),
+        max_length=16,
+        description="Prometheus alerts that pause the Experiment while they fire, and for 15 minutes more; a live "
+        "trial is withdrawn. One whose label namespace names another namespace does not count.",
     )
 
 
@@ -310,7 +314,9 @@ class ScheduleWindow(WireModel):
     """A recurring time in which trials may start."""
 
     cron: Cron = Field(description="Start, as five cron fields: minute, hour, day of month, month, day of week.")
-    duration: Annotated[str, lasting("1m", "168h")] = Field(description="Length.")
+    duration: Annotated[str, lasting("1m", "168h")] = Field(
+        description="Length, in elapsed time. Windows that touch or overlap are one."
+    )
 
 
 class Freeze(WireModel):
@@ -337,9 +343,17 @@ class Schedule(WireModel):
     windows: tuple[ScheduleWindow, ...] = Field(
         (), max_length=16, description="Trials start only inside one of these; empty: at any time."
     )
-    freezes: tuple[Freeze, ...] = Field((), max_length=64, description="Times in which nothing runs.")
+    freezes: tuple[Freeze, ...] = Field(
+        (),
+        max_length=64,
+        description="Times in which nothing runs: no trial starts that could last into one, by its deadline with "
+        "onClose: FinishTrial, by its usual length with Withdraw.",
+    )
     on_close: Literal["FinishTrial", "Withdraw"] = Field(
-        "FinishTrial", description="What happens to a live trial when a window closes or a freeze begins."
+        "FinishTrial",
+        description="What happens to a live trial when a window closes or a freeze begins. FinishTrial: it goes on to "
+        "its end, its deadline at the latest. Withdraw: it is withdrawn; none starts that would usually not end in "
+        "time.",
     )
 
 

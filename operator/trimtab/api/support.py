@@ -53,8 +53,6 @@ def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.canary.control", "use Clone"
     if spec.traffic.mode != "Service":
         yield "spec.traffic.mode", "use Service"
-    if spec.safety.pause_on_alerts:
-        yield "spec.safety.pauseOnAlerts", "remove it; errorBudgets pause the Experiment"
 
 
 def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
@@ -66,5 +64,3 @@ def _rest(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.promotion.approval", "use Required"
     if spec.promotion.bake != Promotion().bake:
         yield "spec.promotion.bake", "remove it; nothing is baked with the strategy Export"
-    if spec.schedule is not None:
-        yield "spec.schedule", "remove it; the annotation trimtab.dev/pause stops trials by hand"

@@ -6,6 +6,7 @@ Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def lint_command(
     Errors are what the API server or the operator would refuse. Warnings are valid, but perhaps not what was meant.
     """
     documents = _experiments(files)
-    found = [(document, finding) for document in documents for finding in lint(document.content)]
+    found = [(document, finding) for document in documents for finding in lint(document.content, time.time())]
     found += [(document, finding) for document in documents for finding in refused_queries(document.content)]
     if found:
         show(found, Console(highlight=False))

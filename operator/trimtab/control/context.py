@@ -67,16 +67,21 @@ class Context:
 
 @dataclass(frozen=True)
 class Held:
-    """Why no trial may start now, and in how many seconds to look again. `until` (unix seconds) where that is known."""
+    """Why no trial may start now, and in how many seconds to look again. `until` (unix seconds) where that is known.
+    `reason` is that of the condition Paused, "" where trials are held back without a pause."""
 
     why: str
     seconds: float
     until: float | None = None
+    reason: str = ""
 
 
 def hold(context: Context, held: Held) -> Decision:
-    """Wait until a trial may start."""
-    return context.say(held.why).update(retry_at=held.until).wait(held.seconds)
+    """Wait until a trial may start; where the reason is one of its own spec the Experiment is Paused meanwhile."""
+    if not held.reason:
+        return context.say(held.why).update(retry_at=held.until).wait(held.seconds)
+    context = context.enter(ExperimentPhase.PAUSED, held.why).update(retry_at=None)
+    return context.set(ConditionType.PAUSED, True, held.reason, held.why).wait(max(held.seconds, SOON))
 
 
 def stopped(context: Context, reason: str, message: str) -> Decision:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from trimtab.control import lifecycle, progress, requests, standing
+from trimtab.control import lifecycle, pauses, progress, requests, standing
 from trimtab.control.actions import Decision, EmitEvent, ReleaseExperiment
 from trimtab.control.context import Context
 from trimtab.control.gates import keep_current
@@ -35,7 +35,7 @@ UNDO: tuple[Rule, ...] = (
     lifecycle.deletion,
     lifecycle.corrupted,
 )
-DEADLINES: tuple[Rule, ...] = (lifecycle.overdue_trials, lifecycle.out_of_time)
+DEADLINES: tuple[Rule, ...] = (lifecycle.overdue_trials, pauses.outside_schedule, lifecycle.out_of_time)
 ON_CALL: tuple[Rule, ...] = (requests.stop, requests.skip, requests.approve)
 STANDING: tuple[Rule, ...] = (
     lifecycle.finished,
@@ -58,6 +58,7 @@ def decide(state: ExperimentState, snapshot: Snapshot) -> Decision:
     context = lifecycle.missing_trials(requests.forget_removed(context))
     context, warnings = requests.unknown_annotations(context)
     decision = _let_go(context, _first_answer(context))
+    decision = replace(decision, state=pauses.ended(replace(context, state=decision.state)).state)
     decision = replace(decision, state=_steady(state, decision.state), actions=(*decision.actions, *warnings))
     return told(state, snapshot, decision)
 
@@ -116,12 +117,13 @@ def _first_answer(context: Context) -> Decision:
     current = keep_current(standing.healthy(context))
     if isinstance(current, Decision):
         return current
-    decision = progress.advance(current)
+    decision = pauses.before_arms(current) or progress.advance(current)
     return search(current) if decision is None else _soon_enough(current, decision)
 
 
 def _soon_enough(context: Context, decision: Decision) -> Decision:
-    """A trial that waits long must not keep its budgets from being judged."""
-    if decision.requeue_after is None or not context.spec.budgets:
+    """A trial that waits long must not keep its budgets from being judged, nor outlast its schedule."""
+    if decision.requeue_after is None:
         return decision
-    return replace(decision, requeue_after=min(decision.requeue_after, OBSERVED_SECONDS))
+    after = min(decision.requeue_after, OBSERVED_SECONDS) if context.spec.budgets else decision.requeue_after
+    return replace(decision, requeue_after=pauses.next_edge(context, after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from statistics import NormalDist
 
-from trimtab.control import asking, expense
+from trimtab.control import asking, expense, pauses
 from trimtab.control.actions import Decision, EmitEvent, PublishRecommendation, Severity
 from trimtab.control.arms import cost_model, pod_changes
 from trimtab.control.context import Context, Held, hold, stopped
@@ -33,6 +33,7 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     assert isinstance(target, Target)
     assert record is not None
     failed = _failed_candidates(context)
+    held = held or pauses.scheduled(context, verification=True)
     state = context.state
     study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
     if len(failed) >= MAX_CANDIDATES:

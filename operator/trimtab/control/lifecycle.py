@@ -163,12 +163,16 @@ def overdue_trials(context: Context) -> Decision | None:
 
 
 def out_of_time(context: Context) -> Decision | None:
-    """maxDuration is over, and so is the time that verification may take on top: whatever it waited for, it ends."""
+    """maxDuration is over, and so is the time within the schedule that verification may take on top: whatever it waited
+    for, it ends."""
     spec, started = context.seen.experiment.spec, context.state.started
     if spec is None or started is None or context.state.phase.terminal or context.seen.live:
         return None
     extra = spec.trial.deadline * (1 + MAX_CANDIDATES * spec.verification.replicates)
-    if spec.mode is Mode.OBSERVE or context.now < started + spec.stopping.max_duration + extra:
+    end = started + spec.stopping.max_duration
+    if spec.mode is Mode.OBSERVE or context.now < end + extra:
+        return None
+    if spec.schedule is not None and context.now < spec.schedule.end_of_time(end, extra):
         return None
     waited = context.state.message
     words = f"maxDuration passed, and {format_duration(extra)} more for its end" + (

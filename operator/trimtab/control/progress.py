@@ -8,6 +8,7 @@ from trimtab.control import machine
 from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
 from trimtab.control.arms import admitted_mismatch, cost_model, plan_arms
 from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
+from trimtab.control.pauses import next_edge
 from trimtab.control.snapshot import AskMeasurements, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
@@ -123,7 +124,7 @@ def _measure(context: Context, trial: Trial) -> Decision:
         whole = machine.in_full(measured, _full_window(context.spec, trial.window))
         return context.say(f"trial {trial.index}: {verdict.message}").do(WriteTrial(whole))
     verdict = verdict or judge_trial(context.spec, measured)
-    if isinstance(verdict, NeedsExtension) and not _extension_fits(measured, context.state.scrape_interval):
+    if isinstance(verdict, NeedsExtension) and not _extension_fits(context, measured):
         verdict = judge_trial(context.spec, replace(measured, extended=True))
     if isinstance(verdict, NeedsExtension):
         longer = Window(trial.window.start, trial.window.start + 2 * trial.window.seconds)
@@ -143,7 +144,7 @@ def _screened(context: Context, trial: Trial) -> Verdict | None:
     spec = context.spec
     if trial.purpose is not Purpose.SCREEN or trial.window is None or trial.window.seconds >= spec.trial.duration:
         return None
-    if trial.extended or not _fits(trial, spec.trial.duration, context.state.scrape_interval):
+    if trial.extended or not _fits(context, trial, spec.trial.duration):
         return None
     target = context.seen.target
     assert isinstance(target, Target)
@@ -161,16 +162,17 @@ def _unreadable(readings: TrialReadings) -> bool:
     return any(isinstance(m.reading, TelemetryError | Stale) for m in readings.measurements)
 
 
-def _extension_fits(trial: Trial, scrape: float | None) -> bool:
-    """A doubled window must end, and be read, before the trial's deadline."""
+def _extension_fits(context: Context, trial: Trial) -> bool:
+    """A doubled window must end, and be read, before the trial's deadline, and before it would be withdrawn."""
     assert trial.window is not None
-    return _fits(trial, 2 * trial.window.seconds, scrape)
+    return _fits(context, trial, 2 * trial.window.seconds)
 
 
-def _fits(trial: Trial, seconds: float, scrape: float | None) -> bool:
+def _fits(context: Context, trial: Trial, seconds: float) -> bool:
     assert trial.window is not None
-    ends = trial.window.start + seconds + 2 * (scrape or DEFAULT_SCRAPE)
-    return trial.deadline is None or ends < trial.deadline
+    ends = trial.window.start + seconds + 2 * (context.state.scrape_interval or DEFAULT_SCRAPE)
+    left = max(ends - context.now, 0.0)
+    return (trial.deadline is None or ends < trial.deadline) and next_edge(context, left) > left - 0.5
 
 
 def _with_readings(trial: Trial, readings: TrialReadings) -> Trial:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from trimtab.control.actions import Action, Decision, EmitEvent, Severity
 from trimtab.control.context import RETRY, SOON, Context, withdraw, withdraw_all
+from trimtab.control.pauses import waiting
 from trimtab.domain.names import (
     ANNOTATION_APPROVE,
     ANNOTATION_PAUSE,
@@ -111,8 +112,9 @@ def stop(context: Context) -> Decision | None:
 
 
 def resume(context: Context) -> Context:
-    """No request to stop any more: the condition says so, and the trial loop goes on."""
-    if not context.state.is_true(ConditionType.PAUSED):
+    """No request to stop any more: the condition says so, and the trial loop goes on. What the spec itself makes wait
+    is not people's request."""
+    if not context.state.is_true(ConditionType.PAUSED) or waiting(context.state):
         return context
     context = context.set(ConditionType.PAUSED, False, "Resumed", "no request to stop is present")
     if context.state.is_true(ConditionType.ROLLED_BACK):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import takewhile
 
-from trimtab.control import asking, expense, gates
+from trimtab.control import asking, expense, gates, pauses
 from trimtab.control.actions import Decision
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
 from trimtab.control.forecast import expected_load
-from trimtab.control.snapshot import AskBudgets, AskEarlier, AskLoads, AskProposal, EarlierTrials
+from trimtab.control.snapshot import AskAlerts, AskBudgets, AskEarlier, AskLoads, AskProposal, EarlierTrials
 from trimtab.control.start import start_trial
 from trimtab.control.study import LOST, build_study
 from trimtab.domain.kube import Target
@@ -28,20 +28,31 @@ LAST_REASONS = 2  # of attempts in vain, told to people
 def search(context: Context) -> Decision:
     """Caps and stopping rules, then gates, then the Designer. Gates hold trials back, never the end."""
     readings = context.seen.budgets()
-    if readings is None:
-        return context.ask(AskBudgets())
+    named = context.spec.safety.pause_on_alerts and context.spec.mode is not Mode.OBSERVE
+    if readings is None or (named and context.seen.alerts() is None):
+        return context.ask(AskBudgets(), *([AskAlerts()] if named else []))
     context, closed = gates.evaluate_gate(context, readings)
     if context.spec.mode is Mode.OBSERVE:
+        context = pauses.awake(context)
         seen = f"waiting: {closed}" if closed else f"observing {context.spec.target.name}: {gates.describe(context)}"
         return context.say(seen).wait(RETRY if closed else BLOCKED)
     ended = _caps(context)
     if ended is not None:
         return ended
-    held = Held(f"waiting: {closed}", RETRY) if closed else _resting(context)
     reason = "verifying" if context.state.candidate is not None else _enough(context)
+    context, held = _held(context, closed, verification=bool(reason))
     if reason:
         return finish(context, reason, held)
     return hold(context, held) if held is not None else _propose(context)
+
+
+def _held(context: Context, closed: str, *, verification: bool) -> tuple[Context, Held | None]:
+    """What holds the next trial back, what lasts longest first: the schedule, alerts, budgets (`closed`), a pause."""
+    context, alerted = pauses.alerted(context)
+    held = pauses.scheduled(context, verification=verification) or alerted
+    if held is None or not held.reason:
+        context = pauses.awake(context)
+    return context, held or (Held(f"waiting: {closed}", RETRY) if closed else _resting(context))
 
 
 def _resting(context: Context) -> Held | None:

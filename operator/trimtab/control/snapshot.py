@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
-from trimtab.domain.measurement import Arm, Measurement, Reading, Window
+from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, TelemetryError, Window
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import BrokenTrial, Load, StrayTrial, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
@@ -41,6 +41,11 @@ class Usage:
 @dataclass(frozen=True)
 class AskBudgets:
     """Read every error budget's windows for the target; without budgets, whether telemetry answers at all."""
+
+
+@dataclass(frozen=True)
+class AskAlerts:
+    """Which of the alerts that the Experiment names fire, or fired not long ago."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ Inquiry = (
     AskProbes
     | AskUsage
     | AskBudgets
+    | AskAlerts
     | AskMeasurements
     | AskSpent
     | AskProposal
@@ -197,6 +203,10 @@ class Snapshot:
 
     def budgets(self) -> BudgetReadings | None:
         answer: BudgetReadings | None = self.answers.get(AskBudgets())
+        return answer
+
+    def alerts(self) -> tuple[AlertSeen, ...] | TelemetryError | None:
+        answer: tuple[AlertSeen, ...] | TelemetryError | None = self.answers.get(AskAlerts())
         return answer
 
     def readings(self, ask: AskMeasurements) -> TrialReadings | None:

@@ -10,16 +10,18 @@ from dataclasses import replace
 from trimtab.control import asking, expense, faults
 from trimtab.control.actions import AcquireLock, Decision, EmitEvent, ReleaseLock, Severity
 from trimtab.control.arms import baseline_assignment
-from trimtab.control.context import BLOCKED, RETRY, Context, withdraw_all
+from trimtab.control.context import BLOCKED, DEFAULT_SCRAPE, RETRY, Context, withdraw_all
 from trimtab.control.floors import memory_floors, watched_containers
+from trimtab.control.pauses import waiting
 from trimtab.control.preflight import examine, recheck
-from trimtab.control.preflight_findings import Findings, Problem
+from trimtab.control.preflight_findings import Findings, Problem, problem
 from trimtab.control.preflight_queries import query_problems
 from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentPhase, TargetRecord
+from trimtab.domain.timetable import never
 from trimtab.domain.trial import TrialPhase
 from trimtab.ports import SliProbe
 
@@ -137,6 +139,10 @@ def preflight(context: Context) -> Decision | None:
     dear = expense.too_small(spec, target, baseline)
     if dear is not None:
         return _refuse(context, (dear,))
+    scrapes = [p.scrape_interval for p in probes if p.scrape_interval is not None]
+    idle = never(spec, context.now, max(scrapes, default=DEFAULT_SCRAPE)) if context.state.started is None else None
+    if idle is not None:
+        return _refuse(context, (problem("ScheduleTooTight", idle.field, idle.problem, idle.remedy),))
     floors, about = memory_floors(spec, baseline, usage)
     context = context.update(floors=floors)
     findings = Findings((*findings.problems, *about))
@@ -202,7 +208,9 @@ def healthy(context: Context) -> Context:
     stalled, ready = (context.state.condition(kind) for kind in (ConditionType.STALLED, ConditionType.READY))
     if stalled is not None and stalled.status is True and stalled.reason not in KEPT:
         context = context.set(ConditionType.STALLED, False, "Accepted", "the problem is gone")
-    if context.state.phase in {ExperimentPhase.PAUSED, ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT}:
+    asleep = context.state.phase is ExperimentPhase.PAUSED and waiting(context.state)
+    stopped = {ExperimentPhase.PAUSED, ExperimentPhase.PENDING, ExperimentPhase.PREFLIGHT}
+    if context.state.phase in stopped and not asleep:
         if context.state.phase is ExperimentPhase.PENDING:
             context = context.enter(ExperimentPhase.PREFLIGHT)
         context = context.enter(ExperimentPhase.RUNNING, "running")

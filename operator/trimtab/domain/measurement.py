@@ -101,6 +101,15 @@ class ContainerUse:
 
 
 @dataclass(frozen=True)
+class AlertSeen:
+    """An alert that fired lately: when the store last saw it do so (unix seconds), and whether it still does."""
+
+    name: str
+    last: float
+    firing: bool
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One SLI, one arm, one window."""
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from trimtab.domain.cost import Prices
 from trimtab.domain.placeholder import narrowed
+from trimtab.domain.schedule import Schedule
 from trimtab.domain.space import Assignment, SearchSpace
 
 
@@ -311,6 +312,7 @@ class ExperimentSpec:
     otel_resource_attributes: bool = False
     warm_start: WarmStart | None = None
     cost_limits: tuple[CostLimit, ...] = ()
+    schedule: Schedule | None = None  # None: at any time
 
     @property
     def is_cost(self) -> bool:

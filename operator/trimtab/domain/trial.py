@@ -99,7 +99,7 @@ class Outcome:
 # Reasons for which people had a trial aborted. Whatever else aborts one may happen again to the next.
 ASKED_FOR = frozenset({
     "OnCallPause", "OnCallRollback", "NamespacePaused", "OperatorPaused", "SpecPaused", "Skipped",
-    "ExperimentDeleted", "NamespaceDeleted", "ExperimentFinished", "TrialDeleted",
+    "ExperimentDeleted", "NamespaceDeleted", "ExperimentFinished", "TrialDeleted", "OutsideSchedule", "Frozen",
 })  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.floors import DAYS
 from trimtab.control.snapshot import (
+    AskAlerts,
     AskBudgets,
     AskEarlier,
     AskLoads,
@@ -27,7 +28,7 @@ from trimtab.control.snapshot import (
     Usage,
 )
 from trimtab.domain.kube import ArmView, Target
-from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
+from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
@@ -36,6 +37,7 @@ from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.spending import SpendingAccount, read_events
+from trimtab.slo.budget import CLEAR_SECONDS
 
 TIMEOUT = 10.0
 PROBE_TIMEOUT = 20.0
@@ -65,6 +67,7 @@ class Answerer:
         self._lived = lived or Lived(clock)
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
+        self._alerts: dict[str, tuple[float, tuple[AlertSeen, ...] | TelemetryError]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
         """The answer's type belongs to the inquiry's, as `Snapshot`'s accessors say."""
@@ -81,6 +84,8 @@ class Answerer:
                 return await self._usage(containers, seen)
             case AskBudgets():
                 return await self._budgets(seen)
+            case AskAlerts():
+                return await self._alerts_seen(seen)
             case AskMeasurements():
                 return await self._measurements(inquiry, seen)
             case AskSpent():
@@ -141,6 +146,16 @@ class Answerer:
             (reading,) = await self._telemetry.read([asked], timeout=TIMEOUT)
             self._probed[uid] = (at, reading)
         return self._probed[uid][1]
+
+    async def _alerts_seen(self, seen: Snapshot) -> tuple[AlertSeen, ...] | TelemetryError:
+        """Of the time in which one that has fired holds trials back. Passes that follow each other closely share it."""
+        now, at, key = self._clock.now(), self._clock.monotonic(), f"{seen.experiment.uid}/{_spec(seen).digest}"
+        self._alerts = {k: a for k, a in self._alerts.items() if at - a[0] < PROBE_EVERY}
+        if key not in self._alerts:
+            names, window = _spec(seen).safety.pause_on_alerts, Window(now - CLEAR_SECONDS, now)
+            found = await self._telemetry.alerts(names, seen.experiment.namespace, window, timeout=TIMEOUT)
+            self._alerts[key] = (at, found)
+        return self._alerts[key][1]
 
     async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
         spec = _spec(seen)

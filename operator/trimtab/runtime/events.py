@@ -18,6 +18,7 @@ from typing import Any
 from trimtab.domain.errors import AlreadyExists, ApiError, NotFound
 from trimtab.domain.kinds import EVENTS, EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
+from trimtab.domain.names import ANNOTATION_OWNER
 from trimtab.domain.trial import Trial
 from trimtab.ports import Clock, Cluster, ExperimentRecord
 from trimtab.runtime.lease import micro_time
@@ -76,6 +77,7 @@ class _Entry:
     related: Subject | None
     at: float
     moment: float = field(compare=False)
+    owner: str = ""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -94,16 +96,23 @@ class EventRecorder:
         self._filled = asyncio.Event()
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()  # by uid, as last read
         self.dropped = 0
 
     async def emit(
         self, experiment: ExperimentRecord, severity: str, reason: str, message: str, trial: Trial | None = None
     ) -> None:
-        """Tell something about an Experiment, and the Trial that it is about; only queues."""
+        """Tell something about an Experiment, and the Trial that it is about; only queues. Its owner is remembered, for
+        Events about it that come when its spec cannot be read."""
         subject = Subject(
             EXPERIMENTS, experiment.namespace, experiment.name, experiment.uid, experiment.resource_version
         )
         related = None
+        if experiment.spec is not None:
+            self._owners[experiment.uid] = experiment.spec.owner
+            self._owners.move_to_end(experiment.uid)
+            if len(self._owners) > REMEMBERED:
+                self._owners.popitem(last=False)
         if trial is not None:
             related = Subject(TRIALS, trial.namespace, trial.name, trial.uid, trial.resource_version)
         self.record(subject, EventType(severity), reason, message, related=related)
@@ -120,7 +129,8 @@ class EventRecorder:
     ) -> None:
         """Queue one Event."""
         now = self._clock.monotonic()
-        entry = _Entry(subject, kind, reason[:128], _cut(note), action[:128], related, self._clock.now(), now)
+        owner = self._owners.get(subject.uid, "")
+        entry = _Entry(subject, kind, reason[:128], _cut(note), action[:128], related, self._clock.now(), now, owner)
         if not self._allowed(subject.uid, kind, now):
             self.dropped += 1
             return
@@ -194,7 +204,7 @@ class EventRecorder:
         body: dict[str, Any] = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.name,
-            "metadata": {"name": series.name, "namespace": entry.subject.namespace},
+            "metadata": {"name": series.name, "namespace": entry.subject.namespace} | _owned(entry.owner),
             "eventTime": micro_time(entry.at),
             "reportingController": self._controller,
             "reportingInstance": self._instance,
@@ -207,6 +217,11 @@ class EventRecorder:
         if entry.related is not None:
             body["related"] = _reference(entry.related)
         return body
+
+
+def _owned(owner: str) -> dict[str, Any]:
+    """Where tools that route Events look for whose one is."""
+    return {"annotations": {ANNOTATION_OWNER: owner}} if owner else {}
 
 
 def _reference(subject: Subject) -> Mapping[str, str]:

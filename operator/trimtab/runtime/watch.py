@@ -41,8 +41,10 @@ from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.pausing import look_at_alerts, outside_schedule
 from trimtab.runtime.sight import Sight, sight_of
 from trimtab.runtime.spending import SpendingAccount, read_events
+from trimtab.slo.alerts import Alarm
 from trimtab.slo.budget import BURNING
 from trimtab.slo.safety import (
     SERVING,
@@ -77,6 +79,7 @@ class _Memory:
     since: float
     watch: WatchState = field(default_factory=WatchState)
     spent: tuple[Spent, ...] = ()
+    alarm: Alarm | None = None
     persisted: float = -math.inf  # monotonic seconds
 
 
@@ -178,11 +181,14 @@ class Watchman:
         view, at = self._view(experiment, spec, trial, arms), self._clock.monotonic()
         memory = self._memories.setdefault(trial.uid, _Memory(view.now))
         canary = trial_pods(trial, Arm.CANARY, view.canary)
-        watch, seen, events = await asyncio.gather(
+        watch, seen, alerts, events = await asyncio.gather(
             self._windows(experiment, spec, view),
             self._newest(spec, view, canary),
+            look_at_alerts(self._telemetry, experiment.namespace, spec, view.now, timeout=_timeout(spec)),
             read_events(self._telemetry, spec, trial, canary, view.now, timeout=_timeout(spec)),
         )
+        if not alerts.answered:
+            self._metrics.telemetry_errors.labels(experiment.namespace, experiment.name, "TelemetryError").inc()
         expected = expected_load(experiment, trial)
         since, old = _serving_since(view, memory.since), {s.sli: s for s in view.trial.spent}
         spent = []
@@ -191,7 +197,11 @@ class Watchman:
             found = counted(before, reading, view.now)
             spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
         self._lived.counted(trial.uid, spent, view.now, at)
-        self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
+        watch, alarm = (
+            watch.looked((*seen, *alerts.readings), view.now),
+            alerts.alarm if alerts.answered else memory.alarm,
+        )
+        self._memories[trial.uid] = replace(memory, watch=watch, spent=tuple(spent), alarm=alarm)
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """Bring the budgets' event sums up to date: the next judgement knows them.
@@ -220,7 +230,8 @@ class Watchman:
             return view
         last, watch = memory.watch.last_good, memory.watch.tempered(self.histories.of(trial.uid))
         since = last if last is not None else _serving_since(view, memory.since)
-        return replace(view, watch=watch, absent=watch.absent, blind_since=since)
+        alerted = memory.alarm.words if memory.alarm is not None else ""
+        return replace(view, watch=watch, absent=watch.absent, blind_since=since, alert=alerted)
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -234,7 +245,7 @@ class Watchman:
         skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
         if skip is not None and skip.split(",")[0].strip() in {trial.name, str(trial.index)}:
             return StopRequest("Skipped", f"skipped on call: {skip}")
-        return None
+        return outside_schedule(experiment, self._clock.now())
 
     async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:
         """The last scrapes of the canary, for each SLI under watch: is it still seen?"""

@@ -21,6 +21,10 @@ def over(source: Source, expression: str, times: Sequence[float]) -> dict[Labels
     inner = node.parts[0] if node.kind == "AggregateExpr" else None
     if inner is not None and inner.selector is not None and inner.kind == "VectorSelector":
         return _aggregated(node, list(source.matching(inner.selector)), times)
+    if inner is not None and inner.kind == "Call" and inner.words == "timestamp":
+        (of,) = inner.parts
+        if of.selector is not None and not any(True for _ in source.matching(of.selector)):
+            return rows  # hundreds of looks at nothing, as when no alert fires
     for at in times:
         for labels, value in instant(source, expression, at):
             rows.setdefault(labels, []).append((at, value))

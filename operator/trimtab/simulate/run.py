@@ -169,7 +169,9 @@ async def _until_over(scenario: Scenario, world: World, injector: Injector) -> N
         return bool(injector.plan.faults) or ended() or bool(world.trials(scenario.name))
 
     left = scenario.end - world.clock.now()
-    if await world.until(begun, seconds=min(left, PATIENCE_S)):
+    opens = scenario.spec.schedule.opens(scenario.start) if scenario.spec.schedule is not None else scenario.start
+    patience = PATIENCE_S + (opens - scenario.start if opens is not None else 0.0)
+    if await world.until(begun, seconds=min(left, patience)):
         await world.until(over, seconds=scenario.end - world.clock.now())
         await world.run(AFTERWARDS_S if injector.plan.faults else 0.0)
 

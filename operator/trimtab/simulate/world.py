@@ -30,6 +30,7 @@ from trimtab.domain.state import ExperimentPhase
 from trimtab.ports import Designer
 from trimtab.simulate.admin import Admin
 from trimtab.simulate.admission import admit_own, all_of
+from trimtab.simulate.alerting import Alerts
 from trimtab.simulate.clock import EPOCH, SimulatedClock
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.controllers.autoscaler import Autoscaler
@@ -102,7 +103,8 @@ class World:
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
         self.traffic = Traffic(self.clock, services, options.scraping, seed=options.seed)
-        self.prometheus = SimulatedPrometheus(self.traffic)
+        self.alerts = Alerts(self.clock, self.traffic)
+        self.prometheus = SimulatedPrometheus(self.alerts)
         self.store: SeriesStore = self.prometheus  # what operators ask; faults may stand in between
         self.designer = designer or InlineDesigner()
         self.admin = Admin(self.cluster)

@@ -7,6 +7,7 @@ query is parsed, never pattern-matched; only the position in a message is found 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +35,18 @@ def selector(pods: PodSet) -> str:
 def quoted(text: str) -> str:
     """A PromQL string literal: the regular expression `a\\.b` is written `"a\\\\.b"`."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def firing_alerts(names: Sequence[str], namespace: str) -> str:
+    """A selector of these alerts while they fire, about the namespace or about none."""
+    anyone = "|".join(escaped(name) for name in names)
+    matchers = (f"alertname=~{quoted(anyone)}", 'alertstate="firing"', f"namespace=~{quoted('|' + escaped(namespace))}")
+    return f"ALERTS{{{','.join(matchers)}}}"
+
+
+def escaped(text: str) -> str:
+    """An RE2 regular expression that means this very text."""
+    return re.sub(r"[^a-zA-Z0-9_: -]", lambda m: "\\" + m.group(), text)
 
 
 def inject(query: str, pods: PodSet) -> str:

@@ -15,6 +15,7 @@ from trimtab.domain.kube import ArmView, PodView
 from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.slo.alerts import ALERT_FIRING
 from trimtab.slo.bounds import Standing, check, no_worse
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited
@@ -63,6 +64,7 @@ class SafetyView:
     watch: WatchState
     request: StopRequest | None = None
     gate: Closed | None = None
+    alert: str = ""  # alerts that the Experiment names and that fire, in words
     cap: Closed | None = None
     blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
     absent: str = ""  # what could not be read
@@ -227,6 +229,11 @@ def _budget_cap(view: SafetyView) -> Outcome | None:
     return _of_budget(view.cap)
 
 
+def _alert(view: SafetyView) -> Outcome | None:
+    """An alert that the Experiment names fires, whoever is to blame."""
+    return Outcome(TrialPhase.ABORTED, ALERT_FIRING, view.alert) if view.alert else None
+
+
 def _of_budget(closed: Closed | None) -> Outcome | None:
     return None if closed is None else Outcome(TrialPhase.ABORTED, closed.reason, closed.words, closed.budget)
 
@@ -383,6 +390,7 @@ RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (
     ("sequentialTest", _sequential),
     ("budgetCap", _budget_cap),
     ("budgetGate", _budget_gate),
+    ("alert", _alert),
     ("blind", _blind),
     ("clock", _clock),
     ("deadline", _deadline),

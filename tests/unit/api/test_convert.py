@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import zoneinfo
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -21,9 +24,11 @@ from trimtab.api.convert import (
     trial_status,
 )
 from trimtab.api.lint import lint
+from trimtab.api.times import parse_time
 from trimtab.domain import names
 from trimtab.domain.errors import CorruptLedger, InvalidSpec, NotYetSupported
 from trimtab.domain.measurement import Arm, Measurement, NoData, Window
+from trimtab.domain.schedule import Freeze
 from trimtab.domain.space import Apply, ContainerResource, LimitsRule, Numeric, Order, Ratio, Resource, Scale, Sum
 from trimtab.domain.spec import (
     BurnPair,
@@ -250,8 +255,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
     "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
-    "spec.schedule": {"schedule": {"timeZone": "UTC"}},
-    "spec.safety.pauseOnAlerts": {"safety": {"pauseOnAlerts": ["Down"]}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
 }
 
@@ -294,6 +297,82 @@ def test_what_this_version_lacks_is_refused_by_name(field: str) -> None:
         spec_with(**UNSUPPORTED[field])
     assert caught.value.field == field
     assert caught.value.remedy
+
+
+class TestSchedule:
+    def test_it_becomes_moments_and_seconds(self) -> None:
+        found = spec_with(
+            schedule={
+                "timeZone": "Europe/Berlin",
+                "windows": [{"cron": "0 9 * * MON-FRI", "duration": "7h"}],
+                "freezes": [{"start": "2026-12-24T00:00:00+01:00", "end": "2026-12-25T00:00:00Z", "reason": "eve"}],
+                "onClose": "Withdraw",
+            }
+        ).schedule
+        assert found is not None
+        assert found.zone is ZoneInfo("Europe/Berlin")
+        assert [(w.cron.weekdays, w.seconds) for w in found.windows] == [((1, 2, 3, 4, 5), 25200.0)]
+        assert found.freezes == (Freeze(parse_time("2026-12-23T23:00:00Z"), parse_time("2026-12-25T00:00:00Z"), "eve"),)
+        assert found.withdraw
+
+    def test_the_rules_are_there_also_where_the_system_has_none(self) -> None:
+        """Images without the tz database have the package's."""
+        zoneinfo.reset_tzpath(to=())
+        try:
+            zone = ZoneInfo.no_cache("Europe/Berlin")
+        finally:
+            zoneinfo.reset_tzpath()
+        assert datetime(2026, 7, 1, tzinfo=zone).utcoffset() == timedelta(hours=2)
+
+    def test_none_is_any_time(self) -> None:
+        assert spec_with().schedule is None
+        empty = spec_with(schedule={}).schedule
+        assert empty is not None
+        assert empty.closure(0.0) is None
+
+    @pytest.mark.parametrize(
+        ("schedule", "words"),
+        [
+            (
+                {"timeZone": "Europe/Berln"},
+                "timeZone: 'Europe/Berln' is not in the tz database; did you mean Europe/Berlin?",
+            ),
+            ({"timeZone": "Europe"}, "timeZone: 'Europe' is not in the tz database"),
+            ({"timeZone": "CET-1CEST"}, "timeZone: 'CET-1CEST' is not in the tz database"),
+            ({"timeZone": "A/" * 31 + "a"}, "is not in the tz database"),
+            (
+                {"windows": [{"cron": "0 25 * * *", "duration": "1h"}]},
+                "windows[0].cron: hour '25' is not within 0 to 23; write minute, hour",
+            ),
+            (
+                {"windows": [{"cron": "0 0 31 2 *", "duration": "1h"}]},
+                "windows[0].cron: '0 0 31 2 *' names no day that there is; correct day and month",
+            ),
+        ],
+    )
+    def test_what_cannot_be_kept_is_refused_by_name(self, schedule: dict[str, Any], words: str) -> None:
+        with pytest.raises(InvalidSpec) as caught:
+            spec_with(schedule=schedule)
+        assert words in str(caught.value)
+        assert caught.value.field.startswith("spec.schedule.")
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("CheckoutDown", True), ("High_Error-Rate", True), ("job:errors:burn", True), ("Disk is full", True),
+        ("A", True),
+        ("", False), (" a", False), ("a ", False), ('a"b', False), ("a|b", False), ("a.*", False), ("a" * 129, False),
+    ],
+)  # fmt: skip
+def test_names_of_alerts(name: str, accepted: bool) -> None:
+    given = {"safety": {"pauseOnAlerts": [name]}}
+    if accepted:
+        assert spec_with(**given).safety.pause_on_alerts == (name,)
+        return
+    with pytest.raises(InvalidSpec) as caught:
+        spec_with(**given)
+    assert caught.value.field == "spec.safety.pauseOnAlerts[0]"
 
 
 def test_a_record_says_what_is_not_supported_and_counts_the_rest() -> None:

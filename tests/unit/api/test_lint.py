@@ -15,6 +15,7 @@ from trimtab.api.experiment import Experiment
 from trimtab.api.lint import Finding, Level, defaults_in_effect, lint, unknown_annotations
 from trimtab.api.problems import split
 from trimtab.api.schema import inlined
+from trimtab.api.times import parse_time
 
 BUDGET = [{"name": "slow", "sli": "slow", "objectivePercent": "99"}]
 
@@ -219,7 +220,62 @@ def test_no_defaults_for_what_cannot_be_read(manifest: dict[str, Any]) -> None:
 def test_dates_of_yaml_are_read_as_kubectl_reads_them(manifest: dict[str, Any]) -> None:
     text = "start: 2026-12-24T00:00:00Z\nend: 2026-12-27T00:00:00Z\n"
     manifest["spec"]["schedule"] = {"freezes": [yaml.safe_load(text)]}
-    assert [finding.field for finding in lint(manifest)] == ["spec.schedule"]
+    assert lint(manifest) == []
+
+
+def windows(cron: str, duration: str, **rest: Any) -> dict[str, Any]:
+    return {"windows": [{"cron": cron, "duration": duration}], **rest}
+
+
+NOW = parse_time("2026-03-02T09:00:00Z")  # a Monday
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (windows("0 9 * * *", "10m", onClose="Withdraw"), "no window is open for 13m32s, which a trial takes"),
+        (windows("0 9 * * *", "14m", onClose="Withdraw"), "33m32s, which a verification trial takes"),
+        (
+            windows("0 9 1 2 *", "7h"),
+            "no time for a trial within stopping.maxDuration (168h): the next one is Mon 2027-02-01",
+        ),
+        (
+            {"freezes": [{"start": "2026-03-01T00:00:00Z", "end": "2026-03-10T00:00:00Z"}]},
+            "the next one is Tue 2026-03-10",
+        ),
+    ],
+)
+def test_a_schedule_without_time_for_a_trial_is_doubtful(
+    manifest: dict[str, Any], schedule: dict[str, Any], words: str
+) -> None:
+    manifest["spec"]["schedule"] = schedule
+    (found,) = lint(manifest, NOW)
+    assert found.level is Level.WARNING
+    assert words in found.problem
+    assert found.remedy
+    assert lint(manifest) == []
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        windows("0 9 * * *", "10m"),
+        windows("0 9 * * 1-5", "7h", onClose="Withdraw"),
+        windows("*/10 9-11 * * *", "10m", onClose="Withdraw"),  # they touch: three hours
+        {},
+    ],
+)
+def test_one_with_time_is_not(manifest: dict[str, Any], schedule: dict[str, Any]) -> None:
+    manifest["spec"]["schedule"] = schedule
+    assert lint(manifest, NOW) == []
+
+
+def test_what_is_seen_only_once_everything_is_read_is_told_too(manifest: dict[str, Any]) -> None:
+    manifest["spec"]["schedule"] = {"timeZone": "Mars/Olympus"}
+    assert [str(f) for f in lint(manifest)] == [
+        "error: spec.schedule.timeZone: 'Mars/Olympus' is not in the tz database; write it like UTC or Europe/Berlin"
+    ]
+    assert defaults_in_effect(manifest) == []
 
 
 def test_too_many_parameters_for_the_trials_are_doubtful(manifest: dict[str, Any]) -> None:

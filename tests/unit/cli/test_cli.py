@@ -140,10 +140,10 @@ def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
 
 def test_lint_names_what_this_version_lacks() -> None:
     bad = manifest()
-    bad["spec"]["schedule"] = {"timeZone": "UTC"}
+    bad["spec"]["mode"] = "Promote"
     result = run("lint", write("bad.yaml", bad))
     assert result.exit_code == 1
-    assert "spec.schedule" in result.stdout
+    assert "spec.mode" in result.stdout
 
 
 def test_a_misspelt_kind_is_a_finding_and_not_overlooked() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from trimtab.domain.measurement import Absence, ContainerUse, NoData, Reading, Window
+from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, NoData, Reading, TelemetryError, Window
 from trimtab.domain.spec import Sli
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 
@@ -21,6 +21,7 @@ class Told:
     loads: Callable[[PodSet], Reading] = lambda _: NoData("not told")
     past: Callable[[Window], Steps | Absence] = lambda _: NoData("not told")
     uses: Callable[[Window], tuple[ContainerUse, ...] | Absence] = lambda _: NoData("not told")
+    firing: Callable[[Window], tuple[AlertSeen, ...] | TelemetryError] = lambda _: ()
     asked: list[SliRequest] = field(default_factory=list)
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
@@ -41,6 +42,11 @@ class Told:
 
     async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
         return self.uses(window)
+
+    async def alerts(
+        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+    ) -> tuple[AlertSeen, ...] | TelemetryError:
+        return self.firing(window) if names else ()
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         return SliProbe(sli.name)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.control.builders import experiment, spec
 from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Forbidden, Unavailable
 from trimtab.domain.kube import Manifest
+from trimtab.domain.names import ANNOTATION_OWNER
 from trimtab.runtime.events import BURST, RESERVE, EventRecorder, EventType, Subject
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
@@ -181,3 +184,29 @@ async def test_it_posts_by_itself_while_it_runs() -> None:
     assert len(await bench.events()) == 2
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_event_carries_the_owner_also_when_the_spec_cannot_be_read_any_more() -> None:
+    bench = Bench()
+    mine = experiment(spec=spec(owner="team-checkout"), namespace="default")
+    await bench.recorder.emit(mine, "Normal", "TrialCreated", "trial 0")
+    await bench.recorder.emit(replace(mine, spec=None), "Warning", "InvalidSpec", "spec.slis: is required; add it")
+    await bench.recorder.emit(replace(mine, uid="other", spec=spec(owner="")), "Normal", "TrialCreated", "trial 1")
+    await bench.flush()
+    found = {e["note"]: e["metadata"].get("annotations") for e in await bench.events()}
+    assert found == {
+        "trial 0": {ANNOTATION_OWNER: "team-checkout"},
+        "spec.slis: is required; add it": {ANNOTATION_OWNER: "team-checkout"},
+        "trial 1": None,
+    }
+
+
+async def test_a_repeated_event_keeps_its_owner() -> None:
+    bench = Bench()
+    mine = experiment(spec=spec(owner="team-checkout"), namespace="default")
+    for _ in range(2):
+        await bench.recorder.emit(mine, "Warning", "Withdrawn", "again")
+        await bench.flush()
+    (event,) = await bench.events()
+    assert event["series"]["count"] == 2
+    assert event["metadata"]["annotations"] == {ANNOTATION_OWNER: "team-checkout"}

@@ -352,3 +352,16 @@ class TestTraffic:
     def test_pods_that_are_ending_are_no_arm(self, changed: dict[str, object], left: bool) -> None:
         gone = ArmView(Arm.CANARY, "tt", "shop", "u", "web", "t", "t", None, "", "", None, False, 1, "", (), 0)
         assert stays([dataclasses.replace(gone, **changed)]) is left  # type: ignore[arg-type]
+
+
+def test_an_experiment_has_one_owner_and_takes_it_along() -> None:
+    """However often it changes hands; one without an owner has the series too, so that a join loses no alert."""
+    metrics = Metrics()
+    for owner in ("team-a", 'team "b"\n', ""):
+        metrics.observe_state(dataclasses.replace(RECORD, spec=spec(owner=owner)), ExperimentState())
+        owners = [dict(labels) for name, labels in samples(metrics) if name == "trimtab_experiment_owner"]
+        assert owners == [{"namespace": "shop", "experiment": "web", "owner": owner}]
+    metrics.observe_state(RECORD, ExperimentState())  # its spec cannot be read: it is still hers
+    assert of(metrics, "experiment_owner", owner="") == 1.0
+    metrics.forget("shop", "web")
+    assert "experiment_owner{" not in metrics.render().decode()

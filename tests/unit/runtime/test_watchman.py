@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.unit.control.builders import both_arms, experiment, running, spec, trial
@@ -11,10 +12,12 @@ from tests.unit.runtime.telemetry import Told
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
+from trimtab.domain.cron import parse_cron
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.measurement import Arm, Reading, Sample, Window
+from trimtab.domain.measurement import AlertSeen, Arm, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
+from trimtab.domain.schedule import Freeze, Schedule, ScheduleWindow
 from trimtab.domain.state import BudgetState, ExperimentState
 from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord, PodSet, SliRequest
@@ -157,3 +160,74 @@ class TestYoungService:
         judgement = await judged(self.telemetry(), live, self.about(None))
         assert isinstance(judgement, Withdraw)
         assert judgement.outcome.reason == "ExperimentCapReached"
+
+
+class TestAlerts:
+    """Alerts that the Experiment names, looked at together with the SLIs."""
+
+    def about(self) -> ExperimentRecord:
+        safety = replace(spec().safety, pause_on_alerts=("CheckoutDown",))
+        return experiment(running(), spec=replace(NO_ABORT_RULES, safety=safety))
+
+    def live(self) -> Trial:
+        return serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+
+    def telemetry(self, *seen: AlertSeen) -> Told:
+        return replace(failing_until(1000), sums=sums(0.0, 2.4e7), firing=lambda _: seen)
+
+    async def test_silence_changes_nothing(self) -> None:
+        assert isinstance(await judged(self.telemetry(), self.live(), self.about()), Continue)
+
+    @pytest.mark.parametrize("firing", [True, False])
+    async def test_one_that_fires_or_did_meanwhile_withdraws_in_the_same_look(self, firing: bool) -> None:
+        judgement = await judged(
+            self.telemetry(AlertSeen("CheckoutDown", START - 5, firing)), self.live(), self.about()
+        )
+        assert isinstance(judgement, Withdraw)
+        assert (judgement.rule, judgement.outcome.phase) == ("alert", TrialPhase.ABORTED)
+        assert judgement.outcome.reason == "AlertFiring"
+        assert judgement.outcome.message.startswith("alert CheckoutDown fire")
+
+    async def test_one_that_nobody_named_is_not_asked_for(self) -> None:
+        asked: list[Window] = []
+
+        def firing(window: Window) -> tuple[AlertSeen, ...]:
+            asked.append(window)
+            return (AlertSeen("CheckoutDown", START, True),)
+
+        telemetry = replace(self.telemetry(), firing=firing)
+        assert isinstance(await judged(telemetry, self.live(), experiment(running(), spec=NO_ABORT_RULES)), Continue)
+        assert asked == []
+        assert isinstance(await judged(telemetry, self.live(), self.about()), Withdraw)
+        assert asked == [Window(START - 900, START)]
+
+    async def test_alerts_that_cannot_be_read_make_a_canary_blind(self) -> None:
+        """Whatever its SLIs say: after staleAfter it goes, and nobody is blamed."""
+        telemetry = replace(self.telemetry(), firing=lambda _: TelemetryError("no answer within 5 s"))
+        fresh = serving(TrialPhase.MEASURING, deployed=70, warm=50, measuring=30)
+        blind = serving(TrialPhase.MEASURING, deployed=90, warm=80, measuring=30)
+        assert isinstance(await judged(telemetry, fresh, self.about()), Continue)
+        judgement = await judged(telemetry, blind, self.about())
+        assert isinstance(judgement, Withdraw)
+        assert (judgement.outcome.phase, judgement.outcome.reason) == (TrialPhase.INCONCLUSIVE, "TelemetryBlind")
+        assert "pauseOnAlerts: no answer within 5 s" in judgement.outcome.message
+
+
+class TestSchedule:
+    """A tick needs no telemetry to see that a window has closed."""
+
+    def about(self, *, withdraw: bool, seconds: float) -> ExperimentRecord:
+        began = ScheduleWindow(parse_cron("13 22 * * *", "cron"), seconds)  # 22:13:20 UTC is now
+        made = Schedule(ZoneInfo("UTC"), (began,), (Freeze(START + 1e6, START + 2e6),), withdraw)
+        return experiment(running(), spec=replace(NO_ABORT_RULES, schedule=made))
+
+    async def withdrawn(self, *, withdraw: bool, seconds: float) -> str:
+        live = serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30)
+        telemetry = replace(failing_until(1000), sums=sums(0.0, 2.4e7))
+        found = await judged(telemetry, live, self.about(withdraw=withdraw, seconds=seconds))
+        return found.outcome.reason if isinstance(found, Withdraw) else ""
+
+    async def test_at_the_close_it_is_withdrawn_if_so_asked(self) -> None:
+        assert await self.withdrawn(withdraw=True, seconds=20.0) == "OutsideSchedule"
+        assert await self.withdrawn(withdraw=True, seconds=21.0) == ""
+        assert await self.withdrawn(withdraw=False, seconds=20.0) == ""

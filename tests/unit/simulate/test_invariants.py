@@ -699,3 +699,82 @@ def test_a_repair_only_adds(cpu: str, slow: float, broken: bool) -> None:
     story.record.asked.append(Asked(START, 1, repairing(slow)))
     story.put("trials", trial("Pending", 2, spec={"assignment": [{"name": "cpu", "value": cpu}]}))
     assert ("RepairOnlyAdds" in story.broken()) is broken
+
+
+# What an Experiment's own spec makes it wait for
+
+
+def naming_alerts() -> Story:
+    """An Experiment that names an alert, and a trial of a while ago."""
+    story = Story()
+    story.put("experiments", experiment(spec={"safety": {"pauseOnAlerts": ["ServiceDown"]}}))
+    story.at += 100
+    return story
+
+
+@pytest.mark.parametrize(("after", "broken"), [(4.0, False), (60.0, True), (984.0, True), (986.0, False)])
+def test_no_trial_starts_while_an_alert_fires_or_soon_after(after: float, broken: bool) -> None:
+    """It fires for 100 s, and was seen 15 s before its end at least; a pass that had begun before may still finish."""
+    story = naming_alerts()
+    story.strike("AlertFires", until=story.at + 100)
+    story.at += after
+    story.put("trials", trial("Pending"))
+    assert ("AlertsObeyed" in story.broken()) is broken
+
+
+@pytest.mark.parametrize("kind", ["PrometheusDown", "SamplesMissing", "ClockJumped"])
+def test_what_nobody_could_know_is_not_promised(kind: str) -> None:
+    story = naming_alerts()
+    story.strike("AlertFires", until=story.at + 100)
+    story.strike(kind, until=story.at + 50)
+    story.at += 60
+    story.put("trials", trial("Pending"))
+    assert "AlertsObeyed" not in story.broken()
+
+
+def test_an_alert_that_nobody_named_stops_nothing() -> None:
+    story = Story()
+    story.put("experiments", experiment())
+    story.strike("AlertFires", until=story.at + 100)
+    story.at += 60
+    story.put("trials", trial("Pending"))
+    assert "AlertsObeyed" not in story.broken()
+
+
+@pytest.mark.parametrize(("seconds", "broken"), [(29.0, False), (31.0, True)])
+def test_no_canary_serves_while_an_alert_fires(seconds: float, broken: bool) -> None:
+    story = naming_alerts()
+    story.put("endpointslices", slices("tt-e1-0-c-5d4-x"))
+    story.at += 50
+    story.strike("AlertFires", until=story.at + 100)
+    story.at += seconds
+    story.put("endpointslices", slices())
+    assert ("AlertsObeyed" in story.broken()) is broken
+
+
+OFFICE = {"windows": [{"cron": "0 9 * * *", "duration": "1h"}], "onClose": "Withdraw"}
+
+
+@pytest.mark.parametrize(("hour", "broken"), [(8.9, True), (9.0, False), (9.99, False), (10.01, True)])
+def test_no_trial_starts_outside_the_schedule(hour: float, broken: bool) -> None:
+    story = Story()
+    story.put("experiments", experiment(spec={"schedule": OFFICE}))
+    story.at = 3600 * hour
+    story.put("trials", trial("Pending"))
+    assert ("ScheduleKept" in story.broken()) is broken
+
+
+@pytest.mark.parametrize(("on_close", "seconds", "broken"), [
+    ("Withdraw", 40.0, False), ("Withdraw", 50.0, True), ("FinishTrial", 50.0, False),
+])  # fmt: skip
+def test_no_arm_outlives_a_close_where_it_is_to_be_withdrawn(on_close: str, seconds: float, broken: bool) -> None:
+    story = Story()
+    story.at = 3600 * 9.5
+    story.put("experiments", experiment(spec={"schedule": OFFICE | {"onClose": on_close}}))
+    story.put("trials", trial("Deploying"))
+    story.put("deployments", arm(deadline=3600 * 11))
+    story.at = 3600 * 10.0
+    story.put("trials", trial("Measuring"))
+    story.at += seconds
+    story.drop("deployments", arm(deadline=3600 * 11))
+    assert ("ScheduleKept" in story.broken()) is broken

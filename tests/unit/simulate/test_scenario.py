@@ -112,6 +112,6 @@ def test_a_workload_with_a_mistake_is_named(tmp_path: Path) -> None:
 
 def test_what_this_version_lacks_is_refused() -> None:
     document = experiment()
-    document["spec"]["schedule"] = {"timeZone": "UTC"}
-    with pytest.raises(NotYetSupported, match=r"spec\.schedule"):
+    document["spec"]["mode"] = "Promote"
+    with pytest.raises(NotYetSupported, match=r"spec\.mode"):
         made(document)

@@ -97,8 +97,14 @@ def test_nothing_wrong() -> None:
 def test_the_order_of_the_rules() -> None:
     assert [name for name, _ in RULES] == [
         "request", "edited", "infrastructure", "hardSignal", "resourceGuard", "abortRule", "sequentialTest",
-        "budgetCap", "budgetGate", "blind", "clock", "deadline",
+        "budgetCap", "budgetGate", "alert", "blind", "clock", "deadline",
     ]  # fmt: skip
+
+
+def test_an_alert_that_fires_is_nobodys_fault() -> None:
+    found = withdrawal(view(alert="alert CheckoutDown fires"))
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == ("alert", TrialPhase.ABORTED, "AlertFiring")
+    assert withdrawal(view(alert="alert CheckoutDown fires", canary=arm_with(Arm.CANARY, **OOM))).rule == "hardSignal"
 
 
 def test_people_come_first() -> None:

@@ -62,11 +62,12 @@ STATUS = "corrupted or unknown status"
 FIT = "the fit fails or takes too long"
 UPGRADE = "operator upgraded mid-trial"
 BURNING = "the service burns its error budget"
+ALERTS = "an alert fires that the Experiment names"
 ON_CALL = "on-call pause, rollback, skip, approve"
 
 SITUATIONS = (
     DIES, LEADERS, API, CUT_OFF, PROMETHEUS, ABSENCE, BREAKS, DISRUPTED, REFUSED, TEMPLATE, NEIGHBOURS, GONE, DELETED,
-    EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ON_CALL,
+    EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ALERTS, ON_CALL,
 )  # fmt: skip
 
 JOINING = {
@@ -211,7 +212,7 @@ _PEOPLE = (
     ),
     Row(
         K.SPEC_EDITED, EDITED, "A field that may change is changed.",
-        (Choice("field", ("paused", "constraint", "stopping", "safety", "budget", "trial")),), usual=LONG,
+        (Choice("field", ("paused", "constraint", "stopping", "safety", "budget", "trial", "schedule")),), usual=LONG,
     ),
     Row(
         K.TRIAL_DELETED, BY_HAND, "A Trial is deleted, perhaps with its finalizer removed.",
@@ -242,6 +243,10 @@ _OTHERS = (
     Row(
         K.BUDGET_BURNING, BURNING, "The service fails many requests, whatever the canary does.",
         (Number("errorPercent", 1.0, 50.0, 10.0),), usual=(10.0, 300.0), moments=RUNNING,
+    ),
+    Row(
+        K.ALERT_FIRES, ALERTS, "One of the alerts in `safety.pauseOnAlerts` fires.", usual=(20.0, 300.0),
+        moments=RUNNING,
     ),
 )  # fmt: skip
 

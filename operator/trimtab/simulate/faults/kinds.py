@@ -105,6 +105,7 @@ class FaultKind(StrEnum):
     FIT_FAILS = "FitFails"
     FIT_TOO_LONG = "FitTooLong"
     BUDGET_BURNING = "BudgetBurning"
+    ALERT_FIRES = "AlertFires"
     PAUSE_ASKED = "PauseAsked"
     ROLLBACK_ASKED = "RollbackAsked"
     SKIP_ASKED = "SkipAsked"

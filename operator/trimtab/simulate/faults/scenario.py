@@ -102,13 +102,14 @@ def _spec(scenario: Scenario) -> dict[str, Any]:
         "errorBudgets": [_BUDGET],
         "trial": {"warmUp": "1s", "duration": "6s", "deadline": "90s"},
         "canary": {"replicas": 1, "control": "Clone", "maxSharePercent": "50"},
-        "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "8s"},
+        "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "8s", "pauseOnAlerts": ALERTS},
         "search": {"designer": scenario.designer, "seed": 1, "initialTrials": 2},
         "stopping": {"maxTrials": scenario.trials, "maxDuration": "12h", "maxInconclusive": 30, "maxInfeasible": 8},
         "verification": {"duration": "6s", "replicates": scenario.replicates},
     }
 
 
+ALERTS = ["ServiceDown", "ErrorsHigh"]
 _ABORT = {"breaches": 3, "outOf": 4}
 _BUDGET = {
     "name": "availability",

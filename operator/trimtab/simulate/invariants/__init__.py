@@ -9,6 +9,7 @@ from trimtab.simulate.invariants.arms import ARM_INVARIANTS
 from trimtab.simulate.invariants.base import Breach, Calm, Invariant
 from trimtab.simulate.invariants.ledger import LEDGER_INVARIANTS
 from trimtab.simulate.invariants.limits import LIMIT_INVARIANTS
+from trimtab.simulate.invariants.pauses import PAUSE_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
 from trimtab.simulate.invariants.reaping import REAP_INVARIANTS
 from trimtab.simulate.record import Record
@@ -18,6 +19,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     *LEDGER_INVARIANTS,
     *LIMIT_INVARIANTS,
     *PEOPLE_INVARIANTS,
+    *PAUSE_INVARIANTS,
 )
 
 

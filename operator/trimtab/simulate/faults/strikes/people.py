@@ -41,6 +41,7 @@ def _experiment_deleted(stage: Stage, fault: Fault) -> None:
         stage.world.admin.delete(kinds.EXPERIMENTS, stage.namespace, stage.experiment)
 
 
+NEW_YEAR = {"cron": "0 0 1 1 *", "duration": "1m"}
 _EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "paused": lambda spec: spec.update(paused=True),
     "constraint": lambda spec: spec["constraints"][0].update(max="0.045"),
@@ -48,6 +49,7 @@ _EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
     "safety": lambda spec: spec["safety"].update(checkInterval="2s"),
     "budget": lambda spec: spec["errorBudgets"][0].update(experimentSharePercent="40"),
     "trial": lambda spec: spec["trial"].update(duration="7s"),
+    "schedule": lambda spec: spec.update(schedule={"windows": [NEW_YEAR], "onClose": "Withdraw"}),
 }
 
 
@@ -65,9 +67,11 @@ def _spec_edited(stage: Stage, fault: Fault) -> Heal:
 
     def heal() -> None:
         section = {"constraint": "constraints", "budget": "errorBudgets"}.get(field, field)
-        old = saved["spec"].get(section, False) if saved is not None else None
+        old = saved["spec"].get(section) if saved is not None else None
         if old is not None:
             edit(lambda spec: spec.update({section: thawed(old)}))
+        elif saved is not None:
+            edit(lambda spec: spec.pop(section, None))
 
     return heal
 

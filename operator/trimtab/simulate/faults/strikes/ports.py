@@ -71,6 +71,15 @@ def _silenced(stage: Stage, fault: Fault) -> Heal:
     return lambda: silence(False)
 
 
+def _alerting(stage: Stage, fault: Fault) -> Heal:
+    """One of those that the Experiment names; one of no interest where it names none."""
+    del fault
+    found = stage.world.experiment(stage.experiment)
+    named = ((found["spec"].get("safety") or {}).get("pauseOnAlerts") if found is not None else None) or ["Unnamed"]
+    firing = stage.world.alerts.fire(stage.rng.choice(sorted(named)), stage.namespace)
+    return lambda: stage.world.alerts.resolve(firing)
+
+
 _ACTING = (
     K.API_CONFLICT, K.API_THROTTLED, K.API_ERROR, K.API_ANSWER_LOST, K.API_FORBIDDEN, K.API_SLOW, K.API_UNREACHABLE,
     K.PROMETHEUS_DOWN, K.PROMETHEUS_SLOW, K.PROMETHEUS_ERROR, K.PROMETHEUS_MALFORMED, K.PROMETHEUS_WARNS,
@@ -87,4 +96,5 @@ PORTS: dict[FaultKind, Callable[[Stage, Fault], Heal | None]] = {
     K.WATCH_STALE: _delivered,
     K.WATCH_DUPLICATED: _delivered,
     K.TRAFFIC_STOPPED: _silenced,
+    K.ALERT_FIRES: _alerting,
 }
