@@ -14,7 +14,7 @@ Gap = tuple[str, str]  # field, remedy
 
 def gaps(spec: ExperimentSpec) -> tuple[Gap, ...]:
     """Every field of this spec that this version cannot honour, with the remedy."""
-    return (*_parameters(spec), *_slis(spec), *_goals(spec), *_trials(spec), *_rest(spec))
+    return (*_parameters(spec), *_slis(spec), *_trials(spec), *_rest(spec))
 
 
 def require_supported(spec: ExperimentSpec) -> None:
@@ -52,12 +52,6 @@ def _slis(spec: ExperimentSpec) -> Iterator[Gap]:
         if sli.preset is not None and sli.preset.source not in SOURCES:
             known = " or ".join(SOURCES)
             yield f"spec.slis[{index}].preset.source", f"use {known}, or write ratio or latency with its metrics"
-
-
-def _goals(spec: ExperimentSpec) -> Iterator[Gap]:
-    for index, constraint in enumerate(spec.constraints):
-        if constraint.sequential is not None:
-            yield f"spec.constraints[{index}].sequential", "remove it; abort and errorBudgets guard the trial"
 
 
 def _trials(spec: ExperimentSpec) -> Iterator[Gap]:

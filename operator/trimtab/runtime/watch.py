@@ -31,8 +31,10 @@ from trimtab.runtime.histories import Histories
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.budget import BURNING
+from trimtab.slo.evidence import clearly_good
 from trimtab.slo.safety import (
     SERVING,
     Closed,
@@ -82,8 +84,9 @@ class Watchman:
         metrics: Metrics,
         sums: KnownSums | None = None,
         lived: Lived | None = None,
+        shown: ShownGood | None = None,
     ) -> None:
-        self._lived = lived or Lived(clock)
+        self._lived, self._shown = lived or Lived(clock), shown or ShownGood()
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._clock, self._metrics = clock, metrics
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
@@ -95,6 +98,7 @@ class Watchman:
         """Forget trials that are gone."""
         self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
         self.histories.keep_only(trial_uids)
+        self._shown.keep_only(trial_uids)
 
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
@@ -173,6 +177,7 @@ class Watchman:
             spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
         self._lived.counted(trial.uid, spent, view.now, at)
         self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
+        self._shown.tell(trial.uid, watch.judged_until if clearly_good(spec, watch.tests) else None)
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """Bring the budgets' event sums up to date: the next judgement knows them.
