@@ -105,10 +105,10 @@ class SliTest:
         return self.limit is not None and self.limit.rejects(alpha) and self.excess.rejects(alpha)
 
     def good(self, alpha: float) -> bool:
-        """Not worse than the tolerated ratio, and below the limit, both beyond doubt at this level."""
-        if self.no_worse is None or self.within is None:
+        """Below the limit, and not worse than a tolerated ratio that somebody named, beyond doubt at this level."""
+        if self.no_worse is None or self.within is None or not self.within.rejects(alpha):
             return False
-        return self.no_worse.rejects(alpha) and self.within.rejects(alpha)
+        return not self.asked.named or self.no_worse.rejects(alpha)
 
 
 Tests = tuple[tuple[str, SliTest], ...]

@@ -120,6 +120,14 @@ def test_what_a_longer_window_could_tell_is_waited_for(changes: dict[str, object
     assert not clearly_good(about, tests)
 
 
+def test_the_sli_of_a_budget_alone_need_not_be_compared() -> None:
+    """Too few errors to compare say enough of an SLO that is far away."""
+    asked = Asked("errors", 1.2, named=False, limit=0.01)
+    assert fed(asked, 0.1, 0.1, 60, early=True).good(0.05)
+    assert not fed(replace(asked, named=True), 0.1, 0.1, 60, early=True).good(0.05)
+    assert not fed(asked, 9.5, 9.5, 60, early=True).good(0.05)
+
+
 def test_every_sli_under_test_must_be_shown() -> None:
     assert not clearly_good(EARLY, ())
     assert early_kept(EARLY, NAMED)
