@@ -35,6 +35,7 @@ from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.budget import BURNING
 from trimtab.slo.evidence import clearly_good
+from trimtab.slo.pooling import pooled_sample
 from trimtab.slo.safety import (
     SERVING,
     Closed,
@@ -349,24 +350,14 @@ def _with_spent(trial: Trial, spent: tuple[Spent, ...]) -> Trial:
 
 def _with_measurements(trial: Trial, watch: WatchState) -> Trial:
     """What the windows so far add up to: the truncated measurement that a withdrawn trial keeps."""
-    if trial.phase is not TrialPhase.MEASURING or not watch.windows:
+    begun = _tested_from(trial)
+    windows = tuple(w for w in watch.windows if w.window.start >= begun)
+    if trial.phase is not TrialPhase.MEASURING or not windows:
         return trial
-    whole = Window(watch.windows[0].window.start, watch.windows[-1].window.end)
+    whole = Window(windows[0].window.start, windows[-1].window.end)
     found = []
-    for sli, arm in sorted({(m.sli, m.arm) for w in watch.windows for m in w.measurements}):
-        pooled = _pooled([r for w in watch.windows if isinstance(r := w.reading(sli, arm), Sample)])
+    for sli, arm in sorted({(m.sli, m.arm) for w in windows for m in w.measurements}):
+        pooled = pooled_sample([r for w in windows if isinstance(r := w.reading(sli, arm), Sample)])
         if pooled is not None:
             found.append(Measurement(sli, arm, whole, pooled))
     return replace(trial, measurements=tuple(found))
-
-
-def _pooled(samples: list[Sample]) -> Sample | None:
-    """Counts of several windows together; None for values without counts."""
-    if not samples or any(s.bad is None for s in samples):
-        return None
-    bad, total = sum(s.bad or 0.0 for s in samples), sum(s.total for s in samples)
-    if total <= 0:
-        return None
-    phi = max(s.overdispersion for s in samples)
-    smooth = (bad + 0.5) / (total + 1)
-    return Sample(bad / total, math.sqrt(phi * smooth * (1 - smooth) / total), total, bad, phi)

@@ -250,6 +250,9 @@ class TestTelemetry:
         ended = shop.stored(trial)
         assert {(m.sli, m.arm) for m in ended.measurements} == {("errors", Arm.CANARY), ("errors", Arm.CONTROL)}
         assert ended.spent[0].total >= 5000
+        begun = ended.times.measuring
+        assert begun is not None
+        assert all(m.window.start >= begun for m in ended.measurements)  # a cold start is no measurement
 
     async def test_what_was_spent_is_written_now_and_then(self) -> None:
         shop = Shop()
