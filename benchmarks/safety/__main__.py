@@ -23,7 +23,7 @@ from chaos.parts import ROOT, Parts, played
 OUT = ROOT / "build" / "bench" / "safety"
 CODE = ("operator/trimtab/slo", "operator/trimtab/runtime/caps.py", "operator/trimtab/domain", "benchmarks/safety")
 SEED = 1000
-CALM = ("equal arms", "errors at the tolerated ratio")
+CALM = ("equal arms", "equal arms, both worse", "errors at the tolerated ratio")
 BAD = ("3 times the errors, ratio named", "5 times the errors, ratio named")
 
 

@@ -109,7 +109,8 @@ def positions() -> tuple[tuple[Position, tuple[str, ...]], ...]:
         found.append(
             (Position(f"{ratio} times the errors, budget alone", bad, BASE, budget, median_s=limits), CLUSTERS)
         )
-    return tuple(found)
+    moved = Position("equal arms, both worse", BASE, BASE, every, 0.01)
+    return (*found, (moved, ("base doubles", "base doubles, in threes")))
 
 
 def cells() -> tuple[Cell, ...]:

@@ -57,7 +57,7 @@ class Thresholds:
 def calibrated(noise: Noise, trials: int = 2000) -> Thresholds:
     """The lowest thresholds at which few enough trials at the tolerated ratio are withdrawn, while the base stays."""
     canary = Level(TOLERATED * BASE.errors, BASE.slow, BASE.gauge)
-    drawn = draw(np.random.default_rng(SEED), replace(noise, outage=False), canary, BASE, trials)
+    drawn = draw(np.random.default_rng(SEED), replace(noise, outage=False, rise=False), canary, BASE, trials)
     errors = Errors.of(drawn)
     return Thresholds(
         _least(lambda x: in_a_row(above(errors, x)), 0.2),

@@ -92,7 +92,8 @@ def autoregressive(rng: np.random.Generator, shape: tuple[int, ...], step: float
 class Noise:
     """How events come: errors, slow requests, and a gauge that is alike for `gauge_s` seconds (0: independent scrapes).
 
-    `moving`: traffic swings between the arms. `outage`: the errors of both arms double half-way.
+    `moving`: traffic swings between the arms. `outage`: the errors of both arms double half-way, to the level that is
+    given; `rise`: from there to twice of it.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Noise:
     gauge_s: float = 0.0
     moving: bool = False
     outage: bool = False
+    rise: bool = False
     clustered: bool = False
 
 
@@ -112,6 +114,8 @@ NOISES: tuple[Noise, ...] = (
     Noise("moving split", moving=True),
     Noise("latency alike for 60 s", slow=wandering, gauge_s=WANDER_S),
     Noise("both double", batches, batches, outage=True, clustered=True),
+    Noise("base doubles", rise=True),
+    Noise("base doubles, in threes", batches, batches, rise=True, clustered=True),
 )
 
 
@@ -155,7 +159,7 @@ def draw(rng: np.random.Generator, noise: Noise, canary: Level, control: Level, 
 
 def _arm(rng: np.random.Generator, noise: Noise, level: Level, total: Array) -> ArmSeries:
     early = np.arange(total.shape[1]) < WARM_TICKS + TICKS // 2
-    errors = level.errors * np.where(early & noise.outage, 0.5, 1.0)
+    errors = level.errors * np.where(early & noise.outage, 0.5, 1.0) * np.where(~early & noise.rise, 2.0, 1.0)
     return ArmSeries(
         total,
         np.minimum(noise.errors(rng, errors * total), total),
