@@ -39,7 +39,7 @@ class Story:
     """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for."""
 
     name: str
-    sections: Mapping[str, Mapping[str, Any]]
+    sections: Mapping[str, Any]
     steps: tuple[Step, ...] = ()
     ended: Callable[[World], bool] = lambda world: world.ended(NAME)()
     check: Callable[[World], None] = lambda world: None  # noqa: ARG005

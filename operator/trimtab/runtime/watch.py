@@ -153,6 +153,8 @@ class Watchman:
         if cap.unknown:
             view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
         judgement = judge_tick(view)
+        good = isinstance(judgement, Continue) and clearly_good(spec, view.watch.tests)
+        self._shown.tell(trial.uid, view.watch.judged_until if good else None)
         if isinstance(judgement, Continue):
             await self._persist(trial)
         return judgement
@@ -178,7 +180,6 @@ class Watchman:
             spent.append(replace(found, rate=pace(found, since, watch.rate(sli), expected)))
         self._lived.counted(trial.uid, spent, view.now, at)
         self._memories[trial.uid] = replace(memory, watch=watch.looked(seen, view.now), spent=tuple(spent))
-        self._shown.tell(trial.uid, watch.judged_until if clearly_good(spec, watch.tests) else None)
 
     async def read_budgets(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """Bring the budgets' event sums up to date: the next judgement knows them.

@@ -52,7 +52,7 @@ def least_ratio_found(delta: float, alpha: float, ratio: float, requests: float)
     """
     needed = DEFAULT_OVERDISPERSION * math.log(len(RATIOS) / alpha)
     for step in range(1, GRID + 1):
-        rho = delta * (MOST_RATIO / delta) ** (step / GRID)
+        rho = delta * math.pow(MOST_RATIO / delta, step / GRID)
         bad = requests * ratio, requests * min(rho * ratio, 1.0)
         best = max(bad[1] * math.log(r) - sum(bad) * math.log((delta * r + 1) / (delta + 1)) for r in RATIOS)
         if best >= needed:
