@@ -38,7 +38,7 @@ class Sizes:
     ample: int
 
 
-SHORT, FULL = Sizes(100, 100, 200, 10, 5), Sizes(2000, 2000, 2000, 420, 200)
+SHORT, FULL = Sizes(250, 100, 200, 20, 5), Sizes(2000, 2000, 2000, 420, 200)
 
 
 def main() -> int:

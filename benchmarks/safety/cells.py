@@ -110,7 +110,19 @@ def positions() -> tuple[tuple[Position, tuple[str, ...]], ...]:
             (Position(f"{ratio} times the errors, budget alone", bad, BASE, budget, median_s=limits), CLUSTERS)
         )
     moved = Position("equal arms, both worse", BASE, BASE, every, 0.01)
-    return (*found, (moved, ("base doubles", "base doubles, in threes")))
+    return (*found, (moved, ("base doubles", "base doubles, in threes")), *_beyond(every))
+
+
+def _beyond(spec: ExperimentSpec) -> tuple[tuple[Position, tuple[str, ...]], ...]:
+    """What the abort rule alone can find; nothing is promised."""
+    alike = ("independent", "latency alike for 60 s")
+    errors, slow, gauge = BASE.errors, BASE.slow, BASE.gauge
+    return (
+        *((Position(f"slow at {x:g} times the bound", Level(errors, x * SLOW_MAX, gauge), BASE, spec), alike)
+          for x in (1.5, 2.0, 3.0)),
+        *((Position(f"gauge at {x:g} times the bound", Level(errors, slow, x * GAUGE_MAX), BASE, spec), alike)
+          for x in (1.25, 1.5, 2.0)),
+    )  # fmt: skip
 
 
 def cells() -> tuple[Cell, ...]:

@@ -34,11 +34,15 @@ def withdrawals(found: Iterable[Found]) -> str:
 def soon(found: Iterable[Found]) -> str:
     """Many and soon, where much is wrong."""
     rows = [
-        (f.position, f.noise, seconds(f.ways[0].median), f"{f.median_s:g}", f.verdict, shown(f.ways[0].withdrawn))
+        (f.position, f.noise, seconds(f.ways[0].median), _limit(f.median_s), f.verdict, shown(f.ways[0].withdrawn))
         for f in found
-        if f.median_s is not None
+        if f.most is None
     ]
     return table(("canary", "noise", "median, s", "promised, s", "", "withdrawn in 10 min, %"), rows)
+
+
+def _limit(median_s: float | None) -> str:
+    return "" if median_s is None else f"{median_s:g}"
 
 
 def beside(found: Sequence[Found], positions: Sequence[str], *, late: bool) -> str:

@@ -117,6 +117,25 @@ class TestEveryRule:
         assert outcome(shop, trial).reason == "WorseThanControl"
         assert of(shop, "slo_evalue", namespace=NAMESPACE, experiment="web", sli="errors") >= 100
 
+    async def test_a_canary_that_is_clearly_good_is_told_of_until_a_rule_speaks_against_it(self) -> None:
+        named = replace(spec().constraints[0], max_error_ratio=3.0)
+        about = spec(constraints=(named,), trial=replace(spec().trial, early_success=True))
+        shop = Shop()
+        trial = await shop.begin(about=about)
+        for arm in (Arm.CANARY, Arm.CONTROL):
+            shop.flow(trial, arm).turns(START, 0.004)
+        async with shop.watched():
+            await shop.clock.sleep(15.0)
+            assert shop.shown.until(trial.uid) is None
+            await shop.clock.sleep(200.0)
+            until = shop.shown.until(trial.uid)
+            assert until is not None
+            assert shop.clock.now() - 20 < until <= shop.clock.now()
+            shop.flow(trial).turns(shop.clock.now(), 0.5)
+            await shop.ended(trial, 60.0)
+        assert outcome(shop, trial).phase is TrialPhase.INFEASIBLE
+        assert shop.shown.until(trial.uid) is None
+
     async def test_the_gate_closes_for_a_live_trial(self) -> None:
         pairs = (BurnPair(60.0, 300.0, 14.4),)
         about = spec(budgets=(replace(spec().budgets[0], rollback_on_burn=pairs),))
