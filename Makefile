@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench bench-peers \
-	bench-optimizer \
+	bench-optimizer bench-safety \
 	build-controlplane clean
 
 help: ## Show this help
@@ -109,6 +109,9 @@ bench-peers: setup ## Install the optimizers that the benchmark compares with, i
 bench-optimizer: setup ## Safety of the optimizer beside its rivals, a few minutes (ARGS=--full: three hours)
 	@peers=$$($(BIN)/python -m benchmarks.optimizer.venv --python 2>/dev/null) || peers=$(BIN)/python; \
 		PYTHONPATH=$(PYTHONPATH):. $$peers -W ignore -m benchmarks.optimizer $(ARGS)
+
+bench-safety: setup ## False withdrawals, time to find bad canaries, caps: minutes (ARGS=--full: 2,000 trials a cell)
+	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.safety $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

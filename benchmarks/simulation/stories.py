@@ -17,7 +17,9 @@ import yaml
 from benchmarks.operator.live import ARM, FINALIZER, LOAD, REPLICAS, TERMINAL, experiment, phase_of
 from stack.paths import EXAMPLES
 from trimtab.adapters.series_store import QueryFailed
+from trimtab.api.times import parse_time
 from trimtab.domain import kinds
+from trimtab.domain.trial import ENDED_EARLY
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
 from trimtab.workload import WorkloadSpec, parse_workload
@@ -37,7 +39,7 @@ class Story:
     """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for."""
 
     name: str
-    sections: Mapping[str, Mapping[str, Any]]
+    sections: Mapping[str, Any]
     steps: tuple[Step, ...] = ()
     ended: Callable[[World], bool] = lambda world: world.ended(NAME)()
     check: Callable[[World], None] = lambda world: None  # noqa: ARG005
@@ -193,6 +195,18 @@ def _no_bad_canary_passed(world: World) -> None:
     assert phase_of(bad) != "Succeeded", bad["status"]["outcome"]
 
 
+def _ended_early(world: World) -> None:
+    """A new assignment that was clearly good was not measured for its whole time, unless a crash cost its evidence; the
+    baseline was."""
+    completed(world)
+    for trial in world.trials(NAME):
+        window, outcome = trial["status"]["window"], trial["status"]["outcome"]
+        took = parse_time(window["end"]) - parse_time(window["start"])
+        early = outcome["reason"] == ENDED_EARLY
+        assert not early or trial["spec"]["purpose"] in ("Initial", "Search"), trial["spec"]
+        assert 10.0 <= took < 20.0 if early else took >= 20.0, (took, outcome)
+
+
 def _asked_was_done(reason: str) -> Callable[[World], None]:
     """What a person asked for ended the live Trial, unless something else had ended it before."""
 
@@ -242,6 +256,17 @@ STORIES: tuple[Story, ...] = (
             (trial_ended(2), no_errors),
         ),
         check=_no_bad_canary_passed,
+    ),
+    Story(
+        "early",
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 3},
+            "trial": {"duration": "20s", "earlySuccess": True},
+            "constraints": [{"name": "slow", "sli": "slow", "max": "0.3", "sequential": {"maxErrorRatio": "3"}}],
+            "errorBudgets": [{"name": "availability", "sli": "errors", "objectivePercent": "99"}],
+        },
+        check=_ended_early,
     ),
     Story(
         "blindness",

@@ -24,8 +24,9 @@ from controlplane import ControlPlane
 from stack.paths import ROOT
 from trimtab.domain.measurement import Sample
 from trimtab.simulate.history import Change, serving, views
+from trimtab.slo.aborting import BEYOND_DOUBT
 from trimtab.slo.estimate import interval, ratio_sample
-from trimtab.slo.sequential import ALPHA, EProcess
+from trimtab.slo.sequential import ALPHA, EProcess, LimitProcess
 
 CHECK_INTERVAL = 1.0
 LIMIT = CHECK_INTERVAL + 5.0
@@ -33,6 +34,7 @@ WINDOW = 2.0  # the longer of checkInterval and two scrapes
 BREACHES, OUT_OF, CONFIDENCE = 3, 4, 0.95
 DATA_RULES = {"AbortRule", "WorseThanControl"}
 BOUNDS = {"slow": 0.05, "errors": 0.001}
+SLO_BAD = 0.001  # 1 - objective
 BAD_AND_TOTAL = {
     "slow": ('http_request_duration_seconds_bucket{%s,le="0.1"}', 'http_request_duration_seconds_bucket{%s,le="+Inf"}'),
     "errors": ('http_requests_total{%s,code=~"5.."}', "http_requests_total{%s}"),
@@ -207,16 +209,16 @@ def _counts(arm: tuple[Points, ...], window: tuple[float, float], sli: str) -> t
 
 
 def _aborts(arm: tuple[Points, ...], bound: float, windows: list[tuple[float, float]], sli: str) -> bool:
-    broken = 0
-    for window in windows[-OUT_OF:]:
-        bad, total = _counts(arm, window, sli)
-        sample = ratio_sample([bad], [total])
-        broken += isinstance(sample, Sample) and interval(sample, CONFIDENCE)[0] > bound
-    return broken >= BREACHES
+    counts = [_counts(arm, window, sli) for window in windows[-OUT_OF:]]
+    samples = [ratio_sample([bad], [total]) for bad, total in counts]
+    broken = sum(isinstance(s, Sample) and interval(s, CONFIDENCE)[0] > bound for s in samples)
+    together = ratio_sample([sum(bad for bad, _ in counts)], [sum(total for _, total in counts)])
+    return broken >= BREACHES and isinstance(together, Sample) and interval(together, BEYOND_DOUBT)[0] > bound
 
 
 def _worse(canary: tuple[Points, ...], control: tuple[Points, ...], windows: list[tuple[float, float]]) -> bool:
-    test = EProcess()
+    test, limit = EProcess(phi=1.0), LimitProcess(SLO_BAD, phi=1.0)
     for window in windows:
-        test = test.add(*_counts(canary, window, "errors"), *_counts(control, window, "errors"))
-    return test.rejects(ALPHA)
+        bad, total = _counts(canary, window, "errors")
+        test, limit = test.add(bad, total, *_counts(control, window, "errors")), limit.add(bad, total)
+    return test.rejects(ALPHA) and limit.rejects(ALPHA)

@@ -88,6 +88,19 @@ def _measured(spec: ExperimentSpec) -> bool:
     return any(objective.slis() for objective in spec.objectives)
 
 
+def _sequential_counts(spec: ExperimentSpec) -> bool:
+    counting = {sli.name for sli in spec.slis if sli.counts_events()}
+    return all(c.sequential is None or c.sli in counting for c in spec.constraints)
+
+
+def _early_can_be_shown(spec: ExperimentSpec) -> bool:
+    if not spec.trial.early_success:
+        return True
+    bounds = [c for c in spec.constraints if c.builtin is None and c.errors != "GuardOnly"]
+    alone = all(c.max is not None and c.min is None and c.relative_to_control is None for c in bounds)
+    return alone and all(c.sequential is not None for c in bounds) and not _measured(spec)
+
+
 def _verification_fits(spec: ExperimentSpec) -> bool:
     needed = parse_duration(spec.trial.warm_up) + parse_duration(spec.verification.duration)
     return spec.verification.replicates == 0 or needed < parse_duration(spec.trial.deadline)
@@ -225,6 +238,25 @@ _CROSS_RULES = (
         "ErrorRatio or SlowRatio",
         lambda spec: all(sli.counts_events() for b in spec.error_budgets for sli in spec.slis if sli.name == b.sli),
         field=".errorBudgets",
+    ),
+    Rule(
+        "self.constraints.all(c, !has(c.sequential) || has(c.sli) && "
+        "self.slis.all(s, s.name != c.sli || has(s.ratio) || "
+        "has(s.latency) && has(s.latency.threshold) || has(s.preset) && s.preset.sli != 'LatencyQuantile'))",
+        "constraints: sequential needs an SLI that counts events; use ratio, latency with threshold, or a preset "
+        "ErrorRatio or SlowRatio, or remove sequential",
+        _sequential_counts,
+        field=".constraints",
+    ),
+    Rule(
+        "!self.trial.earlySuccess || self.constraints.all(c, has(c.builtin) || c.errors == 'GuardOnly' || "
+        "has(c.sequential) && has(c.max) && !has(c.min) && !has(c.relativeToControl)) && "
+        "self.objectives.all(o, !has(o.sli) && (!has(o.terms) || o.terms.all(t, !has(t.sli))))",
+        "trial.earlySuccess: only a bound with max and sequential, without min and relativeToControl, can be shown "
+        "early, and a measured objective needs the whole trial; change constraints and objectives, or remove "
+        "earlySuccess",
+        _early_can_be_shown,
+        field=".trial.earlySuccess",
     ),
     Rule(
         "self.verification.replicates == 0 || "

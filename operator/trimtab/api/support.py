@@ -13,7 +13,7 @@ Gap = tuple[str, str]  # field, remedy
 
 def gaps(spec: ExperimentSpec) -> tuple[Gap, ...]:
     """Every field of this spec that this version cannot honour, with the remedy."""
-    return (*_parameters(spec), *_goals(spec), *_trials(spec), *_rest(spec))
+    return (*_parameters(spec), *_trials(spec), *_rest(spec))
 
 
 def require_supported(spec: ExperimentSpec) -> None:
@@ -36,12 +36,6 @@ def _parameters(spec: ExperimentSpec) -> Iterator[Gap]:
             yield f"{field}.autoscaler", "tune container resources, env or nodeSelector"
         if parameter.replicas is not None:
             yield f"{field}.replicas", "tune container resources, env or nodeSelector"
-
-
-def _goals(spec: ExperimentSpec) -> Iterator[Gap]:
-    for index, constraint in enumerate(spec.constraints):
-        if constraint.sequential is not None:
-            yield f"spec.constraints[{index}].sequential", "remove it; abort and errorBudgets guard the trial"
 
 
 def _trials(spec: ExperimentSpec) -> Iterator[Gap]:

@@ -17,10 +17,12 @@ from trimtab.domain.spec import (
 )
 from trimtab.ports import SliProbe
 from trimtab.slo.budget import history_short
-from trimtab.slo.power import requests_needed, undecidable
+from trimtab.slo.evidence import level
+from trimtab.slo.power import MOST_RATIO, least_ratio_found, requests_needed, undecidable
 
 MIN_SCRAPES = 4  # in any window, for a rate to mean something
 RELATIVE_STANDARD_ERRORS = 3.3
+FINE = 1.5  # times the tolerated ratio: what is found at that is said to nobody
 _REPAIR = "repair the service first, raise max, or set spec.search.infeasibleBaseline: Repair"
 
 
@@ -34,6 +36,8 @@ def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods:
         probe_of = answered.get(constraint.sli)
         if probe_of is not None and not constraint.guard_only:
             yield from _decidable(spec, constraint, probe_of, pods)
+        if probe_of is not None and constraint.max_error_ratio is not None:
+            yield from _findable(spec, constraint, constraint.max_error_ratio, probe_of, pods)
     yield from _windows(spec, answered)
     for budget in spec.budgets:
         yield from _alarms(budget)
@@ -96,6 +100,27 @@ def _ratio_decidable(
     if constraint.relative is not None and constraint.relative.max_increase and ratio:
         needed = max(needed, _increase_needed(constraint.relative.max_increase, ratio, _replicates(spec)))
     yield from _enough(spec, field, needed, seen, pods)
+
+
+def _findable(
+    spec: ExperimentSpec, constraint: OutcomeConstraint, delta: float, probe: SliProbe, pods: int
+) -> Iterator[Problem]:
+    """What the sequential test cannot find in one trial is said before, not promised."""
+    if probe.requests_per_second is None or probe.bad_ratio is None:
+        return
+    seen = arm_requests(spec, probe.requests_per_second, pods)
+    least = least_ratio_found(delta, level(spec), probe.bad_ratio, seen)
+    if least is not None and least <= FINE * delta:
+        return
+    found = f"it finds {least:.2g} times" if least is not None else f"it does not even find {MOST_RATIO:g} times"
+    what = (
+        f"{seen:,.0f} requests an arm at {100 * probe.bad_ratio:.2g} % are too few for the sequential test to tell "
+        f"{delta:g} times the control's from little more: {found} as many in half of the trials"
+    )
+    remedy = (
+        "raise spec.trial.duration or spec.canary.replicas to find less; abort, max and the verdict guard meanwhile"
+    )
+    yield note("SmallRatiosUnseen", f"spec.constraints[{constraint.name}].sequential", what, remedy)
 
 
 def _relative_needed(increase: float, ratio: float, replicates: int) -> float:

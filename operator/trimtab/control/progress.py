@@ -9,14 +9,17 @@ from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Sev
 from trimtab.control.arms import admitted_mismatch, cost_model, plan_arms
 from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
 from trimtab.control.pauses import next_edge
-from trimtab.control.snapshot import AskMeasurements, TrialReadings
+from trimtab.control.snapshot import AskMeasurements, AskShown, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec
-from trimtab.domain.trial import Outcome, Purpose, Trial, TrialPhase
+from trimtab.domain.trial import SEARCHES, Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.edited import edited
-from trimtab.slo.verdict import NeedsExtension, Verdict, judge_screen, judge_trial
+from trimtab.slo.verdict import NeedsExtension, Verdict, judge_early, judge_screen, judge_trial
 from trimtab.slo.words import show
+
+EARLIEST = 0.5  # of a trial's duration: what only shows after a while must have had the time
+EARLY_PURPOSES = SEARCHES | {Purpose.INITIAL}
 
 
 def advance(context: Context) -> Decision | None:
@@ -111,7 +114,8 @@ def _measure(context: Context, trial: Trial) -> Decision:
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ready_at = trial.window.end + 1.5 * scrape
     if context.now < ready_at:
-        return context.wait(min(LOOK, ready_at - context.now))
+        early = _end_early(context, trial)
+        return early if early is not None else context.wait(min(LOOK, ready_at - context.now))
     ask = AskMeasurements(trial.name, trial.window, trial.extended)
     readings = context.seen.readings(ask)
     if readings is None:
@@ -136,6 +140,40 @@ def _measure(context: Context, trial: Trial) -> Decision:
     if verdict.phase is TrialPhase.INFEASIBLE:
         actions.append(EmitEvent(Severity.WARNING, verdict.reason, verdict.message, done))
     return context.do(*actions, after=SOON)
+
+
+def _end_early(context: Context, trial: Trial) -> Decision | None:
+    """Judge a trial that the safety loop's tests show to be good, over the window that they have seen; None while it is
+    to be measured on. Nothing is on record before the outcome is: whoever comes after a crash asks again, or goes on.
+    """
+    spec, window = context.spec, trial.window
+    assert window is not None
+    half = window.start + EARLIEST * spec.trial.duration
+    if not _may_end_early(spec, trial) or context.now < half:
+        return None
+    ask_shown = AskShown(trial.uid)
+    shown = context.seen.shown(ask_shown)
+    if shown is None:
+        return context.ask(ask_shown)
+    if shown.until is None or not half <= shown.until < window.end:
+        return None
+    short = Window(window.start, shown.until)
+    ask = AskMeasurements(trial.name, short, trial.extended)
+    readings = context.seen.readings(ask)
+    if readings is None:
+        return context.ask(ask)
+    measured = replace(_with_readings(trial, readings), window=short)
+    outcome = judge_early(spec, measured)
+    if outcome is None:
+        return None
+    context = context.say(f"trial {trial.index}: {outcome.message}")
+    return context.do(WriteTrial(machine.judged(measured, context.now, outcome)), after=SOON)
+
+
+def _may_end_early(spec: ExperimentSpec, trial: Trial) -> bool:
+    """Only the whole window of a new assignment: what is measured to be sure is measured in full."""
+    whole = trial.window is not None and trial.window.seconds >= spec.trial.duration
+    return spec.trial.early_success and trial.purpose in EARLY_PURPOSES and whole and not trial.extended
 
 
 def _screened(context: Context, trial: Trial) -> Verdict | None:

@@ -58,6 +58,20 @@ class AskMeasurements:
 
 
 @dataclass(frozen=True)
+class AskShown:
+    """Ask the safety loop until when a live trial's windows show it to be good, beyond doubt."""
+
+    trial_uid: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The answer to `AskShown`: unix seconds, None while it is not shown."""
+
+    until: float | None = None
+
+
+@dataclass(frozen=True)
 class AskSpent:
     """Count once more what the canary of a trial was asked and failed, from its first request until now (unix s)."""
 
@@ -127,6 +141,7 @@ Inquiry = (
     | AskBudgets
     | AskAlerts
     | AskMeasurements
+    | AskShown
     | AskSpent
     | AskProposal
     | AskRecommendation
@@ -211,6 +226,10 @@ class Snapshot:
 
     def readings(self, ask: AskMeasurements) -> TrialReadings | None:
         answer: TrialReadings | None = self.answers.get(ask)
+        return answer
+
+    def shown(self, ask: AskShown) -> Shown | None:
+        answer: Shown | None = self.answers.get(ask)
         return answer
 
     def spent(self, ask: AskSpent) -> SpentReadings | None:

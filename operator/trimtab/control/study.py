@@ -21,7 +21,7 @@ from trimtab.domain.study import (
     TrialOutcome,
     measured_name,
 )
-from trimtab.domain.trial import SCREENED, SCREENED_OUT, TERMINAL_PHASES, Purpose, Trial, TrialPhase
+from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, TERMINAL_PHASES, Purpose, Trial, TrialPhase
 from trimtab.slo.verdict import BOUND_BROKEN
 
 COUNTED = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE, TrialPhase.INCONCLUSIVE})
@@ -173,6 +173,7 @@ def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialO
         truncated=_truncated(trial),
         learnable=trial.phase in LEARNABLE,
         lost=trial.phase in LOST,
+        early=trial.outcome is not None and trial.outcome.reason == ENDED_EARLY,
     )
 
 

@@ -217,6 +217,7 @@ class TrialTiming:
     max_replicates: int = 3
     parallel: int = 1
     screen: float | None = None
+    early_success: bool = False
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ class TrialOutcome:
     `truncated` marks a trial withdrawn before its window was complete: its readings are a lower bound on g where they
     are above 0. `finished` is in unix seconds. `learnable` is False for outcomes that teach nothing; they are listed
     so that the same point is not asked for ever. `lost` marks those among them that ended before there was anything to
-    read: not deployed, aborted, or of a target that has changed.
+    read: not deployed, aborted, or of a target that has changed. `early` marks one that ended as soon as it was clearly
+    good: its window was chosen for what it showed, so it alone verifies nothing.
     """
 
     index: int
@@ -92,6 +93,7 @@ class TrialOutcome:
     truncated: bool = False
     learnable: bool = True
     lost: bool = False
+    early: bool = field(default=False, repr=False)  # in the digest only where a trial ended early
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ SEARCHES = frozenset({Purpose.SEARCH, Purpose.SCREEN})  # new values; a Screen m
 
 # Reasons of Screens that ended after their short window: every bound kept and nothing to gain, or a bound broken.
 SCREENED, SCREENED_OUT = "Screened", "ScreenedOut"
+ENDED_EARLY = "EndedEarly"  # reason of a trial that was shown to be good before its window was over
 
 
 @dataclass(frozen=True)

@@ -339,6 +339,8 @@ def digest(belief: Belief) -> str:
     parts = [MODEL_VERSION, study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
     parts += ["Repair"] if study.search.repair else []
     parts += [study.expected_load] if study.expected_load is not None else []
+    early = [o.index for o in (*study.outcomes, *study.inherited, *study.hints) if o.early]
+    parts += [("early", early)] if early else []
     if study.objectives or study.cost_limit is not None:
         measured = [tuple(float(t) + 0.0 for t in model.theta) for model in belief.aims.models]
         parts += [study.objectives, study.measured, study.cost_limit, measured]

@@ -107,13 +107,15 @@ class Evidence:
     """What the trials of ONE assignment say by themselves, at the loads they saw.
 
     `clean` counts complete learnable trials, `screened` those of them that ended after a short window, `withdrawn`
-    truncated or broken ones, `clean_since` the complete ones after the last withdrawal.
+    truncated or broken ones, `clean_since` the complete ones after the last withdrawal, `early` the complete ones that
+    ended as soon as they were clearly good.
     """
 
     clean: int = 0
     withdrawn: int = 0
     clean_since: int = 0
     screened: int = 0
+    early: int = 0
     observations: dict[str, list[Observation]] = field(default_factory=dict)
     _known: dict[str, tuple[int, tuple[float, float, float]]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -158,8 +160,9 @@ class Evidence:
         return False
 
     def verifies(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
-        """Whether they show it safe without a model: every bound's upper limit <= 0, and no contradiction."""
-        return not self.contradicts(constraints) and self.held(constraints)
+        """Whether they show it safe without a model: every bound's upper limit <= 0, and no contradiction. Trials that
+        ended early do not by themselves: they ended because they looked good."""
+        return self.clean > self.early and not self.contradicts(constraints) and self.held(constraints)
 
     def held(self, constraints: tuple[ConstraintTarget, ...]) -> bool:
         """Whether its complete trials kept every bound, whatever a withdrawn one showed."""
@@ -194,6 +197,7 @@ def gather(study: Study) -> dict[Assignment, Evidence]:
         canary.clean += 1
         canary.clean_since += 1
         canary.screened += trial.purpose is Purpose.SCREEN
+        canary.early += trial.early
         _add(study, trial, trial.canary, canary)
         if trial.control is not None:
             _add(study, trial, trial.control, found.setdefault(trial.control.assignment, Evidence()))

@@ -17,11 +17,13 @@ from trimtab.control.snapshot import (
     AskProbes,
     AskProposal,
     AskRecommendation,
+    AskShown,
     AskSpent,
     AskUsage,
     BudgetReadings,
     Inquiry,
     LoadHistory,
+    Shown,
     Snapshot,
     SpentReadings,
     TrialReadings,
@@ -36,6 +38,7 @@ from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemet
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.budget import CLEAR_SECONDS
 
@@ -61,10 +64,11 @@ class Answerer:
         clock: Clock,
         sums: KnownSums | None = None,
         lived: Lived | None = None,
+        shown: ShownGood | None = None,
     ) -> None:
         self._telemetry, self._designer, self._clock = telemetry, designer, clock
         self._earlier = earlier
-        self._lived = lived or Lived(clock)
+        self._lived, self._shown = lived or Lived(clock), shown or ShownGood()
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
         self._alerts: dict[str, tuple[float, tuple[AlertSeen, ...] | TelemetryError]] = {}
@@ -88,6 +92,8 @@ class Answerer:
                 return await self._alerts_seen(seen)
             case AskMeasurements():
                 return await self._measurements(inquiry, seen)
+            case AskShown(trial_uid):
+                return Shown(self._shown.until(trial_uid))
             case AskSpent():
                 return await self._spent(inquiry, seen)
             case AskLoads():

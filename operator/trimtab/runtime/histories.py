@@ -14,8 +14,8 @@ from trimtab.domain.measurement import Absence, TelemetryError, Window
 from trimtab.domain.trial import Trial
 from trimtab.ports import ExperimentRecord, PodSet, Telemetry
 from trimtab.slo.estimate import overdispersion_between
+from trimtab.slo.evidence import tested_slis
 from trimtab.slo.sequential import HISTORY_SECONDS, HISTORY_STEP, overdispersion_bound
-from trimtab.slo.watching import tested_slis
 
 log = structlog.get_logger(__name__)
 

@@ -28,6 +28,7 @@ from trimtab.runtime.reconcile import Reconciler
 from trimtab.runtime.resync import Resync, WatchState
 from trimtab.runtime.safety import SafetyLoop
 from trimtab.runtime.settings import Settings
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.strays import Strays
 from trimtab.runtime.targetlock import TargetLocks
@@ -87,7 +88,7 @@ def compose(
         rng=rng,
     )
     latch, events = Latch(), EventRecorder(ports.reconcile, clock, instance=identity)
-    sums, lived = KnownSums(), Lived(clock)
+    sums, lived, shown = KnownSums(), Lived(clock), ShownGood()
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
@@ -104,6 +105,7 @@ def compose(
         on_withdrawn=lambda namespace, name: queue.add(Key(namespace, name)),
         sums=sums,
         lived=lived,
+        shown=shown,
     )
     heart.follow(safety)
     resync = Resync(
@@ -119,7 +121,7 @@ def compose(
     metrics.watch_process(
         leading=lambda: elector.leading, queue_depth=lambda: queue.depth, safety_tick_age=heart.age, watch_age=watch.age
     )
-    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived)
+    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived, shown)
     return Parts(clock, metrics, elector, queue, reconciler, safety, events, watch, resync)
 
 
@@ -132,12 +134,13 @@ def _reconciler(
     own: OwnDeployment | None,
     sums: KnownSums,
     lived: Lived,
+    shown: ShownGood,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
     ledger = FencedLedger(KubernetesLedger(cluster, clock), elector.confirm)
     locks, spending = TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
-    answerer = Answerer(ports.telemetry, ports.designer, spending, Earlier(cluster, ledger), clock, sums, lived)
+    answerer = Answerer(ports.telemetry, ports.designer, spending, Earlier(cluster, ledger), clock, sums, lived, shown)
     withdrawer = Withdrawer(cluster, clock)
     actor = Actor(cluster, ledger, clock, locks, withdrawer, latch, spending, events, metrics, elector.check)
     strays = Strays(ledger, withdrawer, latch, elector.check)

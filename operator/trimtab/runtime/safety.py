@@ -29,6 +29,7 @@ from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.sight import InTraffic, Sight, live, stays
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.watch import Watchman, serves
@@ -97,12 +98,13 @@ class SafetyLoop:
         on_withdrawn: Callable[[str, str], None] = lambda namespace, name: None,  # noqa: ARG005
         sums: KnownSums | None = None,
         lived: Lived | None = None,
+        shown: ShownGood | None = None,
     ) -> None:
         self._arms, self._ledger, self._clock = ArmReader(cluster), ledger, clock
         self._latch, self._metrics, self._check = latch, metrics, check
         self._crew = Crew()
         self._withdrawer = Withdrawer(cluster, clock)
-        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics, sums, lived)
+        self._watchman = Watchman(switches, ledger, telemetry, spending, clock, metrics, sums, lived, shown)
         self._withdrawals = Withdrawals(
             cluster=cluster,
             ledger=ledger,

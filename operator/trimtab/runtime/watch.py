@@ -42,10 +42,13 @@ from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.pausing import look_at_alerts, outside_schedule
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.sight import Sight, sight_of
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.alerts import Alarm
 from trimtab.slo.budget import BURNING
+from trimtab.slo.evidence import clearly_good
+from trimtab.slo.pooling import pooled_sample
 from trimtab.slo.safety import (
     SERVING,
     Closed,
@@ -96,8 +99,9 @@ class Watchman:
         metrics: Metrics,
         sums: KnownSums | None = None,
         lived: Lived | None = None,
+        shown: ShownGood | None = None,
     ) -> None:
-        self._lived = lived or Lived(clock)
+        self._lived, self._shown = lived or Lived(clock), shown or ShownGood()
         self._switches, self._ledger, self._telemetry = switches, ledger, telemetry
         self._clock, self._metrics = clock, metrics
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
@@ -109,6 +113,7 @@ class Watchman:
         """Forget trials that are gone."""
         self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
         self.histories.keep_only(trial_uids)
+        self._shown.keep_only(trial_uids)
 
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
@@ -170,6 +175,8 @@ class Watchman:
         if cap.unknown:
             view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
         judgement = judge_tick(view)
+        good = isinstance(judgement, Continue) and clearly_good(spec, view.watch.tests)
+        self._shown.tell(trial.uid, view.watch.judged_until if good else None)
         if isinstance(judgement, Continue):
             await self._persist(trial)
         return judgement
@@ -384,24 +391,14 @@ def _with_spent(trial: Trial, spent: tuple[Spent, ...]) -> Trial:
 
 def _with_measurements(trial: Trial, watch: WatchState) -> Trial:
     """What the windows so far add up to: the truncated measurement that a withdrawn trial keeps."""
-    if trial.phase is not TrialPhase.MEASURING or not watch.windows:
+    begun = _tested_from(trial)
+    windows = tuple(w for w in watch.windows if w.window.start >= begun)
+    if trial.phase is not TrialPhase.MEASURING or not windows:
         return trial
-    whole = Window(watch.windows[0].window.start, watch.windows[-1].window.end)
+    whole = Window(windows[0].window.start, windows[-1].window.end)
     found = []
-    for sli, arm in sorted({(m.sli, m.arm) for w in watch.windows for m in w.measurements}):
-        pooled = _pooled([r for w in watch.windows if isinstance(r := w.reading(sli, arm), Sample)])
+    for sli, arm in sorted({(m.sli, m.arm) for w in windows for m in w.measurements}):
+        pooled = pooled_sample([r for w in windows if isinstance(r := w.reading(sli, arm), Sample)])
         if pooled is not None:
             found.append(Measurement(sli, arm, whole, pooled))
     return replace(trial, measurements=tuple(found))
-
-
-def _pooled(samples: list[Sample]) -> Sample | None:
-    """Counts of several windows together; None for values without counts."""
-    if not samples or any(s.bad is None for s in samples):
-        return None
-    bad, total = sum(s.bad or 0.0 for s in samples), sum(s.total for s in samples)
-    if total <= 0:
-        return None
-    phi = max(s.overdispersion for s in samples)
-    smooth = (bad + 0.5) / (total + 1)
-    return Sample(bad / total, math.sqrt(phi * smooth * (1 - smooth) / total), total, bad, phi)

@@ -43,7 +43,7 @@ GP_EVERY = 40
 """Every so many seeds the Gaussian process chooses, in the others Sobol's sequence."""
 ASKS_EVERY = 9
 """Every so many seeds the Experiment asks for something beyond the usual."""
-ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front")
+ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front", "Early")
 BY_MODEL: frozenset[Asks] = frozenset({"Repair"})
 """What only the model can do."""
 _TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)

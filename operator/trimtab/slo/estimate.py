@@ -42,6 +42,8 @@ def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
     Returns:
         1.0 when fewer than 4 sub-windows hold events, or none is bad.
     """
+    if len(bad) < MIN_SUB_WINDOWS:
+        return 1.0
     chi2, degrees = _pearson(*_merged(bad, total))
     if degrees < MIN_SUB_WINDOWS - 1:
         return 1.0

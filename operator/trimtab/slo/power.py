@@ -9,8 +9,10 @@ from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, QuantileQuery, SliKind
 from trimtab.ports import SliProbe
 from trimtab.slo.estimate import z_of
+from trimtab.slo.sequential import DEFAULT_OVERDISPERSION, RATIOS
 
 POWER = 0.8
+MOST_RATIO, GRID = 20.0, 200
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,29 @@ def requests_needed(bound: float, ratio: float, confidence: float, power: float 
     z_a, z_b = z_of(confidence), z_of(power)
     root = z_a * math.sqrt(bound * (1 - bound)) + z_b * math.sqrt(max(ratio, 0.0) * (1 - ratio))
     return max((root / (bound - ratio)) ** 2, math.log(1 / (1 - confidence)) / bound)
+
+
+def least_ratio_found(delta: float, alpha: float, ratio: float, requests: float) -> float | None:
+    """The least multiple of the control's bad ratio that the sequential test finds in half of the trials, bad events
+    clustered threefold; None when not even 20 times as many would be found.
+
+    With k bad events of the control and rho k of the canary the component of the mixture for delta r has the logarithm
+    (rho k ln r - (1 + rho) k ln((delta r + 1) / (delta + 1))) / phi: the best of them must reach ln(K / alpha).
+
+    Args:
+        delta: the tolerated ratio.
+        alpha: level of the finding.
+        ratio: bad ratio of the control.
+        requests: of either arm in one trial.
+    """
+    needed = DEFAULT_OVERDISPERSION * math.log(len(RATIOS) / alpha)
+    for step in range(1, GRID + 1):
+        rho = delta * math.pow(MOST_RATIO / delta, step / GRID)
+        bad = requests * ratio, requests * min(rho * ratio, 1.0)
+        best = max(bad[1] * math.log(r) - sum(bad) * math.log((delta * r + 1) / (delta + 1)) for r in RATIOS)
+        if best >= needed:
+            return rho
+    return None
 
 
 def undecidable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProbe, pods: int) -> Undecidable | None:

@@ -6,24 +6,19 @@ hard signals need no telemetry; a canary that cannot be watched is withdrawn lik
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 
 from trimtab.domain.kube import ArmView, PodView
-from trimtab.domain.measurement import Arm, Reading, Sample
-from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.slo.aborting import aborts, overdispersion, window_check
 from trimtab.slo.alerts import ALERT_FIRING
-from trimtab.slo.bounds import Standing, check, no_worse
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited
-from trimtab.slo.estimate import shrunk_overdispersion
+from trimtab.slo.evidence import level, worse_words
 from trimtab.slo.guards import strained
-from trimtab.slo.sequential import ALPHA, EProcess
-from trimtab.slo.watching import SafetyWindow, WatchState, tested_slis
-from trimtab.slo.words import show
+from trimtab.slo.watching import SafetyWindow, WatchState
 
 SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"})
@@ -239,116 +234,31 @@ def _of_budget(closed: Closed | None) -> Outcome | None:
 
 
 def _sequential(view: SafetyView) -> Outcome | None:
-    """The canary's errors against the control's: alpha is split over the SLIs, never over looks."""
-    if not view.watch.tests:
-        return None
-    alpha = ALPHA / len(view.watch.tests)
+    """The canary's errors against the control's and against their limit: alpha is split over what is tested, never over
+    looks."""
+    alpha = level(view.spec)
     for name, test in view.watch.tests:
-        if test.rejects(alpha) and _matters(view.spec, name, test):
-            sli = view.spec.sli(name)
-            canary = test.canary_bad / test.canary_total
-            control = test.control_bad / test.control_total
-            message = (
-                f"{name}: {show(sli, canary)} of {test.canary_total:,.0f} against {show(sli, control)} of "
-                f"{test.control_total:,.0f} in the control, e-value {test.value:,.0f} >= {1 / alpha:,.0f}"
-            )
-            return Outcome(TrialPhase.INFEASIBLE, "WorseThanControl", message)
+        if test.harmful(alpha):
+            return Outcome(TrialPhase.INFEASIBLE, "WorseThanControl", worse_words(view.spec.sli(name), test, alpha))
     return None
-
-
-def _matters(spec: ExperimentSpec, sli: str, test: EProcess) -> bool:
-    """Where nobody named a tolerated ratio, being worse than the control is no harm while the objective is kept: the
-    cheapest settings that keep it are what the search is for."""
-    if any(c.sli == sli and c.max_error_ratio is not None for c in spec.constraints):
-        return True
-    allowed = min((1 - b.objective for b in spec.budgets if b.sli == sli), default=0.0)
-    return test.canary_bad > allowed * test.canary_total
 
 
 def _resource_guards(view: SafetyView) -> Outcome | None:
     """A canary that is short of CPU or memory while its control is not."""
-    if not view.spec.safety.resource_guards:
+    if not view.spec.safety.resource_guards or view.trial.phase is TrialPhase.WARMING_UP:
         return None
-    return strained(_after_warm_up(view), view.canary, view.control)
+    begun = view.trial.times.measuring
+    windows = [w for w in view.watch.windows if begun is None or w.window.start + w.window.end >= 2 * begun]
+    return strained(windows, view.canary, view.control)
 
 
 def _abort_rules(view: SafetyView) -> Outcome | None:
-    """Bounds broken in several of the last windows, each judged by its lower confidence bound; in an Experiment that
-    repairs, only what is worse than the control, too."""
-    for constraint in view.spec.constraints:
-        rule = constraint.abort
-        if rule is None:
-            continue
-        phi = _overdispersion(view, constraint.sli)
-        newest_first = ((w, _window_check(view, constraint, w, phi)) for w in reversed(_after_warm_up(view)))
-        recent = [*islice(((w, c) for w, c in newest_first if c is not None), rule.out_of)][::-1]
-        broken = [(window, words) for window, (standing, words) in recent if standing is Standing.BROKEN]
-        if len(broken) < rule.breaches:
-            continue
-        window, words = broken[-1]
-        message = f"{constraint.name}: {words} in {len(broken)} of {len(recent)} windows"
-        message += _control_words(view.spec.sli(constraint.sli), window)
-        if _control_breaks_too(view, constraint, tuple(w for w, _ in recent), rule.breaches, phi):
-            words = f"{message}: it broke the bound too"
-            return Outcome(TrialPhase.ABORTED, "ControlFailedToo", words, constraint.name)
-        return Outcome(TrialPhase.INFEASIBLE, "AbortRule", message, constraint.name)
-    return None
-
-
-def _overdispersion(view: SafetyView, sli: str) -> float:
-    """What the control's windows show: a short window cannot tell its own, and the canary's would hide a fault that
-    began in between."""
-    readings = [w.reading(sli, Arm.CONTROL) for w in view.watch.windows]
-    counted = [(r.bad, r.total) for r in readings if isinstance(r, Sample) and r.bad is not None]
-    return shrunk_overdispersion([bad for bad, _ in counted], [total for _, total in counted])
-
-
-def _widened(reading: Reading | None, phi: float) -> Reading | None:
-    """Counts with at least this overdispersion."""
-    if not isinstance(reading, Sample) or reading.bad is None or phi <= reading.overdispersion:
-        return reading
-    error = reading.standard_error * math.sqrt(phi / reading.overdispersion)
-    return replace(reading, overdispersion=phi, standard_error=error)
-
-
-def _after_warm_up(view: SafetyView) -> tuple[SafetyWindow, ...]:
-    """Windows that lie at least half in the measurement; all while its begin is unknown, as in tests of a rule."""
-    begun = view.trial.times.measuring
+    """Bounds broken in several of the last windows, each judged by its lower confidence bound, and by all of them
+    together; in an Experiment that repairs, only what is worse than the control, too."""
     if view.trial.phase is TrialPhase.WARMING_UP:
-        return ()
-    if begun is None:
-        return view.watch.windows
-    return tuple(w for w in view.watch.windows if w.window.start + w.window.end >= 2 * begun)
-
-
-def _control_words(sli: Sli, window: SafetyWindow) -> str:
-    control = window.reading(sli.name, Arm.CONTROL)
-    return f", control {show(sli, control.value)}" if isinstance(control, Sample) else ""
-
-
-def _window_check(
-    view: SafetyView, constraint: OutcomeConstraint, window: SafetyWindow, phi: float
-) -> tuple[Standing, str] | None:
-    canary, control = (_widened(window.reading(constraint.sli, arm), phi) for arm in (Arm.CANARY, Arm.CONTROL))
-    if not isinstance(canary, Sample):
         return None
-    sli = view.spec.sli(constraint.sli)
-    found = check(sli, constraint, canary, control)
-    if found.standing is Standing.BROKEN and view.spec.search.repair and no_worse(sli, constraint, canary, control):
-        return Standing.OPEN, f"{found.words}, no worse than the control"
-    return found.standing, found.words
-
-
-def _control_breaks_too(
-    view: SafetyView, constraint: OutcomeConstraint, windows: tuple[SafetyWindow, ...], breaches: int, phi: float
-) -> bool:
-    absolute = replace(constraint, relative=None)
-    if view.spec.search.repair or (absolute.maximum is None and absolute.minimum is None):
-        return False
-    readings = [_widened(w.reading(constraint.sli, Arm.CONTROL), phi) for w in windows]
-    samples = [r for r in readings if isinstance(r, Sample)]
-    sli = view.spec.sli(constraint.sli)
-    return sum(check(sli, absolute, s, None).standing is Standing.BROKEN for s in samples) >= breaches
+    found = (aborts(view.spec, c, view.watch, view.trial.times.measuring) for c in view.spec.constraints)
+    return next((outcome for outcome in found if outcome is not None), None)
 
 
 def _blind(view: SafetyView) -> Outcome | None:
@@ -366,10 +276,13 @@ def _evidence(view: SafetyView) -> tuple[str, ...]:
     lines: list[str] = []
     for window in view.watch.windows[-4:]:
         for constraint in view.spec.constraints:
-            checked = _window_check(view, constraint, window, _overdispersion(view, constraint.sli))
+            phi = overdispersion(view.watch, constraint.sli)
+            checked = window_check(view.spec, constraint, window, phi)
             if checked is not None:
-                lines.append(f"{window.window.start:.0f}..{window.window.end:.0f} {checked[1]} ({checked[0]})")
-    lines += [f"{name}: e-value {test.value:.3g}, overdispersion {test.phi:.2g}" for name, test in view.watch.tests]
+                span = f"{window.window.start:.0f}..{window.window.end:.0f}"
+                lines.append(f"{span} {checked.words} ({checked.standing})")
+    tests = ((name, test.value, test.ratio.phi) for name, test in view.watch.tests)
+    lines += [f"{name}: e-value {value:.3g}, overdispersion {phi:.2g}" for name, value, phi in tests]
     for arm in (view.canary, view.control):
         for pod in _pods(arm):
             states = ", ".join(
@@ -409,5 +322,4 @@ __all__ = [
     "WatchState",
     "Withdraw",
     "judge_tick",
-    "tested_slis",
 ]

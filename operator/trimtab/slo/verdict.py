@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, Sample, Stale, TelemetryError
+from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
-from trimtab.domain.trial import SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
+from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
 BOUND_BROKEN = "BoundBroken"  # measured to the end, and a bound is surely broken
@@ -60,6 +61,22 @@ def judge_screen(spec: ExperimentSpec, trial: Trial, promising: bool) -> Verdict
     if promising:
         return NeedsExtension(f"promising after the screen: {verdict.message}")
     return replace(verdict, reason=SCREENED, message=f"explored enough; {verdict.message}")
+
+
+def judge_early(spec: ExperimentSpec, trial: Trial) -> Outcome | None:
+    """Judge a window that ends before its time, as the tests have shown the canary to be good: an outcome only where
+    the measurement itself says so as clearly, None where the whole window is to be measured.
+
+    Args:
+        trial: with the measurements of the shortened window.
+    """
+    verdict = judge_trial(spec, trial)
+    if isinstance(verdict, NeedsExtension) or verdict.phase is not TrialPhase.SUCCEEDED or trial.window is None:
+        return None
+    if any(_open(spec, c, trial) for c in spec.constraints if not c.guard_only):
+        return None
+    took, whole = format_duration(round(trial.window.seconds)), format_duration(round(spec.trial.duration))
+    return replace(verdict, reason=ENDED_EARLY, message=f"clearly good after {took} of {whole}; {verdict.message}")
 
 
 def _open(spec: ExperimentSpec, constraint: OutcomeConstraint, trial: Trial) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trimtab.domain.measurement import Arm, ContainerUse, Measurement, NoData, Reading, Sample, Window
 from trimtab.domain.spec import ExperimentSpec, Sli
-from trimtab.slo.sequential import DEFAULT_RATIO, EProcess
+from trimtab.slo.evidence import SliTest, Tests, asked_of, tempered
 
 KEEP_WINDOWS = 24
 RATE_SECONDS = 30.0
@@ -41,7 +41,7 @@ class WatchState:
     windows: tuple[SafetyWindow, ...] = ()
     last_good: float | None = None
     absent: str = ""
-    tests: tuple[tuple[str, EProcess], ...] = ()
+    tests: Tests = ()
     judged_until: float | None = None
 
     def looked(self, readings: Sequence[tuple[str, Reading]], now: float) -> WatchState:
@@ -56,9 +56,7 @@ class WatchState:
 
     def tempered(self, phis: Mapping[str, float]) -> WatchState:
         """With what is known of how events cluster, by SLI."""
-        if not phis:
-            return self
-        return replace(self, tests=tuple((n, replace(test, phi=phis.get(n, test.phi))) for n, test in self.tests))
+        return replace(self, tests=tempered(self.tests, phis)) if phis else self
 
     def rate(self, sli: str) -> float | None:
         """Requests per second of the canary over the last half minute of windows, None when they show none."""
@@ -105,22 +103,15 @@ def watched_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
     return tuple(s for s in spec.slis if s.name in names)
 
 
-def _tested(
-    tests: tuple[tuple[str, EProcess], ...], new: SafetyWindow, spec: ExperimentSpec
-) -> tuple[tuple[str, EProcess], ...]:
-    known = dict(tests)
-    for sli, delta in tested_slis(spec).items():
-        canary, control = new.reading(sli, Arm.CANARY), new.reading(sli, Arm.CONTROL)
-        if not (isinstance(canary, Sample) and isinstance(control, Sample)):
-            continue
-        if canary.bad is None or control.bad is None:
-            continue
-        process = known.get(sli, EProcess(delta=delta))
-        known[sli] = process.add(canary.bad, canary.total, control.bad, control.total)
-    return tuple(sorted(known.items(), key=lambda item: item[0]))
-
-
-def tested_slis(spec: ExperimentSpec) -> dict[str, float]:
-    """SLI to the tolerated ratio of its sequential test: of constraints that name one, and of every error budget."""
-    ratios = {b.sli: DEFAULT_RATIO for b in spec.budgets}
-    return ratios | {c.sli: c.max_error_ratio for c in spec.constraints if c.max_error_ratio is not None}
+def _tested(tests: Tests, new: SafetyWindow, spec: ExperimentSpec) -> Tests:
+    known, found = dict(tests), []
+    for asked in asked_of(spec):
+        test = known.get(asked.sli)
+        if test is not None and test.asked != asked:  # a bound that was edited is tested anew
+            test = None
+        canary, control = new.reading(asked.sli, Arm.CANARY), new.reading(asked.sli, Arm.CONTROL)
+        if isinstance(canary, Sample) and isinstance(control, Sample):
+            test = (test or SliTest.of(asked, spec.trial.early_success)).add(canary, control)
+        if test is not None:
+            found.append((asked.sli, test))
+    return tuple(found)

@@ -254,7 +254,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.traffic.mode": {"traffic": {"mode": "None"}},
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
-    "spec.constraints[0].sequential": {"constraints": [{"name": "a", "sli": "slow", "max": "1", "sequential": {}}]},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
 }
 
@@ -289,6 +288,59 @@ def test_prices_of_node_types() -> None:
         ("a", 1.0, 2.0),
         ("b", 1.0, 2.0),
     ]
+
+
+SEQUENTIAL = {"name": "slow", "sli": "slow", "max": "0.05", "sequential": {"maxErrorRatio": "1.5"}}
+
+
+def test_a_sequential_test_names_its_tolerated_ratio() -> None:
+    assert spec_with(constraints=[SEQUENTIAL]).constraints[0].max_error_ratio == 1.5
+    assert spec_with(constraints=[{**SEQUENTIAL, "sequential": {}}]).constraints[0].max_error_ratio == 1.2
+    assert not spec_with(constraints=[SEQUENTIAL]).trial.early_success
+    assert spec_with(constraints=[SEQUENTIAL], trial={"earlySuccess": True}).trial.early_success
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "problem"),
+    [
+        (
+            {
+                "slis": [{"name": "slow", "latency": {"histogram": "h", "quantile": "0.95"}}],
+                "constraints": [SEQUENTIAL],
+            },
+            "spec.constraints",
+            "sequential needs an SLI that counts events",
+        ),
+        (
+            {"constraints": [SEQUENTIAL, {"name": "spend", "builtin": "ResourceCost", "max": "3", "sequential": {}}]},
+            "spec.constraints",
+            "sequential needs an SLI that counts events",
+        ),
+        (
+            {"constraints": [{"name": "slow", "sli": "slow", "max": "0.05"}], "trial": {"earlySuccess": True}},
+            "spec.trial.earlySuccess",
+            "only a bound with max and sequential",
+        ),
+        (
+            {"constraints": [{**SEQUENTIAL, "min": "0.01"}], "trial": {"earlySuccess": True}},
+            "spec.trial.earlySuccess",
+            "without min and relativeToControl",
+        ),
+        (
+            {
+                "constraints": [SEQUENTIAL],
+                "trial": {"earlySuccess": True},
+                "objectives": [{"name": "o", "sli": "slow"}],
+            },
+            "spec.trial.earlySuccess",
+            "a measured objective needs the whole trial",
+        ),
+    ],
+)
+def test_what_a_sequential_test_cannot_do_is_refused(given: dict[str, Any], field: str, problem: str) -> None:
+    with pytest.raises(InvalidSpec, match=problem) as caught:
+        spec_with(**given)
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("field", UNSUPPORTED)

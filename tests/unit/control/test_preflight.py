@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -516,6 +517,17 @@ class TestPower:
         assert problem.reason == "PooledEvidence"
         assert not problem.blocking
         assert "only 3 trials together do" in problem.message
+
+    def test_what_a_sequential_test_cannot_tell_apart_is_said(self) -> None:
+        named = replace(builders.spec().constraints[0], max_error_ratio=1.2)
+        (found,) = self.decided(4000, 0.005, constraints=(named,)).problems
+        assert (found.reason, found.blocking) == ("SmallRatiosUnseen", False)
+        told = r"10,909 requests an arm at 0.5 % are too few .* 1.2 times .* it finds [23](\.\d)? times as many"
+        assert re.search(told, found.message)
+        assert self.decided(400_000, 0.005, constraints=(named,)).problems == ()
+        without = self.decided(1000, 0.0, constraints=(named,)).problems
+        assert any("does not even find 20 times" in p.message for p in without)
+        assert all(p.reason != "SmallRatiosUnseen" for p in self.decided(1000, None, constraints=(named,)).problems)
 
     def test_a_service_without_errors_needs_the_rule_of_three(self) -> None:
         assert self.decided(130, 0.0).problems == self.decided(130, None).problems == ()

@@ -10,8 +10,9 @@ import pytest
 from tests.unit.optimize.test_readings import arm, outcome
 from tests.unit.optimize.toy import ERRORS, SLOW, web, web_study
 
+from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Resource
-from trimtab.domain.study import FailureKind, HardFailure, Study
+from trimtab.domain.study import ConstraintReading, FailureKind, HardFailure, Study
 from trimtab.optimize.data import build_rows, has_counts, load_scale, pooled_overdispersion
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.readings import gather
@@ -88,6 +89,26 @@ def test_what_held_before_is_not_to_blame_unless_it_held_at_less_load(load: floa
     assert not gather(study)[held].verifies(study.constraints)
     found = rows(study, held=(held,))
     assert found.v[found.trial == 1].tolist() == [pytest.approx(variance)]
+
+
+def test_a_withdrawal_for_a_value_is_a_bound_on_one_side_too() -> None:
+    """Only the windows up to the withdrawal, chosen for what they showed: never more than three times the bound."""
+    latency = replace(SLOW, bound=0.3)
+    for value, expected in ((0.9, math.log(3)), (5.0, math.log(3)), (0.36, math.log(1.2)), (0.2, None)):
+        told = ConstraintReading("slow", Sample(value, 0.02, 500.0))
+        bad = outcome(0, replace(arm("0.5", 20), readings=(told,)), truncated=True)
+        found = rows(web_study(outcomes=(bad,)), latency)
+        assert found.y.tolist() == ([] if expected is None else [pytest.approx(expected)])
+        assert len(found.v) == 0 or found.v[0] >= 0.02**2
+
+
+@pytest.mark.parametrize(("bad", "expected"), [(30, [math.log(2.0)]), (10, [])])
+def test_a_withdrawal_for_a_relative_bound_speaks_only_against_it(bad: int, expected: list[float]) -> None:
+    """The control of `outcome` has 10 slow requests; half as many again are allowed."""
+    study = web_study(outcomes=(outcome(0, arm("0.5", bad), truncated=True),))
+    found = rows(study, replace(SLOW, relative_margin=0.5))
+    assert found.y.tolist() == [pytest.approx(g, abs=0.05) for g in expected]
+    assert all(found.canary)
 
 
 def test_an_oom_is_learned_on_its_resource() -> None:

@@ -207,6 +207,20 @@ def test_a_withdrawal_needs_two_clean_trials_to_be_forgiven() -> None:
         assert gather(study)[web("1", 1024)].contradicts(study.constraints) is contradicted
 
 
+def test_trials_that_ended_early_verify_nothing_alone() -> None:
+    first = outcome(0, arm("1", 20), early=True)
+    for others, verified in (
+        ((), False),
+        ((outcome(1, arm("1", 20), early=True),), False),
+        ((outcome(1, arm("1", 20)),), True),
+    ):
+        study = web_study(outcomes=(first, *others))
+        own = gather(study)[web("1", 1024)]
+        assert own.full == 1 + len(others)
+        assert own.held(study.constraints)
+        assert own.verifies(study.constraints) is verified
+
+
 def test_what_teaches_nothing_adds_nothing() -> None:
     study = web_study(outcomes=(outcome(0, arm("1", 4000), learnable=False, truncated=True),))
     own = gather(study)[web("1", 1024)]

@@ -37,6 +37,7 @@ from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.safety import SafetyLoop
+from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.withdraw import Latch
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
@@ -97,6 +98,7 @@ class Shop:
         self.store.flows["web"] = Flow(SERVICE_RATE, START - MONTH)
         self.leads: Callable[[], None] = lambda: None
         self.withdrawn: list[str] = []
+        self.shown = ShownGood()
         self.stuck_endpoints: set[str] = set()
         self.loop = self.new_loop()
 
@@ -115,6 +117,7 @@ class Shop:
             check=lambda: self.leads(),
             namespaces=[NAMESPACE],
             on_withdrawn=lambda _, name: self.withdrawn.append(name),
+            shown=self.shown,
         )
 
     async def begin(

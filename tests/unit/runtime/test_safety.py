@@ -120,6 +120,25 @@ class TestEveryRule:
             assert of(shop, "slo_evalue", namespace=NAMESPACE, experiment="web", sli="errors") == 0
         assert outcome(shop, trial).reason == "WorseThanControl"
 
+    async def test_a_canary_that_is_clearly_good_is_told_of_until_a_rule_speaks_against_it(self) -> None:
+        named = replace(spec().constraints[0], max_error_ratio=3.0)
+        about = spec(constraints=(named,), trial=replace(spec().trial, early_success=True))
+        shop = Shop()
+        trial = await shop.begin(about=about)
+        for arm in (Arm.CANARY, Arm.CONTROL):
+            shop.flow(trial, arm).turns(START, 0.004)
+        async with shop.watched():
+            await shop.clock.sleep(15.0)
+            assert shop.shown.until(trial.uid) is None
+            await shop.clock.sleep(200.0)
+            until = shop.shown.until(trial.uid)
+            assert until is not None
+            assert shop.clock.now() - 20 < until <= shop.clock.now()
+            shop.flow(trial).turns(shop.clock.now(), 0.5)
+            await shop.ended(trial, 60.0)
+        assert outcome(shop, trial).phase is TrialPhase.INFEASIBLE
+        assert shop.shown.until(trial.uid) is None
+
     async def test_the_gate_closes_for_a_live_trial(self) -> None:
         pairs = (BurnPair(60.0, 300.0, 14.4),)
         about = spec(budgets=(replace(spec().budgets[0], rollback_on_burn=pairs),))
@@ -253,6 +272,9 @@ class TestTelemetry:
         ended = shop.stored(trial)
         assert {(m.sli, m.arm) for m in ended.measurements} == {("errors", Arm.CANARY), ("errors", Arm.CONTROL)}
         assert ended.spent[0].total >= 5000
+        begun = ended.times.measuring
+        assert begun is not None
+        assert all(m.window.start >= begun for m in ended.measurements)  # a cold start is no measurement
 
     async def test_what_was_spent_is_written_now_and_then(self) -> None:
         shop = Shop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.control.builders import spec
 
 from trimtab.domain.measurement import NoData, Sample
@@ -15,7 +17,7 @@ from trimtab.domain.spec import (
     SlowRatioQuery,
     ValueQuery,
 )
-from trimtab.slo.bounds import Standing, check, no_worse
+from trimtab.slo.bounds import Standing, beyond, check, no_worse
 from trimtab.slo.words import show, show_sample
 
 ERRORS = spec().slis[0]
@@ -106,3 +108,24 @@ def test_nothing_is_no_worse_than_a_control_that_was_not_read() -> None:
 def test_the_part_that_is_relative_to_the_control_stays() -> None:
     both = bound(maximum=0.1, relative=RelativeBound(-0.5, None))
     assert not no_worse(ERRORS, both, ratio(300, 1000), ratio(300, 1000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([
+        bound(0.02),
+        bound(None, 0.01),
+        bound(0.05, 0.01),
+        bound(0.05, relative=RelativeBound(max_increase_ratio=0.2)),
+        bound(relative=RelativeBound(max_increase=0.001)),
+    ]),
+    st.tuples(st.integers(0, 200), st.integers(0, 200)),
+    st.sampled_from([1.0, 3.0]),
+)  # fmt: skip
+def test_what_is_not_beyond_is_never_broken(about: OutcomeConstraint, bad: tuple[int, int], phi: float) -> None:
+    """So that the work of a check can be saved."""
+    canary, control = (ratio(k, 1000, phi) for k in bad)
+    values = tuple(Sample(s.value, s.standard_error, s.total) for s in (canary, control))
+    for one, other in ((canary, control), values, (canary, NoData("gone"))):
+        if check(ERRORS, about, one, other).standing is Standing.BROKEN:
+            assert beyond(about, one, other)

@@ -23,6 +23,7 @@ from trimtab.domain.measurement import (
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, RelativeBound
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.slo.estimate import ratio_sample
+from trimtab.slo.evidence import tested_slis as slis_under_test
 from trimtab.slo.safety import (
     RULES,
     Closed,
@@ -34,7 +35,6 @@ from trimtab.slo.safety import (
     Withdraw,
     judge_tick,
 )
-from trimtab.slo.watching import tested_slis as slis_under_test
 from trimtab.slo.watching import watched_slis
 
 LIVE = trial(TrialPhase.MEASURING)

@@ -144,14 +144,14 @@ class Fault(_Model):
         return found
 
 
-Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front"]
+Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front", "Early"]
 
 
 class Scenario(_Model):
     """The built-in Experiment that a plan is played on when none is given: how long it is, what chooses its
     assignments, how many trials verify the recommendation (0: none), and what it asks for beyond the usual: a short
-    window first, a cap on what trials cost, the repair of a baseline that breaks its bound, a measured objective, or
-    two objectives."""
+    window first, a cap on what trials cost, the repair of a baseline that breaks its bound, a measured objective, two
+    objectives, or trials that end early."""
 
     trials: Annotated[int, Field(ge=1, le=50)] = 4
     designer: Literal["Sobol", "GaussianProcess"] = "Sobol"

@@ -73,6 +73,11 @@ def _asked(scenario: Scenario) -> dict[str, Any]:
         "Repair": {"search": usual["search"] | {"infeasibleBaseline": "Repair"}},
         "Measured": {"objectives": [SLOW]},
         "Front": {"objectives": [*usual["objectives"], SLOW]},
+        "Early": {
+            "trial": usual["trial"] | {"duration": "12s", "earlySuccess": True},
+            "constraints": [EASY, usual["constraints"][1]],
+            "errorBudgets": [_BUDGET | {"objectivePercent": "99"}],
+        },
     }[scenario.asks]
 
 
@@ -111,6 +116,8 @@ def _spec(scenario: Scenario) -> dict[str, Any]:
 
 ALERTS = ["ServiceDown", "ErrorsHigh"]
 _ABORT = {"breaches": 3, "outOf": 4}
+EASY = {"name": "p95", "sli": "slow", "max": "0.3", "sequential": {"maxErrorRatio": "5"}, "abort": _ABORT}
+"""Far enough away to be shown within seconds."""
 _BUDGET = {
     "name": "availability",
     "sli": "errors",

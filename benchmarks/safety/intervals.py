@@ -1,0 +1,131 @@
+"""How often the intervals of a trial's readings hold the truth: nominal 95 %, over whole windows of ten minutes.
+
+The samples come from `slo.estimate`, as the adapter calls it: counts of 16 sub-windows, 64 values of a query, the
+buckets of a histogram. Load and ratios are alike over about a minute, where it says so. Two-sided at 95 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.safety.measure import Rate
+from benchmarks.safety.series import (
+    PER_TICK,
+    TICK_S,
+    WANDER_S,
+    Array,
+    Draw,
+    autoregressive,
+    heavy,
+    independent,
+    negative_binomial,
+    spread,
+    wandering,
+)
+from trimtab.domain.measurement import Reading, Sample
+from trimtab.slo.estimate import interval, quantile_sample, ratio_sample, value_sample
+
+SUB_WINDOWS, SUB_S, VALUES = 16, 37.5, 64
+STEPS = 5  # draws per sub-window
+CONFIDENCE = 0.975  # on either side
+LOW, HIGH = 0.92, 0.98
+LOAD_SD, LATENCY_SD = 0.3, 0.1
+MEDIAN_S, SIGMA = 0.1, 0.6  # log-normal latency
+COARSE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FINE = tuple(float(x) for x in 0.001 * 2 ** (np.arange(0, 100) / 8))
+
+
+@dataclass(frozen=True)
+class Covered:
+    """One kind of SLI under one kind of noise."""
+
+    name: str
+    inside: Rate
+
+    @property
+    def verdict(self) -> str:
+        return "kept" if LOW <= self.inside.value <= HIGH else "MISSED"
+
+
+def measure(trials: int, seed: int) -> list[Covered]:
+    """Every kind."""
+    found = []
+    for number, (name, truth, readings) in enumerate(_kinds()):
+        rng = np.random.default_rng((seed, number))
+        inside = sum(_holds(readings(rng), truth) for _ in range(trials))
+        found.append(Covered(name, Rate(inside, trials)))
+    return found
+
+
+def _holds(reading: Reading, truth: float) -> bool:
+    if not isinstance(reading, Sample):
+        return False
+    low, high = interval(reading, CONFIDENCE)
+    return low <= truth <= high
+
+
+Kind = tuple[str, float, Callable[[np.random.Generator], Reading]]
+
+
+def _kinds() -> Iterator[Kind]:
+    shapes: tuple[tuple[str, Draw], ...] = (
+        ("independent", independent),
+        ("clustered: every tick", negative_binomial),
+        ("clustered: rare nines", heavy),
+        ("clustered: over 30 s", spread),
+        ("alike for 60 s", wandering),
+    )
+    for ratio in (0.01, 0.05):
+        for name, shape in shapes:
+            yield f"ratio {ratio:.0%}, load and errors {name}", ratio, _ratio(ratio, shape)
+    for alike in (0.0, 10.0, 30.0, WANDER_S, 2 * WANDER_S):
+        yield f"value, alike for {alike:g} s", 1.0, _value(alike)
+    for words, bounds in (("usual buckets", COARSE), ("buckets 9 % wide", FINE)):
+        for alike in (0.0, WANDER_S):
+            truth = _quantile_of_all(0.95, LATENCY_SD if alike else 0.0)
+            yield f"p95, {words}, latency alike for {alike:g} s", truth, _quantile(bounds, alike)
+
+
+def _ratio(ratio: float, shape: Draw) -> Callable[[np.random.Generator], Reading]:
+    def draw(rng: np.random.Generator) -> Reading:
+        total = rng.poisson(_load(rng))
+        bad = np.minimum(shape(rng, ratio * total.astype(float)), total)
+        sums = [x.reshape(SUB_WINDOWS, -1).sum(axis=1).tolist() for x in (bad[0], total[0].astype(float))]
+        return ratio_sample(sums[0], sums[1])
+
+    return draw
+
+
+def _load(rng: np.random.Generator) -> Array:
+    """Requests per step of a load that is alike for a minute. Shape (1, steps)."""
+    step = SUB_S / STEPS
+    log = LOAD_SD * autoregressive(rng, (1, SUB_WINDOWS * STEPS), step / WANDER_S)
+    return np.asarray(PER_TICK / TICK_S * step * np.exp(log - LOAD_SD**2 / 2))
+
+
+def _value(alike: float) -> Callable[[np.random.Generator], Reading]:
+    step = SUB_WINDOWS * SUB_S / VALUES / alike if alike else np.inf
+    return lambda rng: value_sample((1 + 0.1 * autoregressive(rng, (1, VALUES), step))[0].tolist(), None)
+
+
+def _quantile(bounds: tuple[float, ...], alike: float) -> Callable[[np.random.Generator], Reading]:
+    edges = np.array([*bounds, np.inf])
+
+    def draw(rng: np.random.Generator) -> Reading:
+        total = rng.poisson(_load(rng))[0]
+        shift = LATENCY_SD * autoregressive(rng, (1, len(total)), SUB_S / STEPS / WANDER_S)[0] if alike else 0 * total
+        scale = np.repeat(MEDIAN_S * np.exp(shift), total)
+        latency = scale * np.exp(SIGMA * rng.standard_normal(len(scale)))
+        counts = np.bincount(np.searchsorted(edges, latency), minlength=len(edges))
+        return quantile_sample(edges.tolist(), counts.astype(float).tolist(), 0.95)
+
+    return draw
+
+
+def _quantile_of_all(q: float, wander: float) -> float:
+    """The quantile over all time: of log-normals whose scale is log-normal."""
+    z = 1.6448536269514722 if q == 0.95 else float("nan")
+    return float(MEDIAN_S * np.exp(z * np.hypot(SIGMA, wander)))
