@@ -75,15 +75,19 @@ class ValueQuery:
 
 
 SliQuery = RatioQuery | SlowRatioQuery | QuantileQuery | ValueQuery
+DEFAULT_STORE = "default"
 
 
 @dataclass(frozen=True)
 class Sli:
+    """`store` is the name of the metrics store that answers the query, from the operator's list."""
+
     name: str
     kind: SliKind
     query: SliQuery
     min_samples: int
     on_missing: OnMissing = OnMissing.INCONCLUSIVE
+    store: str = DEFAULT_STORE
 
 
 @dataclass(frozen=True)
