@@ -424,7 +424,7 @@ class TestSums:
 class TestWorkingSet:
     async def read(self, telemetry: Telemetry, namespace: str, workload: str, container: str = "web") -> Reading:
         of, window = PodSet(namespace, (workload,)), Window(T - 9000, T - 1)
-        return await telemetry.working_set(of, container, window, timeout=TIMEOUT)
+        return await telemetry.working_set(of, container, window, store="default", timeout=TIMEOUT)
 
     async def test_the_highest_of_all_pods_and_of_all_times(self, telemetry: Telemetry) -> None:
         found = await self.read(telemetry, "memory", "web")

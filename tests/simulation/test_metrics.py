@@ -30,7 +30,7 @@ PROMISED = frozenset({
     "rollbacks_total", "rollback_seconds", "safety_tick_age_seconds", "safety_tick_lateness_seconds",
     "telemetry_errors_total", "leader", "watch_age_seconds", "workqueue_depth", "experiment_cost_dollars",
     "traffic_share_ratio", "monthly_saving_dollars", "return_ratio", "effective_dimension", "designer_fallbacks",
-    "model_symptoms",
+    "model_symptoms", "telemetry_queries_total", "telemetry_query_seconds",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
 # pass that fails, a rollback that hangs.

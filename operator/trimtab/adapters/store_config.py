@@ -19,13 +19,13 @@ from pydantic import Field
 
 from trimtab.api.base import Keyed, Rule, Unique, WireModel
 from trimtab.api.problems import Unreadable, read
+from trimtab.api.scalars import Name
 from trimtab.domain.spec import DEFAULT_STORE
 from trimtab.domain.texts import CONTRADICTIONS, printable
 
 MAX_STORES = 16
 MAX_FILE = 256 * 1024  # bytes
 TENANT_HEADER = "X-Scope-OrgID"
-_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _OURS = frozenset({"authorization", "content-length", "content-type", "cookie", "host", "transfer-encoding"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
@@ -137,7 +137,7 @@ class _Header(WireModel):
 
 
 class _Store(WireModel):
-    name: str = Field(pattern=_NAME)
+    name: Name
     kind: StoreKind = StoreKind.PROMETHEUS
     url: str
     auth: _Auth | None = None

@@ -20,8 +20,9 @@ from trimtab.adapters.prometheus_readings import (
     slow_ratio_reading,
     step_counts,
 )
+from trimtab.adapters.query_limits import absence_of
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
-from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
@@ -71,7 +72,7 @@ class StoreTelemetry:
                 return (await self._counted([request], found, timeout, from_birth=True))[0]
             return await self._increased(found, window, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
 
     async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
         """Two queries of one row per pod."""
@@ -86,7 +87,7 @@ class StoreTelemetry:
                 )
             )
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         return step_counts(part, total, step, good=found.good) or NoData("no traffic in the window")
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
@@ -97,16 +98,24 @@ class StoreTelemetry:
                 return NoData("no series of these pods")
             return load_reading(pods, window, await self._samples(selector, window, timeout))
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
 
-    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+    async def working_set(
+        self,
+        pods: PodSet,
+        container: str,
+        window: Window,
+        *,
+        store: str,  # noqa: ARG002 - this one
+        timeout: float,
+    ) -> Reading:
         """As cAdvisor has it; one query, one row per pod."""
         metric = with_matchers(WORKING_SET, pods, f"container={quoted(container)}")
         asked = f"max by (pod) (max_over_time({metric}[{math.ceil(window.seconds)}s]))"
         try:
             rows = await self._store.vector(asked, window.end, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         sizes = [size for row in rows for _, size in row.points if math.isfinite(size) and size > 0]
         return Sample(max(sizes), 0.0, float(len(sizes))) if sizes else NoData(f"no {WORKING_SET} of it")
 
@@ -129,7 +138,7 @@ class StoreTelemetry:
                 case ValueQuery():
                     return await self._values(sli.query, union, group, timeout)
         except QueryFailed as error:
-            return [TelemetryError(str(error)) for _ in group]
+            return [absence_of(error) for _ in group]
 
     async def _counted(
         self, group: list[SliRequest], names: Counters, timeout: float, *, from_birth: bool = False

@@ -292,5 +292,10 @@ class ExperimentSpec:
         """The cost alone is minimized: nothing of the objective has to be measured."""
         return len(self.objectives) == 1 and self.objectives[0].is_cost
 
+    @property
+    def store(self) -> str:
+        """The metrics store that this Experiment is measured in."""
+        return self.slis[0].store
+
     def sli(self, name: str) -> Sli:
         return next(s for s in self.slis if s.name == name)

@@ -19,6 +19,7 @@ from trimtab.ports import ExperimentRecord
 
 Owned = TypeVar("Owned", Gauge, Counter, Histogram)
 OWNER = ("namespace", "experiment")
+ASKED = ("store", "loop")
 PHASE_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700, 5400)
 FAST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROLLBACK_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120)
@@ -126,6 +127,12 @@ class Metrics:
         """Count one request to the API server."""
         self.api_requests.labels(verb, code).inc()
 
+    def telemetry_query(self, store: str, loop: str, outcome: str, seconds: float) -> None:
+        """Count one query to a metrics store; what was refused took no time."""
+        self.telemetry_queries.labels(store, loop, outcome).inc()
+        if outcome != "refused":
+            self.telemetry_query_seconds.labels(store, loop).observe(seconds)
+
     def watch_process(
         self,
         *,
@@ -182,6 +189,12 @@ class Metrics:
         )
         self.rollbacks_stuck = self._gauge("rollbacks_stuck", "Rollbacks that are not over after 30 s; page on it")
         self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
+        self.telemetry_queries = self._process_counter(
+            "telemetry_queries", "Queries to metrics stores; refused: over the limit, not sent", *ASKED, "outcome"
+        )
+        self.telemetry_query_seconds = self._process_histogram(
+            "telemetry_query_seconds", "Answer of one query", FAST_BUCKETS, *ASKED
+        )
         self.safety_tick_lateness = self._process_histogram(
             "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS
         )
@@ -229,8 +242,8 @@ class Metrics:
     def _process_counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(self._named(name, "counter", text, *labels), text, labels, **self._to)
 
-    def _process_histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(self._named(name, "histogram", text), text, buckets=buckets, **self._to)
+    def _process_histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(self._named(name, "histogram", text, *labels), text, labels, buckets=buckets, **self._to)
 
     def _named(self, name: str, kind: str, text: str, *labels: str) -> str:
         """The full name, noted for the reference; counters are exported with `_total`."""

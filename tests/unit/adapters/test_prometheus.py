@@ -69,7 +69,7 @@ async def everything(telemetry: PrometheusTelemetry, timeout: float = TIMEOUT) -
         found.append(await telemetry.totals(sli, of, WINDOW, timeout=timeout))
         found.append(await telemetry.load(sli, of, WINDOW, timeout=timeout))
         found.append(await telemetry.probe(sli, of, T - 1, 3600.0, timeout=timeout))
-    found.append(await telemetry.working_set(pods("memory"), "web", WINDOW, timeout=timeout))
+    found.append(await telemetry.working_set(pods("memory"), "web", WINDOW, store="default", timeout=timeout))
     return found
 
 

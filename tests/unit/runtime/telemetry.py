@@ -35,7 +35,7 @@ class Told:
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return self.loads(pods)
 
-    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, store: str, timeout: float) -> Reading:
         return NoData("not told")
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:

@@ -23,11 +23,15 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     token, kubeconfig = tmp_path / "token", tmp_path / "kubeconfig"
     token.write_text("t")
     kubeconfig.write_text("{}")
+    stores = tmp_path / "stores.yaml"
+    stores.write_text("stores: []")
     settings = Settings.from_environment(
         {
             "TRIMTAB_NAMESPACE": "shop, web,shop",
             "TRIMTAB_PROMETHEUS_URL": "https://prometheus.example.test/path",
             "TRIMTAB_PROMETHEUS_TOKEN_FILE": str(token),
+            "TRIMTAB_TELEMETRY_FILE": str(stores),
+            "TRIMTAB_QUERY_LIMIT": "300",
             "TRIMTAB_HTTP_HOST": "127.0.0.1",
             "TRIMTAB_HTTP_PORT": "0",
             "TRIMTAB_LEASE_NAMESPACE": "ops",
@@ -45,6 +49,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         lease_namespace="ops",
         namespaces=("shop", "web"),
         prometheus_token_file=str(token),
+        telemetry_file=str(stores),
+        query_limit=300,
         http_host="127.0.0.1",
         http_port=0,
         lease_name="trimtab-shop",
@@ -55,6 +61,12 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         workers=2,
         resync=1.5,
     )
+
+
+def test_a_file_of_stores_alone_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "stores.yaml").write_text("stores: []")
+    environment = {"TRIMTAB_TELEMETRY_FILE": str(tmp_path / "stores.yaml"), "TRIMTAB_LEASE_NAMESPACE": "ops"}
+    assert Settings.from_environment(environment).prometheus_url == ""
 
 
 def test_a_pod_knows_its_own_namespace(tmp_path: Path) -> None:
@@ -72,6 +84,8 @@ def test_a_pod_knows_its_own_namespace(tmp_path: Path) -> None:
         ("TRIMTAB_PROMETHEUS_URL", "http://p:99999", "is not an http or https address"),
         ("TRIMTAB_PROMETHEUS_URL", "http://a:b@p:9090", "holds credentials; use TRIMTAB_PROMETHEUS_TOKEN_FILE instead"),
         ("TRIMTAB_PROMETHEUS_TOKEN_FILE", "/nowhere", "'/nowhere' is not a file; mount the file or correct the path"),
+        ("TRIMTAB_TELEMETRY_FILE", "/nowhere", "'/nowhere' is not a file; mount the file or correct the path"),
+        ("TRIMTAB_QUERY_LIMIT", "60", "60 is out of range; use a whole number from 120 to 1e+06"),
         ("TRIMTAB_KUBECONFIG", "/nowhere", "'/nowhere' is not a file"),
         ("TRIMTAB_HTTP_PORT", "http", "'http' is not a whole number; use a whole number from 0 to 65535"),
         ("TRIMTAB_HTTP_PORT", "65536", "65536 is out of range"),

@@ -5,6 +5,7 @@ The same suite runs against the real one in `tests/cluster`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -54,13 +55,8 @@ class Loopback:
     headers: list[dict[str, str]] = field(default_factory=list)
 
     def __enter__(self) -> Loopback:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        if self.tls is not None:
-            self._server.socket = self.tls.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
-            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a handshake that is refused
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server.tls = self.tls
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         self.url = f"http{'s' if self.tls is not None else ''}://127.0.0.1:{self._server.server_port}"
@@ -85,6 +81,20 @@ class Loopback:
             return _data("matrix", [_row(labels, points) for labels, points in samples])
         found = instant(source, query, at)
         return _data("vector", [{"metric": dict(labels), "value": [at, repr(v)]} for labels, v in found])
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, over TLS with a context."""
+
+    daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with contextlib.suppress(OSError), self.tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
 
 class StoredSource:
