@@ -18,10 +18,12 @@ from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Samp
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 from trimtab.simulate.prometheus import SimulatedPrometheus
+from trimtab.slo.counters import counters_of
+from trimtab.slo.recording import METRIC, digest
 
 T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
-DAY = 86400.0
+DAY, HOUR = 86400.0, 3600.0
 LATER = T - 11  # what comes afterwards must not matter
 CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
 POD, OTHER = f"{CANARY}-7d9f6c-x2k4z", f"{CANARY}-7d9f6c-q8w7e"
@@ -98,6 +100,29 @@ def thirty_twenty_ten(t: float) -> float:
     return 10.0 * (3 * three - two - one)
 
 
+def recorded(
+    namespace: str, samples: Callable[[int], float | None] = lambda _: 60.0, experiment: str = "web"
+) -> list[Stored]:
+    """A service of 0.1 requests a second for 26 hours, a tenth of them bad, and rules that counted 60 and 3 in each
+    five minutes: twice the requests and the half of the errors, so that one sees which of the two was asked.
+
+    `samples` gives the requests that the rule counted in the nth five minutes before now, None where it was not there.
+    """
+    [counters] = counters_of(ERRORS.query, PodSet(namespace, ("web",)))
+    labels = {"namespace": namespace, "experiment": experiment, "sli": "errors", "query": digest(counters)}
+    found = [
+        counter(namespace, "all_total", steady(0.1), pod="web-7d9f6c-x2k4z", since=T - 26 * HOUR, scrape=60.0),
+        counter(
+            namespace, "bad_total", steady(0.01), pod="web-7d9f6c-x2k4z", since=T - 26 * HOUR, scrape=60.0, code="500"
+        ),
+    ]
+    for part, share in (("bad", 0.05), ("total", 1.0)):
+        given = ((n, samples(n)) for n in reversed(range(26 * 12)))
+        points = tuple((T - 120 - 300.0 * n, share * count) for n, count in given if count is not None)
+        found.append(Stored(METRIC, tuple(sorted((labels | {"part": part}).items())), points))
+    return found
+
+
 SCENARIOS: dict[str, list[Stored]] = {
     "plain": [*request_series("plain"), *request_series("plain", pod=f"{CONTROL}-5b8c-abcde", bad=1.0)],
     "no-errors": request_series("no-errors", bad=None),
@@ -154,6 +179,14 @@ SCENARIOS: dict[str, list[Stored]] = {
     "gone": [
         counter("gone", "req_total", lambda t: 98.0 * (t + 840), since=T - 900, until=T - 600, status="200"),
         counter("gone", "req_total", lambda t: 2.0 * (t + 840), since=T - 900, until=T - 600, status="500"),
+    ],
+    "recorded": recorded("recorded"),
+    "recorded-of-late": recorded("recorded-of-late", lambda n: 60.0 if n < 200 else None),
+    "recorded-once": recorded("recorded-once", lambda n: 60.0 if n > 3 else None),
+    "recorded-nan": recorded("recorded-nan", lambda n: math.nan if n == 100 else 60.0),
+    "recorded-by-two": [
+        *recorded("recorded-by-two", lambda n: 60.0 if n < 200 else None, "first"),
+        *recorded("recorded-by-two", experiment="second")[2:],
     ],
     "days": [
         counter("days", "all_total", thirty_twenty_ten, pod="web-7d9f6c-x2k4z", since=T - 3 * DAY, scrape=60.0)
@@ -405,6 +438,39 @@ class TestSums:
             for window in (WINDOW, Window(T - 9000, T - 1)):
                 found = await telemetry.totals(ERRORS, pods(namespace), window, timeout=TIMEOUT)
                 assert isinstance(found, NoData)
+
+    async def test_a_long_window_is_read_from_what_rules_recorded(self, telemetry: Telemetry) -> None:
+        for namespace in ("recorded", "recorded-by-two"):
+            found = await telemetry.totals(ERRORS, pods(namespace, "web"), Window(T - DAY, T), timeout=TIMEOUT)
+            assert isinstance(found, Sample), found
+            assert (found.total, found.bad) == (288 * 60.0, 288 * 3.0)
+
+    @pytest.mark.parametrize(
+        ("namespace", "seconds"),
+        [
+            ("recorded-of-late", DAY),  # the rule is younger than the window
+            ("recorded-once", DAY),  # it has ended
+            ("recorded-nan", DAY),
+            ("recorded", DAY - 1),  # too short for five minutes not to be seen
+        ],
+    )
+    async def test_what_rules_did_not_record_throughout_is_read_from_the_counters(
+        self, telemetry: Telemetry, namespace: str, seconds: float
+    ) -> None:
+        found = await telemetry.totals(ERRORS, pods(namespace, "web"), Window(T - seconds, T), timeout=TIMEOUT)
+        assert isinstance(found, Sample), found
+        assert found.total == pytest.approx(0.1 * seconds, rel=0.01)
+        assert found.bad == pytest.approx(0.01 * seconds, rel=0.01)
+
+    @pytest.mark.parametrize("threshold", ["404", "5..|429"])
+    async def test_what_was_recorded_before_an_edit_is_not_what_is_asked_now(
+        self, telemetry: Telemetry, threshold: str
+    ) -> None:
+        query = RatioQuery((f'bad_total{{$selector,code=~"{threshold}"}}',), ("all_total{$selector}",))
+        edited = Sli("errors", SliKind.ERRORS, query, 1)
+        found = await telemetry.totals(edited, pods("recorded", "web"), Window(T - DAY, T), timeout=TIMEOUT)
+        assert isinstance(found, Sample), found
+        assert found.total == pytest.approx(0.1 * DAY, rel=0.01)
 
     async def test_values_have_no_sums(self, telemetry: Telemetry) -> None:
         assert isinstance(await telemetry.totals(VALUE, pods("gauge"), WINDOW, timeout=TIMEOUT), TelemetryError)

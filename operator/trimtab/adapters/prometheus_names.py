@@ -8,25 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
-from trimtab.slo.promql import PLACEHOLDER, inject, label_names, le_matcher, with_matchers
+from trimtab.slo.counters import Counters, counters_of
+from trimtab.slo.promql import PLACEHOLDER, inject, label_names, with_matchers
 
 REMEMBERED = 512
 Key = tuple[str, tuple[str, ...], SliQuery]
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Selectors (with the pods' matchers) of two counters: `part` of `total`. `good`: the part counts what is NOT bad
-    (a histogram's bucket counts the fast requests)."""
-
-    part: str
-    total: str
-    good: bool
 
 
 class Names:
@@ -45,19 +35,11 @@ class Names:
         Raises:
             QueryFailed: the store does not answer, or the SLI counts nothing.
         """
-        query = sli.query
-        if isinstance(query, RatioQuery):
-            index = await self.choose(sli, pods, at, timeout, lookback=lookback)
-            if index is None:
-                return None
-            return Counters(inject(query.bad[index], pods), inject(query.total[index], pods), False)
-        if not isinstance(query, SlowRatioQuery):
+        spellings = counters_of(sli.query, pods)
+        if not spellings:
             raise QueryFailed(f"{sli.name} is no ratio")
-        name = await self.histogram(sli, pods, at, timeout, lookback)
-        if name is None:
-            return None
-        fast = with_matchers(f"{name}_bucket", pods, le_matcher(query.threshold), query.matchers)
-        return Counters(fast, with_matchers(f"{name}_bucket", pods, 'le="+Inf"', query.matchers), True)
+        index = await self.choose(sli, pods, at, timeout, lookback=lookback)
+        return None if index is None else spellings[index]
 
     async def total(self, sli: Sli, pods: PodSet, at: float, timeout: float) -> str | None:
         """The selector of the counter of all requests; None when no spelling has series.

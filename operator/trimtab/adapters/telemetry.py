@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from trimtab.adapters.prometheus_names import Counters, Names
+from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
     load_reading,
@@ -21,10 +21,12 @@ from trimtab.adapters.prometheus_readings import (
     step_counts,
 )
 from trimtab.adapters.query_limits import absence_of
+from trimtab.adapters.recorded import Recorded
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
+from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
 from trimtab.slo.promql import inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
@@ -42,7 +44,7 @@ class StoreTelemetry:
 
     def __init__(self, store: SeriesStore) -> None:
         self._store = store
-        self._names = Names(store)
+        self._names, self._recorded = Names(store), Recorded(store)
         self._prober = Prober(store, self._names)
         self._scrape = DEFAULT_SCRAPE
 
@@ -208,7 +210,10 @@ class StoreTelemetry:
         return found
 
     async def _increased(self, names: Counters, window: Window, timeout: float) -> Reading:
-        """By Prometheus' own increase(): extrapolated, but cheap over days and many pods."""
+        """By what rules have recorded, else by Prometheus' own increase(): extrapolated, but nothing raw is sent."""
+        sums = await self._recorded.sums(names, window, timeout)
+        if sums is not None:
+            return ratio_sample([sums.bad], [sums.total]) if sums.total > 0 else NoData("no traffic in the window")
         seconds = math.ceil(window.seconds)
         part, total = [
             _single(rows)

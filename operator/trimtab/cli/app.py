@@ -1,4 +1,4 @@
-"""`trimtab lint`, `defaults`, `simulate`, `replay`, `version`: an Experiment judged on a laptop, without a cluster.
+"""`trimtab lint`, `defaults`, `simulate`, `replay`, `rules`, `version`: an Experiment looked at without a cluster.
 
 Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 a file could not be looked at.
 """
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from trimtab import __version__
 from trimtab.api.lint import Finding, Level, lint
-from trimtab.cli import replay, simulate
+from trimtab.cli import replay, rules, simulate
 from trimtab.cli.defaults import effective
 from trimtab.cli.files import Document, UnreadableFile, read_documents
 from trimtab.domain.errors import InvalidSpec, NotYetSupported
@@ -72,6 +72,7 @@ def defaults_command(
 
 simulate.register(app)
 replay.register(app)
+rules.register(app)
 
 
 @app.command("version")
