@@ -1,5 +1,5 @@
-"""What every Telemetry must do with what a store holds: here the Prometheus adapter over a small server on loopback,
-and the simulated store; `tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
+"""What every Telemetry must do with what a store holds: here each kind of store over a small server on loopback, and
+the simulated store; `tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
 
 Each scenario is a namespace of one store, so that a real server is filled and started once.
 """
@@ -13,6 +13,10 @@ import pytest
 from tests.unit.slo.loopback import Loopback, Stored, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.adapters.query_limits import Loop, MeteredStore, QueryLimiter
+from trimtab.adapters.series_store import SeriesStore
+from trimtab.adapters.store_config import StoreConfig, StoreKind
+from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import Absence, Ambiguous, NoData, Reading, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
@@ -205,13 +209,19 @@ def server() -> Iterator[Loopback]:
         yield made
 
 
-@pytest.fixture(params=["loopback", "simulated"])
+@pytest.fixture(params=[*StoreKind, "simulated"])
 def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
+    """As the operator has them: by name, and metered."""
+    limiter = QueryLimiter()
+
+    def meter(store: SeriesStore) -> SeriesStore:
+        return MeteredStore(store, "default", Loop.SAFETY, limiter, lambda *_: None)
+
     if request.param == "simulated":
-        yield StoreTelemetry(SimulatedPrometheus(StoredSource(EVERYTHING)))
+        yield Stores({"default": StoreTelemetry(meter(SimulatedPrometheus(StoredSource(EVERYTHING))))})
         return
-    made = PrometheusTelemetry(server.url)
-    yield made
+    made = PrometheusTelemetry(StoreConfig("default", server.url, request.param), meter=meter)
+    yield Stores({"default": made})
     made.close()
 
 

@@ -28,7 +28,8 @@ INTERVAL = 300  # seconds that one recorded sample counts
 METRIC = "trimtab:sli_events:increase5m"
 QUERY, PART, BAD, TOTAL = "query", "part", "bad", "total"
 RECORDED_LEAST = 86400.0  # seconds; in a shorter window five minutes at its ends would be seen
-COVERAGE = 0.995  # of the samples of a window: with fewer the rule was not there all the time
+# Samples that a window may lack: what happened meanwhile is in the raw counters alone, so it must not be much.
+MISSING, MISSING_MOST = 0.005, 6
 RECENT = 3 * INTERVAL
 RECENT_SAMPLES = 2
 TOLERANCE = 0.01
@@ -117,11 +118,9 @@ def recorded_sums(
     More samples than the window has intervals are as wrong as too few: then two rules write one series.
     """
     expected, counts, sums = seconds / INTERVAL, _by_identity(counted), _by_identity(summed)
+    least = math.floor(expected) - min(MISSING * expected, MISSING_MOST)
     for identity in sorted(known & counts.keys() & sums.keys()):
-        whole = all(
-            COVERAGE * math.floor(expected) <= counts[identity].get(p, 0.0) <= math.ceil(expected) + 1
-            for p in (BAD, TOTAL)
-        )
+        whole = all(least <= counts[identity].get(p, 0.0) <= math.ceil(expected) + 1 for p in (BAD, TOTAL))
         found = [sums[identity].get(p, math.nan) for p in (BAD, TOTAL)]
         if whole and all(math.isfinite(v) and v >= 0 for v in found):
             return Sums(min(found[0], found[1]), found[1])

@@ -170,18 +170,21 @@ async def test_the_account_goes_with_its_own_tasks_alone() -> None:
     """Two Experiments are read at the same time."""
     bench = Bench(100)
 
-    async def spend(account: str, times: int) -> None:
+    turn = asyncio.Barrier(2)
+
+    async def spend(account: str, queries: int) -> None:
         with on_account(account):
-            for _ in range(times):
-                await asyncio.sleep(0)
-                await bench_store.vector("depth", T - 1, TIMEOUT)
+            for _ in range(10):
+                await turn.wait()
+                for _ in range(queries):
+                    await bench_store.vector("depth", T - 1, TIMEOUT)
 
     source = SimulatedPrometheus(StoredSource(EVERYTHING))
     bench_store = MeteredStore(source, "default", Loop.SAFETY, bench.limiter, lambda *_: None, lambda: bench.now)
-    await asyncio.gather(spend("a", 10), spend("b", 20))
+    await asyncio.gather(spend("a", 1), spend("b", 2))
     assert (bench.room(Loop.SAFETY, "a"), bench.room(Loop.SAFETY, "b")) == (90, 80)
 
 
 def test_the_default_is_many_times_what_a_trial_asks() -> None:
-    """The example's trials ask 65 queries a minute, 168 in their busiest one (see docs/how-to/connect-a-store.md)."""
+    """The example's trials ask 65 queries a minute, 168 in the busiest; see docs/how-to/connect-a-metrics-store.md."""
     assert QUERY_LIMIT >= 5 * 168

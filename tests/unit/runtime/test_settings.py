@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,12 @@ def test_a_bad_value_names_its_variable_and_the_remedy(variable: str, value: str
     assert message in text
     assert "\n" not in text
     assert caught.value.variable == variable
+
+
+def test_the_reference_names_every_variable() -> None:
+    root = Path(__file__).resolve().parents[3]
+    sources = "".join((root / "operator" / "trimtab" / "runtime" / f"{m}.py").read_text() for m in ("settings", "main"))
+    read = {name for name in re.findall(r"TRIMTAB_[A-Z_]+", sources) if not name.endswith("_")}
+    page = (root / "docs" / "reference" / "settings.md").read_text()
+    listed = set(re.findall(r"^\| `(TRIMTAB_[A-Z_]+)`", page, re.MULTILINE))
+    assert listed == read

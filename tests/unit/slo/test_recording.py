@@ -143,6 +143,12 @@ class TestReading:
         found = recorded_sums(rows(bad, total), rows(5.0, 1000.0), DAY, WEB)
         assert found == (Sums(5.0, 1000.0) if used else None)
 
+    @pytest.mark.parametrize(("missing", "used"), [(0, True), (6, True), (7, False), (43, False)])
+    def test_half_an_hour_at_most_may_be_missing_of_a_month(self, missing: int, used: bool) -> None:
+        """What happened while the rules were not evaluated, perhaps an outage, is in the raw counters alone."""
+        counted = rows(30 * FULL - missing, 30 * FULL - missing)
+        assert (recorded_sums(counted, rows(1.0, 2.0), 30 * DAY, WEB) is not None) is used
+
     @pytest.mark.parametrize(
         ("bad", "total"), [(float("nan"), 1.0), (1.0, float("nan")), (float("inf"), 1.0), (-1.0, 1.0), (None, 1.0)]
     )
