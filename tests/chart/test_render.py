@@ -328,6 +328,10 @@ class TestStores:
         assert environment(objects)["TRIMTAB_QUERY_LIMIT"] == str(QUERY_LIMIT)
         assert not of_kind("ConfigMap", objects)
 
+    def test_a_large_limit_is_written_out(self) -> None:
+        """A template would write a million as 1e+06, which is no whole number to the operator."""
+        assert environment(rendered(telemetry={"queryLimit": 1_000_000}))["TRIMTAB_QUERY_LIMIT"] == "1000000"
+
     def test_stores_alone_are_enough(self) -> None:
         objects = rendered(prometheus={"url": ""}, telemetry={"stores": STORES}, networkPolicy={"enabled": True})
         assert "TRIMTAB_PROMETHEUS_URL" not in environment(objects)

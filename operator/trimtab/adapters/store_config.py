@@ -213,7 +213,7 @@ def configured_stores(url: str, token_file: str | None, path: str | None) -> tup
         path: the YAML file, None when there is none.
 
     Raises:
-        BadStores: the file cannot be used, or no store is named.
+        BadStores: the file cannot be used, or it names `default` a second time.
     """
     found = [StoreConfig(DEFAULT_STORE, url, token_file=token_file)] if url else []
     listed = read_stores(path) if path is not None else ()

@@ -59,7 +59,7 @@ class Settings:
         read = _Reader(environment)
         return cls(
             namespaces=read.names("TRIMTAB_NAMESPACE"),
-            prometheus_url=read.url("TRIMTAB_PROMETHEUS_URL", needed=not environment.get("TRIMTAB_TELEMETRY_FILE")),
+            prometheus_url=read.url("TRIMTAB_PROMETHEUS_URL", needed=not read.text("TRIMTAB_TELEMETRY_FILE", "")),
             prometheus_token_file=read.file("TRIMTAB_PROMETHEUS_TOKEN_FILE"),
             telemetry_file=read.file("TRIMTAB_TELEMETRY_FILE"),
             query_limit=read.integer("TRIMTAB_QUERY_LIMIT", cls.query_limit, 120, 1_000_000),

@@ -64,6 +64,11 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     )
 
 
+def test_a_blank_name_of_a_file_is_none() -> None:
+    with pytest.raises(InvalidSetting, match="TRIMTAB_PROMETHEUS_URL: is not set"):
+        Settings.from_environment({"TRIMTAB_TELEMETRY_FILE": " ", "TRIMTAB_LEASE_NAMESPACE": "ops"})
+
+
 def test_a_file_of_stores_alone_is_enough(tmp_path: Path) -> None:
     (tmp_path / "stores.yaml").write_text("stores: []")
     environment = {"TRIMTAB_TELEMETRY_FILE": str(tmp_path / "stores.yaml"), "TRIMTAB_LEASE_NAMESPACE": "ops"}
@@ -80,6 +85,7 @@ def test_a_pod_knows_its_own_namespace(tmp_path: Path) -> None:
     ("variable", "value", "message"),
     [
         ("TRIMTAB_PROMETHEUS_URL", "", "is not set; set it to Prometheus' address"),
+        ("TRIMTAB_PROMETHEUS_URL", " ", "is not set; set it to Prometheus' address"),
         ("TRIMTAB_PROMETHEUS_URL", "prometheus:9090", "'prometheus:9090' is not an http or https address"),
         ("TRIMTAB_PROMETHEUS_URL", "http://", "is not an http or https address"),
         ("TRIMTAB_PROMETHEUS_URL", "http://p:99999", "is not an http or https address"),
