@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+import yaml
 from tests.simulation.world import NAME, NAMESPACE, SOBOL, made, told
 
+from stack.paths import EXAMPLES
+from trimtab.api.convert import parse_experiment, trial_record
 from trimtab.simulate.life import LifeOptions
-from trimtab.simulate.world import World
+from trimtab.simulate.scenario import START
+from trimtab.simulate.traffic import Scraping
+from trimtab.simulate.world import Options, Setting, World
+from trimtab.workload import load_workload
 
 ARM = "trimtab.dev/arm"
 
@@ -47,6 +54,36 @@ def test_an_experiment_of_the_usual_limit_is_never_refused_a_query() -> None:
     world = told(story())
     assert queries(world, "safety", "answered") > 0
     assert queries(world, "reconcile", "answered") > 0
+    assert queries(world, "safety", "refused") == queries(world, "reconcile", "refused") == 0
+
+
+@pytest.mark.thorough
+def test_what_a_trial_of_the_example_costs_the_store() -> None:
+    """The example as it stands, but for the number of trials; `pytest -s` prints the figures."""
+
+    async def story() -> World:
+        folder = EXAMPLES / "web-service"
+        manifests = tuple(yaml.safe_load_all((folder / "deployment.yaml").read_text()))
+        document = yaml.safe_load((folder / "experiment.yaml").read_text())
+        document["metadata"]["namespace"] = NAMESPACE
+        document["spec"]["stopping"]["maxTrials"] = 3
+        document["spec"]["verification"]["replicates"] = 1
+        service, scraping = load_workload(folder / "workload.yaml"), Scraping(interval=15.0, past_days=30.0)
+        setting = Setting(service, manifests, NAMESPACE)
+        world = await World.build(setting, Options(seed=1, epoch=START, scraping=scraping))
+        world.admin.apply(document, NAMESPACE)
+        world.start()
+        assert await world.until(world.ended("web"), days=2)
+        await world.close()
+        return world
+
+    world = told(story())
+    trials = [trial_record(t, parse_experiment(world.experiment("web") or {}).space) for t in world.trials("web")]
+    minutes = sum((t.times.finished or 0.0) - t.times.created for t in trials) / 60
+    rates = {loop: queries(world, loop, "answered") / minutes for loop in ("safety", "reconcile")}
+    print(f"\n{len(trials)} trials, {minutes:.0f} min live, queries a minute: {rates}")
+    assert len(trials) >= 3
+    assert 20 < sum(rates.values()) < 65
     assert queries(world, "safety", "refused") == queries(world, "reconcile", "refused") == 0
 
 

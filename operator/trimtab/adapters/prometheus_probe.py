@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+from trimtab.adapters.increases import increases
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Window
@@ -106,8 +107,7 @@ class Prober:
         names = await self._names.counters(sli, pods, now, timeout)
         if names is None:
             return None
-        asked = (f"sum(increase({q}[{PAST_SECONDS}s]))" for q in (names.part, names.total))
-        part, whole = [_number(r) for r in await asyncio.gather(*(self._client.vector(a, now, timeout) for a in asked))]
+        part, whole = await increases(self._client, names, PAST_SECONDS, now, timeout)
         if whole is None or not whole > 0:
             return None
         ratio = (part or 0.0) / whole

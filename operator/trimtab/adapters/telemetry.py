@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from trimtab.adapters.increases import increases
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
@@ -214,16 +215,7 @@ class StoreTelemetry:
         sums = await self._recorded.sums(names, window, timeout)
         if sums is not None:
             return ratio_sample([sums.bad], [sums.total]) if sums.total > 0 else NoData("no traffic in the window")
-        seconds = math.ceil(window.seconds)
-        part, total = [
-            _single(rows)
-            for rows in await asyncio.gather(
-                *(
-                    self._store.vector(f"sum(increase({q}[{seconds}s]))", window.end, timeout)
-                    for q in (names.part, names.total)
-                )
-            )
-        ]
+        part, total = await increases(self._store, names, window.seconds, window.end, timeout)
         if total is None or not total > 0:
             return NoData("no traffic in the window")
         if names.good:
@@ -249,8 +241,3 @@ def _fresh(request: SliRequest, value: Reading, scrapes: list[tuple[dict[str, fl
             return stale
     seen = [newest[pod] for newest, _ in scrapes for pod in request.pods.live if pod in newest]
     return replace(value, newest=min(seen, default=None))
-
-
-def _single(rows: tuple[Series, ...]) -> float | None:
-    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
-    return value if math.isfinite(value) else None

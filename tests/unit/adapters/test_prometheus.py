@@ -267,6 +267,17 @@ async def test_one_query_serves_both_arms(server: Loopback, telemetry: Prometheu
     assert all(CANARY in a["query"] and CONTROL in a["query"] for a in server.asked)
 
 
+async def test_one_query_serves_both_counters_of_a_long_window(
+    server: Loopback, telemetry: PrometheusTelemetry
+) -> None:
+    """Of the same moment, so that there are never more bad events than events."""
+    long = type(WINDOW)(T - 9000, T - 1)
+    assert isinstance(await telemetry.totals(ERRORS, pods("plain"), long, timeout=TIMEOUT), Sample)
+    (asked,) = server.asked
+    assert "bad_total" in asked["query"]
+    assert "all_total" in asked["query"]
+
+
 async def test_a_spelling_is_looked_for_once(server: Loopback, telemetry: PrometheusTelemetry) -> None:
     request = SliRequest(PRESET, pods("status"), WINDOW)
     assert isinstance((await telemetry.read([request], timeout=TIMEOUT))[0], Sample)

@@ -186,5 +186,5 @@ async def test_the_account_goes_with_its_own_tasks_alone() -> None:
 
 
 def test_the_default_is_many_times_what_a_trial_asks() -> None:
-    """The example's trials ask 65 queries a minute, 168 in the busiest; see docs/how-to/connect-a-metrics-store.md."""
-    assert QUERY_LIMIT >= 5 * 168
+    """The example's trials ask 53 queries a minute, 136 in the busiest; see docs/how-to/connect-a-metrics-store.md."""
+    assert QUERY_LIMIT >= 5 * 136
