@@ -25,7 +25,7 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
+from trimtab.adapters.series_store import QueryFailed, StoreSilent, StoreUnavailable
 from trimtab.adapters.store_config import StoreConfig
 from trimtab.adapters.store_credentials import Credentials, Tls
 from trimtab.adapters.store_dialect import Params, dialect_of, incomplete
@@ -125,7 +125,7 @@ class PrometheusClient:
             async with asyncio.timeout(timeout):
                 return await work
         except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise StoreUnavailable(f"no answer within {timeout:g} s") from None
+            raise StoreSilent(f"no answer within {timeout:g} s") from None
         except requests.JSONDecodeError:
             raise QueryFailed("the answer is not JSON") from None
         except (OSError, urllib3.exceptions.HTTPError) as error:  # also what requests raises

@@ -4,10 +4,15 @@ An Experiment has at most one live trial, so its queries are that trial's. The r
 safety loop whatever is left: so at least the other half is the safety loop's, whatever the reconciler does. A query
 over the limit is not sent; its reading says so, and a trial that cannot be watched any more is withdrawn as one that is
 blind.
+
+A store that hangs holds the passes that ask it, and there are few workers for all Experiments. So the reconciler leaves
+a store alone for a moment that did not answer several times in a row. The safety loop, which has a task for each trial,
+always asks.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import time
@@ -17,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
+from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreSilent, StoreUnavailable
 from trimtab.domain.measurement import NotAsked, TelemetryError
 from trimtab.slo.series import Series
 
@@ -25,6 +30,8 @@ T = TypeVar("T")
 MINUTE = 60.0
 QUERY_LIMIT = 1200
 RECONCILER_SHARE = 0.5
+SILENCES = 3  # time-outs in a row, without an answer in between
+ALONE_SECONDS = 5.0
 
 _ACCOUNT: contextvars.ContextVar[str] = contextvars.ContextVar("account", default="")
 
@@ -42,6 +49,7 @@ class Asked(StrEnum):
     ANSWERED = "answered"
     FAILED = "failed"
     REFUSED = "refused"
+    SKIPPED = "skipped"
 
 
 OnQuery = Callable[[str, Loop, Asked, float], None]
@@ -95,7 +103,7 @@ class QueryLimiter:
         """Count one query, if there is room for it. Without an account nothing is limited.
 
         Raises:
-            QueryRefused: says how many were asked.
+            QueryRefused: says how many may be asked.
         """
         if not account:
             return
@@ -105,9 +113,9 @@ class QueryLimiter:
         asked = {each: own.count(each, now - MINUTE) for each in Loop}
         share = self._limit if loop is Loop.SAFETY else int(self._limit * RECONCILER_SHARE)
         if asked[loop] >= share or sum(asked.values()) >= self._limit:
-            there = f"{asked[loop]} of them in the {loop} loop, and the operator allows {self._limit}, {share} there"
-            raise QueryRefused(
-                f"not asked: this Experiment asked {sum(asked.values())} queries within a minute, {there}"
+            raise QueryRefused(  # the same words each time: a status that changes is looked at again
+                f"not asked: the {self._limit} queries that this Experiment may ask in a minute, {share} of them in "
+                f"the {loop} loop, are used up"
             )
         own.times[loop].append(now)
 
@@ -118,8 +126,34 @@ class QueryLimiter:
             del self._accounts[account]
 
 
+class Patience:
+    """Whether a store that hung is asked again: after some time-outs in a row by one query each few seconds."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._silences, self._until, self._trying = 0, 0.0, False
+
+    def begin(self) -> None:
+        """Before a query.
+
+        Raises:
+            StoreUnavailable: it is left alone.
+        """
+        if self._silences < SILENCES:
+            return
+        if self._trying or self._monotonic() < self._until:
+            raise StoreUnavailable("left alone for a moment, as it does not answer")
+        self._trying = True
+
+    def end(self, *, silent: bool) -> None:
+        """After a query that was sent: was there an answer, whatever it was?"""
+        self._trying = False
+        self._silences = self._silences + 1 if silent else 0
+        self._until = self._monotonic() + ALONE_SECONDS
+
+
 class MeteredStore:
-    """A store whose queries are counted, and refused over the limit."""
+    """A store whose queries are counted, and not sent over the limit, or for the reconciler while the store hangs."""
 
     def __init__(
         self,
@@ -132,6 +166,7 @@ class MeteredStore:
     ) -> None:
         self._store, self._name, self._loop = store, name, loop
         self._limiter, self._on_query, self._monotonic = limiter, on_query, monotonic
+        self._patience = Patience(monotonic) if loop is Loop.RECONCILE else None
 
     async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
         """See the protocol."""
@@ -149,12 +184,26 @@ class MeteredStore:
         begun, outcome = self._monotonic(), Asked.REFUSED
         try:
             self._limiter.take(_ACCOUNT.get(), self._loop)
+            outcome = Asked.SKIPPED
+            if self._patience is not None:
+                self._patience.begin()
             outcome = Asked.FAILED
-            found = await ask()
+            found = await self._sent(ask)
             outcome = Asked.ANSWERED
             return found
         finally:
             self._on_query(self._name, self._loop, outcome, self._monotonic() - begun)
+
+    async def _sent(self, ask: Callable[[], Awaitable[T]]) -> T:
+        silent = False
+        try:
+            return await ask()
+        except (StoreSilent, asyncio.CancelledError):  # whoever asked gave up
+            silent = True
+            raise
+        finally:
+            if self._patience is not None:
+                self._patience.end(silent=silent)
 
 
 __all__ = [

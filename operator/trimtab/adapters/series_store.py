@@ -19,6 +19,10 @@ class StoreUnavailable(QueryFailed):
     """The store is away, busy or too slow: no query is to blame, and the same one may be answered later."""
 
 
+class StoreSilent(StoreUnavailable):
+    """It did not answer in time."""
+
+
 class SeriesStore(Protocol):
     """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds, `StoreUnavailable` of
     these when that is nothing about the query."""
@@ -37,4 +41,4 @@ class SeriesStore(Protocol):
         ...
 
 
-__all__ = ["QueryFailed", "SeriesStore", "StoreUnavailable"]
+__all__ = ["QueryFailed", "SeriesStore", "StoreSilent", "StoreUnavailable"]

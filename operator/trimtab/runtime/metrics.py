@@ -128,9 +128,9 @@ class Metrics:
         self.api_requests.labels(verb, code).inc()
 
     def telemetry_query(self, store: str, loop: str, outcome: str, seconds: float) -> None:
-        """Count one query to a metrics store; what was refused took no time."""
+        """Count one query to a metrics store; what was not sent took no time."""
         self.telemetry_queries.labels(store, loop, outcome).inc()
-        if outcome != "refused":
+        if outcome in ("answered", "failed"):
             self.telemetry_query_seconds.labels(store, loop).observe(seconds)
 
     def watch_process(
@@ -190,7 +190,10 @@ class Metrics:
         self.rollbacks_stuck = self._gauge("rollbacks_stuck", "Rollbacks that are not over after 30 s; page on it")
         self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
         self.telemetry_queries = self._process_counter(
-            "telemetry_queries", "Queries to metrics stores; refused: over the limit, not sent", *ASKED, "outcome"
+            "telemetry_queries",
+            "Queries to metrics stores; not sent were those refused (over the limit) and skipped (it hangs)",
+            *ASKED,
+            "outcome",
         )
         self.telemetry_query_seconds = self._process_histogram(
             "telemetry_query_seconds", "Answer of one query", FAST_BUCKETS, *ASKED

@@ -1,5 +1,7 @@
 """The limit of queries: how many there are in any minute, who comes first, and what is left of a refusal."""
 
+# ruff: noqa: ARG002 - Hanging has the signatures of its port
+
 from __future__ import annotations
 
 import asyncio
@@ -11,6 +13,7 @@ from tests.contract.test_telemetry import ERRORS, EVERYTHING, SLOW, TIMEOUT, WIN
 from tests.unit.slo.loopback import StoredSource
 
 from trimtab.adapters.query_limits import (
+    ALONE_SECONDS,
     QUERY_LIMIT,
     Asked,
     Loop,
@@ -19,11 +22,13 @@ from trimtab.adapters.query_limits import (
     QueryRefused,
     on_account,
 )
+from trimtab.adapters.series_store import QueryFailed, StoreSilent, StoreUnavailable
 from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import NotAsked, Sample, TelemetryError
 from trimtab.ports import PodSet, SliRequest
 from trimtab.simulate.prometheus import SimulatedPrometheus
+from trimtab.slo.series import Series
 from trimtab.slo.verdict import absence_reason
 
 
@@ -132,8 +137,7 @@ async def test_a_refusal_is_a_reading_of_its_own_kind() -> None:
     assert isinstance(refused, TelemetryError)  # whatever treats a store that is away treats this in the same way
     assert absence_reason(refused) == "QueryLimit"
     assert refused.detail == (
-        "not asked: this Experiment asked 4 queries within a minute, 4 of them in the safety loop, "
-        "and the operator allows 4, 4 there"
+        "not asked: the 4 queries that this Experiment may ask in a minute, 4 of them in the safety loop, are used up"
     )
     assert isinstance(await read("b"), Sample)
     assert [what for *_, what in bench.seen].count(Asked.REFUSED) == 2
@@ -188,3 +192,108 @@ async def test_the_account_goes_with_its_own_tasks_alone() -> None:
 def test_the_default_is_many_times_what_a_trial_asks() -> None:
     """The example's trials ask 53 queries a minute, 136 in the busiest; see docs/how-to/connect-a-metrics-store.md."""
     assert QUERY_LIMIT >= 5 * 136
+
+
+class Hanging:
+    """A store that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.error = 0, StoreSilent("no answer within 10 s")
+        self.answers = False
+
+    async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        self.asked += 1
+        if not self.answers:
+            raise self.error
+        return ()
+
+    async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        return await self.vector(expression, at, timeout)
+
+    async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
+        return await self.vector(expression, start, timeout)
+
+
+class TestPatience:
+    def made(self, loop: Loop) -> tuple[Bench, Hanging, MeteredStore]:
+        bench, store = Bench(10_000), Hanging()
+        seen = lambda name, who, what, _: bench.seen.append((name, who, what))  # noqa: E731
+        return bench, store, MeteredStore(store, "default", loop, bench.limiter, seen, lambda: bench.now)
+
+    async def ask(self, store: MeteredStore, times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(StoreUnavailable):
+                await store.vector("a", 0.0, 10.0)
+
+    async def test_a_store_that_hangs_is_left_alone_by_the_reconciler(self) -> None:
+        bench, store, metered = self.made(Loop.RECONCILE)
+        await self.ask(metered, 100)
+        assert store.asked == 3
+        assert [what for *_, what in bench.seen].count(Asked.SKIPPED) == 97
+        for _ in range(12):
+            bench.now += ALONE_SECONDS
+            await self.ask(metered, 10)
+        assert store.asked == 3 + 12
+
+    async def test_the_safety_loop_always_asks(self) -> None:
+        _, store, metered = self.made(Loop.SAFETY)
+        await self.ask(metered, 100)
+        assert store.asked == 100
+
+    async def test_one_answer_is_enough_to_go_on(self) -> None:
+        bench, store, metered = self.made(Loop.RECONCILE)
+        await self.ask(metered, 5)
+        bench.now += ALONE_SECONDS
+        store.answers = True
+        for _ in range(10):
+            assert await metered.vector("a", 0.0, 10.0) == ()
+        assert store.asked == 3 + 10
+
+    @pytest.mark.parametrize("error", [QueryFailed("HTTP 400: no"), StoreUnavailable("HTTP 503: busy")])
+    async def test_a_store_that_says_no_is_there(self, error: QueryFailed) -> None:
+        _, store, metered = self.made(Loop.RECONCILE)
+        await self.ask(metered, 2)
+        store.error = error  # type: ignore[assignment]
+        for _ in range(20):
+            with pytest.raises(QueryFailed):
+                await metered.vector("a", 0.0, 10.0)
+        assert store.asked == 22
+
+    async def test_one_query_at_a_time_tries_whether_it_is_back(self) -> None:
+        bench, store, metered = self.made(Loop.RECONCILE)
+        await self.ask(metered, 3)
+        bench.now += ALONE_SECONDS
+        gate = asyncio.Event()
+
+        async def slow(*_: object) -> tuple[Series, ...]:
+            store.asked += 1
+            await gate.wait()
+            return ()
+
+        store.vector = slow  # type: ignore[method-assign]
+        trying = asyncio.create_task(metered.vector("a", 0.0, 10.0))
+        await asyncio.wait([trying], timeout=0)
+        await self.ask(metered, 5)
+        assert store.asked == 4
+        gate.set()
+        assert await trying == ()
+
+    async def test_a_pass_that_gives_up_waiting_counts_as_silence(self) -> None:
+        """Preflight has a time-out of its own around its queries; a cancelled try must not block all later ones."""
+        bench, store, metered = self.made(Loop.RECONCILE)
+        await self.ask(metered, 3)
+        bench.now += ALONE_SECONDS
+
+        async def never(*_: object) -> tuple[Series, ...]:
+            return await asyncio.get_running_loop().create_future()
+
+        answering, store.vector = store.vector, never  # type: ignore[method-assign]
+        trying = asyncio.create_task(metered.vector("a", 0.0, 10.0))
+        await asyncio.wait([trying], timeout=0)
+        trying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await trying
+        store.vector, store.answers = answering, True  # type: ignore[method-assign]
+        await self.ask(metered, 1)
+        bench.now += ALONE_SECONDS
+        assert await metered.vector("a", 0.0, 10.0) == ()
