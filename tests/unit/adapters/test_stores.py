@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.contract.test_telemetry import ERRORS, EVERYTHING, TIMEOUT, WINDOW, T, pods
 from tests.unit.slo.loopback import Behaviour, Loopback, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.adapters.query_limits import Asked, Loop, MeteredStore, QueryLimiter
 from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import NoData, Sample, TelemetryError
@@ -72,3 +74,27 @@ async def test_a_store_that_hangs_delays_no_reading_of_another() -> None:
         assert all(isinstance(r, Sample) for r in await hanging)
         for telemetry in both.values():
             telemetry.close()
+
+
+async def test_a_store_that_hangs_holds_the_reconciler_s_workers_for_a_few_time_outs_only() -> None:
+    never = threading.Event()
+    with Loopback(EVERYTHING) as stuck:
+        stuck.behaviour = Behaviour(hold=never)
+        seen: list[Asked] = []
+        meter = partial(
+            MeteredStore,
+            name="stuck",
+            loop=Loop.RECONCILE,
+            limiter=QueryLimiter(),
+            on_query=lambda _, __, what, ___: seen.append(what),
+        )
+        telemetry = PrometheusTelemetry(stuck.url, meter=meter)
+        known = Stores({"default": telemetry})
+        for _ in range(20):
+            (found,) = await known.read([SliRequest(ERRORS, pods("plain"), WINDOW)], timeout=0.1)
+            assert isinstance(found, TelemetryError)
+        assert found.detail == "left alone for a moment, as it does not answer"
+        assert seen.count(Asked.FAILED) <= 8  # two queries of a ratio each time
+        assert seen.count(Asked.SKIPPED) >= 16
+        never.set()
+        telemetry.close()
