@@ -8,7 +8,7 @@ model in virtual time; one contract suite runs against both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.domain.kinds import Kind
@@ -60,11 +60,13 @@ class Cluster(Protocol):
 class PodSet:
     """Pods told apart by name: those of the Deployments `workloads` (whose pods are named
     `<workload>-<hash>-<5 characters>`), or exactly `replica_sets`' pods. `live` are the names of the pods that the API
-    server shows Ready now: each of them must be scraped, or a reading is Stale."""
+    server shows Ready now: each of them must be scraped, or a reading is Stale. `account` is the uid of the Experiment
+    whose queries are counted together, "" when nobody's are."""
 
     namespace: str
     workloads: tuple[str, ...]
     live: tuple[str, ...] = ()
+    account: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class SliRequest:
 class SliProbe:
     """What preflight learns of an SLI: problem is "" when it can be measured.
 
-    `reason` is a CamelCase condition reason (TelemetryUnavailable, which passes by itself, QueryFailed, NoData,
-    Ambiguous, NoBucketBound, SegmentMissing, NoTraffic), `remedy` what to do. `scrape_interval` and
+    `reason` is a CamelCase condition reason (TelemetryUnavailable, which passes by itself, UnknownStore, QueryFailed,
+    NoData, Ambiguous, NoBucketBound, SegmentMissing, NoTraffic), `remedy` what to do. `scrape_interval` and
     `requests_per_second` (of the whole target) are None where unknown. `history` is the age in seconds of the oldest
     sample found within the asked window. `coarse`: a quantile that is known to its bucket only.
     """
@@ -104,7 +106,8 @@ Steps = tuple[tuple[tuple[float, float], ...], ...]
 
 
 class Telemetry(Protocol):
-    """SLIs from a metrics store. Never raises for missing data or a failing store: absence is a `Reading`."""
+    """SLIs, each from the metrics store that it names. Never raises for missing data or a failing store: absence is a
+    `Reading`."""
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
         """One reading per request, in order; a time-out is a TelemetryError."""
@@ -122,18 +125,20 @@ class Telemetry(Protocol):
         """Requests per second of all pods of the set together, from the SLI's total (value) over the window."""
         ...
 
-    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, store: str, timeout: float) -> Reading:
         """The highest working set (bytes) of one container within the window, over all pods that ever were; `total`
-        counts these pods. NoData where the store has none of it."""
+        counts these pods. NoData where the store of this name has none of it."""
         ...
 
-    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+    async def usage(
+        self, pods: PodSet, window: Window, *, store: str, timeout: float
+    ) -> tuple[ContainerUse, ...] | Absence:
         """What cAdvisor has of each container of the pods, in order of pod and container; NoData where the store has
         nothing of it."""
         ...
 
     async def alerts(
-        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+        self, names: Sequence[str], namespace: str, window: Window, *, store: str, timeout: float
     ) -> tuple[AlertSeen, ...] | TelemetryError:
         """The alerts of these names that fired within the window, by name: those about the namespace, or about none."""
         ...

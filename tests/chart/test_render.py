@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from controlplane import binaries
+from trimtab.adapters.query_limits import QUERY_LIMIT
+from trimtab.adapters.store_config import read_stores
 from trimtab.runtime.reaper import LIMIT_SECONDS
 from trimtab.runtime.settings import ReapSettings, Settings
 
@@ -252,6 +254,141 @@ class TestPod:
         (volume,) = [v for v in pod["volumes"] if v["name"] == "prometheus"]
         assert volume["secret"]["secretName"] == "prom"
         assert volume["secret"]["items"] == [{"key": "bearer", "path": "token"}]
+
+
+def secret(name: str, key: str) -> Obj:
+    return {"name": name, "key": key}
+
+
+STORES: list[Obj] = [
+    {
+        "name": "long-term",
+        "kind": "Thanos",
+        "url": "https://thanos.monitoring:10902",
+        "bearerTokenSecret": secret("thanos", "token"),
+        "tls": {
+            "caSecret": secret("thanos-tls", "ca.crt"),
+            "certSecret": secret("thanos-tls", "tls.crt"),
+            "keySecret": secret("thanos-tls", "tls.key"),
+        },
+        "replicaLabels": ["replica", "prometheus_replica"],
+        "to": [{"namespaceSelector": {}}],
+    },
+    {
+        "name": "team",
+        "kind": "Mimir",
+        "url": "https://mimir.example.test/prometheus",
+        "basic": {"username": "trimtab", "passwordSecret": secret("mimir", "password")},
+        "headers": [{"name": "X-Api-Key", "valueSecret": secret("mimir", "api-key")}],
+        "tenant": "team-a",
+    },
+    {"name": "plain", "url": "http://other:9090"},
+]
+
+
+class TestStores:
+    def config(self, objects: list[Obj]) -> Obj:
+        (found,) = [o for o in of_kind("ConfigMap", objects) if o["metadata"]["name"] == "trimtab-stores"]
+        return found
+
+    def test_the_operator_accepts_the_list_with_its_mounted_files(self, tmp_path: Path) -> None:
+        """The files that the list names are exactly those that are mounted, and the operator reads the rest."""
+        objects = rendered(telemetry={"stores": STORES})
+        text = self.config(objects)["data"]["stores.yaml"]
+        pod = pod_spec(objects)
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        mounted = {
+            f"{mounts[v['name']]}/{item['path']}": (s["secret"]["name"], item["key"])
+            for v in pod["volumes"]
+            if "projected" in v
+            for s in v["projected"]["sources"]
+            for item in s["secret"]["items"]
+        }
+        assert mounted == {
+            "/var/run/trimtab/stores/long-term/token": ("thanos", "token"),
+            "/var/run/trimtab/stores/long-term/ca.crt": ("thanos-tls", "ca.crt"),
+            "/var/run/trimtab/stores/long-term/tls.crt": ("thanos-tls", "tls.crt"),
+            "/var/run/trimtab/stores/long-term/tls.key": ("thanos-tls", "tls.key"),
+            "/var/run/trimtab/stores/team/password": ("mimir", "password"),
+            "/var/run/trimtab/stores/team/header-0": ("mimir", "api-key"),
+        }
+        for path in mounted:
+            place = tmp_path / path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("x")
+        (tmp_path / "stores.yaml").write_text(text.replace("/var/run", f"{tmp_path}/var/run"))
+        stores = read_stores(str(tmp_path / "stores.yaml"))
+        assert [(s.name, s.kind, s.url) for s in stores] == [
+            (s["name"], s.get("kind", "Prometheus"), s["url"]) for s in STORES
+        ]
+        assert {f.removeprefix(str(tmp_path)) for s in stores for f in s.files} == set(mounted)
+        assert (stores[0].replica_labels, stores[1].tenant) == (("replica", "prometheus_replica"), "team-a")
+        assert environment(objects)["TRIMTAB_TELEMETRY_FILE"] == f"{mounts['stores']}/stores.yaml"
+
+    def test_no_secret_is_in_the_list_and_none_can_be_read(self) -> None:
+        objects = rendered(telemetry={"stores": STORES})
+        (role,) = of_kind("ClusterRole", objects)
+        assert not [right for right in rights(role) if "secret" in right[0]]
+        assert not of_kind("Secret", objects)
+
+    def test_a_changed_list_starts_a_new_operator(self) -> None:
+        def checksum(*stores: Obj) -> str:
+            (deployment,) = of_kind("Deployment", rendered(telemetry={"stores": list(stores)}))
+            return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/stores"])
+
+        assert checksum(STORES[0]) == checksum(STORES[0]) != checksum(STORES[1])
+
+    def test_without_further_stores_there_is_nothing_of_them(self) -> None:
+        objects = rendered()
+        assert "TRIMTAB_TELEMETRY_FILE" not in environment(objects)
+        assert environment(objects)["TRIMTAB_QUERY_LIMIT"] == str(QUERY_LIMIT)
+        assert not of_kind("ConfigMap", objects)
+
+    def test_a_large_limit_is_written_out(self) -> None:
+        """A template would write a million as 1e+06, which is no whole number to the operator."""
+        assert environment(rendered(telemetry={"queryLimit": 1_000_000}))["TRIMTAB_QUERY_LIMIT"] == "1000000"
+
+    def test_stores_alone_are_enough(self) -> None:
+        objects = rendered(prometheus={"url": ""}, telemetry={"stores": STORES}, networkPolicy={"enabled": True})
+        assert "TRIMTAB_PROMETHEUS_URL" not in environment(objects)
+        (policy,) = of_kind("NetworkPolicy", objects)
+        assert len(policy["spec"]["egress"]) == 2 + len(STORES)
+
+    def test_a_network_policy_opens_the_way_to_each(self) -> None:
+        objects = rendered(telemetry={"stores": STORES}, networkPolicy={"enabled": True})
+        (policy,) = of_kind("NetworkPolicy", objects)
+        assert policy["spec"]["egress"][-4:] == [
+            {"ports": [{"port": 9090, "protocol": "TCP"}]},
+            {"ports": [{"port": 10902, "protocol": "TCP"}], "to": [{"namespaceSelector": {}}]},
+            {"ports": [{"port": 443, "protocol": "TCP"}]},
+            {"ports": [{"port": 9090, "protocol": "TCP"}]},
+        ]
+
+    @pytest.mark.parametrize(
+        ("store", "words"),
+        [
+            ({"url": "http://u:p@other"}, "/telemetry/stores/0/url"),
+            ({"url": "http://other?token=1"}, "/telemetry/stores/0/url"),
+            ({"name": "two words"}, "/telemetry/stores/0/name"),
+            ({"kind": "Cortex"}, "/telemetry/stores/0/kind"),
+            ({"token": "abc"}, "'token' not allowed"),
+            ({"bearerTokenSecret": "abc"}, "/telemetry/stores/0/bearerTokenSecret"),
+            ({"tls": {"certSecret": secret("a", "b")}}, "/telemetry/stores/0/tls"),
+            (
+                {
+                    "bearerTokenSecret": secret("a", "b"),
+                    "basic": {"username": "u", "passwordSecret": secret("a", "c")},
+                },
+                "/telemetry/stores/0",
+            ),
+            ({"name": "default"}, "default is also what prometheus.url names"),
+        ],
+    )
+    def test_what_is_wrong_is_refused_at_once(self, store: Obj, words: str) -> None:
+        full = {"name": "other", "url": "http://other:9090"} | store
+        done = run("template", {"prometheus": {"url": URL}, "telemetry": {"stores": [full]}})
+        assert done.returncode != 0
+        assert words in done.stderr
 
 
 class TestSettings:

@@ -148,6 +148,7 @@ FROZEN_CHANGES: dict[str, tuple[str, Any]] = {
     "prices": ("spec.prices.cpuCoreHour", "0.05"),
     "traffic": ("spec.traffic.shareServiceLabels", True),
     "canary": ("spec.canary.replicas", 2),
+    "telemetry": ("spec.telemetry", {"store": "long-term"}),
 }
 EDITABLE_CHANGES: dict[str, tuple[str, Any]] = {
     "mode": ("spec.mode", "Observe"),

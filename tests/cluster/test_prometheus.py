@@ -282,6 +282,6 @@ async def test_a_real_rule_fires_and_is_over(prometheus_factory: Callable[..., P
 
 
 async def alerts(telemetry: Telemetry, names: tuple[str, ...], namespace: str, at: float) -> tuple[AlertSeen, ...]:
-    found = await telemetry.alerts(names, namespace, Window(at - 900, at), timeout=TIMEOUT)
+    found = await telemetry.alerts(names, namespace, Window(at - 900, at), store="default", timeout=TIMEOUT)
     assert not isinstance(found, TelemetryError), found
     return found

@@ -1,5 +1,5 @@
-"""What every Telemetry must do with what a store holds: here the Prometheus adapter over a small server on loopback,
-and the simulated store; `tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
+"""What every Telemetry must do with what a store holds: here each kind of store over a small server on loopback, and
+the simulated store; `tests/cluster/test_prometheus.py` runs the same suite over a real Prometheus.
 
 Each scenario is a namespace of one store, so that a real server is filled and started once.
 """
@@ -14,6 +14,10 @@ import pytest
 from tests.unit.slo.loopback import Loopback, Stored, StoredSource
 
 from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.adapters.query_limits import Loop, MeteredStore, QueryLimiter
+from trimtab.adapters.series_store import SeriesStore
+from trimtab.adapters.store_config import StoreConfig, StoreKind
+from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import (
     Absence,
@@ -30,10 +34,12 @@ from trimtab.domain.measurement import (
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 from trimtab.simulate.prometheus import SimulatedPrometheus
+from trimtab.slo.counters import counters_of
+from trimtab.slo.recording import METRIC, digest
 
 T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
-DAY = 86400.0
+DAY, HOUR = 86400.0, 3600.0
 PERIODS, THROTTLED = "container_cpu_cfs_periods_total", "container_cpu_cfs_throttled_periods_total"
 STALLED = "container_pressure_memory_stalled_seconds_total"
 LATER = T - 11  # what comes afterwards must not matter
@@ -133,6 +139,29 @@ def frange(start: float, end: float, step: float) -> list[float]:
     return [start + step * k for k in range(math.floor((end - start) / step) + 1)]
 
 
+def recorded(
+    namespace: str, samples: Callable[[int], float | None] = lambda _: 60.0, experiment: str = "web"
+) -> list[Stored]:
+    """A service of 0.1 requests a second for 26 hours, a tenth of them bad, and rules that counted 60 and 3 in each
+    five minutes: twice the requests and the half of the errors, so that one sees which of the two was asked.
+
+    `samples` gives the requests that the rule counted in the nth five minutes before now, None where it was not there.
+    """
+    [counters] = counters_of(ERRORS.query, PodSet(namespace, ("web",)))
+    labels = {"namespace": namespace, "experiment": experiment, "sli": "errors", "query": digest(counters)}
+    found = [
+        counter(namespace, "all_total", steady(0.1), pod="web-7d9f6c-x2k4z", since=T - 26 * HOUR, scrape=60.0),
+        counter(
+            namespace, "bad_total", steady(0.01), pod="web-7d9f6c-x2k4z", since=T - 26 * HOUR, scrape=60.0, code="500"
+        ),
+    ]
+    for part, share in (("bad", 0.05), ("total", 1.0)):
+        given = ((n, samples(n)) for n in reversed(range(26 * 12)))
+        points = tuple((T - 120 - 300.0 * n, share * count) for n, count in given if count is not None)
+        found.append(Stored(METRIC, tuple(sorted((labels | {"part": part}).items())), points))
+    return found
+
+
 SCENARIOS: dict[str, list[Stored]] = {
     "plain": [
         *request_series("plain"),
@@ -227,6 +256,14 @@ SCENARIOS: dict[str, list[Stored]] = {
         alert("axb", namespace="alerts"),
         alert("High Error-Rate", namespace="alerts"),
     ],
+    "recorded": recorded("recorded"),
+    "recorded-of-late": recorded("recorded-of-late", lambda n: 60.0 if n < 200 else None),
+    "recorded-once": recorded("recorded-once", lambda n: 60.0 if n > 3 else None),
+    "recorded-nan": recorded("recorded-nan", lambda n: math.nan if n == 100 else 60.0),
+    "recorded-by-two": [
+        *recorded("recorded-by-two", lambda n: 60.0 if n < 200 else None, "first"),
+        *recorded("recorded-by-two", experiment="second")[2:],
+    ],
     "days": [
         counter("days", "all_total", thirty_twenty_ten, pod="web-7d9f6c-x2k4z", since=T - 3 * DAY, scrape=60.0)
     ],
@@ -244,13 +281,19 @@ def server() -> Iterator[Loopback]:
         yield made
 
 
-@pytest.fixture(params=["loopback", "simulated"])
+@pytest.fixture(params=[*StoreKind, "simulated"])
 def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
+    """As the operator has them: by name, and metered."""
+    limiter = QueryLimiter()
+
+    def meter(store: SeriesStore) -> SeriesStore:
+        return MeteredStore(store, "default", Loop.SAFETY, limiter, lambda *_: None)
+
     if request.param == "simulated":
-        yield StoreTelemetry(SimulatedPrometheus(StoredSource(EVERYTHING)))
+        yield Stores({"default": StoreTelemetry(meter(SimulatedPrometheus(StoredSource(EVERYTHING))))})
         return
-    made = PrometheusTelemetry(server.url)
-    yield made
+    made = PrometheusTelemetry(StoreConfig("default", server.url, request.param), meter=meter)
+    yield Stores({"default": made})
     made.close()
 
 
@@ -478,6 +521,39 @@ class TestSums:
                 found = await telemetry.totals(ERRORS, pods(namespace), window, timeout=TIMEOUT)
                 assert isinstance(found, NoData)
 
+    async def test_a_long_window_is_read_from_what_rules_recorded(self, telemetry: Telemetry) -> None:
+        for namespace in ("recorded", "recorded-by-two"):
+            found = await telemetry.totals(ERRORS, pods(namespace, "web"), Window(T - DAY, T), timeout=TIMEOUT)
+            assert isinstance(found, Sample), found
+            assert (found.total, found.bad) == (288 * 60.0, 288 * 3.0)
+
+    @pytest.mark.parametrize(
+        ("namespace", "seconds"),
+        [
+            ("recorded-of-late", DAY),  # the rule is younger than the window
+            ("recorded-once", DAY),  # it has ended
+            ("recorded-nan", DAY),
+            ("recorded", DAY - 1),  # too short for five minutes not to be seen
+        ],
+    )
+    async def test_what_rules_did_not_record_throughout_is_read_from_the_counters(
+        self, telemetry: Telemetry, namespace: str, seconds: float
+    ) -> None:
+        found = await telemetry.totals(ERRORS, pods(namespace, "web"), Window(T - seconds, T), timeout=TIMEOUT)
+        assert isinstance(found, Sample), found
+        assert found.total == pytest.approx(0.1 * seconds, rel=0.01)
+        assert found.bad == pytest.approx(0.01 * seconds, rel=0.01)
+
+    @pytest.mark.parametrize("threshold", ["404", "5..|429"])
+    async def test_what_was_recorded_before_an_edit_is_not_what_is_asked_now(
+        self, telemetry: Telemetry, threshold: str
+    ) -> None:
+        query = RatioQuery((f'bad_total{{$selector,code=~"{threshold}"}}',), ("all_total{$selector}",))
+        edited = Sli("errors", SliKind.ERRORS, query, 1)
+        found = await telemetry.totals(edited, pods("recorded", "web"), Window(T - DAY, T), timeout=TIMEOUT)
+        assert isinstance(found, Sample), found
+        assert found.total == pytest.approx(0.1 * DAY, rel=0.01)
+
     async def test_values_have_no_sums(self, telemetry: Telemetry) -> None:
         assert isinstance(await telemetry.totals(VALUE, pods("gauge"), WINDOW, timeout=TIMEOUT), TelemetryError)
         assert isinstance(await telemetry.load(VALUE, pods("gauge"), WINDOW, timeout=TIMEOUT), TelemetryError)
@@ -495,7 +571,9 @@ class TestSums:
 
 class TestUsage:
     async def read(self, telemetry: Telemetry, namespace: str, *workloads: str) -> tuple[ContainerUse, ...]:
-        found = await telemetry.usage(PodSet(namespace, workloads or (CANARY,)), WINDOW, timeout=TIMEOUT)
+        found = await telemetry.usage(
+            PodSet(namespace, workloads or (CANARY,)), WINDOW, store="default", timeout=TIMEOUT
+        )
         assert isinstance(found, tuple), found
         return found
 
@@ -518,19 +596,19 @@ class TestUsage:
         assert (found.throttled, found.memory_stalled) == (pytest.approx(0.62), pytest.approx(0.2))
 
     async def test_a_handful_of_periods_says_nothing(self, telemetry: Telemetry) -> None:
-        found = await telemetry.usage(PodSet("usage-idle", (CANARY,)), WINDOW, timeout=TIMEOUT)
+        found = await telemetry.usage(PodSet("usage-idle", (CANARY,)), WINDOW, store="default", timeout=TIMEOUT)
         assert isinstance(found, NoData)
 
     async def test_nothing_there_is_absent(self, telemetry: Telemetry) -> None:
         for namespace in ("nowhere", "plain"):
-            found = await telemetry.usage(PodSet(namespace, (CANARY,)), WINDOW, timeout=TIMEOUT)
+            found = await telemetry.usage(PodSet(namespace, (CANARY,)), WINDOW, store="default", timeout=TIMEOUT)
             assert isinstance(found, NoData)
 
 
 class TestWorkingSet:
     async def read(self, telemetry: Telemetry, namespace: str, workload: str, container: str = "web") -> Reading:
         of, window = PodSet(namespace, (workload,)), Window(T - 9000, T - 1)
-        return await telemetry.working_set(of, container, window, timeout=TIMEOUT)
+        return await telemetry.working_set(of, container, window, store="default", timeout=TIMEOUT)
 
     async def test_the_highest_of_all_pods_and_of_all_times(self, telemetry: Telemetry) -> None:
         found = await self.read(telemetry, "memory", "web")
@@ -554,16 +632,16 @@ class TestAlerts:
     QUARTER = Window(T - 900, T)
 
     async def names(self, telemetry: Telemetry, *names: str, namespace: str = "alerts") -> list[str]:
-        found = await telemetry.alerts(names, namespace, self.QUARTER, timeout=TIMEOUT)
+        found = await telemetry.alerts(names, namespace, self.QUARTER, store="default", timeout=TIMEOUT)
         assert not isinstance(found, TelemetryError), found
         return [each.name for each in found]
 
     async def test_one_that_fires_however_many_series_it_has(self, telemetry: Telemetry) -> None:
-        found = await telemetry.alerts(("CheckoutDown",), "alerts", self.QUARTER, timeout=TIMEOUT)
+        found = await telemetry.alerts(("CheckoutDown",), "alerts", self.QUARTER, store="default", timeout=TIMEOUT)
         assert found == (AlertSeen("CheckoutDown", T, firing=True),)
 
     async def test_one_that_fired_not_long_ago(self, telemetry: Telemetry) -> None:
-        found = await telemetry.alerts(("Over",), "alerts", self.QUARTER, timeout=TIMEOUT)
+        found = await telemetry.alerts(("Over",), "alerts", self.QUARTER, store="default", timeout=TIMEOUT)
         assert found == (AlertSeen("Over", T - 520, firing=False),)
 
     async def test_neither_one_that_is_long_over_nor_one_that_only_may_come(self, telemetry: Telemetry) -> None:
@@ -579,13 +657,15 @@ class TestAlerts:
         assert await self.names(telemetry, "a.b", "High Error-Rate", "Check.*") == ["High Error-Rate", "a.b"]
 
     async def test_as_of_the_windows_end(self, telemetry: Telemetry) -> None:
-        then = await telemetry.alerts(("Over", "CheckoutDown"), "alerts", Window(T - 1600, T - 600), timeout=TIMEOUT)
+        then = await telemetry.alerts(
+            ("Over", "CheckoutDown"), "alerts", Window(T - 1600, T - 600), store="default", timeout=TIMEOUT
+        )
         assert not isinstance(then, TelemetryError)
         assert [(each.name, each.firing) for each in then] == [("Over", True)]
         assert 0 <= T - 600 - then[0].last < 15
 
     async def test_nobody_named_nothing_asked(self, telemetry: Telemetry) -> None:
-        assert await telemetry.alerts((), "alerts", self.QUARTER, timeout=TIMEOUT) == ()
+        assert await telemetry.alerts((), "alerts", self.QUARTER, store="default", timeout=TIMEOUT) == ()
 
 
 class TestPreflight:

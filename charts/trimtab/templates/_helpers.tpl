@@ -55,8 +55,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- define "trimtab.prometheusPort" -}}
-{{- $url := urlParse .Values.prometheus.url -}}
+{{/* The port of an address. */}}
+{{- define "trimtab.port" -}}
+{{- $url := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
 {{- $port | default (eq $url.scheme "https" | ternary "443" "80") -}}
 {{- end -}}
@@ -80,4 +81,61 @@ may do all that both need. */}}
 {{- $quoted := list -}}
 {{- range $users | uniq -}}{{- $quoted = append $quoted (squote .) -}}{{- end -}}
 [{{ join ", " $quoted }}]
+{{- end -}}
+
+{{/* The list of metrics stores as the operator reads it; secrets are the files that deployment.yaml mounts. */}}
+{{- define "trimtab.stores" -}}
+stores:
+{{- range .Values.telemetry.stores }}
+{{- if and (eq .name "default") $.Values.prometheus.url }}
+{{- fail "telemetry.stores: default is also what prometheus.url names; unset it or choose another name" }}
+{{- end }}
+{{- $files := printf "/var/run/trimtab/stores/%s" .name }}
+- name: {{ .name }}
+  kind: {{ .kind | default "Prometheus" }}
+  url: {{ .url | quote }}
+  {{- if .bearerTokenSecret }}
+  auth: {bearerTokenFile: {{ $files }}/token}
+  {{- else if .basic }}
+  auth: {basic: {username: {{ .basic.username | quote }}, passwordFile: {{ $files }}/password}}
+  {{- end }}
+  {{- with .tls }}
+  tls:
+    {{- if .caSecret }}
+    caFile: {{ $files }}/ca.crt
+    {{- end }}
+    {{- if .certSecret }}
+    certFile: {{ $files }}/tls.crt
+    keyFile: {{ $files }}/tls.key
+    {{- end }}
+  {{- end }}
+  {{- with .headers }}
+  headers:
+  {{- range $number, $header := . }}
+  - {name: {{ $header.name }}, valueFile: {{ $files }}/header-{{ $number }}}
+  {{- end }}
+  {{- end }}
+  {{- with .tenant }}
+  tenant: {{ . | quote }}
+  {{- end }}
+  {{- with .replicaLabels }}
+  replicaLabels: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The Secrets of one store as sources of a projected volume; empty when it has none. */}}
+{{- define "trimtab.storeSources" -}}
+{{- $files := dict }}
+{{- with .bearerTokenSecret }}{{ $_ := set $files "token" . }}{{ end }}
+{{- with .basic }}{{ $_ := set $files "password" .passwordSecret }}{{ end }}
+{{- with .tls }}
+{{- with .caSecret }}{{ $_ := set $files "ca.crt" . }}{{ end }}
+{{- with .certSecret }}{{ $_ := set $files "tls.crt" . }}{{ end }}
+{{- with .keySecret }}{{ $_ := set $files "tls.key" . }}{{ end }}
+{{- end }}
+{{- range $number, $header := .headers }}{{ $_ := set $files (printf "header-%d" $number) $header.valueSecret }}{{ end }}
+{{- range $path, $secret := $files }}
+- secret: {name: {{ $secret.name }}, items: [{key: {{ $secret.key }}, path: {{ $path }}}]}
+{{- end }}
 {{- end -}}

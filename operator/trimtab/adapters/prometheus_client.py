@@ -1,8 +1,9 @@
-"""Queries to Prometheus in a bounded thread pool: time-outs, typed failures, and warnings that are not overlooked.
+"""Queries to a metrics store in a bounded thread pool: time-outs, typed failures, no partial answer taken for a whole.
 
 `prometheus-api-client` is synchronous, drops the response's `warnings`, puts a POST's query into the address, rounds
 the ends of a range to whole seconds and reads bodies of any size for any time. The session and the parameters given to
 it here mend each of these. Whatever goes wrong is a `QueryFailed`: a malformed answer must not end the safety loop.
+Redirects are not followed: they would carry credentials to an address that nobody allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
@@ -25,12 +25,15 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
-from trimtab.adapters.series_store import QueryFailed, QueryRefused, StoreUnavailable
+from trimtab.adapters.series_store import QueryFailed, QueryRefused, StoreSilent, StoreUnavailable
+from trimtab.adapters.store_config import StoreConfig
+from trimtab.adapters.store_credentials import Credentials, Tls
+from trimtab.adapters.store_dialect import Params, dialect_of, incomplete
 from trimtab.slo.series import Buckets, Series
 
 T = TypeVar("T")
-Params = dict[str, str]
 MAX_SERIES = 20_000
+DENIED = frozenset({401, 403})
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 REFUSED = (400, 422)
 MAX_BYTES = 64 * 2**20
@@ -38,20 +41,22 @@ MAX_PENDING = 128
 CHUNK = 2**16
 
 
+class _Denied(QueryFailed):
+    """401 or 403: with a secret that was replaced meanwhile the same query may be answered."""
+
+
 class PrometheusClient:
     """One pool of threads, each with its own session. Close it when done.
 
     Args:
-        url: base address, without `/api/v1`.
-        token_file: a bearer token, read anew for each query, as mounted tokens rotate.
+        store: its address (without `/api/v1`), kind, and the files of its credentials.
         threads: queries under way at once.
         pending: queries that may wait or be under way; more are refused, so that a stuck store cannot pile them up.
     """
 
-    def __init__(
-        self, url: str, *, token_file: str | None = None, threads: int = 4, pending: int = MAX_PENDING
-    ) -> None:
-        self._url, self._token_file = url.rstrip("/"), token_file
+    def __init__(self, store: StoreConfig, *, threads: int = 4, pending: int = MAX_PENDING) -> None:
+        self._url = store.url.rstrip("/")
+        self._credentials, self._dialect = Credentials(store), dialect_of(store)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prometheus")
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -93,7 +98,7 @@ class PrometheusClient:
 
         def ask(client: PrometheusConnect, bounds: Params, seconds: float) -> Any:
             begin, finish = (datetime.fromtimestamp(t, UTC) for t in (start, end))
-            params = exact | bounds
+            params = {**exact, **bounds}
             return client.custom_query_range(expression, begin, finish, f"{step:.3f}", params=params, timeout=seconds)
 
         return await self._run(ask, _numbers, timeout)
@@ -102,7 +107,7 @@ class PrometheusClient:
         self, expression: str, at: float, timeout: float, parse: Callable[[Any], tuple[Series, ...]]
     ) -> tuple[Series, ...]:
         def ask(client: PrometheusConnect, bounds: Params, seconds: float) -> Any:
-            return client.custom_query(expression, params={"time": f"{at:.3f}"} | bounds, timeout=seconds)
+            return client.custom_query(expression, params={"time": f"{at:.3f}", **bounds}, timeout=seconds)
 
         return await self._run(ask, parse, timeout)
 
@@ -121,10 +126,10 @@ class PrometheusClient:
             async with asyncio.timeout(timeout):
                 return await work
         except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise StoreUnavailable(f"no answer within {timeout:g} s") from None
+            raise StoreSilent(f"no answer within {timeout:g} s") from None
         except requests.JSONDecodeError:
             raise QueryFailed("the answer is not JSON") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, urllib3.exceptions.HTTPError) as error:  # also what requests raises
             raise StoreUnavailable(f"not reachable: {type(error).__name__}") from None
         except PrometheusApiClientException as error:
             raise QueryFailed(_one_line(str(error))) from None
@@ -143,48 +148,57 @@ class PrometheusClient:
         left = deadline - time.monotonic()
         if left <= 0:
             raise requests.Timeout
-        client = self._client()
-        client._session.deadline = deadline
         # The server gives up with us, and reports with a warning when it had to leave series out.
-        bounds = {"timeout": f"{math.ceil(1000 * left)}ms", "limit": str(MAX_SERIES)}
-        found = parse(ask(client, bounds, left))
+        bounds = {"timeout": f"{math.ceil(1000 * left)}ms", "limit": str(MAX_SERIES), **self._dialect.added()}
+        try:
+            found = parse(ask(self._client(deadline), bounds, left))
+        except _Denied:
+            if not self._renewed():
+                raise
+            found = parse(ask(self._client(deadline), bounds, max(deadline - time.monotonic(), 0.001)))
         if isinstance(found, tuple) and len(found) > MAX_SERIES:
             raise QueryFailed(f"{len(found)} series are more than {MAX_SERIES}; narrow the query")
         return found
 
-    def _client(self) -> PrometheusConnect:
+    def _client(self, deadline: float) -> PrometheusConnect:
+        """This thread's client with the credentials of now; a new session where a file of TLS was replaced."""
+        tls: Tls = self._credentials.tls()
         client: PrometheusConnect | None = getattr(self._local, "client", None)
-        if client is None:
-            session = _Session()
+        if client is None or self._local.tls != tls:
+            session = _Session(tls, self._credentials.hide)
             with self._lock:
+                if client is not None:
+                    self._sessions.remove(client._session)
+                    client._session.close()
                 self._sessions.append(session)
             client = PrometheusConnect(self._url, session=session, retry=Retry(total=0), method="POST")
-            self._local.client = client
-        client.headers = self._headers()
+            self._local.client, self._local.tls = client, tls
+        client.headers = self._credentials.headers() | dict(self._dialect.headers)
+        client._session.deadline = deadline
         return client
 
-    def _headers(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        try:
-            return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
-        except (OSError, UnicodeDecodeError) as error:
-            raise QueryFailed(f"the token file cannot be read: {type(error).__name__}") from None
+    def _renewed(self) -> bool:
+        """Read every secret again after a 401 or 403: does this thread's query now carry others?"""
+        sent: dict[str, str] = self._local.client.headers
+        fresh = self._credentials.headers(again=True) | dict(self._dialect.headers)
+        return fresh != sent or self._credentials.tls() != self._local.tls
 
 
 class _Session(requests.Session):
     """Sends a query in the body, and reads an answer within its deadline (monotonic seconds) and size."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Tls, hide: Callable[[str], str]) -> None:
         super().__init__()
         self.trust_env = False
+        self.verify, self.cert = tls.verify, tls.cert
+        self._hide = hide
         self.deadline = math.inf
         self.hooks["response"].append(self._receive)
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         if method == "POST":
             kwargs["data"] = kwargs.pop("params", None)
-        return super().request(method, url, **{**kwargs, "stream": True})
+        return super().request(method, url, **{**kwargs, "stream": True, "allow_redirects": False})
 
     def _receive(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Read the body; refuse what is an error or incomplete."""
@@ -200,14 +214,25 @@ class _Session(requests.Session):
         response.raw.release_conn()
         response.raw = io.BytesIO(body)
         if response.status_code != 200:
-            busy = response.status_code == TOO_MANY_REQUESTS or response.status_code >= SERVER_ERROR
-            refused = response.status_code in REFUSED
-            failure = StoreUnavailable if busy else QueryRefused if refused else QueryFailed
-            raise failure(_one_line(f"HTTP {response.status_code}: {_words(response)}"))
-        if b'"warnings"' in body:
-            warnings = response.json().get("warnings") or ()
-            if warnings:
-                raise QueryFailed(_one_line(f"a partial answer, with the warning: {'; '.join(map(str, warnings))}"))
+            raise self._refusal(response)
+        if b'"warnings"' in body or b'"isPartial"' in body:
+            answer = response.json()
+            problem = incomplete(answer) if isinstance(answer, Mapping) else ""
+            if problem:
+                raise QueryFailed(_one_line(self._hide(problem)))
+
+    def _refusal(self, response: requests.Response) -> QueryFailed:
+        status = response.status_code
+        words = _one_line(self._hide(f"HTTP {status}: {_words(response)}"))
+        if status in DENIED:
+            return _Denied(words)
+        if 300 <= status < 400:
+            return QueryFailed(
+                f"HTTP {status}: the store sends elsewhere, which is not followed; configure that address"
+            )
+        if status in REFUSED:
+            return QueryRefused(words)
+        return StoreUnavailable(words) if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR else QueryFailed(words)
 
 
 def _words(response: requests.Response) -> str:

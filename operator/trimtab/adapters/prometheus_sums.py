@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 
+from trimtab.adapters.increases import increases
 from trimtab.adapters.prometheus_readings import increased_reading
 from trimtab.adapters.series_store import SeriesStore
 from trimtab.domain.measurement import NoData, Reading
@@ -28,12 +29,7 @@ async def increased(
     span = f"[{math.ceil(seconds)}s]"
     if names.native and isinstance(query, SlowRatioQuery):
         return increased_reading(query, await store.vector(f"sum(increase({names.total}{span}))", at, timeout))
-    part, total = [
-        _single(rows)
-        for rows in await asyncio.gather(
-            *(store.vector(f"sum(increase({q}{span}))", at, timeout) for q in (names.part, names.total))
-        )
-    ]
+    part, total = await increases(store, names, seconds, at, timeout)
     if total is None or not total > 0:
         return NoData("no traffic in the window")
     if names.good:
@@ -83,11 +79,6 @@ def at_steps(names: Counters, query: SliQuery) -> tuple[str, str]:
         within = f"histogram_fraction(-Inf, {query.threshold!r}, {names.total})"
         return f"sum by (pod) ({within} * {all_})", f"sum by (pod) ({all_})"
     return f"sum by (pod) ({names.part})", f"sum by (pod) ({names.total})"
-
-
-def _single(rows: tuple[Series, ...]) -> float | None:
-    value = rows[0].points[0][1] if rows and rows[0].points else math.nan
-    return value if math.isfinite(value) else None
 
 
 __all__ = ["at_steps", "increased", "raw_counts"]

@@ -23,6 +23,10 @@ class QueryRefused(QueryFailed):
     """The store read the query and will never answer it: PromQL that it does not have, or that is none."""
 
 
+class StoreSilent(StoreUnavailable):
+    """It did not answer in time."""
+
+
 class SeriesStore(Protocol):
     """Each query raises `QueryFailed` when there is no complete answer within `timeout` seconds, `StoreUnavailable` of
     these when that is nothing about the query."""
@@ -41,4 +45,4 @@ class SeriesStore(Protocol):
         ...
 
 
-__all__ = ["QueryFailed", "QueryRefused", "SeriesStore", "StoreUnavailable"]
+__all__ = ["QueryFailed", "QueryRefused", "SeriesStore", "StoreSilent", "StoreUnavailable"]

@@ -23,6 +23,8 @@ from trimtab.adapters.prometheus_readings import (
     step_counts,
 )
 from trimtab.adapters.prometheus_sums import at_steps, increased, raw_counts
+from trimtab.adapters.query_limits import absence_of
+from trimtab.adapters.recorded import Recorded
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
 from trimtab.domain.measurement import (
@@ -39,7 +41,7 @@ from trimtab.domain.measurement import (
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.counters import Counters
-from trimtab.slo.estimate import BATCHES, value_sample
+from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
 from trimtab.slo.native import as_classic, counts_of, is_native
 from trimtab.slo.promql import firing_alerts, inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
@@ -57,7 +59,7 @@ class StoreTelemetry:
 
     def __init__(self, store: SeriesStore) -> None:
         self._store = store
-        self._names = Names(store)
+        self._names, self._recorded = Names(store), Recorded(store)
         self._prober = Prober(store, self._names)
         self._scrape = DEFAULT_SCRAPE
 
@@ -85,9 +87,12 @@ class StoreTelemetry:
             if arm:
                 request = SliRequest(sli, pods, window, fresh=False)
                 return (await self._counted([request], found, timeout, from_birth=True))[0]
+            sums = None if found.native else await self._recorded.sums(found, window, timeout)
+            if sums is not None:
+                return ratio_sample([sums.bad], [sums.total]) if sums.total > 0 else NoData("no traffic in the window")
             return await increased(self._store, found, sli.query, window.end, window.seconds, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
 
     async def history(self, sli: Sli, pods: PodSet, window: Window, step: float, *, timeout: float) -> Steps | Absence:
         """Two queries of one row per pod."""
@@ -99,7 +104,7 @@ class StoreTelemetry:
                 *(self._store.range(q, window.start, window.end, step, timeout) for q in at_steps(found, sli.query))
             )
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         return step_counts(part, total, step, good=found.good) or NoData("no traffic in the window")
 
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
@@ -111,29 +116,50 @@ class StoreTelemetry:
             samples = await raw_counts(self._store, found, window.end, _with_lookback(window), timeout)
             return load_reading(pods, window, samples)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
 
-    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+    async def working_set(
+        self,
+        pods: PodSet,
+        container: str,
+        window: Window,
+        *,
+        store: str,  # noqa: ARG002 - this one
+        timeout: float,
+    ) -> Reading:
         """As cAdvisor has it; one query, one row per pod."""
         metric = with_matchers(WORKING_SET, pods, f"container={quoted(container)}")
         asked = f"max by (pod) (max_over_time({metric}[{math.ceil(window.seconds)}s]))"
         try:
             rows = await self._store.vector(asked, window.end, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         sizes = [size for row in rows for _, size in row.points if math.isfinite(size) and size > 0]
         return Sample(max(sizes), 0.0, float(len(sizes))) if sizes else NoData(f"no {WORKING_SET} of it")
 
-    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+    async def usage(
+        self,
+        pods: PodSet,
+        window: Window,
+        *,
+        store: str,  # noqa: ARG002 - this one
+        timeout: float,
+    ) -> tuple[ContainerUse, ...] | Absence:
         """All of cAdvisor's series of these pods in one query of raw samples."""
         try:
             found = await self._store.matrix(f"{usage_selector(pods)}[{_with_lookback(window)}s]", window.end, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         return containers_in(found, window) or NoData("the store has nothing of cAdvisor")
 
     async def alerts(
-        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+        self,
+        names: Sequence[str],
+        namespace: str,
+        window: Window,
+        *,
+        store: str,  # noqa: ARG002 - this one
+        timeout: float,
     ) -> tuple[AlertSeen, ...] | TelemetryError:
         """One query of one row per name, however many series an alert has."""
         if not names:
@@ -143,7 +169,7 @@ class StoreTelemetry:
         try:
             rows = await self._store.range(asked, start, window.end, ALERT_STEP, timeout)
         except QueryFailed as error:
-            return TelemetryError(str(error))
+            return absence_of(error)
         return alerts_seen(rows, window)
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
@@ -165,7 +191,7 @@ class StoreTelemetry:
                 case ValueQuery():
                     return await self._values(sli.query, union, group, timeout)
         except QueryFailed as error:
-            return [TelemetryError(str(error)) for _ in group]
+            return [absence_of(error) for _ in group]
 
     async def _counted(
         self, group: list[SliRequest], names: Counters, timeout: float, *, from_birth: bool = False

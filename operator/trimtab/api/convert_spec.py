@@ -68,7 +68,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         paused=wire.paused,
         target=spec.TargetRef(wire.target_ref.name, wire.target_ref.kind, wire.target_ref.api_version),
         space=searched,
-        slis=tuple(_sli(s, f"spec.slis[{i}]") for i, s in enumerate(wire.slis)),
+        slis=tuple(_sli(s, f"spec.slis[{i}]", _store(wire)) for i, s in enumerate(wire.slis)),
         objectives=tuple(_objective(o) for o in wire.objectives),
         constraints=tuple(_constraint(c) for c in wire.constraints if c.builtin is None),
         budgets=tuple(_budget(b) for b in wire.error_budgets),
@@ -180,7 +180,11 @@ def _relation(r: relations.ParameterConstraint) -> space.ParameterConstraint:
     raise InvalidSpec(f"parameter constraint {r.name}", "is empty")
 
 
-def _sli(s: slis.Sli, field: str) -> spec.Sli:
+def _store(wire: ExperimentSpec) -> str:
+    return wire.telemetry.store if wire.telemetry is not None else spec.DEFAULT_STORE
+
+
+def _sli(s: slis.Sli, field: str, store: str) -> spec.Sli:
     query = _query(s, field)
     kind = spec.SliKind.ERRORS
     if isinstance(query, spec.QuantileQuery):
@@ -188,7 +192,7 @@ def _sli(s: slis.Sli, field: str) -> spec.Sli:
     elif isinstance(query, spec.ValueQuery):
         kind = spec.SliKind.VALUE
     usual = MIN_VALUE_SAMPLES if kind is spec.SliKind.VALUE else MIN_REQUESTS
-    return spec.Sli(s.name, kind, query, s.min_samples or usual, s.on_missing)
+    return spec.Sli(s.name, kind, query, s.min_samples or usual, s.on_missing, store)
 
 
 def _query(s: slis.Sli, field: str) -> spec.SliQuery:

@@ -25,6 +25,7 @@ def effective(wire: ExperimentSpec, domain: Domain) -> dict[str, Any]:
         written.setdefault("minSamples", sli.min_samples)
     for written, budget in zip(full["errorBudgets"], domain.budgets, strict=True):
         _fill_budget(written, budget)
+    full.setdefault("telemetry", {"store": domain.store})
     full["search"].setdefault("initialTrials", domain.search.initial_trials)
     return full
 

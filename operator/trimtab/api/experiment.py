@@ -27,12 +27,12 @@ from trimtab.api.settings import (
     Verification,
     WarmStart,
 )
-from trimtab.api.slis import Sli
+from trimtab.api.slis import Sli, Telemetry
 from trimtab.domain.quantity import parse_duration
 from trimtab.domain.space import Apply
 from trimtab.domain.spec import Mode
 
-FROZEN = ("parameters", "parameterConstraints", "slis", "objectives", "prices", "traffic", "canary")
+FROZEN = ("parameters", "parameterConstraints", "slis", "objectives", "prices", "traffic", "canary", "telemetry")
 
 
 def _missing(found: Callable[[ExperimentSpec], list[str]], known: Callable[[ExperimentSpec], set[str]]) -> Any:
@@ -293,6 +293,10 @@ class ExperimentSpec(WireModel):
     )
     slis: Annotated[tuple[Sli, ...], Keyed("name")] = Field(
         description="What is measured; frozen once a trial exists.", min_length=1, max_length=12
+    )
+    telemetry: Telemetry | None = Field(
+        None,
+        description="Which metrics store answers; frozen once a trial exists. Unset: the store `default`.",
     )
     # no list-map: server-side apply would merge the default objective with those of the user
     objectives: tuple[Objective, ...] = Field(

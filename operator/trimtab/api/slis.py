@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trimtab.api.base import DEFAULT_KEY, Rule, WireModel, exactly_one
 from trimtab.api.scalars import MetricName, Name, number
-from trimtab.domain.spec import OnMissing
+from trimtab.domain.spec import DEFAULT_STORE, OnMissing
 
 PresetSource = Literal["PlainHTTP", "OpenTelemetry", "Istio", "Linkerd", "Envoy", "NGINXIngress", "Traefik", "GRPC"]
 Seconds = number("0", "86400", above=True, unit="the histogram's unit", example="0.3")
@@ -100,6 +100,15 @@ class ValueSli(WireModel):
     unit: str = Field("1", min_length=1, max_length=16, description="Unit of the value, shown in messages.")
 
     RULES = (_selector("query"), _selector("samples_query", optional=True))
+
+
+class Telemetry(WireModel):
+    """Where the SLIs are measured."""
+
+    store: Name = Field(
+        DEFAULT_STORE,
+        description="Name of a metrics store from the operator's list; never an address. Frozen once a trial exists.",
+    )
 
 
 class Sli(WireModel):

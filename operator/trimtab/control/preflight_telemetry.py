@@ -28,6 +28,10 @@ _REPAIR = "repair the service first, raise max, or set spec.search.infeasibleBas
 
 def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods: int) -> Iterator[Problem]:
     """Everything about SLIs, bounds and budgets. `pods` share the load with the arms."""
+    unknown = next((p for p in probes if p.reason == "UnknownStore"), None)
+    if unknown is not None:
+        yield problem(unknown.reason, "spec.telemetry.store", unknown.problem, unknown.remedy)
+        return
     for probe in probes:
         if probe.reason:
             yield problem(probe.reason, f"spec.slis[{probe.sli}]", probe.problem, probe.remedy)

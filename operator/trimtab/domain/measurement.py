@@ -79,6 +79,11 @@ class TelemetryError:
     detail: str
 
 
+@dataclass(frozen=True)
+class NotAsked(TelemetryError):
+    """The operator did not ask: the queries that one Experiment may ask in a minute are used up."""
+
+
 Absence = NoData | Ambiguous | Stale | TelemetryError
 Reading = Sample | Absence
 

@@ -104,15 +104,19 @@ class ValueQuery:
 
 
 SliQuery = RatioQuery | SlowRatioQuery | QuantileQuery | ValueQuery
+DEFAULT_STORE = "default"
 
 
 @dataclass(frozen=True)
 class Sli:
+    """`store` is the name of the metrics store that answers the query, from the operator's list."""
+
     name: str
     kind: SliKind
     query: SliQuery
     min_samples: int
     on_missing: OnMissing = OnMissing.INCONCLUSIVE
+    store: str = DEFAULT_STORE
 
 
 @dataclass(frozen=True)
@@ -319,6 +323,11 @@ class ExperimentSpec:
     def is_cost(self) -> bool:
         """The cost alone is minimized: nothing of the objective has to be measured."""
         return len(self.objectives) == 1 and self.objectives[0].is_cost
+
+    @property
+    def store(self) -> str:
+        """The metrics store that this Experiment is measured in."""
+        return self.slis[0].store
 
     def sli(self, name: str) -> Sli:
         return next(s for s in self.slis if s.name == name)

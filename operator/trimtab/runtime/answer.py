@@ -110,7 +110,10 @@ class Answerer:
     async def _usage(self, containers: tuple[str, ...], seen: Snapshot) -> tuple[Usage, ...]:
         pods, window = _target_pods(seen), Window(seen.now - USAGE_SECONDS, seen.now)
         read = self._telemetry.working_set
-        found = await asyncio.gather(*(read(pods, name, window, timeout=PROBE_TIMEOUT) for name in containers))
+        store = _spec(seen).store
+        found = await asyncio.gather(
+            *(read(pods, name, window, store=store, timeout=PROBE_TIMEOUT) for name in containers)
+        )
         return tuple(Usage(name, reading) for name, reading in zip(containers, found, strict=True))
 
     async def _history(self, seen: Snapshot) -> LoadHistory:
@@ -159,7 +162,8 @@ class Answerer:
         self._alerts = {k: a for k, a in self._alerts.items() if at - a[0] < PROBE_EVERY}
         if key not in self._alerts:
             names, window = _spec(seen).safety.pause_on_alerts, Window(now - CLEAR_SECONDS, now)
-            found = await self._telemetry.alerts(names, seen.experiment.namespace, window, timeout=TIMEOUT)
+            namespace, store = seen.experiment.namespace, _spec(seen).store
+            found = await self._telemetry.alerts(names, namespace, window, store=store, timeout=TIMEOUT)
             self._alerts[key] = (at, found)
         return self._alerts[key][1]
 
@@ -214,13 +218,13 @@ def counting_sli(spec: ExperimentSpec) -> Sli | None:
 def trial_pods(trial: Trial, arm: Arm, view: ArmView | None) -> PodSet:
     """The pods of one arm, by name; those that the API server shows Ready must be scraped."""
     live = tuple(p.name for p in view.pods if p.ready and not p.deleting) if view is not None else ()
-    return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live)
+    return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live, trial.experiment_uid)
 
 
 def _target_pods(seen: Snapshot) -> PodSet:
     target = seen.target
     assert isinstance(target, Target)
-    return PodSet(target.namespace, (target.name,))
+    return PodSet(target.namespace, (target.name,), account=seen.experiment.uid)
 
 
 def _spec(seen: Snapshot) -> ExperimentSpec:

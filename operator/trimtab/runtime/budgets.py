@@ -100,7 +100,8 @@ class BudgetReader:
         known, at = self._known.get(key), self._clock.monotonic()
         if known is not None and at - known[0] < _lasts(spec, seconds, known[1]):
             return BudgetWindow(budget.name, seconds, known[1])
-        pods, window = PodSet(experiment.namespace, (spec.target.name,)), Window(now - seconds, now)
+        pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
+        window = Window(now - seconds, now)
         reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
         if isinstance(reading, Sample | NoData):
             self._known.set(key, at, reading)

@@ -51,7 +51,7 @@ class Histories:
             return
         found, missing = self._phis.setdefault(trial.uid, {}), False
         window = Window(trial.times.created - HISTORY_SECONDS, trial.times.created)
-        pods = PodSet(experiment.namespace, (spec.target.name,))
+        pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
         for name in tested_slis(spec):
             if name in found:
                 continue

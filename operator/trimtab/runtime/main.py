@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -17,6 +18,9 @@ from trimtab.adapters.cluster import KubernetesCluster
 from trimtab.adapters.connection import Connection, ConnectionProblem, connect
 from trimtab.adapters.executor import ProcessDesigner
 from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.adapters.query_limits import Loop, MeteredStore, QueryLimiter
+from trimtab.adapters.store_config import BadStores, StoreConfig, configured_stores
+from trimtab.adapters.stores import Stores
 from trimtab.runtime.effects import with_fail_points
 from trimtab.runtime.handlers import Watcher, kopf_settings, make_registry
 from trimtab.runtime.http import Check, HttpServer, age_check
@@ -76,6 +80,8 @@ async def run(settings: Settings, environment: Mapping[str, str]) -> int:
         process = _wire(settings, environment, connection, clock)
     except (ConnectionProblem, InvalidSetting) as error:
         return _complain(str(error))
+    except BadStores as error:
+        return _complain(f"TRIMTAB_TELEMETRY_FILE: {error}")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,16 +97,27 @@ def _wire(settings: Settings, environment: Mapping[str, str], connection: Connec
     metrics = Metrics()
     clients = tuple(KubernetesCluster(connection, on_request=metrics.api_request) for _ in WRITERS)
     reconcile, safety, lease = (with_fail_points(c, environment, w) for c, w in zip(clients, WRITERS, strict=True))
-    telemetries = (_telemetry(settings), _telemetry(settings))
+    stores = configured_stores(settings.prometheus_url, settings.prometheus_token_file, settings.telemetry_file)
+    limiter = QueryLimiter(settings.query_limit)
+    telemetries = tuple(_telemetry(stores, loop, limiter, metrics) for loop in (Loop.RECONCILE, Loop.SAFETY))
     designer = ProcessDesigner()
-    ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
+    reconcile_stores, safety_stores = (Stores(each) for each in telemetries)
+    ports = Ports(reconcile, safety, lease, reconcile_stores, safety_stores, designer=designer, clock=clock)
     own = _own_deployment(environment, settings)
     parts = compose(ports, settings, metrics=metrics, identity=unique_identity(), own=own)
-    return _Process(parts, connection, designer, clients, telemetries)
+    return _Process(parts, connection, designer, clients, tuple(t for each in telemetries for t in each.values()))
 
 
-def _telemetry(settings: Settings) -> PrometheusTelemetry:
-    return PrometheusTelemetry(settings.prometheus_url, token_file=settings.prometheus_token_file)
+def _telemetry(
+    stores: tuple[StoreConfig, ...], loop: Loop, limiter: QueryLimiter, metrics: Metrics
+) -> dict[str, PrometheusTelemetry]:
+    """One loop's own clients, by the store's name."""
+    return {
+        s.name: PrometheusTelemetry(
+            s, meter=partial(MeteredStore, name=s.name, loop=loop, limiter=limiter, on_query=metrics.telemetry_query)
+        )
+        for s in stores
+    }
 
 
 def _own_deployment(environment: Mapping[str, str], settings: Settings) -> OwnDeployment | None:

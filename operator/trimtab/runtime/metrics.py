@@ -23,6 +23,7 @@ from trimtab.runtime.sight import Live
 
 Owned = TypeVar("Owned", Gauge, Counter, Histogram)
 OWNER = ("namespace", "experiment")
+ASKED = ("store", "loop")
 PHASE_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1200, 2700, 5400)
 FAST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROLLBACK_BUCKETS = (0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120)
@@ -176,6 +177,12 @@ class Metrics:
         """Count one request to the API server."""
         self.api_requests.labels(verb, code).inc()
 
+    def telemetry_query(self, store: str, loop: str, outcome: str, seconds: float) -> None:
+        """Count one query to a metrics store; what was not sent took no time."""
+        self.telemetry_queries.labels(store, loop, outcome).inc()
+        if outcome in ("answered", "failed"):
+            self.telemetry_query_seconds.labels(store, loop).observe(seconds)
+
     def watch_process(
         self,
         *,
@@ -286,6 +293,15 @@ class Metrics:
             "rollback_seconds", "From the decision to no ready canary endpoint", ROLLBACK_BUCKETS
         )
         self.telemetry_errors = self._counter("telemetry_errors", "Readings that are no sample", "reason")
+        self.telemetry_queries = self._process_counter(
+            "telemetry_queries",
+            "Queries to metrics stores; not sent were those refused (over the limit) and skipped (it hangs)",
+            *ASKED,
+            "outcome",
+        )
+        self.telemetry_query_seconds = self._process_histogram(
+            "telemetry_query_seconds", "Answer of one query", FAST_BUCKETS, *ASKED
+        )
         self.safety_tick_lateness = self._process_histogram(
             "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS
         )
@@ -343,8 +359,8 @@ class Metrics:
     def _process_counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(self._named(name, "counter", text, *labels), text, labels, **self._to)
 
-    def _process_histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(self._named(name, "histogram", text), text, buckets=buckets, **self._to)
+    def _process_histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(self._named(name, "histogram", text, *labels), text, labels, buckets=buckets, **self._to)
 
     def _named(self, name: str, kind: str, text: str, *labels: str) -> str:
         """The full name, noted for the reference; counters are exported with `_total`."""

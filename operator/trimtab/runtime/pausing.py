@@ -32,7 +32,8 @@ async def look_at_alerts(
     names = spec.safety.pause_on_alerts
     if not names:
         return AlertLook()
-    found = await telemetry.alerts(names, namespace, Window(now - CLEAR_SECONDS, now), timeout=timeout)
+    window = Window(now - CLEAR_SECONDS, now)
+    found = await telemetry.alerts(names, namespace, window, store=spec.store, timeout=timeout)
     if isinstance(found, TelemetryError):
         return AlertLook(((FIELD, found),), answered=False)
     return AlertLook(((FIELD, NoData("no alert fires", newest=now)),), True, alarm(found, now))

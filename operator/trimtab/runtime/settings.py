@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from trimtab.adapters.query_limits import QUERY_LIMIT
+
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 T = TypeVar("T")
@@ -25,13 +27,16 @@ class InvalidSetting(Exception):
 class Settings:
     """What the operator is told from outside.
 
-    `namespaces` is empty for the whole cluster. `kubeconfig` None means the pod that we run in. Seconds.
+    `namespaces` is empty for the whole cluster. `kubeconfig` None means the pod that we run in. `prometheus_url` is ""
+    when only `telemetry_file` names metrics stores. `query_limit` is queries of one Experiment in a minute. Seconds.
     """
 
     prometheus_url: str
     lease_namespace: str
     namespaces: tuple[str, ...] = ()
     prometheus_token_file: str | None = None
+    telemetry_file: str | None = None
+    query_limit: int = QUERY_LIMIT
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     lease_name: str = "trimtab-operator"
@@ -54,8 +59,10 @@ class Settings:
         read = _Reader(environment)
         return cls(
             namespaces=read.names("TRIMTAB_NAMESPACE"),
-            prometheus_url=read.url("TRIMTAB_PROMETHEUS_URL"),
+            prometheus_url=read.url("TRIMTAB_PROMETHEUS_URL", needed=not read.text("TRIMTAB_TELEMETRY_FILE", "")),
             prometheus_token_file=read.file("TRIMTAB_PROMETHEUS_TOKEN_FILE"),
+            telemetry_file=read.file("TRIMTAB_TELEMETRY_FILE"),
+            query_limit=read.integer("TRIMTAB_QUERY_LIMIT", cls.query_limit, 120, 1_000_000),
             http_host=read.text("TRIMTAB_HTTP_HOST", cls.http_host),
             http_port=read.integer("TRIMTAB_HTTP_PORT", cls.http_port, 0, 65535),
             lease_namespace=read.text("TRIMTAB_LEASE_NAMESPACE", "") or _own_namespace(own_namespace),
@@ -115,9 +122,11 @@ class _Reader:
                 raise InvalidSetting(variable, f"{name!r} is not the name of a namespace", remedy)
         return names
 
-    def url(self, variable: str) -> str:
+    def url(self, variable: str, *, needed: bool) -> str:
         value = self.text(variable, "")
         remedy = "set it to Prometheus' address, e.g. http://prometheus.monitoring:9090"
+        if not value and not needed:
+            return ""
         if not value:
             raise InvalidSetting(variable, "is not set", remedy)
         try:

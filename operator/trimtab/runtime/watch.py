@@ -303,8 +303,9 @@ class Watchman:
         if not spec.safety.resource_guards:
             return ()
         arms = [trial_pods(view.trial, Arm.CANARY, view.canary), trial_pods(view.trial, Arm.CONTROL, view.control)]
-        both = PodSet(arms[0].namespace, tuple(dict.fromkeys(w for pods in arms for w in pods.workloads)))
-        found = await self._telemetry.usage(both, window, timeout=_timeout(spec))
+        workloads = tuple(dict.fromkeys(w for pods in arms for w in pods.workloads))
+        both = PodSet(arms[0].namespace, workloads, account=arms[0].account)
+        found = await self._telemetry.usage(both, window, store=spec.store, timeout=_timeout(spec))
         return found if isinstance(found, tuple) else ()
 
     async def _persist(self, stored: Trial) -> None:

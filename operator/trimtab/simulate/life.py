@@ -14,8 +14,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from trimtab.adapters.query_limits import QUERY_LIMIT, Loop, MeteredStore, QueryLimiter
 from trimtab.adapters.series_store import SeriesStore
+from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
+from trimtab.domain.spec import DEFAULT_STORE
 from trimtab.ports import Clock, Designer
 from trimtab.runtime.effects import EffectfulCluster
 from trimtab.runtime.metrics import Metrics
@@ -57,6 +60,7 @@ class LifeOptions:
     deliver: Deliver | None = None
     namespaces: tuple[str, ...] = ()
     workers: int = 4
+    query_limit: int = QUERY_LIMIT
 
 
 @dataclass(eq=False)
@@ -202,7 +206,11 @@ def begin_life(
 ) -> Life:
     """Wire an operator as `runtime.main` does and start it."""
     settings = Settings(
-        prometheus_url="", lease_namespace=LEASE_NAMESPACE, namespaces=options.namespaces, workers=options.workers
+        prometheus_url="",
+        lease_namespace=LEASE_NAMESPACE,
+        namespaces=options.namespaces,
+        workers=options.workers,
+        query_limit=options.query_limit,
     )
     clients = tuple(Client(cluster, latency=options.latency) for _ in range(3))
     for client in clients:
@@ -211,10 +219,18 @@ def begin_life(
         asyncio.get_running_loop().call_later(options.stale_for, _refresh, clients)
     points = (options.fail_point, options.fail_point, options.lease_fail_point)
     reconcile, safety, lease = (EffectfulCluster(c, point or _pass) for c, point in zip(clients, points, strict=True))
-    telemetries = (StoreTelemetry(store), StoreTelemetry(store))
-    ports = Ports(reconcile, safety, lease, *telemetries, designer=designer, clock=clock)
+    metrics, limiter = Metrics(), QueryLimiter(settings.query_limit, clock.monotonic)
+
+    def telemetry(loop: Loop) -> Stores:
+        """One played store answers under every name."""
+        metered = MeteredStore(store, DEFAULT_STORE, loop, limiter, metrics.telemetry_query, clock.monotonic)
+        return Stores({}, otherwise=StoreTelemetry(metered))
+
+    ports = Ports(
+        reconcile, safety, lease, telemetry(Loop.RECONCILE), telemetry(Loop.SAFETY), designer=designer, clock=clock
+    )
     rng = random.Random(f"{options.seed} {options.identity}")
-    parts = compose(ports, settings, metrics=Metrics(), identity=options.identity, rng=rng)
+    parts = compose(ports, settings, metrics=metrics, identity=options.identity, rng=rng)
     watch = SimulatedWatch(
         cluster, clients[0], clock, parts.queue.add, parts.watch,
         namespaces=options.namespaces, deliver=options.deliver,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from trimtab.adapters.series_store import QueryFailed, StoreUnavailable
+from trimtab.adapters.series_store import QueryFailed, StoreSilent
 from trimtab.simulate.promql import NotSimulated, Source, instant, matrix
 from trimtab.simulate.promql_range import over
 from trimtab.slo.series import Series
@@ -58,7 +58,7 @@ class SimulatedPrometheus:
                 async with asyncio.timeout(timeout):
                     await self.before(expression)
             except TimeoutError:
-                raise StoreUnavailable(f"no answer within {timeout:g} s") from None
+                raise StoreSilent(f"no answer within {timeout:g} s") from None
         try:
             found = answer()
         except ValueError as error:

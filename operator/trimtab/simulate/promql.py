@@ -73,7 +73,7 @@ class Node:
                 node.words, node.parts = (str(tree.op), tree.modifier), [cls.of(tree.lhs), cls.of(tree.rhs)]
             case promql.ParenExpr() | promql.UnaryExpr():
                 node.parts = [cls.of(tree.expr)]
-            case promql.NumberLiteral():
+            case promql.NumberLiteral() | promql.StringLiteral():
                 node.words = tree.val
             case _:
                 raise NotSimulated(type(tree).__name__)
@@ -139,6 +139,8 @@ def _call(node: Node, source: Source, at: float) -> Value:
     if name == "timestamp" and args[0].selector is not None:
         found = ((t.labels, t.at(at)) for t in source.matching(args[0].selector))
         return [(without_name(labels), point[0]) for labels, point in found if point is not None]
+    if name == "label_replace":
+        return _labelled(_value(args[0], source, at), *(str(a.words) for a in args[1:]))
     if name not in KNOWN:
         raise NotSimulated(f"{name}()")
     values = [_value(a, source, at) for a in args]
@@ -154,6 +156,13 @@ def _call(node: Node, source: Source, at: float) -> Value:
         rest = [v for v in values[1:] if isinstance(v, float)]
         return [(without_name(labels), PLAIN[name](v, *rest)) for labels, v in values[0]]
     raise NotSimulated(f"{name}()")
+
+
+def _labelled(rows: Value, label: str, value: str, source: str, pattern: str) -> Value:
+    """`label_replace` where it gives every row one label."""
+    if isinstance(rows, float) or source or pattern:
+        raise NotSimulated("label_replace() from another label")
+    return [(tuple(sorted({**dict(labels), label: value}.items())), v) for labels, v in rows]
 
 
 PLAIN: dict[str, Callable[..., float]] = {

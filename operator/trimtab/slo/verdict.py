@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, Sample, Stale, TelemetryError
+from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, NotAsked, Sample, Stale, TelemetryError
 from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
 from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
@@ -121,6 +121,8 @@ def absence_reason(reading: Absence) -> str:
             return "Ambiguous"
         case Stale():
             return "StaleTelemetry"
+        case NotAsked():
+            return "QueryLimit"
         case TelemetryError():
             return "TelemetryError"
 

@@ -37,6 +37,7 @@ from trimtab.adapters import prometheus_client
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.adapters.prometheus_client import PrometheusClient
 from trimtab.adapters.series_store import QueryFailed
+from trimtab.adapters.store_config import StoreConfig
 from trimtab.api.convert_trial import trial_status
 from trimtab.domain.measurement import Ambiguous, Arm, Measurement, NoData, Reading, Sample, Stale, TelemetryError
 from trimtab.domain.spec import Sli, SliKind, ValueQuery
@@ -68,7 +69,7 @@ async def everything(telemetry: PrometheusTelemetry, timeout: float = TIMEOUT) -
         found.append(await telemetry.totals(sli, of, WINDOW, timeout=timeout))
         found.append(await telemetry.load(sli, of, WINDOW, timeout=timeout))
         found.append(await telemetry.probe(sli, of, T - 1, 3600.0, timeout=timeout))
-    found.append(await telemetry.working_set(pods("memory"), "web", WINDOW, timeout=timeout))
+    found.append(await telemetry.working_set(pods("memory"), "web", WINDOW, store="default", timeout=timeout))
     return found
 
 
@@ -141,7 +142,7 @@ async def test_a_partial_answer_is_an_error(server: Loopback, telemetry: Prometh
 
 
 async def test_the_word_warnings_in_a_label_is_none(server: Loopback) -> None:
-    client = PrometheusClient(server.url)
+    client = PrometheusClient(StoreConfig("default", server.url))
     server.behaviour = Behaviour(body=answer([{"metric": {"warnings": "x"}, "values": [[1, "2"]]}]))
     assert len(await client.matrix("a[5s]", T, TIMEOUT)) == 1
     client.close()
@@ -193,7 +194,7 @@ async def test_a_stuck_pool_does_not_hold_another_instance(server: Loopback) -> 
 async def test_queries_do_not_pile_up(server: Loopback) -> None:
     never = threading.Event()
     server.behaviour = Behaviour(hold=never)
-    client = PrometheusClient(server.url, threads=1, pending=3)
+    client = PrometheusClient(StoreConfig("default", server.url), threads=1, pending=3)
     waiting = [asyncio.create_task(client.vector("a", T, TIMEOUT)) for _ in range(3)]
     assert not (await asyncio.wait(waiting, timeout=0))[0]
     with pytest.raises(QueryFailed, match="too many queries"):
@@ -217,7 +218,7 @@ async def test_an_answer_without_end_is_cut_off(
 
 async def test_more_series_than_anybody_can_use(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prometheus_client, "MAX_SERIES", 3)
-    client = PrometheusClient(server.url)
+    client = PrometheusClient(StoreConfig("default", server.url))
     server.behaviour = Behaviour(body=answer([{"metric": {"pod": str(i)}, "values": [[1, "2"]]} for i in range(4)]))
     with pytest.raises(QueryFailed, match="4 series are more than 3"):
         await client.matrix("a[5s]", T, TIMEOUT)
@@ -266,6 +267,17 @@ async def test_one_query_serves_both_arms(server: Loopback, telemetry: Prometheu
     await telemetry.read([SliRequest(s, a, WINDOW) for s in (ERRORS, SLOW) for a in arms], timeout=TIMEOUT)
     assert len(server.asked) == 3
     assert all(CANARY in a["query"] and CONTROL in a["query"] for a in server.asked)
+
+
+async def test_one_query_serves_both_counters_of_a_long_window(
+    server: Loopback, telemetry: PrometheusTelemetry
+) -> None:
+    """Of the same moment, so that there are never more bad events than events."""
+    long = type(WINDOW)(T - 9000, T - 1)
+    assert isinstance(await telemetry.totals(ERRORS, pods("plain"), long, timeout=TIMEOUT), Sample)
+    (asked,) = server.asked
+    assert "bad_total" in asked["query"]
+    assert "all_total" in asked["query"]
 
 
 async def test_a_spelling_is_looked_for_once(server: Loopback, telemetry: PrometheusTelemetry) -> None:

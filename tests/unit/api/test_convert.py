@@ -62,6 +62,23 @@ def sli_of(**fields: Any) -> Sli:
     return spec_with(slis=[{"name": "it", **fields}], constraints=[constraint]).sli("it")
 
 
+class TestStore:
+    def test_unset_it_is_the_default_and_changes_no_digest(self) -> None:
+        """Experiments of before this field keep theirs."""
+        assert spec_with().store == "default"
+        assert spec_with().digest == "cf58b39a8d4a8d2ee08c91c8e11ae08c417ea388a441d363e6db0a54aab91d45"
+
+    def test_every_sli_is_read_from_the_one_that_is_named(self) -> None:
+        found = spec_with(telemetry={"store": "long-term"})
+        assert {s.store for s in found.slis} == {found.store} == {"long-term"}
+        assert found.digest != spec_with().digest
+
+    @pytest.mark.parametrize("store", ["http://prometheus:9090", "two words", "", "a" * 64, "../a"])
+    def test_an_address_is_no_name(self, store: str) -> None:
+        with pytest.raises(InvalidSpec, match=r"spec\.telemetry\.store"):
+            spec_with(telemetry={"store": store})
+
+
 def budget_of(**fields: Any) -> ErrorBudget:
     return spec_with(errorBudgets=[{"name": "slow", "sli": "slow", **fields}]).budgets[0]
 

@@ -276,3 +276,60 @@ def test_the_entry_point_runs_the_command_line(
         entry.main()
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"trimtab {__version__}\n"
+
+
+class TestRules:
+    def test_prints_a_rule_file_of_each_experiment(self) -> None:
+        result = run("rules", "-f", WEB, "--namespace", "shop")
+        assert result.exit_code == 0, result.output
+        (group,) = yaml.safe_load(result.stdout)["groups"]
+        assert group["name"] == "trimtab-shop-web"
+        assert {r["labels"]["sli"] for r in group["rules"]} == {"errors"}
+
+    def test_or_the_object_of_the_prometheus_operator(self) -> None:
+        result = run("rules", "-f", WEB, "--namespace", "shop", "--output", "PrometheusRule")
+        found = yaml.safe_load(result.stdout)
+        assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+        assert found["metadata"] == {"name": "trimtab-web", "namespace": "shop"}
+        assert yaml.safe_load(run("rules", "-f", WEB, "-n", "shop").stdout)["groups"] == found["spec"]["groups"]
+
+    def test_the_namespace_of_the_manifest_wins(self) -> None:
+        named = yaml.safe_load(WEB.read_text())
+        named["metadata"]["namespace"] = "web"
+        result = run("rules", "-f", write("named.yaml", named), "--namespace", "shop")
+        (group,) = yaml.safe_load(result.stdout)["groups"]
+        assert {r["labels"]["namespace"] for r in group["rules"]} == {"web"}
+        assert "shop" not in result.stdout
+
+    @pytest.mark.parametrize(
+        ("change", "status", "words"),
+        [
+            (lambda _: None, 1, "metadata.namespace: is not set; write it, or give --namespace"),
+            (lambda m: m["metadata"].pop("name"), 1, "metadata.name: is not set; write it"),
+            (lambda m: m["spec"].pop("errorBudgets"), 1, "spec.errorBudgets: there is none"),
+            (lambda m: m["spec"].update(mode="Guess"), 1, "spec.mode"),
+            (lambda m: m["spec"].update(mode="Promote"), 1, "spec.mode"),
+            (lambda m: m.update(kind="Trial"), 2, "no Experiment of trimtab.dev in it"),
+        ],
+    )
+    def test_says_what_it_lacks(self, change: Any, status: int, words: str) -> None:
+        lacking = yaml.safe_load(WEB.read_text())
+        change(lacking)
+        namespace = () if "namespace" in words else ("-n", "shop")
+        result = run("rules", "-f", write("lacking.yaml", lacking), *namespace)
+        assert result.exit_code == status
+        assert words in result.output
+        assert result.output.count("\n") == 1
+
+    def test_no_file_no_rules(self) -> None:
+        result = run("rules", "-f", "nowhere.yaml")
+        assert (result.exit_code, result.output) == (2, "trimtab: nowhere.yaml: No such file or directory\n")
+
+    def test_promql_that_is_refused_is_not_installed(self) -> None:
+        bad = yaml.safe_load(WEB.read_text())
+        query = {"bad": "a{$selector} offset 5m", "total": "a{$selector}"}
+        bad["spec"]["slis"][1] = {"name": "errors", "ratio": query}
+        result = run("rules", "-f", write("bad.yaml", bad), "-n", "shop")
+        assert result.exit_code == 1
+        assert "spec.slis[errors].ratio.bad: " in result.output
+        assert "offset is not allowed" in result.output

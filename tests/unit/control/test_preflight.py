@@ -480,6 +480,14 @@ class TestProbes:
         assert problem.reason == "Ambiguous"
         assert problem.message == "spec.slis[errors]: two series, by label job; add job to the query"
 
+    def test_an_unknown_store_is_said_once_and_by_its_own_field(self) -> None:
+        probes = tuple(
+            SliProbe(n, "UnknownStore", "'x' is none; it knows default", "use it") for n in ("errors", "slow")
+        )
+        problem = only(found(probes=probes))
+        assert problem.message == "spec.telemetry.store: 'x' is none; it knows default; use it"
+        assert not problem.waits
+
     def test_an_unreachable_store_is_waited_for(self) -> None:
         assert only(found(probes=(SliProbe("errors", "TelemetryUnavailable", "no answer", "start it"),))).waits
 

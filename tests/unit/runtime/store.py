@@ -66,7 +66,9 @@ class Store:
         problem = await self._answer([w for r in requests for w in r.pods.workloads], timeout)
         return tuple(problem or self._window(r.pods, r.window, fresh=r.fresh) for r in requests)
 
-    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+    async def usage(
+        self, pods: PodSet, window: Window, *, store: str, timeout: float
+    ) -> tuple[ContainerUse, ...] | Absence:
         """No cAdvisor."""
         return NoData("no series of cAdvisor")
 

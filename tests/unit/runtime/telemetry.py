@@ -37,14 +37,16 @@ class Told:
     async def load(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         return self.loads(pods)
 
-    async def working_set(self, pods: PodSet, container: str, window: Window, *, timeout: float) -> Reading:
+    async def working_set(self, pods: PodSet, container: str, window: Window, *, store: str, timeout: float) -> Reading:
         return NoData("not told")
 
-    async def usage(self, pods: PodSet, window: Window, *, timeout: float) -> tuple[ContainerUse, ...] | Absence:
+    async def usage(
+        self, pods: PodSet, window: Window, *, store: str, timeout: float
+    ) -> tuple[ContainerUse, ...] | Absence:
         return self.uses(window)
 
     async def alerts(
-        self, names: Sequence[str], namespace: str, window: Window, *, timeout: float
+        self, names: Sequence[str], namespace: str, window: Window, *, store: str, timeout: float
     ) -> tuple[AlertSeen, ...] | TelemetryError:
         return self.firing(window) if names else ()
 

@@ -85,6 +85,15 @@ def test_plain_numbers_are_no_native_histograms(query: str) -> None:
     assert instant(SOURCE, query, 600.0) == []
 
 
+def test_a_row_gets_a_label_so_that_two_counters_are_told_apart() -> None:
+    asked = 'label_replace(vector(1),"counter","a","","") or label_replace(vector(2),"counter","b","","")'
+    assert instant(SOURCE, asked, 600.0) == [((("counter", "a"),), 1.0), ((("counter", "b"),), 2.0)]
+    with pytest.raises(NotSimulated, match="label_replace"):
+        instant(SOURCE, 'label_replace(vector(1),"a","$1","b","(.*)")', 600.0)
+    with pytest.raises(NotSimulated, match="label_replace"):
+        selectors('label_replace(up,"a","$1","b","(.*)")')  # what people write is refused beforehand
+
+
 def test_increase_is_extrapolated_as_prometheus_does() -> None:
     # Samples at 15, 30, 45, 60 in (0, 60]: 450 over 45 s; 15 s are missing at the start, less than 1.1 scrapes, but
     # the counter reached zero 15 s before its first sample, so no more than these are added.

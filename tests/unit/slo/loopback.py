@@ -5,9 +5,11 @@ The same suite runs against the real one in `tests/cluster`.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import ssl
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,25 +35,31 @@ class Behaviour:
     status: int = 200
     body: bytes | None = None  # instead of an answer
     warnings: tuple[str, ...] = ()
+    partial: bool = False  # as VictoriaMetrics marks an answer
+    headers: tuple[tuple[str, str], ...] = ()  # added to the answer
+    admits: Callable[[Mapping[str, str]], bool] = lambda _: True  # by the request's headers; else 401
     hold: threading.Event | None = None  # answer only when this is set
     drip: threading.Event | None = None  # send the headers and one byte, the rest when this is set
 
 
 @dataclass
 class Loopback:
-    """The server; `asked` are the forms of all queries so far, with their path and headers."""
+    """The server; `asked` are the forms of all queries so far with their path, `headers` their headers in lower case.
+    With a context it speaks TLS."""
 
     series: tuple[Stored, ...] = ()
     behaviour: Behaviour = field(default_factory=Behaviour)
     asked: list[dict[str, str]] = field(default_factory=list)
     url: str = ""
+    tls: ssl.SSLContext | None = None
+    headers: list[dict[str, str]] = field(default_factory=list)
 
     def __enter__(self) -> Loopback:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server.tls = self.tls
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if self.tls is not None else ''}://127.0.0.1:{self._server.server_port}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,6 +81,20 @@ class Loopback:
             return _data("matrix", [_row(labels, points) for labels, points in samples])
         found = instant(source, query, at)
         return _data("vector", [{"metric": dict(labels), "value": [at, repr(v)]} for labels, v in found])
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, over TLS with a context."""
+
+    daemon_threads = True
+    tls: ssl.SSLContext | None = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with contextlib.suppress(OSError), self.tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
 
 class StoredSource:
@@ -122,14 +144,19 @@ def _handler(store: Loopback) -> type[BaseHTTPRequestHandler]:
             form = {k: v[0] for k, v in parse_qs(text, keep_blank_values=True).items()}
             path = urlsplit(self.path)
             seen = {"path": path.path, "address": path.query, "authorization": self.headers.get("Authorization", "")}
+            headers = {k.lower(): v for k, v in self.headers.items()}
             store.asked.append({**form, **seen})
+            store.headers.append(headers)
             behaviour = store.behaviour
+            if not behaviour.admits(headers):
+                behaviour = Behaviour(401, f"who is {headers.get('authorization', 'nobody')}?".encode())
             if behaviour.hold is not None:
                 behaviour.hold.wait(30)
             body = behaviour.body
             if body is None:
                 answer = store.answer(path.path, form)
-                body = json.dumps(answer | ({"warnings": behaviour.warnings} if behaviour.warnings else {})).encode()
+                answer |= {"warnings": behaviour.warnings} if behaviour.warnings else {}
+                body = json.dumps(answer | ({"isPartial": True} if behaviour.partial else {})).encode()
             try:
                 self._send(behaviour, body)
             except OSError:
@@ -138,6 +165,8 @@ def _handler(store: Loopback) -> type[BaseHTTPRequestHandler]:
         def _send(self, behaviour: Behaviour, body: bytes) -> None:
             self.send_response(behaviour.status)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in behaviour.headers:
+                self.send_header(name, value)
             self.end_headers()
             if behaviour.drip is not None:
                 self.wfile.write(body[:1])
