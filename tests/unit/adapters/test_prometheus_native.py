@@ -12,6 +12,7 @@ from tests.unit.slo.loopback import Behaviour, Loopback
 
 from trimtab.adapters.prometheus_client import PrometheusClient
 from trimtab.adapters.series_store import QueryFailed, QueryRefused
+from trimtab.adapters.store_config import StoreConfig
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import Absence, NoData, Sample, TelemetryError, Window
 from trimtab.domain.spec import QuantileQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
@@ -30,7 +31,7 @@ def server() -> Iterator[Loopback]:
 
 @pytest.fixture
 def client(server: Loopback) -> Iterator[PrometheusClient]:
-    made = PrometheusClient(server.url)
+    made = PrometheusClient(StoreConfig("default", server.url))
     yield made
     made.close()
 
