@@ -26,6 +26,7 @@ def effective(wire: ExperimentSpec, domain: Domain) -> dict[str, Any]:
     for written, budget in zip(full["errorBudgets"], domain.budgets, strict=True):
         _fill_budget(written, budget)
     full["search"].setdefault("initialTrials", domain.search.initial_trials)
+    full["trial"].setdefault("earlySuccess", domain.trial.early_success)
     return full
 
 
