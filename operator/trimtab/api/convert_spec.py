@@ -277,7 +277,7 @@ def _timing(t: settings.TrialTiming) -> spec.TrialTiming:
         max_replicates=t.replicates.max,
         parallel=t.parallel,
         screen=parse_duration(t.fidelity.screen) if t.fidelity is not None else None,
-        early_success=t.early_success,
+        early_success=bool(t.early_success),
     )
 
 

@@ -27,6 +27,7 @@ def effective(wire: ExperimentSpec, domain: Domain) -> dict[str, Any]:
         _fill_budget(written, budget)
     full.setdefault("telemetry", {"store": domain.store})
     full["search"].setdefault("initialTrials", domain.search.initial_trials)
+    full["trial"].setdefault("earlySuccess", domain.trial.early_success)
     return full
 
 

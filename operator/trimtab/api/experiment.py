@@ -249,8 +249,9 @@ _CROSS_RULES = (
         field=".constraints",
     ),
     Rule(
-        "!self.trial.earlySuccess || self.constraints.all(c, has(c.builtin) || c.errors == 'GuardOnly' || "
-        "has(c.sequential) && has(c.max) && !has(c.min) && !has(c.relativeToControl)) && "
+        "!has(self.trial.earlySuccess) || !self.trial.earlySuccess || "
+        "self.constraints.all(c, has(c.builtin) || c.errors == 'GuardOnly' || has(c.sequential) && "
+        "has(c.max) && !has(c.min) && !has(c.relativeToControl)) && "
         "self.objectives.all(o, !has(o.sli) && (!has(o.terms) || o.terms.all(t, !has(t.sli))))",
         "trial.earlySuccess: only a bound with max and sequential, without min and relativeToControl, can be shown "
         "early, and a measured objective needs the whole trial; change constraints and objectives, or remove "
