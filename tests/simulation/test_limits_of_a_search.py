@@ -97,7 +97,7 @@ async def _undersized(**search: str) -> World:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["resources"] = {side: {"cpu": "600m", "memory": "1Gi"} for side in ("requests", "limits")}
     world = await World.build(
-        Setting(workload(), (deployment, service), NAMESPACE), Options(seed=1, scraping=Scraping(interval=SCRAPE))
+        Setting(workload(), (deployment, service), NAMESPACE), Options(seed=3, scraping=Scraping(interval=SCRAPE))
     )
     sections = {
         "search": SEARCH | search,

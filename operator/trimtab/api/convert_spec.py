@@ -287,7 +287,7 @@ def _safety(s: settings.Safety) -> spec.SafetySpec:
         parse_duration(s.check_interval),
         parse_duration(s.stale_after),
         s.pause_on_alerts,
-        s.resource_guards == "Enforce",
+        s.resource_guards != "Off",
     )
 
 

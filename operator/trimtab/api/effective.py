@@ -28,6 +28,7 @@ def effective(wire: ExperimentSpec, domain: Domain) -> dict[str, Any]:
     full.setdefault("telemetry", {"store": domain.store})
     full["search"].setdefault("initialTrials", domain.search.initial_trials)
     full["trial"].setdefault("earlySuccess", domain.trial.early_success)
+    full["safety"].setdefault("resourceGuards", "Enforce" if domain.safety.resource_guards else "Off")
     return full
 
 

@@ -170,11 +170,12 @@ class Safety(WireModel):
     stale_after: Annotated[str, lasting("1s", "2m")] = Field(
         "60s", description="Age of the newest data after which a live canary counts as blind and is withdrawn."
     )
-    resource_guards: Literal["Enforce", "Off"] = Field(
-        "Enforce",
+    resource_guards: Literal["Enforce", "Off"] | None = Field(  # absent while nobody asks: digests of older specs stay
+        None,
         description="Withdraws a canary whose containers are throttled in half of their CPU periods, wait for a CPU "
         "80 % of the time, fill 98 % of their memory limit, or stand still for memory 10 % of the time, in two of "
         "three windows while the control is well. By cAdvisor's series; containers without them are not guarded.",
+        json_schema_extra={DEFAULT_KEY: "Enforce"},
     )
     pause_on_alerts: Annotated[tuple[AlertName, ...], Unique()] = Field(
         (),
