@@ -37,7 +37,9 @@ def test_a_trial_that_cannot_be_watched_is_withdrawn(stack: Stack, place: Place,
     assert "staleAfter is 6 s" in outcome["message"]
     place.wait_no_arms()
     message = place.wait_condition(NAME, "TelemetryHealthy", "False", "TelemetryError", seconds=90)
-    assert ("not reachable" if lost == "stopped" else "no answer within") in message
+    # One that hangs is asked seldom after a while, which is then the answer.
+    told = ("not reachable",) if lost == "stopped" else ("no answer within", "does not answer")
+    assert any(words in message for words in told), message
     assert "no trial starts until it answers: repair Prometheus" in message
     assert [t["spec"]["index"] for t in place.trials(NAME)] == [0]
     stack.prometheus.resume()
