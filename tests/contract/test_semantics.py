@@ -195,7 +195,7 @@ def server() -> Iterator[Loopback]:
         yield made
 
 
-@pytest.fixture(params=["loopback", "simulated"])
+@pytest.fixture(params=[pytest.param("loopback", marks=pytest.mark.thorough), "simulated"])
 def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
     if request.param == "simulated":
         yield StoreTelemetry(SimulatedPrometheus(StoredSource(STORED)))

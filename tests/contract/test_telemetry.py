@@ -281,7 +281,10 @@ def server() -> Iterator[Loopback]:
         yield made
 
 
-@pytest.fixture(params=[*StoreKind, "simulated"])
+OTHERS = [pytest.param(kind, marks=pytest.mark.thorough) for kind in StoreKind if kind is not StoreKind.PROMETHEUS]
+
+
+@pytest.fixture(params=[StoreKind.PROMETHEUS, *OTHERS, "simulated"])
 def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
     """As the operator has them: by name, and metered."""
     limiter = QueryLimiter()

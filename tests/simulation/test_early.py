@@ -18,6 +18,7 @@ EARLY = next(s for s in STORIES if s.name == "early")
 SEED, SAMPLE = 20261127, 6
 
 
+@pytest.mark.thorough
 def test_a_new_assignment_ends_early_and_the_baseline_does_not() -> None:
     told(_ends_early())
 

@@ -48,6 +48,7 @@ async def _costly() -> None:
     await world.close()
 
 
+@pytest.mark.thorough
 def test_a_baseline_that_breaks_its_bound_is_repaired() -> None:
     told(_repaired())
 
@@ -108,6 +109,7 @@ async def _undersized(**search: str) -> World:
     return world
 
 
+@pytest.mark.thorough
 def test_search_trials_are_screened() -> None:
     told(_screened())
 

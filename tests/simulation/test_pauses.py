@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from benchmarks.operator.live import phase_of
 from tests.simulation.world import NAME, SOBOL, made, told
 
@@ -53,6 +54,7 @@ async def begun(**sections: Any) -> World:
 
 
 class TestAlerts:
+    @pytest.mark.thorough
     def test_a_live_trial_is_gone_within_a_tick_and_none_starts_until_it_was_silent(self) -> None:
         async def story() -> tuple[float, dict[str, Any], float, list[dict[str, Any]], str]:
             world = await begun(**ALERTS)
@@ -84,6 +86,7 @@ class TestAlerts:
         assert QUARTER - 16 <= started <= QUARTER + 16  # from when Prometheus last saw it, an evaluation ago at most
         assert end == "Completed"
 
+    @pytest.mark.thorough
     def test_one_about_another_namespace_or_of_another_name_stops_nothing(self) -> None:
         async def story() -> tuple[str, set[str]]:
             world = await begun(**ALERTS)
@@ -123,6 +126,7 @@ def windows(*pairs: tuple[str, str], **rest: Any) -> dict[str, Any]:
 
 
 class TestSchedule:
+    @pytest.mark.thorough
     def test_the_first_trial_starts_with_the_window_and_none_after_it(self) -> None:
         """The world begins on a Monday at midnight; a window of two minutes at 01:00 and one at 02:00, in Berlin."""
 
@@ -144,6 +148,7 @@ class TestSchedule:
         assert {(s.hour, s.minute) for s in inside} <= {(1, 0), (2, 0)}
         assert len({s.hour for s in inside}) == 2, "one window was not enough for all trials"
 
+    @pytest.mark.thorough
     def test_no_canary_is_begun_only_to_be_withdrawn(self) -> None:
         """Windows of two minutes each quarter of an hour, in which not all trials fit."""
 
@@ -167,6 +172,7 @@ class TestSchedule:
         assert 0 < after < 60  # one was live at a close; its deadline bounds it
         assert finishing <= withdrawing
 
+    @pytest.mark.thorough
     def test_a_close_withdraws_what_lasts_longer_than_usual(self) -> None:
         """A freeze that somebody declares while a trial is live: it goes within a tick, teaches nothing, and the search
         goes on afterwards."""

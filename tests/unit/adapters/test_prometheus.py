@@ -317,6 +317,7 @@ async def test_a_young_service_is_not_taken_for_a_slow_one(age: float) -> None:
         telemetry.close()
 
 
+@pytest.mark.thorough
 async def test_every_reading_can_be_stored_in_a_trial(telemetry: PrometheusTelemetry) -> None:
     """The wire model refuses what is no finite number; then a Trial could not be written, and would be judged again."""
     live = pods("x", live=(POD, OTHER)).live

@@ -108,6 +108,7 @@ def test_no_experiment_spends_more_than_its_cap() -> None:
     assert (ample.trials, ample.whole) == (caps.MAX_TRIALS, caps.MAX_TRIALS)
 
 
+@pytest.mark.thorough
 def test_independent_readings_are_covered() -> None:
     found = {c.name: c for c in intervals.measure(60, 1)}
     assert found["ratio 5%, load and errors independent"].inside.value >= 0.88

@@ -136,6 +136,7 @@ class TestTooLate:
     frozen=st.lists(st.tuples(st.integers(0, 14 * 24), st.integers(1, 72)), max_size=3),
     withdraw=st.booleans(),
 )
+@pytest.mark.thorough
 def test_the_first_start_is_the_first_moment_that_nothing_speaks_against(
     begin: int, lengths: list[float], crons: list[str], frozen: list[tuple[int, int]], withdraw: bool
 ) -> None:
