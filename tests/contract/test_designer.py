@@ -81,6 +81,7 @@ async def test_a_search_is_suggested_by_the_model(subject: Designer, study: Stud
 
 
 @together
+@pytest.mark.thorough
 async def test_every_process_gives_the_same_answer(subject: Designer, study: Study) -> None:
     assert timeless(await subject.suggest(study)) == designer.suggest(study, lambda: 0.0)
     assert await subject.recommend(study) == designer.recommend(study)
@@ -149,6 +150,7 @@ async def test_at_the_deadline_the_worker_is_replaced_and_the_answer_is_space_fi
     assert not alive(first)
 
 
+@pytest.mark.thorough
 async def test_a_killed_worker_is_replaced(study: Study) -> None:
     async with ProcessDesigner() as process:
         first = process.pid
@@ -206,6 +208,7 @@ async def test_a_cancelled_call_does_not_leak_its_answer(study: Study) -> None:
         assert timeless(await process.suggest(other)) == designer.suggest(other, lambda: 0.0)
 
 
+@pytest.mark.thorough
 async def test_close_is_final_and_idempotent(study: Study) -> None:
     process = ProcessDesigner()
     await process.start()

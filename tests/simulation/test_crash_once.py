@@ -58,6 +58,7 @@ async def _completes() -> None:
     assert ("before:create:Deployment", 4) in effects.seen
 
 
+@pytest.mark.thorough
 def test_the_same_story_is_told_twice() -> None:
     first, second = [told(played(1))[0].history.changes for _ in range(2)]
     assert [(c.version, c.type, c.object) for c in first] == [(c.version, c.type, c.object) for c in second]

@@ -33,6 +33,7 @@ async def ended(world: World, seconds: float = 1800.0) -> dict[str, Any]:
     return status(world)
 
 
+@pytest.mark.thorough
 def test_an_experiment_ends_before_its_trials_cost_too_much() -> None:
     """A pod costs $0.0717 an hour, so a trial at most $0.003 within its 75 s, and in truth about a tenth."""
     told(_costly())

@@ -98,6 +98,7 @@ class TestAlerts:
 
         assert told(story()) == ("Completed", {"Succeeded"})
 
+    @pytest.mark.thorough
     def test_what_the_status_says_does_not_change_while_it_waits(self) -> None:
         """A message with a clock in it would cause the next look, and that one the next."""
 
@@ -203,6 +204,7 @@ class TestSchedule:
         assert 0 <= resumed <= 2.0
         assert end == "Completed"
 
+    @pytest.mark.thorough
     def test_where_trials_are_finished_none_is_live_in_a_freeze(self) -> None:
         """The deadline of 60 s bounds each: the last one before a freeze starts a minute earlier."""
 

@@ -70,6 +70,7 @@ def _phase(world: World) -> str:
     return str(((found or {}).get("status") or {}).get("phase", ""))
 
 
+@pytest.mark.thorough
 def test_a_live_trial_costs_few_requests_a_minute() -> None:
     """It measures for ten minutes and nothing happens: the watch tells of changes, so looking can be seldom."""
     meter = told(metered(MINUTES, "Measuring", trial=LONG, safety={"checkInterval": "10s", "staleAfter": "1m"}))

@@ -160,6 +160,7 @@ async def test_nobody_is_there() -> None:
 
 
 @pytest.mark.parametrize("slow", ["hold", "drip"])
+@pytest.mark.thorough
 async def test_slow_answers_end_at_the_time_out(server: Loopback, telemetry: PrometheusTelemetry, slow: str) -> None:
     """No answer at all, or one byte and then silence: neither holds a caller."""
     never = threading.Event()

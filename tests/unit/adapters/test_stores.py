@@ -55,6 +55,7 @@ async def test_one_store_may_stand_for_all_names(sli: object) -> None:
     assert isinstance(found, Sample)
 
 
+@pytest.mark.thorough
 async def test_a_store_that_hangs_delays_no_reading_of_another() -> None:
     """All threads of the one are taken; the other has its own."""
     never = threading.Event()

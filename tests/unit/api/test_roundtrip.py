@@ -102,6 +102,7 @@ def as_stored(trial: Trial, body: dict[str, Any]) -> dict[str, Any]:
 
 @settings(max_examples=50, deadline=None)
 @given(some.of(Trial, index=st.integers(0, 9999)), some.numbers)
+@pytest.mark.thorough
 def test_the_same_post_is_recognized_however_long_fitting_took(trial: Trial, seconds: float) -> None:
     record = experiment_record(experiment())
     new = NewTrial(trial.index, trial.suggestion, trial.environment, trial.spec_digest, 0.25)

@@ -79,6 +79,7 @@ def coarse(made: Draw, indices: tuple[int, ...]) -> Draw:
      ("stationary", 4, (8, 14, 20, 26)), ("barely-feasible", 4, (14, 17, 20, 23)),
      ("stationary", 8, (14, 20, 26))],
 )  # fmt: skip
+@pytest.mark.thorough
 def test_the_optimum_is_that_of_plain_enumeration(scenario: Scenario, d: int, indices: tuple[int, ...]) -> None:
     made = coarse(drawn(scenario, d, 1), indices)
     grids = [values(a) for a in made.task.axes]

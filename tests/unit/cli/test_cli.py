@@ -176,6 +176,7 @@ def test_a_forgotten_api_version_is_a_finding_and_not_overlooked() -> None:
         ), "writes out to more than"),
     ],
 )  # fmt: skip
+@pytest.mark.thorough
 def test_what_cannot_be_looked_at_is_one_clear_line(text: str, words: str) -> None:
     path = Path("odd.yaml")
     path.write_text(text)

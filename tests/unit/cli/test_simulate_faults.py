@@ -50,6 +50,7 @@ def made() -> Scenario:
     return scenario(document, (), Path("w.yaml").read_text(), seed=None, days=0.2, scrape=1.0)
 
 
+@pytest.mark.thorough
 def test_what_struck_and_what_was_kept_is_in_the_result() -> None:
     found = from_json(with_faults())
     assert isinstance(found, Simulation)
@@ -71,6 +72,7 @@ def test_a_fault_is_not_held_against_the_assignment() -> None:
     assert found.trials[1].truly_unsafe is False
 
 
+@pytest.mark.thorough
 def test_the_table_says_it_too() -> None:
     write("f.yaml", PLAN)
     text = run("-f", "e.yaml", "--workload", "w.yaml", *SHORT, "--faults", "f.yaml").stdout
@@ -98,6 +100,7 @@ def test_an_error_in_the_faults_is_one_line_with_field_and_remedy(content: objec
     assert words in text
 
 
+@pytest.mark.thorough
 def test_a_replay_is_the_same_simulation() -> None:
     plan = plan_of(PLAN, "plan")
     Path("again.json").write_text(to_replay(made(), plan))
@@ -119,6 +122,7 @@ def test_seeds_that_were_given_stay_in_a_replay() -> None:
     assert (again.seed, again.workload.seed, again.spec.search.seed, again.past_days) == (11, 11, 11, 2.0)
 
 
+@pytest.mark.thorough
 def test_a_broken_promise_fails_and_says_how_to_see_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,6 +160,7 @@ def test_open_time_is_counted_over_windows() -> None:
 
 
 @pytest.mark.parametrize("withdraw", [False, True])
+@pytest.mark.thorough
 def test_many_short_windows_are_looked_through_in_bounded_time(withdraw: bool) -> None:
     minutes = schedule(*[window("*/2 * * * *", 1 / 60)] * 16, withdraw=withdraw)
     assert minutes.first_start(at(3, 9), TRIAL) == (None if withdraw else at(3, 9))

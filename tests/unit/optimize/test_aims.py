@@ -362,6 +362,7 @@ def test_without_a_model_both_directions_are_tried() -> None:
     assert min(cpus) < study.baseline.number("cpu") < max(cpus)
 
 
+@pytest.mark.thorough
 def test_recommendable_needs_an_improvement_of_the_first_objective() -> None:
     belief = belief_of(run("pair", 12))
     dear = [x for x in belief.evidence if belief.study.cost.hourly(x) > belief.study.cost.hourly(belief.study.baseline)]

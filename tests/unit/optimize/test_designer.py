@@ -103,6 +103,7 @@ class BesideItsControl(Service):
         return max(math.log(f / (b + a)) for f, b, a in zip(found, base, (SLOWER, FAILING), strict=True))
 
 
+@pytest.mark.thorough
 def test_bounds_that_are_an_increase_over_the_control_are_learned_too() -> None:
     """With nothing but them, proposals are safe with the probability asked for, and savings are found."""
     service = BesideItsControl()

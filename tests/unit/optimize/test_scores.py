@@ -76,6 +76,7 @@ def test_each_prefers_what_it_is_known_for() -> None:
     assert saving["PI"] < saving["UCB"]
 
 
+@pytest.mark.thorough
 def test_a_draw_is_of_the_joint_posterior() -> None:
     """How often a point is feasible in a draw is its own chance."""
     found = odds(moment("Improve")[0], safe=False)

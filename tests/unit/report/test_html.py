@@ -108,6 +108,7 @@ def test_keeping_the_baseline_is_an_answer() -> None:
     assert "<h1>Keep the baseline</h1>" in page(one.model_copy(update={"summary": summary}), Files())
 
 
+@pytest.mark.thorough
 def test_the_page_of_several_seeds() -> None:
     text = set_page(gathered([result(1, peers=("hold",)), result(2, peers=("hold",))]))
     tags(text)

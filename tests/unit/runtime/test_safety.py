@@ -209,6 +209,7 @@ class TestEveryRule:
 
 class TestTelemetry:
     @pytest.mark.parametrize("scrape", [1.0, 15.0, 30.0])
+    @pytest.mark.thorough
     async def test_a_store_that_is_well_is_never_taken_for_blind(self, scrape: float) -> None:
         """Windows of two scrapes, read a scrape later, lag behind by more than staleAfter at 20 s and more."""
         shop = Shop(scrape=scrape)

@@ -45,6 +45,7 @@ def test_every_trial_is_told_once_as_it_ends_and_is_what_the_result_holds() -> N
     assert len({words for _, _, words in said}) > 5
 
 
+@pytest.mark.thorough
 def test_being_watched_changes_nothing() -> None:
     watched = run(small(), progress=Progress(lambda _: None, lambda *_: None))
     assert watched.result == run(small()).result
@@ -65,6 +66,7 @@ def test_an_experiment_that_nobody_lets_begin_does_not_cost_days() -> None:
     assert "maxSharePercent" in ran.result.summary.message
 
 
+@pytest.mark.thorough
 def test_pods_larger_than_a_usual_node_find_a_place() -> None:
     huge = {"cpu": "40", "memory": "200Gi"}
     cpu = {"name": "cpu", "container": {"name": "web", "resource": "cpu"}, "quantity": {"min": "1", "max": "40"}}

@@ -43,6 +43,7 @@ def test_the_optimum_is_that_of_trying_everything(load: float) -> None:
     assert quick.evaluated < 60 < slow.evaluated
 
 
+@pytest.mark.thorough
 def test_without_monotone_bounds_every_cheaper_point_is_looked_at() -> None:
     query = ValueQuery("avg(container_memory_working_set_bytes{$selector}) / 1048576", "MiB")
     truth = web_truth()

@@ -59,6 +59,7 @@ def test_the_vectorised_formula_is_the_product_code() -> None:
 
 @pytest.mark.parametrize("moving", [False, True])
 @pytest.mark.parametrize("phi", [1.0, 3.0])
+@pytest.mark.thorough
 def test_false_alarms_at_the_tolerated_ratio(phi: float, moving: bool) -> None:
     runs = 20_000
     rate = float((crossings(1.2, phi, used=phi, runs=runs, moving=moving) <= TICKS).mean())

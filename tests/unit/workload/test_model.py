@@ -59,6 +59,7 @@ FACTOR = st.floats(1.001, 3.0)
 
 @settings(max_examples=80, deadline=None)
 @given(cpu=CPU, memory=MEMORY, load=LOAD, factor=FACTOR)
+@pytest.mark.thorough
 def test_more_cpu_is_never_slower(cpu: float, memory: float, load: float, factor: float) -> None:
     here = evaluate(WEB, Resources.equal(cpu, memory), load)
     assert not_worse(evaluate(WEB, Resources.equal(cpu * factor, memory), load), here)
