@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from trimtab.adapters.batches import in_groups
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
@@ -65,16 +66,9 @@ class StoreTelemetry:
 
     async def read(self, requests: Sequence[SliRequest], *, timeout: float) -> tuple[Reading, ...]:
         """One reading per request. Requests for the same SLI, namespace and window share their queries."""
-        groups: dict[tuple[Sli, str, Window], list[int]] = {}
-        for number, request in enumerate(requests):
-            groups.setdefault((request.sli, request.pods.namespace, request.window), []).append(number)
-        answers = await asyncio.gather(
-            *(self._group([requests[n] for n in numbers], timeout) for numbers in groups.values())
+        return await in_groups(
+            requests, lambda r: (r.sli, r.pods.namespace, r.window), lambda some: self._group(some, timeout)
         )
-        found: dict[int, Reading] = {}
-        for numbers, batch in zip(groups.values(), answers, strict=True):
-            found.update(zip(numbers, batch, strict=True))
-        return tuple(found[n] for n in range(len(requests)))
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         """Event sums over a long window. Those of an arm are counted from raw samples since its pods' birth, also when

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from trimtab.domain.measurement import ContainerUse, Window
 from trimtab.ports import PodSet
 from trimtab.slo.promql import quoted, with_matchers
-from trimtab.slo.series import Series
+from trimtab.slo.series import Births, Series, increments
 
 WORKING_SET = "container_memory_working_set_bytes"
 PERIODS = "container_cpu_cfs_periods_total"
@@ -52,15 +51,14 @@ def _use(pod: str, container: str, by_name: dict[str, list[Series]], window: Win
 
 
 def _throttled(by_name: dict[str, list[Series]], window: Window) -> float | None:
-    periods = _greatest(gain for s in by_name.get(PERIODS, ()) if (gain := _gain(s, window)) is not None)
-    throttled = _greatest(gain for s in by_name.get(THROTTLED, ()) if (gain := _gain(s, window)) is not None)
+    periods, throttled = (_gain(by_name.get(name, ()), window) for name in (PERIODS, THROTTLED))
     if periods is None or throttled is None or periods[0] < LEAST_PERIODS:
         return None
     return min(throttled[0] / periods[0], 1.0)
 
 
 def _share_of_time(series: Sequence[Series], window: Window) -> float | None:
-    found = _greatest(gain for s in series if (gain := _gain(s, window)) is not None)
+    found = _gain(series, window)
     return None if found is None else min(found[0] / found[1], 1.0)
 
 
@@ -69,20 +67,19 @@ def _highest(series: Sequence[Series], window: Window) -> float | None:
     return max((v for v in inside if math.isfinite(v) and v > 0), default=None)
 
 
-def _greatest(gains: Iterable[tuple[float, float]]) -> tuple[float, float] | None:
-    return max(gains, default=None)
+def _gain(series: Sequence[Series], window: Window) -> tuple[float, float] | None:
+    """The greatest (increase of a counter, seconds over which it was seen) within the window, from the last sample
+    before it; None without two samples."""
+    return max((gain for each in series if (gain := _gain_of(each, window)) is not None), default=None)
 
 
-def _gain(series: Series, window: Window) -> tuple[float, float] | None:
-    """(increase of a counter, seconds over which it was seen) of one window, from the last sample before it; None
-    without two samples. A value below the one before is a restart from zero."""
-    points = [(t, v) for t, v in series.points if t <= window.end and math.isfinite(v)]
-    before = [p for p in points if p[0] <= window.start][-1:]
-    counted = [*before, *(p for p in points if p[0] > window.start)]
-    if len(counted) < 2:
+def _gain_of(series: Series, window: Window) -> tuple[float, float] | None:
+    finite = Series(series.labels, tuple(p for p in series.points if math.isfinite(p[1])))
+    gains = increments(finite, window, Births(()))
+    if not gains:
         return None
-    total = sum(now - last if now >= last else now for (_, last), (_, now) in pairwise(counted))
-    return total, counted[-1][0] - counted[0][0]
+    begun = max(t for t, _ in finite.points if t < gains[0][0])
+    return sum(gain for _, gain in gains), gains[-1][0] - begun
 
 
 __all__ = ["METRICS", "WORKING_SET", "containers_in", "usage_selector"]

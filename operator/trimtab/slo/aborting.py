@@ -23,7 +23,7 @@ from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, TrialPhase
 from trimtab.slo.bounds import BoundCheck, Standing, beyond, check, no_worse
-from trimtab.slo.estimate import shrunk_overdispersion
+from trimtab.slo.estimate import counted_sample, shrunk_overdispersion
 from trimtab.slo.watching import SafetyWindow, WatchState
 from trimtab.slo.words import show
 
@@ -94,7 +94,7 @@ def _readable(
 ) -> Iterator[tuple[SafetyWindow, Sample, Reading | None]]:
     """Windows in which the canary was measured, newest first, as far as they lie at least half in the measurement."""
     for window in reversed(watch.windows):
-        if begun is not None and window.window.start + window.window.end < 2 * begun:
+        if not window.mostly_since(begun):
             return
         canary = window.reading(sli, Arm.CANARY)
         if isinstance(canary, Sample):
@@ -131,9 +131,7 @@ def _pooled(samples: Sequence[Sample], phi: float, spread: float) -> Sample | No
         value = fmean(s.value for s in samples)
         error = math.hypot(*(s.standard_error for s in samples)) / len(samples)
         return Sample(value, max(abs(value) * spread, error), total)
-    bad = sum(counts)
-    smooth = (bad + 0.5) / (total + 1)
-    return Sample(bad / total, math.sqrt(phi * smooth * (1 - smooth) / total), total, bad, phi)
+    return counted_sample(sum(counts), total, phi)
 
 
 def _spread(watch: WatchState, sli: str) -> float:

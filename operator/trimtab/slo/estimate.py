@@ -106,9 +106,7 @@ def _pearson(bad: Sequence[float], total: Sequence[float]) -> tuple[float, int]:
 
 
 def ratio_sample(bad: Sequence[float], total: Sequence[float]) -> Reading:
-    """bad / total with its standard error.
-
-    The error uses the smoothed ratio (k + 1/2) / (n + 1), so that no bad event is not taken for certainty.
+    """bad / total with its standard error, as wide as the sub-windows differ.
 
     Args:
         bad: k_i per sub-window, shape (H,); absent bad events are zeros.
@@ -120,9 +118,21 @@ def ratio_sample(bad: Sequence[float], total: Sequence[float]) -> Reading:
     if n <= 0:
         return NoData("no traffic in the window")
     k = min(k, n)
-    phi = overdispersion(bad, total)
-    smooth = (k + 0.5) / (n + 1)
-    return Sample(k / n, math.sqrt(phi * smooth * (1 - smooth) / n), n, k, phi)
+    return counted_sample(k, n, overdispersion(bad, total))
+
+
+def counted_sample(bad: float, total: float, phi: float) -> Sample:
+    """bad / total with the standard error of counts that vary phi times as much as independent ones.
+
+    The error uses the smoothed ratio (k + 1/2) / (n + 1), so that no bad event is not taken for certainty.
+
+    Args:
+        bad: bad events, 0 to total.
+        total: all events; above zero.
+        phi: how many times the variance of independent events.
+    """
+    smooth = (bad + 0.5) / (total + 1)
+    return Sample(bad / total, math.sqrt(phi * smooth * (1 - smooth) / total), total, bad, phi)
 
 
 def value_sample(values: Sequence[float], samples: float | None) -> Reading:

@@ -35,9 +35,10 @@ class Guard:
 
 def _of_limit(use: ContainerUse, arm: ArmView) -> float | None:
     """Working set over the memory limit as admitted; None without a limit."""
-    pod = next((p for p in arm.pods if p.name == use.pod), None)
-    limit = dict(pod.resources)[use.container].memory_limit if pod and use.container in dict(pod.resources) else None
-    return None if use.working_set is None or not limit else use.working_set / float(limit)
+    admitted = next((dict(p.resources) for p in arm.pods if p.name == use.pod), {}).get(use.container)
+    if use.working_set is None or admitted is None or not admitted.memory_limit:
+        return None
+    return use.working_set / float(admitted.memory_limit)
 
 
 GUARDS = (

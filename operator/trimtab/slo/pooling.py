@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from trimtab.domain.measurement import Sample
-from trimtab.slo.estimate import value_sample
+from trimtab.slo.estimate import counted_sample, value_sample
 
 
 def pooled_sample(samples: Sequence[Sample]) -> Sample | None:
@@ -23,9 +22,7 @@ def _counted(samples: Sequence[Sample], bad: float) -> Sample | None:
     total = sum(s.total for s in samples)
     if total <= 0:
         return None
-    phi = max(s.overdispersion for s in samples)
-    smooth = (bad + 0.5) / (total + 1)
-    return Sample(bad / total, math.sqrt(phi * smooth * (1 - smooth) / total), total, bad, phi)
+    return counted_sample(bad, total, max(s.overdispersion for s in samples))
 
 
 def _averaged(samples: Sequence[Sample]) -> Sample | None:

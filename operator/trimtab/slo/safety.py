@@ -247,8 +247,7 @@ def _resource_guards(view: SafetyView) -> Outcome | None:
     """A canary that is short of CPU or memory while its control is not."""
     if not view.spec.safety.resource_guards or view.trial.phase is TrialPhase.WARMING_UP:
         return None
-    begun = view.trial.times.measuring
-    windows = [w for w in view.watch.windows if begun is None or w.window.start + w.window.end >= 2 * begun]
+    windows = [w for w in view.watch.windows if w.mostly_since(view.trial.times.measuring)]
     return strained(windows, view.canary, view.control)
 
 

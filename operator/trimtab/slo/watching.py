@@ -22,6 +22,10 @@ class SafetyWindow:
     measurements: tuple[Measurement, ...]
     uses: tuple[ContainerUse, ...] = ()  # of the containers of both arms, where the store has them
 
+    def mostly_since(self, begun: float | None) -> bool:
+        """Whether at least half of it lies after `begun` (unix seconds); None: it does."""
+        return begun is None or self.window.start + self.window.end >= 2 * begun
+
     def reading(self, sli: str, arm: Arm) -> Reading | None:
         return self._readings.get((sli, arm))
 
