@@ -29,6 +29,8 @@ from controlplane import (
 from controlplane.tools import CONTROL_PLANE, MONITORING
 from stack import drop_namespaces, make_namespaces
 from stack.paths import CRDS
+from trimtab.adapters.prometheus import PrometheusTelemetry
+from trimtab.ports import Telemetry
 
 FIXTURES_WITH_BINARIES = {"controlplane", "prometheus_factory", "built"}
 GADGET_DEFINITION: dict[str, Any] = {  # of the Cluster's contract: a status and any content
@@ -138,3 +140,11 @@ def prometheus_factory(built: dict[str, Path], tmp_path: Path) -> Iterator[Prome
     yield start
     for server in started:
         server.stop(keep_logs=True)
+
+
+@pytest.fixture
+def telemetry(server: PrometheusServer) -> Iterator[Telemetry]:
+    """The adapter over the module's `server`."""
+    made = PrometheusTelemetry(server.url)
+    yield made
+    made.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.cluster.past import with_past
 from tests.contract.test_telemetry import (
     CANARY,
     ERRORS,
@@ -31,9 +32,8 @@ from tests.contract.test_telemetry import (
     pods,
     read,
 )
-from tests.unit.slo.loopback import Stored
 
-from controlplane import PrometheusServer, backfill, scrape_config, wait_for
+from controlplane import PrometheusServer, scrape_config, wait_for
 from trimtab.adapters.prometheus import PrometheusTelemetry
 from trimtab.domain.measurement import AlertSeen, Ambiguous, NoData, Sample, TelemetryError, Window
 from trimtab.domain.spec import RatioQuery, Sli, SliKind, ValueQuery
@@ -45,35 +45,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-def openmetrics(series: tuple[Stored, ...]) -> str:
-    """The text that promtool turns into blocks: metric by metric, each series in the order of time."""
-    lines = [
-        f"{each.name}{{{labels}}} {value!r} {time:.3f}"
-        for each in sorted(series, key=lambda s: (s.name, s.labels))
-        for labels in [",".join(f'{k}="{v}"' for k, v in each.labels)]
-        for time, value in each.points
-    ]
-    return "\n".join([*lines, "# EOF", ""])
-
-
 @pytest.fixture(scope="module")
 def server(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
     """One Prometheus for this module, with a past and nothing to scrape."""
-    directory = tmp_path_factory.mktemp("telemetry")
-    past = directory / "past.om"
-    past.write_text(openmetrics(EVERYTHING))
-    backfill(past, directory / "tsdb", promtool=built["promtool"])
-    with PrometheusServer(
-        scrape_config({}), directory / "prometheus", tsdb=directory / "tsdb", path=built["prometheus"]
-    ) as running:
+    with with_past(EVERYTHING, tmp_path_factory.mktemp("telemetry"), built) as running:
         yield running
-
-
-@pytest.fixture
-def telemetry(server: PrometheusServer) -> Iterator[Telemetry]:
-    made = PrometheusTelemetry(server.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -119,13 +119,6 @@ def server(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         yield running
 
 
-@pytest.fixture
-def telemetry(server: PrometheusServer) -> Iterator[Telemetry]:
-    made = PrometheusTelemetry(server.url)
-    yield made
-    made.close()
-
-
 def slow(threshold: float) -> Sli:
     return Sli("slow", SliKind.ERRORS, SlowRatioQuery(("s_seconds",), threshold), 1)
 

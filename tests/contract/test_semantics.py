@@ -8,19 +8,16 @@ which has native histograms too, in `tests/cluster/test_semantics.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 from tests.contract.test_telemetry import CANARY, OTHER, POD, TIMEOUT, WINDOW, T, pods
-from tests.unit.slo.loopback import Loopback, Stored, StoredSource
+from tests.unit.slo.loopback import Stored
 
-from trimtab.adapters.prometheus import PrometheusTelemetry
-from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Stale, Window
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery
 from trimtab.ports import SliRequest, Telemetry
-from trimtab.simulate.prometheus import SimulatedPrometheus
 
 Classes = tuple[float, float, float, float]
 PER_SECOND: Classes = (60.0, 28.0, 8.0, 4.0)  # whole numbers at each quarter of a second
@@ -187,22 +184,6 @@ def buckets(row: Row) -> list[Stored]:
 
 
 STORED = tuple(each for row in ROWS for each in (*counters(row), *buckets(row)))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with Loopback(STORED) as made:
-        yield made
-
-
-@pytest.fixture(params=[pytest.param("loopback", marks=pytest.mark.thorough), "simulated"])
-def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
-    if request.param == "simulated":
-        yield StoreTelemetry(SimulatedPrometheus(StoredSource(STORED)))
-        return
-    made = PrometheusTelemetry(server.url)
-    yield made
-    made.close()
 
 
 async def reading(telemetry: Telemetry, sli: Sli, row: Row, namespace: str = "") -> Reading:

@@ -6,21 +6,17 @@ Each pod is asked 100 times a second; 2 % fail and 10 % are slower than 250 ms, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.contract.test_telemetry import POD, TIMEOUT, WINDOW, T, counted, counter, pods, read, steady
 from tests.unit.api.samples import experiment
-from tests.unit.slo.loopback import Loopback, Stored, StoredSource
+from tests.unit.slo.loopback import Stored
 
-from trimtab.adapters.prometheus import PrometheusTelemetry
-from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.api.convert import parse_experiment
 from trimtab.domain.measurement import NoData, Sample
 from trimtab.domain.spec import Sli
 from trimtab.ports import Telemetry
-from trimtab.simulate.prometheus import SimulatedPrometheus
 
 
 def sli_of(source: str, kind: str, segment: str = "", **more: Any) -> Sli:
@@ -131,22 +127,6 @@ TENANTS = [
 NAMESPACES: dict[str, str] = {name: name for name in SOURCES} | {"grpc-java": "GRPC", "grpc-otel": "GRPC"}
 CLUSTER = 'envoy_cluster_name="local_app"'
 STORED = tuple([each for listed in SOURCES.values() for each in listed] + ELSEWHERE + TENANTS)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with Loopback(STORED) as made:
-        yield made
-
-
-@pytest.fixture(params=[pytest.param("loopback", marks=pytest.mark.thorough), "simulated"])
-def telemetry(server: Loopback, request: pytest.FixtureRequest) -> Iterator[Telemetry]:
-    if request.param == "simulated":
-        yield StoreTelemetry(SimulatedPrometheus(StoredSource(STORED)))
-        return
-    made = PrometheusTelemetry(server.url)
-    yield made
-    made.close()
 
 
 def preset(namespace: str, kind: str, **more: Any) -> Sli:
