@@ -62,7 +62,7 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
     body: dict[str, Any] = {
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.name,
-        "metadata": _metadata(target, plan),
+        "metadata": arm_metadata(plan, kept_labels(target)),
         "spec": {
             "replicas": plan.replicas,
             "revisionHistoryLimit": 0,
@@ -76,7 +76,8 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
     return body
 
 
-def _metadata(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
+def arm_metadata(plan: ArmPlan, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Of each object of an arm: name, labels beside these, the plan's digest, the Trial as its owner."""
     owner = {
         "apiVersion": TRIALS.api_version,
         "kind": TRIALS.name,
@@ -85,15 +86,19 @@ def _metadata(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": False,  # True would need a right on the Trial's finalizers for no use
     }
-    theirs = target["metadata"].get("labels") or {}
-    kept = {k: v for k, v in theirs.items() if k not in {TRACKING_LABEL, TEMPLATE_HASH} and not _tracks(k)}
     return {
         "name": plan.name,
         "namespace": plan.namespace,
-        "labels": kept | _pod_labels(plan) | {LABEL_MANAGED_BY: MANAGED_BY},
+        "labels": {**labels, **_pod_labels(plan), LABEL_MANAGED_BY: MANAGED_BY},
         "annotations": _pod_annotations(plan) | {ANNOTATION_DIGEST: plan.spec_digest},
         "ownerReferences": [owner],
     }
+
+
+def kept_labels(original: Manifest) -> dict[str, str]:
+    """The labels of what an arm's object is a copy of, without those by which another tool tracks it."""
+    theirs = original["metadata"].get("labels") or {}
+    return {k: v for k, v in theirs.items() if k not in {TRACKING_LABEL, TEMPLATE_HASH} and not _tracks(k)}
 
 
 def _tracks(key: str) -> bool:
@@ -187,4 +192,4 @@ def _trace(template: Mapping[str, Any], plan: ArmPlan) -> None:
             known["value"] = f"{known['value']},{mine}" if known.get("value") else mine
 
 
-__all__ = ["arm_manifest", "live_digest"]
+__all__ = ["arm_manifest", "arm_metadata", "kept_labels", "live_digest"]

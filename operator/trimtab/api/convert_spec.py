@@ -86,7 +86,12 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         warm_start=_warm_start(wire.warm_start, searched) if wire.warm_start is not None else None,
         cost_limits=tuple(spec.CostLimit(c.name, float(c.max or 0)) for c in wire.constraints if c.builtin is not None),
         schedule=schedule_of(wire.schedule, "spec.schedule") if wire.schedule is not None else None,
+        route=_route(wire.traffic.http_route) if wire.traffic.http_route is not None else None,
     )
+
+
+def _route(r: settings.HttpRoute) -> spec.RouteSpec:
+    return spec.RouteSpec(r.name, r.rule_name, r.backend_service, _fraction(r.canary_percent))
 
 
 def _warm_start(w: settings.WarmStart, searched: space.SearchSpace) -> spec.WarmStart:

@@ -145,6 +145,11 @@ def _amounts(resources: Resources) -> tuple[Decimal | None, ...]:
     return (resources.cpu_request, resources.cpu_limit, resources.memory_request, resources.memory_limit)
 
 
+def plan_digest(manifest: Manifest) -> str:
+    """The digest of the plan that an arm's object was made by, "" when it carries none."""
+    return str((manifest["metadata"].get("annotations") or {}).get(ANNOTATION_DIGEST, ""))
+
+
 def live_digest(deployment: Manifest) -> str:
     """The plan's digest while the arm's spec is as it was created, something else after any edit.
 
@@ -157,4 +162,4 @@ def live_digest(deployment: Manifest) -> str:
     generation = metadata.get("generation", 1) - (1 if metadata.get("deletionTimestamp") else 0)
     if generation > 1 or annotations.get(ANNOTATION_LIVE) != now:
         return f"edited-{now}-{generation}"
-    return str(annotations.get(ANNOTATION_DIGEST, ""))
+    return plan_digest(deployment)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import combinations
 
 from trimtab.control.values import BaselineError, env_settings, node_labels, node_parameter, present
 from trimtab.domain.cost import CostModel, CostTerm
@@ -39,7 +40,37 @@ from trimtab.domain.space import (
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Trial
 
-# Labels: an arm must get the Service's traffic and must not count as one of the target's own pods.
+# Labels: an arm must not count as one of the target's own pods. It must get the Service's traffic, unless a route's
+# weights give it its own: then none of the target's Services may select it.
+
+
+def replaced_labels(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> tuple[str, ...]:
+    """Pod labels of the target that an arm gets another value for, sorted."""
+    if spec.route is not None:
+        return _apart(target, surroundings)
+    free = replaceable_label(target, surroundings)
+    return () if free is None else (free,)
+
+
+def _apart(target: Target, surroundings: Surroundings) -> tuple[str, ...]:
+    """The fewest labels with whose change neither the target's own selector nor any of its Services matches any more;
+    where there is a choice, those whose change does least harm. Empty where the target has no matchLabels."""
+    selectors = [{key for key, _ in s} for s in (target.selector, *(x.selector for x in surroundings.services))]
+    keys = sorted(set().union(*selectors))
+    for size in range(1, len(keys) + 1):
+        enough = [c for c in combinations(keys, size) if all(selector & {*c} for selector in selectors)]
+        if enough:
+            return min(enough, key=lambda chosen: _harm(chosen, target, surroundings))
+    return ()
+
+
+def _harm(changed: tuple[str, ...], target: Target, surroundings: Surroundings) -> tuple[int, int, tuple[str, ...]]:
+    """How bad it is to change these labels: NetworkPolicies that are lost, then anti-affinity terms and
+    PodDisruptionBudgets that still count the pods."""
+    labels = dict(target.pod_labels) | dict.fromkeys(changed, "another")
+    policies = (*surroundings.network_policies, *surroundings.network_peers)
+    counting = (*target.anti_affinity, *surroundings.disruption_budgets)
+    return sum(not p.matches(labels) for p in policies), sum(c.matches(labels) for c in counting), changed
 
 
 def replaceable_label(target: Target, surroundings: Surroundings) -> str | None:
@@ -50,20 +81,13 @@ def replaceable_label(target: Target, surroundings: Surroundings) -> str | None:
     """
     used = {key for service in surroundings.services for key, _ in service.selector}
     free = [key for key, _ in target.selector if key not in used]
-
-    def harm(key: str) -> tuple[int, int, str]:
-        labels = dict(target.pod_labels) | {key: "another"}
-        policies = (*surroundings.network_policies, *surroundings.network_peers)
-        counting = (*target.anti_affinity, *surroundings.disruption_budgets)
-        return sum(not p.matches(labels) for p in policies), sum(c.matches(labels) for c in counting), key
-
-    return min(free, key=harm, default=None)
+    return min(free, key=lambda key: _harm((key,), target, surroundings), default=None)
 
 
-def arm_labels(target: Target, surroundings: Surroundings) -> dict[str, str]:
-    """The labels by which Services, policies and affinity see an arm's pods, with a stand-in for the new value."""
-    replaced = replaceable_label(target, surroundings)
-    return dict(target.pod_labels) | ({replaced: "arm-of-trimtab"} if replaced is not None else {})
+def arm_labels(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> dict[str, str]:
+    """The labels by which Services, policies and affinity see an arm's pods, with a stand-in for the new values."""
+    replaced = replaced_labels(spec, target, surroundings)
+    return dict(target.pod_labels) | dict.fromkeys(replaced, "arm-of-trimtab")
 
 
 # Plans
@@ -87,8 +111,7 @@ def _plan(
     spec: ExperimentSpec, target: Target, surroundings: Surroundings, trial: Trial, arm: Arm, assignment: Assignment
 ) -> ArmPlan:
     name = arm_name(trial.experiment_uid, trial.index, arm)
-    replaced = replaceable_label(target, surroundings)
-    overrides: Labels = ((replaced, name),) if replaced is not None else ()
+    overrides: Labels = tuple((key, name) for key in replaced_labels(spec, target, surroundings))
     changes = pod_changes(spec, target, assignment)
     begun = trial.times.deploying if trial.times.deploying is not None else trial.times.created
     plan = ArmPlan(
@@ -111,9 +134,15 @@ def _plan(
         template_hash=target.template_hash,
         spec_digest="",
         progress_deadline=max(1, round(spec.trial.deadline)),
+        backend=spec.route.backend if spec.route is not None else "",
     )
-    more = repr((plan.env, plan.node_selector)) if plan.env or plan.node_selector else ""
-    return replace(plan, spec_digest=hashlib.sha256((repr(plan) + more).encode()).hexdigest()[:16])
+    return replace(plan, spec_digest=hashlib.sha256((repr(plan) + _further(plan)).encode()).hexdigest()[:16])
+
+
+def _further(plan: ArmPlan) -> str:
+    """What only some plans have: in the digest only where it is there, so that the others keep theirs."""
+    changes = repr((plan.env, plan.node_selector)) if plan.env or plan.node_selector else ""
+    return changes + (f"backend={plan.backend}" if plan.backend else "")
 
 
 def pod_changes(spec: ExperimentSpec, target: Target, assignment: Assignment) -> PodChanges:

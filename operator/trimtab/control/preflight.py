@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trimtab.control.arms import arm_labels, replaceable_label
+from trimtab.control.arms import arm_labels, replaceable_label, replaced_labels
 from trimtab.control.preflight_capacity import capacity_problems
 from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, problem
 from trimtab.control.preflight_telemetry import telemetry_problems
@@ -41,7 +41,7 @@ def examine(
             *capacity_problems(spec, target, surroundings),
             *_standing(spec, target, surroundings, serving_pods(target, surroundings)),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
-            *_notes(target, surroundings),
+            *_notes(spec, target, surroundings),
             *_parameters(spec),
         )
     )
@@ -126,9 +126,9 @@ def _selectors(spec: ExperimentSpec, target: Target, surroundings: Surroundings)
     if not target.selector:
         what = "it has matchExpressions only, so arms would count as the target's own pods"
         yield problem("SelectorTooWide", where, what, "recreate the Deployment with a matchLabel that no Service uses")
-    elif replaceable_label(target, surroundings) is None:
+    elif spec.route is None and replaceable_label(target, surroundings) is None:
         yield from _shared_labels(spec, target, surroundings, where)
-    yield from _anti_affinity(target, surroundings)
+    yield from _anti_affinity(spec, target, surroundings)
 
 
 def _shared_labels(spec: ExperimentSpec, target: Target, surroundings: Surroundings, where: str) -> Iterator[Problem]:
@@ -147,10 +147,10 @@ def _shared_labels(spec: ExperimentSpec, target: Target, surroundings: Surroundi
         yield problem("SelectorConflict", where, what, f"{either}, or {remedy}")
 
 
-def _anti_affinity(target: Target, surroundings: Surroundings) -> Iterator[Problem]:
+def _anti_affinity(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
     """A required term that an arm's labels match keeps the target's own new pods off the arm's node."""
-    labels = arm_labels(target, surroundings)
-    replaced = replaceable_label(target, surroundings)
+    labels = arm_labels(spec, target, surroundings)
+    replaced = next(iter(replaced_labels(spec, target, surroundings)), None)
     for term in target.anti_affinity:
         if term.matches(labels):
             remedy = "make it preferred" + (f", or add the label {replaced} to its selector" if replaced else "")
@@ -214,9 +214,9 @@ def percent(fraction: float) -> str:
 # Notes
 
 
-def _notes(target: Target, surroundings: Surroundings) -> Iterator[Problem]:
-    labels = arm_labels(target, surroundings)
-    replaced = replaceable_label(target, surroundings)
+def _notes(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
+    labels = arm_labels(spec, target, surroundings)
+    replaced = " and ".join(replaced_labels(spec, target, surroundings))
     for policy in surroundings.network_policies:
         if not policy.matches(labels):
             what = f"it selects the target's pods by {replaced} but not the arms', which it does not protect"

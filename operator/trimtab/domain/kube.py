@@ -297,3 +297,4 @@ class ArmPlan:
     progress_deadline: int = 600  # seconds after which the Deployment says that it does not progress
     env: tuple[EnvSetting, ...] = field(default=(), repr=False)  # in the digest only where there are some
     node_selector: Labels = field(default=(), repr=False)
+    backend: str = field(default="", repr=False)  # the Service of which the arm gets a copy; "": it has none

@@ -34,6 +34,9 @@ REQUEST_ANNOTATIONS = (ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_APPROVE
 FINALIZER = f"{GROUP}/undo"
 
 
+ARM_RESOURCES = "hpa,deployments,replicasets,pods,services"  # as kubectl names what an arm consists of
+
+
 def arm_name(experiment_uid: str, index: int, arm: Arm) -> str:
     """`tt-<first 8 hex digits of the Experiment's uid>-<index>-c|b`: deterministic, so a second create collides."""
     return f"tt-{experiment_uid.replace('-', '')[:8]}-{index}-{'c' if arm is Arm.CANARY else 'b'}"

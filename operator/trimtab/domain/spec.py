@@ -295,6 +295,19 @@ class TargetRef:
 
 
 @dataclass(frozen=True)
+class RouteSpec:
+    """The rule of an HTTPRoute by whose weights the arms get traffic.
+
+    Of what the rule sends to the Service `backend` the canary gets `share` (a fraction) and the control as much.
+    """
+
+    name: str
+    rule: str
+    backend: str
+    share: float
+
+
+@dataclass(frozen=True)
 class ExperimentSpec:
     mode: Mode
     paused: bool
@@ -318,6 +331,7 @@ class ExperimentSpec:
     warm_start: WarmStart | None = None
     cost_limits: tuple[CostLimit, ...] = ()
     schedule: Schedule | None = None  # None: at any time
+    route: RouteSpec | None = None  # None: the arms get traffic from the target's Services
 
     @property
     def is_cost(self) -> bool:

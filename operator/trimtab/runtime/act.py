@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from trimtab.api.arms import arm_manifest, live_digest
+from trimtab.api.companions import arm_service
 from trimtab.api.export import recommendation_data
+from trimtab.api.kube_arms import plan_digest
 from trimtab.control import machine
 from trimtab.control.actions import (
     AcquireLock,
@@ -32,7 +34,8 @@ from trimtab.control.actions import (
 )
 from trimtab.domain import kinds
 from trimtab.domain.errors import AlreadyExists, CorruptLedger, Forbidden, NotFound, Rejected
-from trimtab.domain.kube import ArmPlan
+from trimtab.domain.kinds import Kind
+from trimtab.domain.kube import ArmPlan, Manifest
 from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
 from trimtab.domain.trial import BrokenTrial, Outcome, Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
@@ -52,6 +55,14 @@ class _Done:
 
     written: dict[str, Trial] = field(default_factory=dict)
     withdrawn: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _ArmFailure:
+    """Why an arm cannot be made: how its trial ends, and the missing right, if that is it."""
+
+    outcome: Outcome
+    error: Forbidden | None = None
 
 
 class Actor:
@@ -164,20 +175,42 @@ class Actor:
             current = await self._claim(trial)
             if current is None:
                 return
-            body = arm_manifest(target, plan)
-            try:
-                await self._cluster.create(kinds.DEPLOYMENTS, plan.namespace, body)
-            except AlreadyExists:
-                if not await self._is_ours(plan, trial):
-                    message = f"Deployment {plan.name} exists and is not this trial's; rename or delete it"
-                    await self._fail(experiment, current, TrialPhase.ABORTED, "ArmNameTaken", message)
-                    return
-            except (Rejected, Forbidden) as error:
-                await self._fail(experiment, current, TrialPhase.INFRA_FAILED, "ArmRefused", str(error)[:500])
-                if isinstance(error, Forbidden):
-                    raise
+            failure = await self._create_arm(plan, target)
+            if failure is not None:
+                await self._fail(experiment, current, failure.outcome)
+                if failure.error is not None:
+                    raise failure.error
                 return
         await self._fence(experiment, trial)
+
+    async def _create_arm(self, plan: ArmPlan, target: Manifest) -> _ArmFailure | None:
+        """POST an arm's companions, then its Deployment; None when all of them are there and this trial's."""
+        try:
+            bodies = (*await self._companions(plan), (kinds.DEPLOYMENTS, arm_manifest(target, plan)))
+        except NotFound as error:
+            return _ArmFailure(Outcome(TrialPhase.INFRA_FAILED, "BackendMissing", str(error)[:500]))
+        for kind, body in bodies:
+            try:
+                await self._cluster.create(kind, plan.namespace, body)
+            except AlreadyExists:
+                if not await self._is_ours(kind, plan):
+                    message = f"{kind.name} {plan.name} exists and is not this trial's; rename or delete it"
+                    return _ArmFailure(Outcome(TrialPhase.ABORTED, "ArmNameTaken", message))
+            except (Rejected, Forbidden) as error:
+                lacking = error if isinstance(error, Forbidden) else None
+                return _ArmFailure(Outcome(TrialPhase.INFRA_FAILED, "ArmRefused", str(error)[:500]), lacking)
+        return None
+
+    async def _companions(self, plan: ArmPlan) -> tuple[tuple[Kind, Manifest], ...]:
+        """What the arm has beside its Deployment.
+
+        Raises:
+            NotFound: what it is a copy of is gone.
+        """
+        if not plan.backend:
+            return ()
+        backend = await self._cluster.get(kinds.SERVICES, plan.namespace, plan.backend)
+        return ((kinds.SERVICES, arm_service(backend, plan)),)
 
     async def _claim(self, trial: Trial) -> Trial | None:
         """The Trial with this leader on record; None when no arm may be made any more.
@@ -195,18 +228,17 @@ class Actor:
         self._check()
         return current
 
-    async def _is_ours(self, plan: ArmPlan, trial: Trial) -> bool:
-        found = await self._cluster.get(kinds.DEPLOYMENTS, plan.namespace, plan.name)
+    async def _is_ours(self, kind: Kind, plan: ArmPlan) -> bool:
+        found = await self._cluster.get(kind, plan.namespace, plan.name)
         owners = {o["uid"] for o in found["metadata"].get("ownerReferences") or ()}
-        return trial.uid in owners and live_digest(found) == plan.spec_digest
+        made_by = live_digest(found) if kind == kinds.DEPLOYMENTS else plan_digest(found)
+        return plan.trial_uid in owners and made_by == plan.spec_digest
 
-    async def _fail(
-        self, experiment: ExperimentRecord, trial: Trial, phase: TrialPhase, reason: str, message: str
-    ) -> None:
+    async def _fail(self, experiment: ExperimentRecord, trial: Trial, outcome: Outcome) -> None:
         await self._withdrawer.send(trial.namespace, trial.experiment_uid, trial.uid)
-        outcome = Outcome(phase, reason, message)
         await self._ledger.write_trial(machine.withdrawn(trial, self._clock.now(), outcome))
-        await self._emit(experiment, Severity.WARNING, "TrialWithdrawn", f"{reason}: {message}", trial)
+        words = f"{outcome.reason}: {outcome.message}"
+        await self._emit(experiment, Severity.WARNING, "TrialWithdrawn", words, trial)
 
     async def _fence(self, experiment: ExperimentRecord, trial: Trial) -> None:
         """A create carries no resourceVersion: look again, and undo when the trial was withdrawn meanwhile."""

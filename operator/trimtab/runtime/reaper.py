@@ -17,7 +17,7 @@ from trimtab.api.kube_reap import lease_seen, leaving, left_arms, trial_standing
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound, RetryLater, Throttled, TrimtabError
 from trimtab.domain.kube import ArmView
-from trimtab.domain.names import LABEL_TRIAL
+from trimtab.domain.names import ARM_RESOURCES, LABEL_TRIAL
 from trimtab.domain.reaping import LeaseSeen, LeftArms, Standing
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import ArmReader
@@ -223,7 +223,7 @@ def by_trial(views: Iterable[ArmView]) -> list[LeftArms]:
 
 def by_hand(arms: LeftArms) -> str:
     """What a person types to remove them."""
-    return f"by hand: kubectl -n {arms.namespace} delete deployments,replicasets,pods -l {LABEL_TRIAL}={arms.trial_uid}"
+    return f"by hand: kubectl -n {arms.namespace} delete {ARM_RESOURCES} -l {LABEL_TRIAL}={arms.trial_uid}"
 
 
 def _after(error: ApiError) -> float:

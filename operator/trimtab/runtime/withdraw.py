@@ -2,7 +2,7 @@
 
 Deleting a Deployment and then its pods lets its ReplicaSet recreate one; so the Deployment goes first, then its
 ReplicaSets, then its pods, each with a uid precondition, and all of it again until nothing is left and no arm endpoint
-was ready for two seconds.
+was ready for two seconds. Its autoscaler goes before them, its Service, which may still be asked, after them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import structlog
 
 from trimtab.api.kube import ready_endpoint_names, trial_uid_of
 from trimtab.domain import kinds
-from trimtab.domain.errors import Conflict, NotFound, RetryLater
+from trimtab.domain.errors import Conflict, Forbidden, NotFound, RetryLater
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 QUIET_SECONDS = 2.0
 POLL_SECONDS = 0.25
 STUCK_SECONDS = 30.0
+TAKEN = (kinds.HORIZONTAL_POD_AUTOSCALERS, *LAYERS, kinds.SERVICES)
+COMPANIONS = frozenset(TAKEN) - frozenset(LAYERS)
 REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
 
 
@@ -65,7 +67,7 @@ class Withdrawer:
     async def send(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
         """Delete everything of this trial once; returns how many objects still asked for a deletion."""
         sent = 0
-        for kind in LAYERS:
+        for kind in TAKEN:
             for manifest in await self._of_trial(kind, namespace, experiment_uid, trial_uid):
                 if kind is kinds.PODS and manifest["metadata"].get("deletionTimestamp"):
                     continue
@@ -113,7 +115,12 @@ class Withdrawer:
 
     async def _of_trial(self, kind: Kind, namespace: str, experiment_uid: str, trial_uid: str) -> tuple[Manifest, ...]:
         labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}"
-        found = await self._cluster.list(kind, namespace, labels=labels)
+        try:
+            found = await self._cluster.list(kind, namespace, labels=labels)
+        except (Forbidden, NotFound):
+            if kind in COMPANIONS:  # who may not even list them, or where there are none, cannot have made one
+                return ()
+            raise
         return tuple(m for m in found if trial_uid_of(m) == trial_uid)
 
     async def ready(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:

@@ -15,7 +15,7 @@ import structlog
 from trimtab.control import machine
 from trimtab.domain.errors import Conflict, NotFound, RetryLater, TrimtabError
 from trimtab.domain.kinds import EXPERIMENTS
-from trimtab.domain.names import LABEL_TRIAL
+from trimtab.domain.names import ARM_RESOURCES, LABEL_TRIAL
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.crew import Crew
@@ -176,7 +176,7 @@ class Overdue:
         subject = Subject(EXPERIMENTS, rollback.namespace, rollback.experiment_name, rollback.experiment_uid)
         words = (
             f"the arms of trial {rollback.trial_name or rollback.trial_uid} are not gone after {STUCK_SECONDS:.0f} s; "
-            f"by hand: kubectl -n {rollback.namespace} delete deployments,replicasets,pods "
+            f"by hand: kubectl -n {rollback.namespace} delete {ARM_RESOURCES} "
             f"-l {LABEL_TRIAL}={rollback.trial_uid}"
         )
         self._events.record(subject, EventType.WARNING, "RollbackStuck", words)

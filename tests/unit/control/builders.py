@@ -56,6 +56,7 @@ from trimtab.domain.spec import (
     OutcomeConstraint,
     PauseOnBurn,
     RatioQuery,
+    RouteSpec,
     SafetySpec,
     SearchSettings,
     Sli,
@@ -75,6 +76,7 @@ GIB = Decimal(2**30)
 UID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 BASELINE = Assignment((("cpu", Decimal("2")), ("memory", 2 * GIB)))
 LIVE = (TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.WARMING_UP, TrialPhase.MEASURING)
+ROUTE = RouteSpec("web", "pages", "web", 0.05)
 CHEAPER = Assignment((("cpu", Decimal("1")), ("memory", GIB)))
 
 

@@ -18,6 +18,7 @@ from trimtab.control.arms import (
     cost_model,
     plan_arms,
     replaceable_label,
+    replaced_labels,
     target_settings,
 )
 from trimtab.control.values import BaselineError
@@ -74,13 +75,14 @@ class TestLabels:
     def test_a_label_that_no_service_uses_is_replaced(self) -> None:
         around = builders.surroundings(services=self.services("app"))
         assert replaceable_label(builders.target(), around) == "instance"
-        assert arm_labels(builders.target(), around)["app"] == "web"
-        assert arm_labels(builders.target(), around)["instance"] != "production"
+        labels = arm_labels(builders.spec(), builders.target(), around)
+        assert labels["app"] == "web"
+        assert labels["instance"] != "production"
 
     def test_there_is_none_when_the_services_use_all(self) -> None:
         around = builders.surroundings(services=(*self.services("app"), *self.services("instance")))
         assert replaceable_label(builders.target(), around) is None
-        assert arm_labels(builders.target(), around) == {"app": "web", "instance": "production"}
+        assert arm_labels(builders.spec(), builders.target(), around) == {"app": "web", "instance": "production"}
 
     def test_labels_outside_the_targets_selector_do_not_help(self) -> None:
         target = builders.target(selector=(("app", "web"),))
@@ -103,6 +105,53 @@ class TestLabels:
         term = SelectorOwner("podAntiAffinity", "hostname", (("z", "2"),))
         target = builders.target(selector=labels, pod_labels=labels, anti_affinity=(term,))
         assert replaceable_label(target, builders.surroundings(services=self.services("app"))) == "z"
+
+
+class TestLabelsOfARoute:
+    """Where weights lead to the arms, neither the target's selector nor any of its Services may match them."""
+
+    LABELS: Labels = (("app", "web"), ("instance", "production"), ("tier", "front"))
+
+    def replaced(self, *services: tuple[str, ...], **around: object) -> tuple[str, ...]:
+        values = dict(self.LABELS)
+        views = tuple(ServiceView(f"s{i}", tuple((k, values[k]) for k in keys)) for i, keys in enumerate(services))
+        target = builders.target(selector=self.LABELS[:2], pod_labels=self.LABELS)
+        made = replace(builders.surroundings(services=views), **around)  # type: ignore[arg-type]
+        return replaced_labels(builders.spec(route=builders.ROUTE), target, made)
+
+    def test_one_label_that_all_of_them_use_is_enough(self) -> None:
+        assert self.replaced(("app",), ("app", "tier")) == ("app",)
+        assert self.replaced(("instance", "tier")) == ("instance",)
+
+    def test_as_many_as_it_takes(self) -> None:
+        assert self.replaced(("tier",)) == ("app", "tier")
+        assert self.replaced(("app",), ("instance",), ("tier",)) == ("app", "instance", "tier")
+
+    def test_the_choice_does_least_harm(self) -> None:
+        policy = SelectorOwner("NetworkPolicy", "one", (("app", "web"),))
+        assert self.replaced(("app", "instance")) == ("app",)
+        assert self.replaced(("app", "instance"), network_policies=(policy,)) == ("instance",)
+
+    def test_a_target_without_match_labels_has_none(self) -> None:
+        target = builders.target(selector=(), pod_labels=self.LABELS)
+        assert replaced_labels(builders.spec(route=builders.ROUTE), target, builders.surroundings()) == ()
+
+    @given(
+        own=st.sets(st.sampled_from(sorted("abcde")), min_size=1),
+        services=st.lists(st.sets(st.sampled_from(sorted("abcdefg")), min_size=1), max_size=4),
+    )
+    def test_nothing_that_selects_the_target_selects_an_arm(self, own: set[str], services: list[set[str]]) -> None:
+        labels = tuple((key, "1") for key in "abcdefg")
+        views = tuple(ServiceView(f"s{i}", tuple((k, "1") for k in sorted(s))) for i, s in enumerate(services))
+        target = builders.target(selector=tuple((k, "1") for k in sorted(own)), pod_labels=labels)
+        spec, around = builders.spec(route=builders.ROUTE), builders.surroundings(services=views)
+        found = arm_labels(spec, target, around)
+        for selector in (target.selector, *(view.selector for view in views)):
+            assert any(found[key] != value for key, value in selector)
+        changed = replaced_labels(spec, target, around)
+        fewer = [{*changed} - {key} for key in changed]
+        assert all(any(not {k for k, _ in s} & less for s in (target.selector, *(v.selector for v in views)))
+                   for less in fewer)  # fmt: skip
 
 
 class TestPlans:
@@ -135,6 +184,19 @@ class TestPlans:
             for plan in self.plans(**changes)
         }
         assert len(digests) == 8
+
+    def test_a_route_gives_the_arms_a_service_and_labels_of_their_own(self) -> None:
+        canary, control = plan_arms(
+            builders.spec(route=builders.ROUTE), builders.target(), builders.surroundings(), builders.trial()
+        )
+        assert (canary.backend, control.backend) == ("web", "web")
+        assert canary.label_overrides == (("app", canary.name),)
+        assert control.label_overrides == (("app", control.name),)
+        elsewhere = replace(builders.ROUTE, backend="other")
+        moved, _ = plan_arms(
+            builders.spec(route=elsewhere), builders.target(), builders.surroundings(), builders.trial()
+        )
+        assert moved.spec_digest != canary.spec_digest
 
     def test_without_a_recorded_deadline_it_counts_from_the_trials_start(self) -> None:
         canary, _ = plan_arms(

@@ -23,8 +23,9 @@ VERBS = {
     "rollout", "scale", "wait",
 }  # fmt: skip
 RESOURCES = {
-    "cronjob", "deployment", "deployments", "endpointslices", "events.events.k8s.io", "job", "jobs", "lease",
-    "leases.coordination.k8s.io", "namespace", "pod", "pods", "replicasets",
+    "cronjob", "deployment", "deployments", "endpointslices", "events.events.k8s.io", "hpa",
+    "httproutes", "job", "jobs", "lease", "leases.coordination.k8s.io", "namespace", "pod", "pods", "replicasets",
+    "services",
 }  # fmt: skip
 OURS = {f"{kind}.{names.GROUP}" for kind in ("experiments", "trials")}
 CRDS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.contract.test_ledger import NEW, Books
-from tests.unit.control.builders import spec, surroundings, target
+from tests.unit.control.builders import ROUTE, spec, surroundings, target
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.ledger import KubernetesLedger
@@ -75,6 +75,7 @@ class Bench:
         self.hooks: dict[str, Then] = {}
         self.effects: list[str] = []
         self.leading = True
+        self.spec = spec()
         self.ledger = KubernetesLedger(self.client, self.clock)
         self.events = EventRecorder(self.client, self.clock, instance="test")
         withdrawer, locks = Withdrawer(self.client, self.clock), TargetLocks(self.client, self.clock)
@@ -104,7 +105,7 @@ class Bench:
         return record, trial
 
     def plans(self, trial: Trial) -> tuple[ArmPlan, ArmPlan]:
-        return plan_arms(spec(), replace(target(), namespace=NAMESPACE), surroundings(), trial)
+        return plan_arms(self.spec, replace(target(), namespace=NAMESPACE), surroundings(), trial)
 
     def create(self, trial: Trial, leader: str = "me/1") -> CreateArms:
         return CreateArms(machine.claimed(trial, leader), self.plans(trial))
@@ -118,6 +119,57 @@ class Bench:
         ledger = KubernetesLedger(self.cluster, self.clock)
         stored = await ledger.trial(trial.namespace, trial.name)
         await ledger.write_trial(machine.withdrawn(stored, self.clock.now(), WITHDRAWN))
+
+
+class TestArmsOfARoute:
+    """Each has a Service of its own, which is there before its Deployment."""
+
+    async def begin(self) -> tuple[Bench, ExperimentRecord, Trial]:
+        bench = Bench()
+        bench.spec = spec(route=ROUTE)
+        ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+        await bench.cluster.create(
+            kinds.SERVICES,
+            NAMESPACE,
+            {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}},
+        )
+        record, trial = await bench.begin()
+        return bench, record, trial
+
+    async def test_they_are_made_with_the_same_fence(self) -> None:
+        bench, record, trial = await self.begin()
+        for _ in range(2):
+            await bench.actor.act(record, (bench.create(trial),))
+        once = ["replace:Trial/status", "create:Service", "create:Deployment"]
+        assert bench.effects == 4 * once
+        made = await bench.cluster.get(kinds.SERVICES, NAMESPACE, bench.plans(trial)[0].name)
+        assert made["spec"]["ports"][0]["targetPort"] == 8080
+        assert made["metadata"]["ownerReferences"][0]["uid"] == trial.uid
+
+    async def test_they_go_with_the_arms(self) -> None:
+        bench, record, trial = await self.begin()
+        await bench.actor.act(record, (bench.create(trial), DeleteArms(trial.uid, verify=True)))
+        left = await bench.cluster.list(kinds.SERVICES, NAMESPACE)
+        assert [each["metadata"]["name"] for each in left] == ["web"]
+
+    async def test_a_service_of_that_name_that_is_not_ours_ends_the_trial(self) -> None:
+        bench, record, trial = await self.begin()
+        name = bench.plans(trial)[0].name
+        await bench.cluster.create(kinds.SERVICES, NAMESPACE, {"metadata": {"name": name}, "spec": {}})
+        await bench.actor.act(record, (bench.create(trial),))
+        outcome = (await bench.ledger.trial(NAMESPACE, trial.name)).outcome
+        assert outcome is not None
+        assert (outcome.phase, outcome.reason) == (TrialPhase.ABORTED, "ArmNameTaken")
+        assert await bench.arms() == []
+        assert await bench.cluster.get(kinds.SERVICES, NAMESPACE, name)
+
+    async def test_a_backend_that_is_gone_ends_the_trial(self) -> None:
+        bench, record, trial = await self.begin()
+        await bench.cluster.delete(kinds.SERVICES, NAMESPACE, "web")
+        await bench.actor.act(record, (bench.create(trial),))
+        outcome = (await bench.ledger.trial(NAMESPACE, trial.name)).outcome
+        assert outcome is not None
+        assert (outcome.phase, outcome.reason) == (TrialPhase.INFRA_FAILED, "BackendMissing")
 
 
 class TestArms:

@@ -14,6 +14,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import Forbidden, Throttled, Unavailable
 from trimtab.domain.names import (
     ANNOTATION_DEADLINE,
+    ARM_RESOURCES,
     FINALIZER,
     LABEL_ARM,
     LABEL_EXPERIMENT,
@@ -281,7 +282,7 @@ async def test_what_stays_is_named_with_what_to_type() -> None:
         reaped = await ground.reaper().once()
     assert ground.clock.monotonic() == pytest.approx(LIMIT_SECONDS)
     assert "arms of shop/tune-1 are still there after 150 s" in reaped.problems[0]
-    assert f"kubectl -n shop delete deployments,replicasets,pods -l {LABEL_TRIAL}={uid}" in reaped.problems[0]
+    assert f"kubectl -n shop delete {ARM_RESOURCES} -l {LABEL_TRIAL}={uid}" in reaped.problems[0]
     assert 'cannot delete resource "pods"' in " ".join(reaped.problems)
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import RetryLater
+from trimtab.domain.errors import ApiError, Forbidden, NotFound, RetryLater
 from trimtab.domain.kinds import Kind
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
 from trimtab.runtime.withdraw import QUIET_SECONDS, REMEMBERED, Latch, Withdrawer
+from trimtab.simulate.client import Client, Request
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -66,6 +67,54 @@ async def test_the_deployment_goes_first_so_that_nothing_recreates_a_pod() -> No
     assert await Withdrawer(cluster, clock).send("shop", EXPERIMENT, TRIAL) == 3
     assert [e.split(":")[1].split()[0].split("/")[0] for e in effects] == ["Deployment", "ReplicaSet", "Pod"]
     assert await left(cluster) == []
+
+
+async def test_an_autoscaler_goes_before_what_it_scales_and_a_service_after_its_pods() -> None:
+    effects: list[str] = []
+
+    async def note(effect: Effect) -> None:
+        effects.append(str(effect))
+
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    for kind in (kinds.SERVICES, kinds.HORIZONTAL_POD_AUTOSCALERS):
+        await cluster.create(kind, "shop", labelled(kind, f"arm-{kind.plural}", spec={}))
+    cluster.before_effect = note
+    assert await Withdrawer(cluster, clock).send("shop", EXPERIMENT, TRIAL) == 5
+    assert effects == [
+        "delete:HorizontalPodAutoscaler", "delete:Deployment", "delete:ReplicaSet", "delete:Pod", "delete:Service",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [Forbidden(403, "no right"), NotFound(404, "not served")])
+async def test_what_this_operator_cannot_have_made_is_skipped(answer: ApiError) -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+
+    async def before(request: Request) -> None:
+        if request.verb == "list" and request.kind in {kinds.SERVICES, kinds.HORIZONTAL_POD_AUTOSCALERS}:
+            raise answer
+
+    client = Client(cluster)
+    client.before = before
+    assert await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL) == 3
+
+
+async def test_a_right_on_arms_that_is_missing_is_not_skipped() -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+
+    async def before(request: Request) -> None:
+        if request.verb == "list" and request.kind == kinds.PODS:
+            raise Forbidden(403, "no right")
+
+    client = Client(cluster)
+    client.before = before
+    with pytest.raises(Forbidden):
+        await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL)
 
 
 async def test_another_trials_arm_is_not_touched() -> None:
