@@ -8,6 +8,7 @@ from controlplane.build import binaries
 from controlplane.client import ApiClient, ApiError
 from controlplane.definitions import read_definitions
 from controlplane.errors import BuildError, ControlPlaneError, StartError
+from controlplane.gateway import gateway_definitions
 from controlplane.plane import ControlPlane, PlaneOptions
 from controlplane.prometheus import PrometheusError, PrometheusServer, backfill, scrape_config
 from controlplane.waiting import WaitTimeout, eventually, wait_for
@@ -26,6 +27,7 @@ __all__ = [
     "backfill",
     "binaries",
     "eventually",
+    "gateway_definitions",
     "read_definitions",
     "scrape_config",
     "wait_for",

@@ -21,6 +21,7 @@ from typing import Any
 
 from controlplane.build import binaries, cache_dir
 from controlplane.errors import ControlPlaneError
+from controlplane.gateway import gateway_definitions
 from controlplane.kubeconfig import write_private
 from controlplane.plane import ControlPlane, PlaneOptions
 from controlplane.tools import EVERYTHING
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _build(tools: list[str]) -> int:
     for name, path in binaries(tools).items():
         print(f"{name}\t{path}")
+    if set(tools) == set(EVERYTHING):
+        gateway_definitions()
     return 0
 
 

@@ -66,7 +66,7 @@ def binaries(names: Sequence[str] = CONTROL_PLANE, say: Say = say_on_stderr) -> 
 
 def find_go_locked(cache: Path, tools: Sequence[Tool], say: Say) -> Path:
     """A Go compiler for these tools; under the lock, because finding one may mean installing one."""
-    with _lock(cache, say):
+    with cache_lock(cache, say):
         return find_go(cache, minimum_go([tool.go_mod for tool in tools]), say)
 
 
@@ -122,7 +122,7 @@ def _cached_path(tool: Tool, cache: Path) -> Path:
 
 def _build_once(tool: Tool, go: Path, cache: Path, say: Say, progress: str) -> Path:
     target = _cached_path(tool, cache)
-    with _lock(cache, say):
+    with cache_lock(cache, say):
         if not target.exists():  # another process may have built it while this one waited for the lock
             _build(tool, go, cache, target, say, progress)
     return target
@@ -187,7 +187,7 @@ def _reason(log: Path) -> str:
 
 
 @contextmanager
-def _lock(cache: Path, say: Say) -> Iterator[None]:
+def cache_lock(cache: Path, say: Say) -> Iterator[None]:
     """One build at a time per cache; the kernel drops the lock when its holder dies."""
     try:
         cache.mkdir(parents=True, exist_ok=True)

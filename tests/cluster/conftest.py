@@ -23,6 +23,7 @@ from controlplane import (
     PlaneOptions,
     PrometheusServer,
     binaries,
+    gateway_definitions,
     read_definitions,
     wait_for,
 )
@@ -66,6 +67,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         with uncaptured:
             session.config.stash[BINARIES] = binaries([*CONTROL_PLANE, *MONITORING])
+            gateway_definitions()
     except BuildError as error:
         session.config.stash[FAILURE] = str(error)
 
@@ -85,7 +87,7 @@ def controlplane_fixture(built: dict[str, Path], tmp_path_factory: pytest.TempPa
     Every definition that any test uses is there from the start, so no test depends on who ran before it: neither on
     what is served, nor on whether the garbage collector has already found out.
     """
-    definitions = [*read_definitions(CRDS), GADGET_DEFINITION]
+    definitions = [*read_definitions(CRDS), *gateway_definitions(), GADGET_DEFINITION]
     options = PlaneOptions(hpa_sync_period=5.0, audit_log=True, definitions=definitions)
     plane = ControlPlane(tmp_path_factory.mktemp("controlplane"), options, paths=built)
     plane.start()

@@ -15,32 +15,49 @@ from tests.contract.test_cluster import (
     TestDelete,
     TestLease,
     TestNamespace,
+    TestOwnership,
     TestRead,
     TestReplace,
+    TestRoutes,
     TestStatus,
     World,
     pod,
 )
 
 from controlplane import ApiClient, ControlPlane, eventually
+from controlplane.client import Conflict as ClientConflict
 from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import PAGE, KubernetesCluster
 from trimtab.adapters.connection import connect
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError as DomainError
-from trimtab.domain.errors import Forbidden, Rejected, Unavailable
+from trimtab.domain.errors import Conflict, Forbidden, Rejected, Unavailable
+from trimtab.domain.kube import Manifest
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 
-__all__ = ["TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestRead", "TestReplace", "TestStatus"]
+__all__ = [
+    "TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestOwnership", "TestRead", "TestReplace", "TestRoutes",
+    "TestStatus",
+]  # fmt: skip
 
 
 @pytest.fixture
 async def world(controlplane: ControlPlane, namespace: str, no_nodes: None) -> AsyncIterator[World]:
     """The real API server, as the administrator; without Nodes, so that a pod stays without one."""
     connection = await connect(str(controlplane.kubeconfig()), SystemClock().monotonic)
-    cluster = Clean(KubernetesCluster(connection))
-    yield World(cluster, namespace, eventually)
+    plain = KubernetesCluster(connection)
+    cluster = Clean(plain)
+
+    def apply(body: Manifest, manager: str, *, force: bool = False) -> Manifest:
+        named = {**body, "metadata": {**body["metadata"], "namespace": namespace}}
+        try:
+            return controlplane.client.server_side_apply(named, manager, force=force)
+        except ClientConflict as error:
+            raise Conflict(error.code, error.message) from None
+
+    yield World(cluster, namespace, eventually, plain, apply)
     await cluster.close()
+    await plain.close()
 
 
 class Clean(KubernetesCluster):

@@ -6,9 +6,9 @@ Where the two differ, the one in memory is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,19 +19,31 @@ from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Cluster
 from trimtab.runtime.lease import micro_time
+from trimtab.simulate.admission import admit_routes
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.objects import SERVED
 
 GADGETS = Kind("contract.trimtab.dev", "v1", "gadgets", "Gadget")  # a custom resource with a status and any content
 
 
+class Apply(Protocol):
+    """Server-side apply as somebody else than the operator."""
+
+    def __call__(self, body: Manifest, manager: str, *, force: bool = False) -> Manifest: ...
+
+
 @dataclass(frozen=True)
 class World:
-    """A cluster and a namespace of this test's own; `eventually` waits for what controllers do in the background."""
+    """A cluster and a namespace of this test's own; `eventually` waits for what controllers do in the background.
+
+    `cluster` answers without `managedFields`, `plain` with them; `apply` raises Conflict.
+    """
 
     cluster: Cluster
     namespace: str
     eventually: Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+    plain: Cluster
+    apply: Apply
 
     async def make(self, kind: Kind, name: str, body: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
         content = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": name, **metadata}}
@@ -49,12 +61,17 @@ class World:
 async def world() -> World:
     """The cluster in memory."""
     clock = LoopClock()
-    cluster = InMemoryCluster(clock, namespaces=("default", "contract"), served=SERVED | {GADGETS})
+    served = SERVED | {GADGETS, kinds.HTTP_ROUTES}
+    cluster = InMemoryCluster(clock, namespaces=("default", "contract"), served=served)
+    cluster.admit = admit_routes
+
+    def apply(body: Manifest, manager: str, *, force: bool = False) -> Manifest:
+        return cluster.apply(kinds.HTTP_ROUTES, "contract", body, manager=manager, force=force)
 
     async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         assert await condition(), what
 
-    return World(cluster, "contract", eventually)
+    return World(cluster, "contract", eventually, cluster, apply)
 
 
 def owner(obj: Manifest) -> dict[str, str]:
@@ -448,3 +465,180 @@ class TestLease:
         assert made["spec"] == spec
         empty = made | {"spec": spec | {"holderIdentity": ""}}
         assert (await world.cluster.replace(kinds.LEASES, world.namespace, "a", empty))["spec"]["holderIdentity"] == ""
+
+
+ROUTE = {"apiVersion": kinds.HTTP_ROUTES.api_version, "kind": kinds.HTTP_ROUTES.name}
+RULE = {"name": "main", "backendRefs": [{"name": "web", "port": 80}]}
+Owned = dict[str, set[str]]
+
+
+def route(*rules: Manifest, **metadata: Any) -> dict[str, Any]:
+    """An HTTPRoute as people write it: without what the server fills in."""
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": list(rules or (RULE,))}
+    return {**ROUTE, "metadata": {"name": "web", **metadata}, "spec": spec}
+
+
+def owned(obj: Manifest) -> Owned:
+    """Paths by who owns them; maps themselves are left out."""
+    found: Owned = {}
+    for entry in obj["metadata"].get("managedFields") or ():
+        who = " ".join(entry[k] for k in ("manager", "operation", "subresource") if k in entry)
+        found[who] = set(_paths(entry["fieldsV1"], ""))
+        assert (entry["apiVersion"], entry["fieldsType"]) == (ROUTE["apiVersion"], "FieldsV1")
+        assert entry.get("time", "Z").endswith("Z")
+    return found
+
+
+def _paths(tree: Manifest, above: str) -> Iterator[str]:
+    for key, below in tree.items():
+        if below:
+            yield from _paths(below, f"{above}{key.removeprefix('f:')} ")
+        elif key != ".":
+            yield above + key.removeprefix("f:")
+
+
+class TestRoutes:
+    async def test_the_server_fills_in_defaults(self, world: World) -> None:
+        other = {"matches": [{"method": "GET"}], "backendRefs": [{"name": "b", "port": 1, "weight": 0}]}
+        made = await world.cluster.create(kinds.HTTP_ROUTES, world.namespace, route(RULE, other))
+        reference = {"group": "", "kind": "Service"}
+        path = {"path": {"type": "PathPrefix", "value": "/"}}
+        assert made["spec"] == {
+            "parentRefs": [{"group": ROUTE["apiVersion"].split("/")[0], "kind": "Gateway", "name": "gateway"}],
+            "rules": [
+                {
+                    "name": "main",
+                    "matches": [path],
+                    "backendRefs": [{**reference, "name": "web", "port": 80, "weight": 1}],
+                },
+                {
+                    "matches": [{"method": "GET", **path}],
+                    "backendRefs": [{**reference, "name": "b", "port": 1, "weight": 0}],
+                },
+            ],
+        }
+        assert made["metadata"]["generation"] == 1
+
+    async def test_status_and_version_are_as_for_any_custom_resource(self, world: World) -> None:
+        made = await world.cluster.create(kinds.HTTP_ROUTES, world.namespace, route())
+        body = {**made, "status": {"parents": []}}
+        written = await world.cluster.replace(kinds.HTTP_ROUTES, world.namespace, "web", body, subresource="status")
+        assert written["status"] == {"parents": []}
+        with pytest.raises(Conflict):
+            await world.cluster.replace(kinds.HTTP_ROUTES, world.namespace, "web", {**made, "spec": {}})
+        with pytest.raises(Rejected, match="resourceVersion"):
+            await world.cluster.replace(kinds.HTTP_ROUTES, world.namespace, "web", route())
+
+    @pytest.mark.parametrize(
+        ("refs", "words"),
+        [
+            ([{"name": "a", "port": 80, "weight": 1_000_001}], "less than or equal to 1000000"),
+            ([{"name": "a", "port": 80, "weight": -1}], "greater than or equal to 0"),
+            ([{"name": "a"}], "Must have port for Service reference"),
+            ([{"name": f"a{n}", "port": 80} for n in range(17)], "must have at most 16 items"),
+        ],
+    )
+    async def test_what_a_rule_may_hold(self, world: World, refs: list[Manifest], words: str) -> None:
+        with pytest.raises(Rejected, match=words):
+            await world.cluster.create(kinds.HTTP_ROUTES, world.namespace, route({"backendRefs": refs}))
+
+    async def test_names_of_rules_may_be_repeated(self, world: World) -> None:
+        made = await world.cluster.create(kinds.HTTP_ROUTES, world.namespace, route(RULE, RULE))
+        assert [rule["name"] for rule in made["spec"]["rules"]] == ["main", "main"]
+
+
+def weighted(obj: Manifest, weight: int, **annotations: str) -> dict[str, Any]:
+    """The same with another weight, and annotations."""
+    (rule,) = obj["spec"]["rules"]
+    rules = [{**rule, "backendRefs": [{**rule["backendRefs"][0], "weight": weight}]}]
+    changed = with_metadata(obj, annotations=annotations or None)
+    return {**changed, "spec": {**obj["spec"], "rules": rules}}
+
+
+class TestOwnership:
+    """Of fields, for what the operator must leave as it found it."""
+
+    async def put(self, world: World, body: Manifest) -> Manifest:
+        return await world.plain.replace(kinds.HTTP_ROUTES, world.namespace, "web", body)
+
+    async def test_a_write_takes_what_it_changes(self, world: World) -> None:
+        made = world.apply(route(labels={"team": "shop"}), "argocd")
+        theirs = {"spec parentRefs", "metadata labels team"}
+        assert owned(made) == {"argocd Apply": theirs | {"spec rules"}}
+        changed = await self.put(world, weighted(made, 900, note="1"))
+        ours = {"spec rules", "metadata annotations note"}
+        assert owned(changed) == {"argocd Apply": theirs, "trimtab Update": ours}
+        same = await self.put(world, weighted(changed, 900, note="1"))
+        assert same == changed
+        back = await self.put(world, weighted(changed, 1, note="1"))
+        assert owned(back) == owned(changed)  # the same values are still ours
+
+    async def test_what_differs_is_a_conflict_for_apply(self, world: World) -> None:
+        made = world.apply(route(), "argocd")
+        changed = await self.put(world, weighted(made, 900))
+        with pytest.raises(Conflict) as caught:
+            world.apply(route(), "argocd")
+        using = f'conflict with "trimtab" using {ROUTE["apiVersion"]}'
+        assert caught.value.message == f"Apply failed with 1 conflict: {using}: .spec.rules"
+        await self.put(world, weighted(changed, 1))
+        with pytest.raises(Conflict, match=r"spec\.rules"):  # what it leaves to defaults is another value than ours
+            world.apply(route(), "argocd")
+        forced = world.apply(route(), "argocd", force=True)
+        assert owned(forced) == {"argocd Apply": {"spec parentRefs", "spec rules"}}
+
+    async def test_owners_can_be_given_back(self, world: World) -> None:
+        made = world.apply(route(labels={"team": "shop"}), "argocd")
+        changed = await self.put(world, weighted(made, 900, note="1"))
+        back = await self.put(world, weighted(changed, 1, note="1"))
+        restored = with_metadata(back, annotations=None, managedFields=made["metadata"]["managedFields"])
+        after = await self.put(world, restored)
+        assert (after["spec"], owned(after)) == (made["spec"], owned(made))
+        assert "annotations" not in after["metadata"]
+        again = world.apply(route(labels={"team": "shop"}), "argocd")
+        assert again["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+    async def test_of_whoever_wrote_without_apply_too(self, world: World) -> None:
+        made = await world.plain.create(kinds.HTTP_ROUTES, world.namespace, route())
+        assert owned(made) == {"trimtab Update": {"spec parentRefs", "spec rules"}}
+        (entry,) = made["metadata"]["managedFields"]
+        kubectl = with_metadata(made, managedFields=[{**entry, "manager": "kubectl"}])
+        given = await self.put(world, kubectl)
+        assert owned(given) == {"kubectl Update": {"spec parentRefs", "spec rules"}}
+        changed = await self.put(world, weighted(given, 900))
+        assert owned(changed) == {"kubectl Update": {"spec parentRefs"}, "trimtab Update": {"spec rules"}}
+
+    async def test_leaving_them_out_keeps_them(self, world: World) -> None:
+        made = world.apply(route(), "argocd")
+        changed = await self.put(world, with_metadata(weighted(made, 900), managedFields=None))
+        assert owned(changed) == {"argocd Apply": {"spec parentRefs"}, "trimtab Update": {"spec rules"}}
+        emptied = await self.put(world, with_metadata(weighted(changed, 901), managedFields=[]))
+        assert owned(emptied) == owned(changed)
+
+    async def test_one_empty_entry_ends_the_tracking(self, world: World) -> None:
+        made = world.apply(route(), "argocd")
+        untracked = await self.put(world, with_metadata(made, managedFields=[{}]))
+        assert owned(untracked) == {}
+        assert owned(await self.put(world, weighted(untracked, 5))) == {}
+
+    async def test_the_status_has_owners_of_its_own(self, world: World) -> None:
+        made = world.apply(route(), "argocd")
+        body = {**made, "status": {"parents": []}}
+        written = await world.plain.replace(kinds.HTTP_ROUTES, world.namespace, "web", body, subresource="status")
+        assert owned(written) == {**owned(made), "trimtab Update status": {"status parents"}}
+
+    async def test_what_an_apply_leaves_out_goes(self, world: World) -> None:
+        world.apply(route(labels={"team": "shop", "tier": "1"}), "argocd")
+        smaller = world.apply(route(labels={"team": "shop"}), "argocd")
+        assert smaller["metadata"]["labels"] == {"team": "shop"}
+        assert owned(smaller) == {"argocd Apply": {"spec parentRefs", "spec rules", "metadata labels team"}}
+
+    async def test_two_who_apply(self, world: World) -> None:
+        world.apply(route(labels={"team": "shop"}), "argocd")
+        with pytest.raises(Conflict) as caught:
+            world.apply(route({**RULE, "name": "other"}), "flux")
+        listed = 'conflicts with "argocd":\n- .spec.parentRefs\n- .spec.rules'
+        assert caught.value.message == f"Apply failed with 2 conflicts: {listed}"
+        label = {**ROUTE, "metadata": {"name": "web", "labels": {"team": "shop"}}}
+        shared = world.apply(label, "flux")
+        assert "time" not in next(e for e in shared["metadata"]["managedFields"] if e["manager"] == "flux")
+        assert owned(shared)["flux Apply"] == {"metadata labels team"} < owned(shared)["argocd Apply"]

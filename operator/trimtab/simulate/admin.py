@@ -10,7 +10,6 @@ from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.frozen import thawed
-from trimtab.simulate.objects import SERVED
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -24,7 +23,7 @@ class Admin:
 
     def __init__(self, cluster: InMemoryCluster) -> None:
         self._cluster = cluster
-        self._kinds = {(k.api_version, k.name): k for k in SERVED}
+        self._kinds = {(k.api_version, k.name): k for k in cluster.objects.served}
 
     def find(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """An object, None when it is not there."""
@@ -42,7 +41,17 @@ class Admin:
         """
         kind = self.kind_of(manifest)
         where = str((manifest.get("metadata") or {}).get("namespace") or namespace)
-        return self._cluster.make(kind, where, manifest)
+        return self._cluster.make(kind, where, manifest, manager="kubectl-client-side-apply")
+
+    def apply_server_side(
+        self, manifest: Mapping[str, Any], namespace: str, manager: str = "kubectl", *, force: bool = False
+    ) -> Manifest:
+        """Server-side apply, as GitOps tools do it; for kinds whose field owners are kept.
+
+        Raises:
+            Conflict: another manager owns a field that would get another value.
+        """
+        return self._cluster.apply(self.kind_of(manifest), namespace, manifest, manager=manager, force=force)
 
     def kind_of(self, manifest: Mapping[str, Any]) -> Kind:
         """The resource type of a manifest.
@@ -59,7 +68,7 @@ class Admin:
         """`change` writes into a copy of the object, which is then stored."""
         body = thawed(self._cluster.objects.need(kind, namespace, name))
         change(body)
-        return self._cluster.put(kind, namespace, name, body)
+        return self._cluster.put(kind, namespace, name, body, manager="kubectl-edit")
 
     def annotate(self, kind: Kind, namespace: str | None, name: str, **annotations: str | None) -> Manifest:
         """Set annotations; None removes one. `trimtab.dev/` is written as `trimtab_`: `trimtab_pause="why"`."""
@@ -76,7 +85,7 @@ class Admin:
 
         body = thawed(self._cluster.objects.need(kind, namespace, name))
         change(body)
-        return self._cluster.put(kind, where or None, name, body)
+        return self._cluster.put(kind, where or None, name, body, manager="kubectl-annotate")
 
     def delete(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Delete an object, in the background as kubectl does."""

@@ -17,6 +17,7 @@ from trimtab.domain.trial import TrialPhase
 from trimtab.simulate.objects import Obj, resource_of
 
 TERMINAL = frozenset(phase.value for phase in TrialPhase if phase.terminal)
+ROUTE_LIMIT, WEIGHT_LIMIT = 16, 1_000_000  # rules of a route and backends of a rule; a weight
 Admission = Callable[[Kind, str, Obj, Manifest | None], None]
 
 
@@ -54,6 +55,34 @@ def _admit_experiment(new: Obj, old: Manifest) -> None:
             _refuse(kinds.EXPERIMENTS, old, f"spec.{field} is frozen once a trial exists; create a new Experiment")
 
 
+def admit_routes(kind: Kind, verb: str, new: Obj, old: Manifest | None) -> None:
+    """The rules of an HTTPRoute's definition that whoever changes weights may break.
+
+    Raises:
+        Rejected: as the server would, with the field.
+    """
+    del verb, old
+    rules = (new.get("spec") or {}).get("rules") or () if kind == kinds.HTTP_ROUTES else ()
+    if len(rules) > ROUTE_LIMIT:
+        _refuse(kind, new, f"spec.rules: Too many: {len(rules)}: must have at most {ROUTE_LIMIT} items")
+    for index, rule in enumerate(rules):
+        backends = rule.get("backendRefs") or ()
+        if len(backends) > ROUTE_LIMIT:
+            words = f"Too many: {len(backends)}: must have at most {ROUTE_LIMIT} items"
+            _refuse(kind, new, f"spec.rules[{index}].backendRefs: {words}")
+        for place, ref in enumerate(backends):
+            _admit_backend(kind, new, f"spec.rules[{index}].backendRefs[{place}]", ref)
+
+
+def _admit_backend(kind: Kind, new: Obj, field: str, ref: Manifest) -> None:
+    weight = ref.get("weight", 1)
+    if not 0 <= weight <= WEIGHT_LIMIT:
+        bound = f"less than or equal to {WEIGHT_LIMIT}" if weight > 0 else "greater than or equal to 0"
+        _refuse(kind, new, f"{field}.weight: Invalid value: {weight}: {field}.weight in body should be {bound}")
+    if (ref.get("group", ""), ref.get("kind", "Service")) == ("", "Service") and "port" not in ref:
+        _refuse(kind, new, f'{field}: Invalid value: "object": Must have port for Service reference')
+
+
 def _refuse(kind: Kind, obj: Manifest, words: str) -> None:
     raise Rejected(422, f'{resource_of(kind)} "{obj["metadata"]["name"]}" is invalid: {words}')
 
@@ -68,4 +97,4 @@ def all_of(*admissions: Admission) -> Admission:
     return admit
 
 
-__all__ = ["admit_own", "all_of"]
+__all__ = ["admit_own", "admit_routes", "all_of"]

@@ -16,12 +16,15 @@ from trimtab.domain.errors import AlreadyExists, Conflict, NotFound, Rejected, T
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.ports import Clock
+from trimtab.simulate.defaults import with_defaults
 from trimtab.simulate.frozen import frozen
 from trimtab.simulate.objects import (
     SERVED,
+    TRACKED,
     Obj,
     check_finalizers,
     check_preconditions,
+    drop_empty,
     has_generation,
     has_status,
     intent_of,
@@ -30,6 +33,7 @@ from trimtab.simulate.objects import (
     name_of,
     resource_of,
 )
+from trimtab.simulate.ownership import APPLY, UPDATE, Manager, Owners, after_update, apply, owners_of, written
 from trimtab.simulate.selectors import parse_selector
 from trimtab.simulate.store import HISTORY, LONG_AGO, ObjectStore, WatchEvent, scope
 
@@ -49,6 +53,7 @@ class Effect:
 
 
 EVICT_AGAIN = 10.0  # seconds, as the server's Retry-After says
+TRIMTAB = "trimtab"  # the name under which the operator's writes are recorded: its User-Agent
 
 Hook = Callable[[Effect], Awaitable[None]]
 Admit = Callable[[Kind, str, Obj, Manifest | None], None]
@@ -102,17 +107,21 @@ class InMemoryCluster:
         await self._after(effect, dry_run)
         return made
 
-    def make(self, kind: Kind, namespace: str | None, body: Manifest, *, dry_run: bool = False) -> Manifest:
-        """The same at once and without faults, for controllers and for setting up a world."""
+    def make(
+        self, kind: Kind, namespace: str | None, body: Manifest, *, dry_run: bool = False, manager: str = TRIMTAB
+    ) -> Manifest:
+        """The same at once and without faults, for controllers and for setting up a world; `manager` writes."""
         name, objects = name_of(body), self.objects
         objects.table(kind)
         where = scope(kind, namespace)
         self._check_new(kind, where, body)
         if objects.find(kind, where, name) is not None:
             raise AlreadyExists(409, f'{resource_of(kind)} "{name}" already exists')
-        obj = objects.new(kind, where, body)
+        obj = objects.new(kind, where, with_defaults(kind, body))
         if self.admit is not None:
             self.admit(kind, "create", obj, None)
+        if kind in TRACKED:
+            self._own(obj, after_update({}, None, obj, self._manager(kind, manager), objects.timestamp(0)))
         made: Manifest = frozen(obj) if dry_run else objects.store(kind, where, obj)
         return made
 
@@ -164,13 +173,68 @@ class InMemoryCluster:
         await self._after(effect)
         return new
 
-    def put(self, kind: Kind, namespace: str | None, name: str, body: Manifest, *, subresource: str = "") -> Manifest:
-        """The same at once and without faults."""
+    def put(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: Manifest,
+        *,
+        subresource: str = "",
+        manager: str = TRIMTAB,
+    ) -> Manifest:
+        """The same at once and without faults; `manager` writes."""
         old = self.objects.need(kind, namespace, name)
         if subresource not in ("", "status") or (subresource and not has_status(kind)):
             raise NotFound(404, "the server could not find the requested resource")
         check_preconditions(kind, old, body)
-        new = merged_status(old, body) if subresource else merged(kind, old, body)
+        new = merged_status(old, body) if subresource else merged(kind, old, with_defaults(kind, body))
+        if kind in TRACKED:
+            self._track(old, new, body, self._manager(kind, manager, subresource))
+        return self._store(kind, namespace, old, new)
+
+    def apply(
+        self, kind: Kind, namespace: str | None, body: Manifest, *, manager: str, force: bool = False
+    ) -> Manifest:
+        """Server-side apply, at once and without faults, as people and their tools do it; only for `TRACKED` kinds.
+
+        Raises:
+            Conflict: another manager owns a field that would get another value.
+        """
+        where, now = scope(kind, namespace), self.objects.timestamp(0)
+        old = self.objects.find(kind, where, name_of(body))
+        who = self._manager(kind, manager, operation=APPLY)
+        if old is None:
+            self._check_new(kind, where, body)
+        live: Manifest = old or {**self.objects.new(kind, where, body), "spec": {}}
+        changed, owners = apply(live, body, who, now, force=force)
+        new = dict(with_defaults(kind, changed))
+        self._own(new, owners)
+        drop_empty(new["metadata"])
+        if old is not None:
+            return self._store(kind, namespace, old, new)
+        if self.admit is not None:
+            self.admit(kind, "create", new, None)
+        return self.objects.store(kind, where, new)
+
+    def _manager(self, kind: Kind, name: str, subresource: str = "", operation: str = UPDATE) -> Manager:
+        return Manager(operation, name, kind.api_version, subresource)
+
+    def _track(self, old: Manifest, new: Obj, body: Manifest, who: Manager) -> None:
+        """The owners after an update; a body may say by itself who they were, as whoever undoes a change must."""
+        given = (body.get("metadata") or {}).get("managedFields")
+        owners = owners_of(body if given else old)
+        if owners:  # what nobody owns is not tracked any more
+            self._own(new, after_update(owners, old, new, who, self.objects.timestamp(0)))
+
+    @staticmethod
+    def _own(obj: Obj, owners: Owners) -> None:
+        obj["metadata"] = {**obj["metadata"]}
+        obj["metadata"].pop("managedFields", None)
+        if owners:
+            obj["metadata"]["managedFields"] = written(owners)
+
+    def _store(self, kind: Kind, namespace: str | None, old: Manifest, new: Obj) -> Manifest:
         if new == old:
             return old
         check_finalizers(kind, old, new)

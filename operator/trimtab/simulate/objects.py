@@ -12,9 +12,13 @@ from trimtab.domain.names import GROUP
 
 Obj = dict[str, Any]
 
-SERVED = frozenset(
-    value for value in vars(kinds).values() if isinstance(value, Kind) and value is not kinds.VERTICAL_POD_AUTOSCALERS
-)
+OPTIONAL = frozenset({kinds.VERTICAL_POD_AUTOSCALERS, kinds.HTTP_ROUTES})
+"""Kinds that a cluster may lack: their definitions are installed by whoever wants them."""
+SERVED = frozenset(value for value in vars(kinds).values() if isinstance(value, Kind)) - OPTIONAL
+BY_NAME = {(kind.api_version, kind.name): kind for kind in SERVED | OPTIONAL}
+"""Kinds by apiVersion and kind of a manifest."""
+TRACKED = frozenset({kinds.HTTP_ROUTES})
+"""Kinds whose managedFields are kept; for the others they would only be ballast."""
 CLUSTER_SCOPED = frozenset({kinds.NAMESPACES, kinds.NODES})
 _WORKLOADS = {kinds.DEPLOYMENTS, kinds.STATEFUL_SETS, kinds.DAEMON_SETS, kinds.REPLICA_SETS}
 _WITH_STATUS = _WORKLOADS | {
@@ -28,8 +32,8 @@ SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGraceP
 
 
 def is_custom(kind: Kind) -> bool:
-    """Served from a CRD of ours, with a status subresource and generations."""
-    return kind.group.endswith(GROUP)
+    """Served from a definition, with a status subresource and generations."""
+    return kind.group.endswith(GROUP) or kind == kinds.HTTP_ROUTES
 
 
 def has_status(kind: Kind) -> bool:

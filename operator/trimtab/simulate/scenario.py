@@ -20,7 +20,7 @@ from trimtab.domain.kinds import DEPLOYMENTS, SERVICES
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.simulate.clock import EPOCH
 from trimtab.simulate.manifests import manifests_for
-from trimtab.simulate.objects import SERVED
+from trimtab.simulate.objects import BY_NAME
 from trimtab.simulate.results import Inputs
 from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, WorkloadSpec, parse_workload
@@ -168,7 +168,7 @@ def _seeded(experiment: Manifest, seed: int) -> Manifest:
 
 def _placed(manifest: Mapping[str, Any], namespace: str) -> Manifest:
     named = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
-    if named not in {(kind.api_version, kind.name) for kind in SERVED}:
+    if named not in BY_NAME:
         raise InvalidSpec("kind", f"{named[0]} {named[1]} is not simulated", "leave it out of the files")
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
 

@@ -72,6 +72,11 @@ class ObjectStore:
         self.defer: Callable[[Callable[[], None]], None] | None = None
 
     @property
+    def served(self) -> tuple[Kind, ...]:
+        """The kinds that this cluster has."""
+        return tuple(self._tables)
+
+    @property
     def version(self) -> int:
         """resourceVersion of the newest change."""
         return self._version

@@ -29,7 +29,7 @@ from trimtab.domain.names import FINALIZER
 from trimtab.domain.state import ExperimentPhase
 from trimtab.ports import Designer
 from trimtab.simulate.admin import Admin
-from trimtab.simulate.admission import admit_own, all_of
+from trimtab.simulate.admission import admit_own, admit_routes, all_of
 from trimtab.simulate.alerting import Alerts
 from trimtab.simulate.clock import EPOCH, SimulatedClock
 from trimtab.simulate.cluster import InMemoryCluster
@@ -43,7 +43,7 @@ from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.history import Change, History
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
-from trimtab.simulate.objects import SERVED
+from trimtab.simulate.objects import BY_NAME, OPTIONAL, SERVED
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.simulate.traffic import Scraping, Traffic
 from trimtab.workload import WorkloadSpec
@@ -99,7 +99,7 @@ class World:
         self.clock = SimulatedClock(options.epoch)
         self.operator_clock = SimulatedClock(options.epoch)  # its skew is what operators see of a clock that is set
         spaces = dict.fromkeys((LEASE_NAMESPACE, *(s.namespace for s in settings)))
-        self.cluster = InMemoryCluster(self.clock, seed=options.seed, namespaces=spaces, served=options.served)
+        self.cluster = InMemoryCluster(self.clock, seed=options.seed, namespaces=spaces, served=_served(self))
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
         self.traffic = Traffic(self.clock, services, options.scraping, seed=options.seed)
@@ -121,7 +121,7 @@ class World:
         workloads = tuple(dict.fromkeys(s.workload for s in self.settings))
         self.kubelet = Kubelet(cluster, self.scheduler, self.traffic, self.clock, workloads, seed=seed)
         self.limits = Limits(cluster)
-        cluster.admit = all_of(admit_own, self.limits.admit)
+        cluster.admit = all_of(admit_own, admit_routes, self.limits.admit)
         controllers = (
             Workloads(cluster, seed=seed),
             self.scheduler,
@@ -305,6 +305,13 @@ class World:
             return not any(lock["spec"].get("holderIdentity") == found["metadata"]["uid"] for lock in locks)
 
         return condition
+
+
+def _served(world: World) -> frozenset[Kind]:
+    """What was chosen, and what the service's own manifests need."""
+    objects = (o for setting in world.settings for o in setting.objects)
+    named = ((str(o.get("apiVersion")), str(o.get("kind"))) for o in objects)
+    return world.options.served | (OPTIONAL & {BY_NAME[name] for name in named if name in BY_NAME})
 
 
 __all__ = ["Change", "Options", "Setting", "Unsettled", "World"]
