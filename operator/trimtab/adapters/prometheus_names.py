@@ -11,7 +11,7 @@ import math
 
 from trimtab.adapters.series_store import QueryFailed, QueryRefused, SeriesStore
 from trimtab.domain.placeholder import narrowed
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SliQuery, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 from trimtab.slo.counters import Counters, Histogram, counters_of, forms_of
 from trimtab.slo.promql import inject, label_names, le_matcher
@@ -127,7 +127,7 @@ def _presence(query: SliQuery, pods: PodSet, lookback: float) -> list[tuple[int,
     histogram without the threshold's bound comes last: nothing can be counted in it, and preflight names its bounds."""
     if isinstance(query, RatioQuery):
         return [(index, _within(inject(total, pods), lookback)) for index, (_, total) in enumerate(query.counters)]
-    if isinstance(query, ValueQuery):
+    if isinstance(query, ValueQuery | ScalingQuery):  # the latter is asked for by what counts it
         return [(0, "")]
     bound = le_matcher(query.threshold) if isinstance(query, SlowRatioQuery) else ""
     first, last = [], []

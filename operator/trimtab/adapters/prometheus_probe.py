@@ -12,7 +12,7 @@ from trimtab.adapters.prometheus_sums import increased, raw_counts
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
 from trimtab.domain.measurement import Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe
 from trimtab.slo.counters import Histogram
 from trimtab.slo.native import common_bounds, exponential, is_native, split
@@ -39,6 +39,8 @@ class Prober:
         try:
             async with asyncio.timeout(timeout):
                 match sli.query:
+                    case ScalingQuery(counting=counting):
+                        return await self.probe(replace(sli, query=counting), pods, now, history, timeout)
                     case ValueQuery():
                         return await self._value(sli, sli.query, pods, now, timeout)
                     case RatioQuery():

@@ -30,7 +30,7 @@ def ratio_reading(
     request: SliRequest, bad: Sequence[Series], total: Sequence[Series], from_birth: bool = False
 ) -> Reading:
     """bad / total. No series of bad events beside a total with traffic are no bad events."""
-    mine, problem = _usable(request, total)
+    mine, problem = usable(request, total)
     if problem is not None:
         return problem
     wrong = of_pods(bad, pod_pattern(request.pods.workloads))
@@ -49,13 +49,13 @@ def slow_ratio_reading(
     request: SliRequest, query: SlowRatioQuery, buckets: Sequence[Series], from_birth: bool = False
 ) -> Reading:
     """1 - (requests in buckets up to the threshold) / all. The threshold must be a bound: nothing is interpolated."""
-    mine, problem = _usable(request, [b for b in buckets if math.isinf(_bound(b))])
+    mine, problem = usable(request, [b for b in buckets if math.isinf(bound_of(b))])
     if problem is not None:
         return problem
     close = of_pods(buckets, pod_pattern(request.pods.workloads))
-    fast = [b for b in close if math.isclose(_bound(b), query.threshold)]
+    fast = [b for b in close if math.isclose(bound_of(b), query.threshold)]
     if {b.label("pod") for b in fast} != {b.label("pod") for b in mine}:
-        return _no_bound(query)
+        return no_bound(query)
     edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
     total = by_sub_window(mine, request.window, births, edges, from_birth)
     good = by_sub_window(fast, request.window, births, edges, from_birth)
@@ -71,7 +71,7 @@ def native_slow_ratio_reading(
         return NoData("no series of these pods")
     divided = split(own, query.threshold)
     if divided is None:
-        return _no_bound(query)
+        return no_bound(query)
     reading = slow_ratio_reading(request, query, divided.counters, from_birth)
     if not isinstance(reading, Sample):
         return reading
@@ -85,7 +85,7 @@ def increased_reading(query: SlowRatioQuery, increases: Sequence[Series]) -> Rea
         return NoData("no traffic in the window")
     divided = split(increases, query.threshold)
     if divided is None:
-        return _no_bound(query)
+        return no_bound(query)
     fast, total = (_last(divided, which) for which in (False, True))
     reading = ratio_sample([max(total - fast, 0.0)], [total])
     unsure = sum(each.points[-1][1] for each in divided.unsure)
@@ -93,22 +93,22 @@ def increased_reading(query: SlowRatioQuery, increases: Sequence[Series]) -> Rea
 
 
 def _last(divided: Split, infinite: bool) -> float:
-    return sum(each.points[-1][1] for each in divided.counters if math.isinf(_bound(each)) is infinite)
+    return sum(each.points[-1][1] for each in divided.counters if math.isinf(bound_of(each)) is infinite)
 
 
-def _no_bound(query: SlowRatioQuery) -> NoData:
+def no_bound(query: SlowRatioQuery) -> NoData:
     return NoData(f"{query.threshold * query.scale:g} is no bucket bound of {query.histogram[0]}")
 
 
 def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequence[Series]) -> Reading:
     """A quantile of all pods of the request together, from the increments of their buckets."""
-    mine, problem = _usable(request, [b for b in buckets if math.isinf(_bound(b))])
+    mine, problem = usable(request, [b for b in buckets if math.isinf(bound_of(b))])
     if problem is not None:
         return problem
     births, end = Births.of(mine), (request.window.end,)
     own = of_pods(buckets, pod_pattern(request.pods.workloads))
-    bounds = sorted({_bound(b) for b in own if not math.isnan(_bound(b))})
-    cumulative = [by_sub_window([b for b in own if _bound(b) == le], request.window, births, end)[0] for le in bounds]
+    bounds = sorted({bound_of(b) for b in own if not math.isnan(bound_of(b))})
+    cumulative = [by_sub_window([b for b in own if bound_of(b) == le], request.window, births, end)[0] for le in bounds]
     counts = [max(c - p, 0.0) for c, p in zip(cumulative, [0.0, *cumulative[:-1]], strict=True)]
     scaled = [le * query.scale for le in bounds]
     return _seen(quantile_sample(scaled, counts, query.quantile), mine, request)
@@ -170,7 +170,7 @@ def _growth(row: Series, step: float) -> dict[float, float]:
     }
 
 
-def _usable(request: SliRequest, total: Sequence[Series]) -> tuple[tuple[Series, ...], Reading | None]:
+def usable(request: SliRequest, total: Sequence[Series]) -> tuple[tuple[Series, ...], Reading | None]:
     """The request's own series, or why they cannot be used."""
     mine = of_pods(total, pod_pattern(request.pods.workloads))
     if not mine:
@@ -188,7 +188,7 @@ def _seen(reading: Reading, mine: Sequence[Series], request: SliRequest) -> Read
     return reading
 
 
-def _bound(series: Series) -> float:
+def bound_of(series: Series) -> float:
     try:
         return float(series.label("le"))
     except ValueError:

@@ -26,6 +26,7 @@ from trimtab.adapters.prometheus_readings import (
 from trimtab.adapters.prometheus_sums import at_steps, increased, raw_counts
 from trimtab.adapters.query_limits import absence_of
 from trimtab.adapters.recorded import Recorded
+from trimtab.adapters.scaling import scaling_reading, slow_scaling_reading
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.adapters.usage import WORKING_SET, containers_in, usage_selector
 from trimtab.domain.measurement import (
@@ -39,7 +40,7 @@ from trimtab.domain.measurement import (
     TelemetryError,
     Window,
 )
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
 from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
@@ -184,6 +185,8 @@ class StoreTelemetry:
                     return await self._quantiles(sli, sli.query, union, group, timeout)
                 case ValueQuery():
                     return await self._values(sli.query, union, group, timeout)
+                case ScalingQuery():
+                    return await self._scaled(sli, sli.query, union, group, timeout)
         except QueryFailed as error:
             return [absence_of(error) for _ in group]
 
@@ -226,6 +229,27 @@ class StoreTelemetry:
             asyncio.gather(*(self._value(query, r, timeout) for r in group)),
         )
         return [_fresh(r, v, scrapes) for r, v in zip(group, values, strict=True)]
+
+    async def _scaled(
+        self, sli: Sli, query: ScalingQuery, union: PodSet, group: list[SliRequest], timeout: float
+    ) -> list[Reading]:
+        """From the raw samples of the counters behind it: a pod is there while it is scraped."""
+        window, counting = group[0].window, query.counting
+        found = await self._names.counters(replace(sli, query=counting), union, window.end, timeout)
+        if found is None:
+            return [NoData("no series of these pods") for _ in group]
+        if isinstance(counting, RatioQuery):
+            bad, total = await asyncio.gather(
+                self._samples(found.part, window, timeout), self._samples(found.total, window, timeout)
+            )
+            return [scaling_reading(r, query, bad, total, good=False) for r in group]
+        both = (
+            found.total
+            if found.native
+            else found.total.replace('le="+Inf"', le_matcher(counting.threshold, total=True))
+        )
+        buckets = await self._samples(both, window, timeout)
+        return [slow_scaling_reading(r, query, counting, buckets) for r in group]
 
     async def _scrapes(self, selector: str, window: Window, timeout: float) -> tuple[dict[str, float], float]:
         """(newest sample by pod, seconds between scrapes), without fetching what may be many series.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -68,7 +69,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         paused=wire.paused,
         target=spec.TargetRef(wire.target_ref.name, wire.target_ref.kind, wire.target_ref.api_version),
         space=searched,
-        slis=tuple(_sli(s, f"spec.slis[{i}]", _store(wire)) for i, s in enumerate(wire.slis)),
+        slis=_slis(wire),
         objectives=tuple(_objective(o) for o in wire.objectives),
         constraints=tuple(_constraint(c) for c in wire.constraints if c.builtin is None),
         budgets=tuple(_budget(b) for b in wire.error_budgets),
@@ -189,12 +190,26 @@ def _store(wire: ExperimentSpec) -> str:
     return wire.telemetry.store if wire.telemetry is not None else spec.DEFAULT_STORE
 
 
-def _sli(s: slis.Sli, field: str, store: str) -> spec.Sli:
-    query = _query(s, field)
+def _slis(wire: ExperimentSpec) -> tuple[spec.Sli, ...]:
+    """Scaling is counted by another SLI, so these are read last."""
+    store = _store(wire)
+    plain = {s.name: _sli(s, _query(s, f"spec.slis[{i}]"), store) for i, s in enumerate(wire.slis) if s.scaling is None}
+    counting = {n: s.query for n, s in plain.items() if isinstance(s.query, spec.RatioQuery | spec.SlowRatioQuery)}
+    return tuple(
+        plain[s.name] if s.scaling is None else _sli(s, _scaling(s.scaling, counting), store) for s in wire.slis
+    )
+
+
+def _scaling(s: slis.ScalingSli, counting: Mapping[str, spec.RatioQuery | spec.SlowRatioQuery]) -> spec.ScalingQuery:
+    query = counting[s.sli] if s.sli is not None else next(iter(counting.values()))
+    return spec.ScalingQuery(s.measure, query, float(s.above) if s.above is not None else None)
+
+
+def _sli(s: slis.Sli, query: spec.SliQuery, store: str) -> spec.Sli:
     kind = spec.SliKind.ERRORS
     if isinstance(query, spec.QuantileQuery):
         kind = spec.SliKind.LATENCY
-    elif isinstance(query, spec.ValueQuery):
+    elif isinstance(query, spec.ValueQuery | spec.ScalingQuery):
         kind = spec.SliKind.VALUE
     usual = MIN_VALUE_SAMPLES if kind is spec.SliKind.VALUE else MIN_REQUESTS
     return spec.Sli(s.name, kind, query, s.min_samples or usual, s.on_missing, store)

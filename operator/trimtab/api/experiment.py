@@ -93,6 +93,17 @@ def _sequential_counts(spec: ExperimentSpec) -> bool:
     return all(c.sequential is None or c.sli in counting for c in spec.constraints)
 
 
+def _scaling_is_counted(spec: ExperimentSpec) -> bool:
+    counting = [sli.name for sli in spec.slis if sli.counts_events()]
+    wanted = [sli.scaling for sli in spec.slis if sli.scaling is not None]
+    return all(s.sli in counting if s.sli is not None else bool(counting) for s in wanted)
+
+
+def _scaling_is_whole(spec: ExperimentSpec) -> bool:
+    scaling = {sli.name for sli in spec.slis if sli.scaling is not None}
+    return not scaling & {c.sli for c in spec.constraints}
+
+
 def _early_can_be_shown(spec: ExperimentSpec) -> bool:
     if not spec.trial.early_success:
         return True
@@ -246,6 +257,22 @@ _CROSS_RULES = (
         "constraints: sequential needs an SLI that counts events; use ratio, latency with threshold, or a preset "
         "ErrorRatio or SlowRatio, or remove sequential",
         _sequential_counts,
+        field=".constraints",
+    ),
+    Rule(
+        "self.slis.all(s, !has(s.scaling) || self.slis.exists(t, (!has(s.scaling.sli) || t.name == s.scaling.sli) && "
+        "(has(t.ratio) || has(t.latency) && has(t.latency.threshold) || "
+        "has(t.preset) && t.preset.sli != 'LatencyQuantile')))",
+        "slis: scaling counts by an SLI that counts events, and there is none of that name; add a ratio, latency with "
+        "threshold, or a preset ErrorRatio or SlowRatio, or correct scaling.sli",
+        _scaling_is_counted,
+        field=".slis",
+    ),
+    Rule(
+        "self.constraints.all(c, !has(c.sli) || self.slis.all(s, s.name != c.sli || !has(s.scaling)))",
+        "constraints: scaling describes a whole trial and cannot withdraw a canary in time; bound the SLI behind it, "
+        "and let an objective name the scaling",
+        _scaling_is_whole,
         field=".constraints",
     ),
     Rule(

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from trimtab.api.base import DEFAULT_KEY, Rule, WireModel, exactly_one
 from trimtab.api.scalars import MetricName, Name, number
-from trimtab.domain.spec import DEFAULT_STORE, OnMissing
+from trimtab.domain.spec import DEFAULT_STORE, OnMissing, Scaling
 
 PresetSource = Literal["PlainHTTP", "OpenTelemetry", "Istio", "Linkerd", "Envoy", "NGINXIngress", "Traefik", "GRPC"]
 Seconds = number("0", "86400", above=True, unit="the histogram's unit", example="0.3")
@@ -102,6 +102,38 @@ class ValueSli(WireModel):
     RULES = (_selector("query"), _selector("samples_query", optional=True))
 
 
+class ScalingSli(WireModel):
+    """How an arm scaled over the whole window. Pods are counted by the requests that they count."""
+
+    measure: Scaling = Field(
+        description="MeanReplicas: pods, on average. ScaleEventsPerHour: how often their number changed, per hour. "
+        "BreachSecondsPerHour: seconds per hour in which the SLI named by sli was above `above`."
+    )
+    sli: Name | None = Field(
+        None,
+        description="Name of an SLI that counts events (ratio, latency with threshold, or a preset of these). Unset: "
+        "the first one of spec.slis; BreachSecondsPerHour needs it.",
+    )
+    above: Annotated[str, number("0", "1", below=True, example="0.05")] | None = Field(
+        None, description="BreachSecondsPerHour only: the ratio above which a moment is in breach, as a decimal string."
+    )
+
+    RULES = (
+        Rule(
+            "(self.measure == 'BreachSecondsPerHour') == has(self.above)",
+            "above belongs to measure BreachSecondsPerHour, which needs it; set it there and nowhere else",
+            lambda m: (m.measure is Scaling.BREACH_SECONDS) == (m.above is not None),
+            field=".above",
+        ),
+        Rule(
+            "self.measure != 'BreachSecondsPerHour' || has(self.sli)",
+            "measure BreachSecondsPerHour needs sli, the SLI that is in breach; name one that counts events",
+            lambda m: m.measure is not Scaling.BREACH_SECONDS or m.sli is not None,
+            field=".sli",
+        ),
+    )
+
+
 class Telemetry(WireModel):
     """Where the SLIs are measured."""
 
@@ -119,6 +151,9 @@ class Sli(WireModel):
     ratio: RatioSli | None = Field(None, description="Fraction of bad events, from two counters.")
     latency: LatencySli | None = Field(None, description="Slow fraction or quantile, from a histogram.")
     value: ValueSli | None = Field(None, description="Any PromQL expression that yields one value.")
+    scaling: ScalingSli | None = Field(
+        None, description="How an arm that an autoscaler scales has scaled; for objectives, not for constraints."
+    )
     segment: str | None = Field(
         None,
         min_length=1,
@@ -132,7 +167,7 @@ class Sli(WireModel):
         le=1_000_000_000,
         description="Least number of requests (value: samples) in a window; with fewer the trial is extended once, "
         "then Inconclusive. Default: 100 requests, 8 samples.",
-        json_schema_extra={DEFAULT_KEY: "100; 8 for value"},
+        json_schema_extra={DEFAULT_KEY: "100; 8 for value and scaling"},
     )
     on_missing: OnMissing = Field(
         OnMissing.INCONCLUSIVE,
@@ -140,11 +175,11 @@ class Sli(WireModel):
     )
 
     RULES = (
-        exactly_one("preset", "ratio", "latency", "value"),
+        exactly_one("preset", "ratio", "latency", "value", "scaling"),
         Rule(
-            "!has(self.segment) || !has(self.value)",
+            "!has(self.segment) || !has(self.value) && !has(self.scaling)",
             "segment belongs to preset, ratio or latency; write its matchers beside $selector in the value's query",
-            lambda m: m.segment is None or m.value is None,
+            lambda m: m.segment is None or (m.value is None and m.scaling is None),
             field=".segment",
         ),
         Rule(

@@ -103,7 +103,32 @@ class ValueQuery:
     samples_query: str | None = None
 
 
-SliQuery = RatioQuery | SlowRatioQuery | QuantileQuery | ValueQuery
+class Scaling(StrEnum):
+    """What is asked of an arm that an autoscaler scales. The first is a number of pods; the others are per hour."""
+
+    MEAN_REPLICAS = "MeanReplicas"
+    SCALE_EVENTS = "ScaleEventsPerHour"
+    BREACH_SECONDS = "BreachSecondsPerHour"
+
+
+@dataclass(frozen=True)
+class ScalingQuery:
+    """How an arm scaled over a whole window, seen in the counters that `counting` names: a pod is there while it has
+    one. `above` is the ratio beyond which a moment is in breach, for BREACH_SECONDS alone."""
+
+    measure: Scaling
+    counting: RatioQuery | SlowRatioQuery
+    above: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """As people read it."""
+        return {Scaling.MEAN_REPLICAS: "pods", Scaling.SCALE_EVENTS: "per h", Scaling.BREACH_SECONDS: "s/h"}[
+            self.measure
+        ]
+
+
+SliQuery = RatioQuery | SlowRatioQuery | QuantileQuery | ValueQuery | ScalingQuery
 DEFAULT_STORE = "default"
 
 

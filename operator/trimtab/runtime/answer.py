@@ -32,7 +32,7 @@ from trimtab.control.snapshot import (
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
-from trimtab.domain.spec import ExperimentSpec, Sli, ValueQuery
+from trimtab.domain.spec import ExperimentSpec, ScalingQuery, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
 from trimtab.runtime.budgets import BudgetReader, KnownSums
@@ -211,8 +211,8 @@ class Answerer:
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:
-    """The SLI whose total counts requests: the first that is not a plain value."""
-    return next((s for s in spec.slis if not isinstance(s.query, ValueQuery)), None)
+    """The SLI whose total counts requests: the first that is no plain value, nor made of another."""
+    return next((s for s in spec.slis if not isinstance(s.query, ValueQuery | ScalingQuery)), None)
 
 
 def trial_pods(trial: Trial, arm: Arm, view: ArmView | None) -> PodSet:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trimtab.domain.errors import InvalidSpec
-from trimtab.domain.spec import ExperimentSpec, QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import ExperimentSpec, QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 from trimtab.simulate.columns import offered
 from trimtab.simulate.promql import NotSimulated, selectors
@@ -29,12 +31,14 @@ def check_offered(spec: ExperimentSpec, workload: WorkloadSpec) -> frozenset[str
 def _asked(sli: Sli, names: tuple[str, ...]) -> frozenset[str]:
     field = f"spec.slis[{sli.name}]"
     match sli.query:
+        case ScalingQuery(counting=counting):
+            return _asked(replace(sli, query=counting), names)
         case RatioQuery():
             choices = [_metrics(field, b) | _metrics(field, t) for b, t in sli.query.counters]
         case SlowRatioQuery(histogram=histograms) | QuantileQuery(histogram=histograms):
             choices = [frozenset({f"{name}_bucket"}) for name in histograms]
-        case ValueQuery(query=query, samples_query=counting):
-            choices = [_metrics(field, query) | (_metrics(field, counting) if counting else frozenset())]
+        case ValueQuery(query=query, samples_query=samples):
+            choices = [_metrics(field, query) | (_metrics(field, samples) if samples else frozenset())]
     for choice in choices:
         if choice <= set(names):
             return choice

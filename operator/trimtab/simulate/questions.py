@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.domain.measurement import NoData
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet
 from trimtab.simulate.columns import EXTRA, HISTOGRAM, WORKING_SET, Key, columns_of
 from trimtab.simulate.offers import NotOffered
@@ -67,6 +67,8 @@ def question(sli: Sli, workload: WorkloadSpec) -> Question:
                 return Question(sli.name, lambda b, _: b.latency.quantile(quantile))
             case ValueQuery(query, _, samples):
                 return Question(sli.name, _expression(query, samples, workload))
+            case ScalingQuery():
+                raise _Unanswered("how an arm scales is no property of a single pod")
     except (_Unanswered, NotSimulated) as gap:
         words = f"{gap} is not simulated" if isinstance(gap, NotSimulated) else str(gap)
         problem = f"the workload {workload.name} cannot answer it: {words}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trimtab.domain.measurement import Sample
-from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SlowRatioQuery, ValueQuery
+from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.slo.estimate import interval
 
 
@@ -16,6 +16,8 @@ def show(sli: Sli, value: float) -> str:
             return f"{1000 * value:.0f} ms"
         case QuantileQuery(unit=unit) | ValueQuery(unit=unit):
             return f"{value:.4g}" if unit in {"", "1"} else f"{value:.4g} {unit}"
+        case ScalingQuery(unit=unit):
+            return f"{value:.3g} {unit}"
 
 
 def show_sample(sli: Sli, sample: Sample, confidence: float = 0.95) -> str:

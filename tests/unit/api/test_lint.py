@@ -290,3 +290,43 @@ def test_too_many_parameters_for_the_trials_are_doubtful(manifest: dict[str, Any
     ]
     manifest["spec"]["stopping"] = {"maxTrials": 40}
     assert [f for f in lint(manifest) if f.field == "spec.parameters"] == []
+
+
+SCALING = {"name": "churn", "scaling": {"measure": "ScaleEventsPerHour"}}
+IN_BREACH = {"name": "breach", "scaling": {"measure": "BreachSecondsPerHour", "sli": "slow", "above": "0.05"}}
+
+
+@pytest.mark.parametrize(
+    ("slis", "constraint", "field", "words"),
+    [
+        ([SCALING, IN_BREACH], {}, "", ""),
+        (
+            [SCALING],
+            {"name": "calm", "sli": "churn", "max": "5"},
+            "spec.constraints",
+            "cannot withdraw a canary in time",
+        ),
+        (
+            [IN_BREACH | {"scaling": {"measure": "BreachSecondsPerHour", "above": "0.05"}}],
+            {},
+            ".scaling.sli",
+            "needs sli",
+        ),
+        (
+            [SCALING | {"scaling": {"measure": "MeanReplicas", "above": "0.05"}}],
+            {},
+            ".scaling.above",
+            "belongs to measure",
+        ),
+        ([SCALING | {"scaling": {"measure": "MeanReplicas", "sli": "churn"}}], {}, "spec.slis", "none of that name"),
+        ([SCALING | {"segment": 'tenant="gold"'}], {}, ".segment", "belongs to preset"),
+    ],
+)
+def test_scaling_is_counted_by_another_sli_and_bounded_by_none(
+    manifest: dict[str, Any], slis: list[dict[str, Any]], constraint: dict[str, Any], field: str, words: str
+) -> None:
+    manifest["spec"]["slis"] += slis
+    manifest["spec"]["constraints"] += [constraint] if constraint else []
+    found = [f for f in lint(manifest) if f.level is Level.ERROR]
+    assert [f.field for f in found if not f.field.endswith(field)] == []
+    assert (words in found[0].problem + found[0].remedy) if words else not found
