@@ -27,6 +27,7 @@ from trimtab.domain.state import (
     ObjectiveOutlook,
     RecommendationState,
     SliOutlook,
+    ScaledBy,
     TargetRecord,
 )
 from trimtab.domain.study import Diagnostics, Symptom, SymptomKind
@@ -109,7 +110,10 @@ def _condition(c: wire.Condition) -> Condition:
 
 
 def _target(t: wire.TargetStatus | None, space: SearchSpace | None) -> TargetRecord | None:
-    return TargetRecord(t.uid, t.template_hash, assignment.read(t.baseline, space)) if t is not None else None
+    if t is None:
+        return None
+    scaled = _copied(ScaledBy, t.autoscaler) if t.autoscaler is not None else None
+    return TargetRecord(t.uid, t.template_hash, assignment.read(t.baseline, space), scaled)
 
 
 def _counts(c: wire.Counts | None) -> tuple[tuple[str, int], ...]:
@@ -206,7 +210,12 @@ def _write_condition(c: Condition) -> wire.Condition:
 def _write_target(t: TargetRecord | None, space: SearchSpace | None) -> wire.TargetStatus | None:
     if t is None:
         return None
-    return wire.TargetStatus(uid=t.uid, template_hash=t.template_hash, baseline=assignment.write(t.baseline, space))
+    return wire.TargetStatus(
+        uid=t.uid,
+        template_hash=t.template_hash,
+        baseline=assignment.write(t.baseline, space),
+        autoscaler=_copied(wire.AutoscalerStatus, t.scaled) if t.scaled is not None else None,
+    )
 
 
 def _write_counts(counts: tuple[tuple[str, int], ...]) -> wire.Counts | None:

@@ -137,7 +137,7 @@ def trial_status(trial: Trial) -> dict[str, Any]:
         window=_write_window(trial.window) if trial.window is not None else None,
         outcome=_write_outcome(trial.outcome),
         measurements=tuple(_write_measurement(m) for m in trial.measurements),
-        load=tuple(wire.LoadWire(arm=load.arm, rps_per_pod=load.rps_per_pod) for load in trial.load),
+        load=tuple(_write_load(load) for load in trial.load),
         spent=tuple(_write_spent(s) for s in trial.spent),
         extended=trial.extended,
         evidence=trial.evidence,
@@ -266,7 +266,7 @@ def _trial(
         window=_window(status.window) if status.window is not None else None,
         outcome=_outcome(status.outcome),
         measurements=tuple(Measurement(m.sli, m.arm, _window(m.window), _reading(m)) for m in status.measurements),
-        load=tuple(Load(load.arm, load.rps_per_pod) for load in status.load),
+        load=tuple(Load(x.arm, x.rps_per_pod, None, x.pods, x.pods_error) for x in status.load),
         spent=tuple(Spent(s.sli, s.bad, s.total, s.unseen, s.rate, _moment(s.until)) for s in status.spent),
         cost=spec.cost,
         extended=status.extended,
@@ -337,3 +337,7 @@ def _reading(m: wire.MeasurementWire) -> Reading:
     if m.telemetry_error is not None:
         return TelemetryError(m.telemetry_error.detail)
     return NoData(m.no_data.detail if m.no_data is not None else "")
+
+
+def _write_load(load: Load) -> wire.LoadWire:
+    return wire.LoadWire(arm=load.arm, rps_per_pod=load.rps_per_pod, pods=load.pods, pods_error=load.pods_error)

@@ -9,6 +9,7 @@ from pydantic import Field, FiniteFloat
 from trimtab.api.assignment import WireAssignment
 from trimtab.api.base import Clipped, Keyed, StatusModel
 from trimtab.api.times import Time
+from trimtab.domain.space import Resource
 from trimtab.domain.state import ExperimentPhase
 
 Message = Annotated[str, Clipped(1024)]
@@ -46,12 +47,23 @@ class Display(StatusModel):
     active: Short = Field("", description="Live trials.")
 
 
+class AutoscalerStatus(StatusModel):
+    """The autoscaler of the target, of which arms have clones."""
+
+    name: Id = Field(description="Name of the HorizontalPodAutoscaler.")
+    replicas: int = Field(ge=0, description="Pods of the target when it was looked at.")
+    resource: Resource | None = Field(None, description="The resource whose utilization it goes by.")
+    container: Id = Field("", description="The container whose utilization it goes by; empty for the whole pod.")
+    utilization: FiniteFloat = Field(1.0, description="The fraction of the request that it aims at.")
+
+
 class TargetStatus(StatusModel):
     """What the target was before the first trial."""
 
     uid: Id = Field(description="uid of the target.")
     template_hash: Id = Field(description="Hash of its pod template.")
     baseline: WireAssignment = Field(description="Its values of the tuned parameters.")
+    autoscaler: AutoscalerStatus | None = Field(None, description="What scales it and its arms.")
 
 
 class Counts(StatusModel):

@@ -128,6 +128,8 @@ class LoadWire(StatusModel):
 
     arm: Arm = Field(description="Which arm.")
     rps_per_pod: FiniteFloat = Field(description="Requests per second per pod.")
+    pods: FiniteFloat | None = Field(None, description="Pods on average, where an autoscaler decides how many.")
+    pods_error: FiniteFloat | None = Field(None, description="Standard error of pods.")
 
 
 class SpentWire(StatusModel):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import combinations
 
 from trimtab.control.values import BaselineError, env_settings, node_labels, node_parameter, present
-from trimtab.domain.cost import CostModel, CostTerm
+from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
 from trimtab.domain.kube import (
     ArmPlan,
     ArmView,
@@ -28,6 +28,7 @@ from trimtab.domain.quantity import format_cpu, format_memory, parse_quantity
 from trimtab.domain.space import (
     Apply,
     Assignment,
+    AutoscalerField,
     ContainerResource,
     EnvValue,
     LimitsRule,
@@ -38,6 +39,7 @@ from trimtab.domain.space import (
     Value,
 )
 from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.trial import Trial
 
 # Labels: an arm must not count as one of the target's own pods. It must get the Service's traffic, unless a route's
@@ -316,17 +318,18 @@ def _shown(locus: ContainerResource, value: Decimal | None) -> str:
 # Cost
 
 
-def cost_model(spec: ExperimentSpec, target: Target) -> CostModel:
+def cost_model(spec: ExperimentSpec, target: Target, record: TargetRecord | None = None) -> CostModel:
     """$ per hour of the target: requests of its containers and side-cars, tuned or not, times its replicas.
 
-    A parameter that sets only limits costs nothing. Requests follow a tuned value one to one.
+    A parameter that sets only limits costs nothing. Requests follow a tuned value one to one. `record` says whether an
+    autoscaler decides about the replicas: then it is the number that it aims at (`domain.cost`).
     """
     terms: list[CostTerm] = []
     priced: set[tuple[str, Resource]] = set()
     for parameter in spec.space.parameters:
         locus = parameter.locus
         if isinstance(locus, ContainerResource) and locus.apply is not Apply.LIMITS:
-            terms.append(CostTerm(parameter.name, locus.resource))
+            terms.append(CostTerm(parameter.name, locus.resource, container=locus.container))
             priced.add((locus.container, locus.resource))
     running = (*target.containers, *(c for c in target.init_containers if c.sidecar))
 
@@ -334,7 +337,7 @@ def cost_model(spec: ExperimentSpec, target: Target) -> CostModel:
         amounts = (c.resources.request(resource) for c in running if (c.name, resource) not in priced)
         return float(sum((a for a in amounts if a is not None), Decimal(0)))
 
-    return CostModel(
+    cost = CostModel(
         target.replicas,
         spec.prices,
         tuple(terms),
@@ -342,6 +345,31 @@ def cost_model(spec: ExperimentSpec, target: Target) -> CostModel:
         fixed(Resource.MEMORY),
         node_parameter=node_parameter(spec),
     )
+    return cost if record is None or record.scaled is None else _scaled(spec, target, cost, record, record.scaled)
+
+
+def _scaled(spec: ExperimentSpec, target: Target, cost: CostModel, record: TargetRecord, by: ScaledBy) -> CostModel:
+    """The cost with the pods that the autoscaler aims at."""
+    cost = replace(cost, replicas=by.replicas)
+    if by.resource is None:
+        return cost
+    tuned = {(t.container, t.resource) for t in cost.terms}
+    within = (c for c in target.containers if by.container in ("", c.name) and (c.name, by.resource) not in tuned)
+    amounts = (c.resources.request(by.resource) for c in within)
+    fixed = float(sum((a for a in amounts if a is not None), Decimal(0)))
+    scale = ScalePoint(by.resource, by.container, _utilization_parameter(spec, by), by.utilization, fixed)
+    usual = scale.of(record.baseline, cost.terms)
+    return replace(cost, scale=scale, usual=usual) if usual > 0 else cost
+
+
+def _utilization_parameter(spec: ExperimentSpec, by: ScaledBy) -> str | None:
+    """The parameter that tunes what the autoscaler aims at."""
+    wanted = {Resource.CPU: "CPUUtilization", Resource.MEMORY: "MemoryUtilization"}
+    for parameter in spec.space.parameters:
+        locus = parameter.locus
+        if isinstance(locus, AutoscalerField) and by.resource is not None and locus.field == wanted[by.resource]:
+            return parameter.name
+    return None
 
 
 # What came of it

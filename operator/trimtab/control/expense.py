@@ -111,7 +111,7 @@ def _known(context: Context) -> tuple[ExperimentSpec, Target, CostModel, Assignm
     target, record = context.seen.target, context.state.target
     assert isinstance(target, Target)
     assert record is not None
-    return context.spec, target, cost_model(context.spec, target), record.baseline
+    return context.spec, target, cost_model(context.spec, target, record), record.baseline
 
 
 __all__ = ["dollars", "most", "reached", "refused", "spent_by", "standing", "too_small"]

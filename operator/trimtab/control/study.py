@@ -61,7 +61,7 @@ def build_study(
     return Study(
         space=spec.space,
         baseline=record.baseline,
-        cost=cost_model(spec, target),
+        cost=cost_model(spec, target, record),
         constraints=tuple(c for constraint in spec.constraints for c in _targets(spec, constraint)),
         outcomes=outcomes,
         pending=tuple(t.assignment for t in trials if t.live),
@@ -79,14 +79,15 @@ def build_study(
         inherited=inherited,
         hints=_hints(spec, earlier, started),
         wanted=_wanted(spec, record.baseline),
-        objectives=() if spec.is_cost else spec.objectives,
-        measured=_measured(spec),
+        objectives=() if spec.is_cost and record.cost_is_known else spec.objectives,
+        measured=_measured(spec, record),
         cost_limit=min((limit.maximum for limit in spec.cost_limits), default=None),
     )
 
 
-def _measured(spec: ExperimentSpec) -> tuple[ConstraintTarget, ...]:
-    """The SLIs that objectives count, each once, in the direction in which the first of them wants it."""
+def _measured(spec: ExperimentSpec, record: TargetRecord) -> tuple[ConstraintTarget, ...]:
+    """The SLIs that objectives count, each once, in the direction in which the first of them wants it; and the pods,
+    where an autoscaler decides about them and an objective counts the cost."""
     found: dict[str, ConstraintTarget] = {}
     for objective in spec.objectives:
         for term in objective.terms:
@@ -94,7 +95,9 @@ def _measured(spec: ExperimentSpec) -> tuple[ConstraintTarget, ...]:
                 less = (term.weight >= 0) != objective.maximize
                 kind = spec.sli(term.sli).kind
                 found[term.sli] = ConstraintTarget(measured_name(term.sli), kind, 1.0, upper=less)
-    return tuple(found.values())
+    costs = any(term.sli is None for objective in spec.objectives for term in objective.terms)
+    pods = (ConstraintTarget(PODS, SliKind.VALUE, 1.0),) if costs and not record.cost_is_known else ()
+    return (*found.values(), *pods)
 
 
 def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...]:

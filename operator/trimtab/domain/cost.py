@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trimtab.domain.space import Assignment, Resource
@@ -29,11 +29,36 @@ class Prices:
 
 @dataclass(frozen=True)
 class CostTerm:
-    """A parameter that sets a request: request = value x factor, in cores or bytes."""
+    """A parameter that sets a request of a container: request = value x factor, in cores or bytes."""
 
     parameter: str
     resource: Resource
     factor: float = 1.0
+    container: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class ScalePoint:
+    """What a pod uses when its autoscaler keeps the number of pods: utilization x request, in cores or bytes.
+
+    The utilization is a parameter (percent) or `utilization` (a fraction). The request is that of one container or, with
+    "", of the whole pod, of which `fixed` is what no parameter sets.
+    """
+
+    resource: Resource
+    container: str = ""
+    parameter: str | None = None
+    utilization: float = 1.0
+    fixed: float = 0.0
+
+    def of(self, assignment: Assignment, terms: tuple[CostTerm, ...]) -> float:
+        """Cores or bytes a pod under this assignment."""
+        request = self.fixed
+        for term in terms:
+            if term.resource is self.resource and self.container in ("", term.container):
+                request += float(assignment.number(term.parameter)) * term.factor
+        share = float(assignment.number(self.parameter)) / 100 if self.parameter is not None else self.utilization
+        return share * request
 
 
 class Cost(Protocol):
@@ -47,6 +72,10 @@ class CostModel:
     """$ per hour of the whole target: replicas x (fixed + tuned requests) x prices.
 
     `fixed_cores` and `fixed_bytes` are the requests per pod that no parameter sets (side-cars included).
+
+    With an autoscaler, `replicas` is their number under an assignment whose scale point is `usual`, and under another
+    one it is expected to be as much larger as the scale point is smaller: that is what the autoscaler aims at. Bounds,
+    tolerance and swings make the truth another one, which trials measure (ADR 19).
     """
 
     replicas: int
@@ -56,11 +85,20 @@ class CostModel:
     fixed_bytes: float = 0.0
     replicas_parameter: str | None = None
     node_parameter: str | None = None
+    scale: ScalePoint | None = field(default=None, repr=False)
+    usual: float = field(default=1.0, repr=False)
 
     def hourly(self, assignment: Assignment) -> float:
         """$ per hour of the target under this assignment."""
-        replicas = float(assignment.number(self.replicas_parameter)) if self.replicas_parameter else self.replicas
-        return replicas * self.pod_hourly(assignment)
+        return self.pods(assignment) * self.pod_hourly(assignment)
+
+    def pods(self, assignment: Assignment) -> float:
+        """How many pods there are, or are expected to be."""
+        if self.replicas_parameter:
+            return float(assignment.number(self.replicas_parameter))
+        if self.scale is None:
+            return float(self.replicas)
+        return self.replicas * self.usual / self.scale.of(assignment, self.terms)
 
     def pod_hourly(self, assignment: Assignment) -> float:
         """$ per hour of one pod under this assignment."""

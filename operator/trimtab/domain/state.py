@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from trimtab.domain.space import Assignment
+from trimtab.domain.space import Assignment, Resource
 from trimtab.domain.study import Diagnostics
 
 
@@ -202,12 +202,33 @@ class RecommendationState:
 
 
 @dataclass(frozen=True)
+class ScaledBy:
+    """The autoscaler of the target, which its arms have clones of, and what it goes by.
+
+    `resource` is None where it goes by nothing whose request is known. `container` is "" for the whole pod;
+    `utilization` is the fraction of the request that it aims at; `replicas` were there when it was looked at.
+    """
+
+    name: str
+    replicas: int
+    resource: Resource | None = None
+    container: str = ""
+    utilization: float = 1.0
+
+
+@dataclass(frozen=True)
 class TargetRecord:
     """What the target was before the first trial."""
 
     uid: str
     template_hash: str
     baseline: Assignment
+    scaled: ScaledBy | None = None  # None: the number of its pods is fixed while trials run
+
+    @property
+    def cost_is_known(self) -> bool:
+        """The cost of an assignment follows from its values; with an autoscaler the pods have to be counted."""
+        return self.scaled is None
 
 
 @dataclass(frozen=True)

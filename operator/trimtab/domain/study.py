@@ -49,9 +49,15 @@ def measured_name(sli: str) -> str:
     return f"objective/{sli}"
 
 
+PODS = "scaling/pods"
+"""The name of the measured target that corrects the cost where an autoscaler decides how many pods there are: pods, of
+those that the cost expects (`CostModel.pods`)."""
+
+
 @dataclass(frozen=True)
 class ArmOutcome:
-    """One arm of one trial. `load` is requests per second per pod, None when it was not measured."""
+    """One arm of one trial. `load` is requests per second per pod, of the whole service where an autoscaler decides how
+    many pods share them; None when it was not measured."""
 
     assignment: Assignment
     load: float | None
@@ -129,7 +135,7 @@ class Study:
     safe: bool = True  # False: whatever is not known to be infeasible may be tried (benchmarks, models of a service)
     # Left out of the repr: `digest` of the designer adds them where they are given.
     objectives: tuple[Objective, ...] = field(default=(), repr=False)  # one or two; (): the cost alone is minimized
-    measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count
+    measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count, and PODS
     cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
     expected_load: float | None = field(default=None, repr=False)
 

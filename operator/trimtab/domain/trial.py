@@ -107,11 +107,14 @@ ASKED_FOR = frozenset({
 @dataclass(frozen=True)
 class Load:
     """Requests per second per pod of one arm over the measurement window. The standard error is known only to the pass
-    that measured; it is not stored and not compared."""
+    that measured; it is not stored and not compared. `pods` is how many there were on average, with its standard error,
+    where an autoscaler decides that."""
 
     arm: Arm
     rps_per_pod: float
     standard_error: float | None = field(default=None, compare=False)
+    pods: float | None = None
+    pods_error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Notation: K objectives in the units people wrote, signed so that less is better; n places, N points, S draws.
   o_k(x) = sum_i w_ki v_i(x), v_i the cost or an SLI r_i exp(+-f_i(x)), f_i(x) ~ N(m_i, s_i^2) of its surrogate
            mean and variance of exp(f) are those of a lognormal; the surrogates are independent of each other
+Where an autoscaler decides how many pods there are, the cost is a known part times such an r exp(f) of the pods (PODS).
 Both arms of a trial share its effect in the model (surrogate.py), so what made a trial slow as a whole cancels where
 an assignment is compared with the baseline. An SLI's value is the one at the usual load (the trials' median), of which
 the data are: at the peak, which safety is asked for, it would be mostly the prior's slope.
@@ -24,7 +25,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import ObjectiveValue, Study, Symptom
+from trimtab.domain.study import PODS, ObjectiveValue, Study, Symptom
 from trimtab.optimize.data import LoadScale, build_rows, has_counts, hinted_rows
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.health import checked, fitter
@@ -58,10 +59,10 @@ class Aims:
     def scales(self) -> Floats:
         """The amount of each objective at the baseline, sum_i |w_i| v_i: what fractions are of. Shape: (K,)."""
         study = self.study
-        cost = study.cost.hourly(study.baseline)
+        levels = {t.name: t.bound for t in study.measured}
+        cost = study.cost.hourly(study.baseline) * levels.get(PODS, 1.0)
         if self.known:
             return np.asarray([cost])
-        levels = {t.name: t.bound for t in study.measured}
         amounts = [sum(abs(w) * (cost if n is None else levels[n]) for n, w in weights(o)) for o in study.objectives]
         return np.asarray([max(amount, 1e-300) for amount in amounts])
 
@@ -97,6 +98,8 @@ class Aims:
         for target, (m, s) in zip(self.study.measured, pairs, strict=True):
             mean = target.bound * np.exp(np.clip((m if target.upper else -m) + s**2 / 2, -_EXPONENT, _EXPONENT))
             expected[target.name], spread[target.name] = mean, mean**2 * np.expm1(np.minimum(s**2, _EXPONENT))
+        if PODS in expected:
+            expected[None], spread[None] = cost * expected[PODS], cost**2 * spread[PODS]
         if self.known:
             return cost[None, :], spread[None][None, :]
         totals = [sum(w * expected[n] for n, w in weights(o)) for o in self.study.objectives]
@@ -194,6 +197,8 @@ class Draws:
         amounts: dict[str | None, Floats] = {None: np.broadcast_to(cost, (DRAWS, len(cost)))}
         for target, f in zip(study.measured, latent, strict=True):
             amounts[target.name] = target.bound * np.exp(np.clip(f if target.upper else -f, -_EXPONENT, _EXPONENT))
+        if PODS in amounts:
+            amounts[None] = amounts[None] * amounts[PODS]
         if self.aims.known:
             return np.asarray(amounts[None][None])
         return np.stack([sum(w * amounts[n] for n, w in weights(o)) for o in study.objectives])
@@ -230,7 +235,8 @@ def learn(study: Study, encoder: Encoder, loads: LoadScale) -> Learned:
     symptoms: list[Symptom] = []
     doubtful: list[int] = []
     for target in study.measured:
-        prior = prior_for(target.kind, has_counts(told, target), encoder.signs, len(study.space.parameters))
+        signs = np.zeros_like(encoder.signs) if target.name == PODS else encoder.signs  # the trend is the cost's
+        prior = prior_for(target.kind, has_counts(told, target), signs, len(study.space.parameters))
         rows = build_rows(told, target, encoder, loads, (), math.exp(2 * prior.tau[0]))
         fitted = fitter(encoder.groups, prior, study.max_fit_evaluations)
         found = checked(target.name, rows, fitted, [t.index for t in everything])

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from trimtab.domain.cost import CostModel
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import (
     Diagnostics,
@@ -344,6 +345,8 @@ def digest(belief: Belief) -> str:
     if study.objectives or study.cost_limit is not None:
         measured = [tuple(float(t) + 0.0 for t in model.theta) for model in belief.aims.models]
         parts += [study.objectives, study.measured, study.cost_limit, measured]
+    if isinstance(study.cost, CostModel) and study.cost.scale is not None:
+        parts += [study.cost.scale, study.cost.usual]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -242,8 +242,21 @@ class Grid:
             else:
                 size = size + amount
         core_price, gib_price = self._prices(cost, points)
-        replicas = self.number(cost.replicas_parameter, points) if cost.replicas_parameter else float(cost.replicas)
-        return np.asarray(replicas * (cores * core_price + size / GIB * gib_price))
+        return np.asarray(self._pods(cost, points) * (cores * core_price + size / GIB * gib_price))
+
+    def _pods(self, cost: CostModel, points: Ints) -> Floats | float:
+        """`CostModel.pods`, vectorized. Shape: (N,)."""
+        if cost.replicas_parameter:
+            return self.number(cost.replicas_parameter, points)
+        if cost.scale is None:
+            return float(cost.replicas)
+        request = np.full(len(points), cost.scale.fixed)
+        for term in cost.terms:
+            if term.resource is cost.scale.resource and cost.scale.container in ("", term.container):
+                request = request + self.number(term.parameter, points) * term.factor
+        tuned = cost.scale.parameter
+        share = self.number(tuned, points) / 100 if tuned is not None else cost.scale.utilization
+        return np.asarray(cost.replicas * cost.usual / (share * request))
 
     def admissible(self, points: Ints) -> Bools:
         """Points that break no parameter constraint, no floor and no bound on the cost, and lie above every known OOM.

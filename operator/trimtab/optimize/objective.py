@@ -3,6 +3,8 @@
 An objective is a weighted sum, sum_i w_i v_i, of the cost and of measured SLIs, in the units people wrote. Here its
 weights are signed so that less is better. An SLI v is modelled as f = ln(v / r), for one that should be high as
 f = ln(r / v), so that the priors of a bound apply: r is its level at the baseline, and more resource lowers f.
+Where an autoscaler decides how many pods there are, the cost itself is measured: what `Cost.hourly` expects, times the
+measured target `PODS`, pods of those that are expected.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import Objective
-from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study, TrialOutcome, measured_name
+from trimtab.domain.study import PODS, ArmOutcome, ConstraintTarget, Study, TrialOutcome, measured_name
 from trimtab.optimize.readings import observe
 from trimtab.optimize.steps import below_floor
 
@@ -59,13 +61,15 @@ def observed_value(study: Study, assignment: Assignment) -> float:
         return study.cost.hourly(assignment)
     targets, total = {t.name: t for t in study.measured}, 0.0
     for name, weight in weights(study.objectives[0]):
-        if name is None:
-            total += weight * study.cost.hourly(assignment)
+        known = study.cost.hourly(assignment) if name is None else 1.0
+        measured = PODS if name is None else name
+        if measured not in targets:
+            total += weight * known
             continue
-        values = [v for arm in _arms(study, assignment) if (v := reading(targets[name], arm)) is not None]
+        values = [v for arm in _arms(study, assignment) if (v := reading(targets[measured], arm)) is not None]
         if not values:
             return math.inf
-        total += weight * median(values)
+        total += weight * known * median(values)
     return total
 
 
