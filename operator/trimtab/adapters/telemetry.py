@@ -235,7 +235,14 @@ class StoreTelemetry:
     ) -> list[Reading]:
         """From the raw samples of the counters behind it: a pod is there while it is scraped."""
         window, counting = group[0].window, query.counting
-        found = await self._names.counters(replace(sli, query=counting), union, window.end, timeout)
+        behind = replace(sli, query=counting)
+        if query.above is None or isinstance(counting, QuantileQuery):
+            all_ = await self._names.total(behind, union, window.end, timeout)
+            if all_ is None:
+                return [NoData("no series of these pods") for _ in group]
+            total = await raw_counts(self._store, all_, window.end, _with_lookback(window), timeout)
+            return [scaling_reading(r, query, (), total, good=False) for r in group]
+        found = await self._names.counters(behind, union, window.end, timeout)
         if found is None:
             return [NoData("no series of these pods") for _ in group]
         if isinstance(counting, RatioQuery):

@@ -26,8 +26,8 @@ from trimtab.domain.state import (
     Interval,
     ObjectiveOutlook,
     RecommendationState,
-    SliOutlook,
     ScaledBy,
+    SliOutlook,
     TargetRecord,
 )
 from trimtab.domain.study import Diagnostics, Symptom, SymptomKind

@@ -350,7 +350,7 @@ def cost_model(spec: ExperimentSpec, target: Target, record: TargetRecord | None
 
 def _scaled(spec: ExperimentSpec, target: Target, cost: CostModel, record: TargetRecord, by: ScaledBy) -> CostModel:
     """The cost with the pods that the autoscaler aims at."""
-    cost = replace(cost, replicas=by.replicas)
+    cost = replace(cost, replicas=by.replicas, share=spec.route.share if spec.route is not None else 1.0)
     if by.resource is None:
         return cost
     tuned = {(t.container, t.resource) for t in cost.terms}

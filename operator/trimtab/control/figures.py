@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from trimtab.control.expense import spent_by
 from trimtab.control.objectives import Comparison, compare
+from trimtab.control.saving import saving_of
 from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
@@ -28,9 +29,9 @@ def figures(
     efficiency, share = _efficiency(spec, done), _share(spec, done)
     if best is None:
         return Figures(spent, baseline_cost=before, parallel_efficiency=efficiency, traffic_share=share)
-    after = cost.hourly(best)
-    seen = _measured(spec, cost, baseline, best, done)
-    gain = (1 - after / before if before else 0.0) if spec.objectives[0].is_cost else _improvement(seen)
+    saved, seen = saving_of(cost, baseline, best, _in_full(done, best)), _measured(spec, cost, baseline, best, done)
+    before, after = saved.before, saved.after
+    gain = saved.fraction if spec.objectives[0].is_cost else _improvement(seen)
     monthly = HOURS_OF_A_MONTH * (before - after)
     return Figures(
         experiment_cost=spent,

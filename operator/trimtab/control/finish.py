@@ -11,10 +11,12 @@ from trimtab.control.arms import cost_model, pod_changes
 from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
+from trimtab.control.saving import saving_of
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
-from trimtab.control.summary import margin, saving_of, to_repair
+from trimtab.control.summary import margin, to_repair
+from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
 from trimtab.domain.space import Assignment
@@ -164,9 +166,10 @@ def _better(context: Context, assignment: Assignment, fresh: tuple[Trial, ...]) 
     """Fresh trials show that an objective improves; that the cost is lower is known, and a repair has no other end than
     to keep the bounds."""
     spec, target, record = context.spec, context.seen.target, context.state.target
-    if spec.is_cost or not isinstance(target, Target) or record is None or to_repair(context):
+    if not isinstance(target, Target) or record is None or to_repair(context):
         return True
-    return improves(spec, cost_model(spec, target), record.baseline, assignment, fresh)
+    cost = cost_model(spec, target, record)
+    return (spec.is_cost and cost.known) or improves(spec, cost, record.baseline, assignment, fresh)
 
 
 def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
@@ -174,28 +177,32 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     target = context.seen.target
     assert record is not None
     assert isinstance(target, Target)
-    before, after, saving = saving_of(study.cost, record.baseline, answer.assignment)
+    cost, chosen = cost_model(spec, target, record), answer.assignment
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
     fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
-    objectives = objective_outlooks(spec, study.cost, record.baseline, answer.assignment, answer.objectives, fresh)
-    money = f"${before:.3f} -> ${after:.3f} per hour"
-    worth = f"{text} {_worth(context, saving)} ({money})"
-    if objectives:
+    worth_of = fresh or tuple(
+        t for t in context.seen.trials if t.phase is TrialPhase.SUCCEEDED and t.assignment == chosen
+    )
+    saved = saving_of(cost, record.baseline, chosen, worth_of)
+    objectives = objective_outlooks(spec, cost, record.baseline, answer.assignment, answer.objectives, fresh)
+    money = f"${saved.before:.3f} -> ${saved.after:.3f} per hour"
+    worth = f"{text} {_worth(context, saved.fraction)} ({money})"
+    if objectives and not spec.is_cost:
         worth = f"{text}: {changes(spec, objectives)}"
         worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
-    message = f"{answer.message} (${before:.3f} per hour)" if answer.keep_baseline else found
+    message = f"{answer.message} (${saved.before:.3f} per hour)" if answer.keep_baseline else found
     message += expense.standing(context)
     state = RecommendationState(
         digest=digest,
         assignment=answer.assignment,
         keep_baseline=answer.keep_baseline,
-        saving=saving,
-        saving_low=saving,
-        saving_high=saving,
-        cost_before=before,
-        cost_after=after,
+        saving=saved.fraction,
+        saving_low=saved.low,
+        saving_high=saved.high,
+        cost_before=saved.before,
+        cost_after=saved.after,
         verified=verified,
         config_map=recommendation_name(identity.name),
         template_hash=record.template_hash,
@@ -205,9 +212,9 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
         front=front_points(answer.front),
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
-    improvement = _improvement(context, study, answer, fresh)
+    improvement = _improvement(context, cost, answer, fresh)
     context = context.update(
-        recommendation=state, candidate=None, finished=context.now, saving=saving, improvement=improvement
+        recommendation=state, candidate=None, finished=context.now, saving=saved.fraction, improvement=improvement
     )
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
@@ -216,12 +223,12 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))
 
 
-def _improvement(context: Context, study: Study, answer: Recommended, fresh: tuple[Trial, ...]) -> float | None:
+def _improvement(context: Context, cost: CostModel, answer: Recommended, fresh: tuple[Trial, ...]) -> float | None:
     """Of a first objective that is not the cost: as fresh trials measured, else as the model expects."""
-    objective = context.spec.objectives[0]
-    if objective.is_cost:
+    objective, record = context.spec.objectives[0], context.state.target
+    if objective.is_cost or record is None:
         return None
-    seen = compare(objective, study.cost, study.baseline, answer.assignment, fresh) if fresh else None
+    seen = compare(objective, cost, record.baseline, answer.assignment, fresh) if fresh else None
     if seen is not None:
         return seen.improvement
     return answer.objectives[0].improvement if answer.objectives else 0.0

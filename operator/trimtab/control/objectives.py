@@ -1,8 +1,8 @@
 """What trials measured of the objectives, arms side by side, and what a recommendation promises of them. Pure.
 
-An objective is sum_i w_i v_i of the cost, which is known, and of SLIs, each pooled over the trials of an arm with its
-standard error. The canary is compared with the control of the same trials, so what moved both cancels. The standard
-error of the difference is sqrt(sum_i w_i^2 (se_canary_i^2 + se_control_i^2)).
+An objective is sum_i w_i v_i of the cost, known unless an autoscaler decides about pods, and of SLIs, each pooled
+over the trials of an arm with its standard error. The canary is compared with the control of the same trials, so what
+moved both cancels. The standard error of the difference is sqrt(sum_i w_i^2 (se_canary_i^2 + se_control_i^2)).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass
 
 from trimtab.control.measured import pool
-from trimtab.domain.cost import Cost
+from trimtab.control.pods import cost_of
+from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, Objective
@@ -50,13 +51,13 @@ class Comparison:
 
 
 def compare(
-    objective: Objective, cost: Cost, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
+    objective: Objective, cost: CostModel, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
 ) -> Comparison | None:
     """The objective as the trials of one assignment measured it; None when an arm lacks an SLI of it."""
     values, variances, scale = [0.0, 0.0], [0.0, 0.0], 0.0
     for term in objective.terms:
         for side, (arm, own) in enumerate(((Arm.CANARY, assignment), (Arm.CONTROL, baseline))):
-            found = (cost.hourly(own), 0.0) if term.sli is None else pool(trials, term.sli, arm)
+            found = cost_of(cost, own, trials, arm) if term.sli is None else pool(trials, term.sli, arm)
             if found is None:
                 return None
             values[side] += term.weight * found[0]
@@ -67,7 +68,7 @@ def compare(
 
 
 def improves(
-    spec: ExperimentSpec, cost: Cost, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
+    spec: ExperimentSpec, cost: CostModel, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
 ) -> bool:
     """Whether these trials show beyond doubt that an objective improves. The cost is known and needs no trial."""
     found = (compare(objective, cost, baseline, assignment, trials) for objective in spec.objectives)
@@ -76,7 +77,7 @@ def improves(
 
 def objective_outlooks(
     spec: ExperimentSpec,
-    cost: Cost,
+    cost: CostModel,
     baseline: Assignment,
     assignment: Assignment,
     values: tuple[ObjectiveValue, ...],

@@ -186,7 +186,7 @@ def _screened(context: Context, trial: Trial) -> Verdict | None:
         return None
     target = context.seen.target
     assert isinstance(target, Target)
-    cost, best = cost_model(spec, target), context.state.incumbent
+    cost, best = cost_model(spec, target, context.state.target), context.state.incumbent
     cheaper = best is None or cost.hourly(trial.assignment) < cost.hourly(best)
     return judge_screen(spec, trial, promising=cheaper or not trial.suggestion.explores)
 

@@ -27,7 +27,7 @@ def start_trial(context: Context, suggestion: Suggestion) -> Decision:
         target_replicas=target.ready_replicas,
         kubernetes_version=surroundings.kubernetes_version if surroundings else "",
     )
-    cost = cost_model(spec, target).hourly(suggestion.assignment)
+    cost = cost_model(spec, target, context.state.target).hourly(suggestion.assignment)
     new = NewTrial(index, suggestion, environment, spec.digest, cost)
     text = spec.space.describe(suggestion.assignment)
     actions: list[Action] = [] if context.seen.experiment.finalized else [HoldExperiment()]

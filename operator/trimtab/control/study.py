@@ -6,12 +6,15 @@ from dataclasses import replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
+from trimtab.control.pods import load_of, pods_ratio, whole_load
+from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment, Resource
-from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, SliKind
 from trimtab.domain.state import Floor, TargetRecord
 from trimtab.domain.study import (
+    PODS,
     ArmOutcome,
     ConstraintReading,
     ConstraintTarget,
@@ -55,13 +58,14 @@ def build_study(
     """
     done = tuple(t for t in trials if t.phase.terminal)
     here = tuple(t for t in done if t.environment.template_hash == record.template_hash)
-    outcomes = tuple(_outcome(spec, record.baseline, t) for t in here)
-    inherited = _taught(spec, tuple(t for t in done if t.environment.template_hash != record.template_hash))
+    cost = cost_model(spec, target, record)
+    outcomes = tuple(_outcome(spec, cost, record.baseline, t) for t in here)
+    inherited = _taught(spec, cost, tuple(t for t in done if t.environment.template_hash != record.template_hash))
     loads = [load for o in outcomes if (load := _load(o)) is not None]
     return Study(
         space=spec.space,
         baseline=record.baseline,
-        cost=cost_model(spec, target, record),
+        cost=cost,
         constraints=tuple(c for constraint in spec.constraints for c in _targets(spec, constraint)),
         outcomes=outcomes,
         pending=tuple(t.assignment for t in trials if t.live),
@@ -70,22 +74,22 @@ def build_study(
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(loads, target.ready_replicas, spec.canary.replicas),
+        peak_load=_peak(cost, loads, target.ready_replicas, spec.canary.replicas),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
         inherited=inherited,
-        hints=_hints(spec, earlier, started),
+        hints=_hints(spec, cost, earlier, started),
         wanted=_wanted(spec, record.baseline),
-        objectives=() if spec.is_cost and record.cost_is_known else spec.objectives,
-        measured=_measured(spec, record),
+        objectives=() if spec.is_cost and cost.known else spec.objectives,
+        measured=_measured(spec, cost),
         cost_limit=min((limit.maximum for limit in spec.cost_limits), default=None),
     )
 
 
-def _measured(spec: ExperimentSpec, record: TargetRecord) -> tuple[ConstraintTarget, ...]:
+def _measured(spec: ExperimentSpec, cost: CostModel) -> tuple[ConstraintTarget, ...]:
     """The SLIs that objectives count, each once, in the direction in which the first of them wants it; and the pods,
     where an autoscaler decides about them and an objective counts the cost."""
     found: dict[str, ConstraintTarget] = {}
@@ -96,7 +100,7 @@ def _measured(spec: ExperimentSpec, record: TargetRecord) -> tuple[ConstraintTar
                 kind = spec.sli(term.sli).kind
                 found[term.sli] = ConstraintTarget(measured_name(term.sli), kind, 1.0, upper=less)
     costs = any(term.sli is None for objective in spec.objectives for term in objective.terms)
-    pods = (ConstraintTarget(PODS, SliKind.VALUE, 1.0),) if costs and not record.cost_is_known else ()
+    pods = (ConstraintTarget(PODS, SliKind.VALUE, 1.0),) if costs and not cost.known else ()
     return (*found.values(), *pods)
 
 
@@ -105,21 +109,23 @@ def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...
     return tuple(Assignment.of({**baseline, **each}) for each in given)
 
 
-def _hints(spec: ExperimentSpec, earlier: tuple[Trial, ...], started: float) -> tuple[TrialOutcome, ...]:
+def _hints(
+    spec: ExperimentSpec, cost: CostModel, earlier: tuple[Trial, ...], started: float
+) -> tuple[TrialOutcome, ...]:
     """What Trials of a warm start taught, those that are not too old when the Experiment starts."""
     if spec.warm_start is None:
         return ()
     oldest = started - spec.warm_start.max_age
-    return tuple(o for o in _taught(spec, earlier) if o.finished >= oldest)
+    return tuple(o for o in _taught(spec, cost, earlier) if o.finished >= oldest)
 
 
-def _taught(spec: ExperimentSpec, trials: tuple[Trial, ...]) -> tuple[TrialOutcome, ...]:
+def _taught(spec: ExperimentSpec, cost: CostModel, trials: tuple[Trial, ...]) -> tuple[TrialOutcome, ...]:
     """What Trials on other targets or templates taught. Their controls ran what the target was then: that is what a
     Baseline trial of the same target ran, or nobody knows."""
     ran = {_target_of(t): t.assignment for t in trials if t.purpose is Purpose.BASELINE}
     found = []
     for trial in trials:
-        outcome = _outcome(spec, ran.get(_target_of(trial), trial.assignment), trial)
+        outcome = _outcome(spec, cost, ran.get(_target_of(trial), trial.assignment), trial)
         if outcome.learnable:
             found.append(outcome if _target_of(trial) in ran else replace(outcome, control=None))
     return tuple(found)
@@ -136,9 +142,11 @@ def _load(outcome: TrialOutcome) -> float | None:
     return fmean(loads) if loads else None
 
 
-def _peak(loads: list[float], ready: int, replicas: int) -> float | None:
+def _peak(cost: CostModel, loads: list[float], ready: int, replicas: int) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
-    took their part of the same load, are gone."""
+    took their part of the same load, are gone. That of the whole service is what it is."""
+    if not cost.known:
+        return max(loads, default=None)
     return max(loads) * (ready + 2 * replicas) / max(ready, 1) if loads else None
 
 
@@ -163,14 +171,14 @@ def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[Const
     return tuple(found)
 
 
-def _outcome(spec: ExperimentSpec, baseline: Assignment, trial: Trial) -> TrialOutcome:
+def _outcome(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, trial: Trial) -> TrialOutcome:
     finished = trial.times.finished if trial.times.finished is not None else trial.times.created
-    control = _arm(spec, trial, Arm.CONTROL, baseline)
+    control = _arm(spec, cost, trial, Arm.CONTROL, baseline)
     return TrialOutcome(
         index=trial.index,
         purpose=_purpose(trial),
         finished=finished,
-        canary=_arm(spec, trial, Arm.CANARY, trial.assignment),
+        canary=_arm(spec, cost, trial, Arm.CANARY, trial.assignment),
         control=control if control.readings else None,
         failure=HARD_FAILURES.get(trial.outcome.reason) if trial.outcome is not None else None,
         truncated=_truncated(trial),
@@ -193,7 +201,7 @@ def _truncated(trial: Trial) -> bool:
     return trial.phase is TrialPhase.INFEASIBLE and not judged
 
 
-def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:
+def _arm(spec: ExperimentSpec, cost: CostModel, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:
     readings: list[ConstraintReading] = []
     for constraint in spec.constraints:
         measurement = trial.measurement(constraint.sli, arm)
@@ -204,5 +212,16 @@ def _arm(spec: ExperimentSpec, trial: Trial, arm: Arm, assignment: Assignment) -
         measurement = trial.measurement(sli, arm) if sli is not None else None
         if sli is not None and measurement is not None and isinstance(measurement.reading, Sample):
             readings.append(ConstraintReading(measured_name(sli), measurement.reading))
-    load = next((x.rps_per_pod for x in trial.load if x.arm is arm), None)
-    return ArmOutcome(assignment, load, tuple(readings))
+    ratio = pods_ratio(cost, assignment, trial, arm)
+    if ratio is not None:
+        readings.append(ConstraintReading(PODS, ratio))
+    return ArmOutcome(assignment, _load_of(cost, trial, arm), tuple(readings))
+
+
+def _load_of(cost: CostModel, trial: Trial, arm: Arm) -> float | None:
+    """What makes an arm slow for reasons outside its assignment: the load of a pod, but of the whole service where how
+    many pods share it is the autoscaler's doing."""
+    load = load_of(trial, arm)
+    if load is None:
+        return None
+    return load.rps_per_pod if cost.known else whole_load(cost, load)

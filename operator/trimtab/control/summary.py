@@ -12,8 +12,9 @@ from trimtab.control.context import Context
 from trimtab.control.figures import convergence_seconds, figures
 from trimtab.control.measured import pool
 from trimtab.control.objectives import Comparison, compare
+from trimtab.control.saving import saving_of
 from trimtab.control.study import LEARNABLE, counts
-from trimtab.domain.cost import Cost, CostModel
+from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
@@ -49,7 +50,7 @@ def _with_incumbent(context: Context) -> Context:
     target, record, trials = context.seen.target, context.state.target, context.seen.trials
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
-    cost = cost_model(context.spec, target)
+    cost = cost_model(context.spec, target, record)
     best = incumbent(context.spec, cost, trials, record.template_hash, record.baseline)
     assignment = best.assignment if best is not None else None
     answer = context.state.recommendation
@@ -57,10 +58,17 @@ def _with_incumbent(context: Context) -> Context:
     return context.update(
         incumbent=assignment,
         incumbent_trial=best.name if best is not None else "",
-        saving=saving_of(cost, record.baseline, worth)[2] if worth is not None else None,
+        saving=_saving(context, cost, record.baseline, worth),
         improvement=_improvement(context, cost, best),
         figures=_figures(context, cost, record.baseline, worth),
     )
+
+
+def _saving(context: Context, cost: CostModel, baseline: Assignment, worth: Assignment | None) -> float | None:
+    if worth is None:
+        return None
+    whole = tuple(t for t in context.seen.trials if t.phase is TrialPhase.SUCCEEDED and t.assignment == worth)
+    return saving_of(cost, baseline, worth, whole).fraction
 
 
 def _figures(context: Context, cost: CostModel, baseline: Assignment, worth: Assignment | None) -> Figures | None:
@@ -92,7 +100,7 @@ def _slo_held(state: ExperimentState) -> bool | None:
     return all(b.remaining is not None and b.remaining > 0 for b in budgets)
 
 
-def _improvement(context: Context, cost: Cost, best: Trial | None) -> float | None:
+def _improvement(context: Context, cost: CostModel, best: Trial | None) -> float | None:
     """Of a first objective other than the cost: what the incumbent's trial measured, in the end what is recommended."""
     objective, record, answer = context.spec.objectives[0], context.state.target, context.state.recommendation
     if objective.is_cost or record is None:
@@ -103,12 +111,12 @@ def _improvement(context: Context, cost: Cost, best: Trial | None) -> float | No
     return found.improvement if found is not None else None
 
 
-def _compared(objective: Objective, cost: Cost, baseline: Assignment, trial: Trial) -> Comparison | None:
+def _compared(objective: Objective, cost: CostModel, baseline: Assignment, trial: Trial) -> Comparison | None:
     return compare(objective, cost, baseline, trial.assignment, (trial,))
 
 
 def incumbent(
-    spec: ExperimentSpec, cost: Cost, trials: tuple[Trial, ...], template_hash: str, baseline: Assignment
+    spec: ExperimentSpec, cost: CostModel, trials: tuple[Trial, ...], template_hash: str, baseline: Assignment
 ) -> Trial | None:
     """The successful trial that is the best of those whose measured values keep every bound; later ones win ties.
 
@@ -123,7 +131,7 @@ def incumbent(
         and holds(spec, t)
     ]
     objective = spec.objectives[0]
-    if objective.is_cost:
+    if objective.is_cost and cost.known:
         return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
     known = [(t, found) for t in held if (found := _compared(objective, cost, baseline, t)) is not None]
     return max(known, key=lambda pair: (pair[1].improvement, pair[0].index), default=(None, None))[0]
@@ -182,9 +190,3 @@ def _breaks(constraint: OutcomeConstraint, trials: list[Trial]) -> bool:
         return False
     above = constraint.maximum is not None and pooled[0] > constraint.maximum
     return above or (constraint.minimum is not None and pooled[0] < constraint.minimum)
-
-
-def saving_of(cost: Cost, baseline: Assignment, chosen: Assignment) -> tuple[float, float, float]:
-    """($ per hour before, after, saving as a fraction). Cost is a known function, so there is no interval (ADR 7)."""
-    before, after = cost.hourly(baseline), cost.hourly(chosen)
-    return before, after, 1 - after / before if before else 0.0

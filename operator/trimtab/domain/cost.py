@@ -41,8 +41,8 @@ class CostTerm:
 class ScalePoint:
     """What a pod uses when its autoscaler keeps the number of pods: utilization x request, in cores or bytes.
 
-    The utilization is a parameter (percent) or `utilization` (a fraction). The request is that of one container or, with
-    "", of the whole pod, of which `fixed` is what no parameter sets.
+    The utilization is a parameter (percent) or `utilization` (a fraction). The request is that of one container or,
+    with "", of the whole pod, of which `fixed` is what no parameter sets.
     """
 
     resource: Resource
@@ -87,6 +87,12 @@ class CostModel:
     node_parameter: str | None = None
     scale: ScalePoint | None = field(default=None, repr=False)
     usual: float = field(default=1.0, repr=False)
+    share: float | None = field(default=None, repr=False)  # of the load that an arm gets, where its pods are counted
+
+    @property
+    def known(self) -> bool:
+        """The cost follows from the values; else the pods of an arm have to be counted."""
+        return self.share is None
 
     def hourly(self, assignment: Assignment) -> float:
         """$ per hour of the target under this assignment."""

@@ -114,10 +114,10 @@ class Scaling(StrEnum):
 @dataclass(frozen=True)
 class ScalingQuery:
     """How an arm scaled over a whole window, seen in the counters that `counting` names: a pod is there while it has
-    one. `above` is the ratio beyond which a moment is in breach, for BREACH_SECONDS alone."""
+    one. `above` is the ratio beyond which a moment is in breach, for BREACH_SECONDS alone, which no quantile tells."""
 
     measure: Scaling
-    counting: RatioQuery | SlowRatioQuery
+    counting: RatioQuery | SlowRatioQuery | QuantileQuery
     above: float | None = None
 
     @property

@@ -225,11 +225,6 @@ class TargetRecord:
     baseline: Assignment
     scaled: ScaledBy | None = None  # None: the number of its pods is fixed while trials run
 
-    @property
-    def cost_is_known(self) -> bool:
-        """The cost of an assignment follows from its values; with an autoscaler the pods have to be counted."""
-        return self.scaled is None
-
 
 @dataclass(frozen=True)
 class ExperimentState:

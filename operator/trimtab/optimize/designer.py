@@ -345,8 +345,8 @@ def digest(belief: Belief) -> str:
     if study.objectives or study.cost_limit is not None:
         measured = [tuple(float(t) + 0.0 for t in model.theta) for model in belief.aims.models]
         parts += [study.objectives, study.measured, study.cost_limit, measured]
-    if isinstance(study.cost, CostModel) and study.cost.scale is not None:
-        parts += [study.cost.scale, study.cost.usual]
+    if isinstance(study.cost, CostModel) and not study.cost.known:
+        parts += [study.cost.scale, study.cost.usual, study.cost.share]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -32,7 +32,7 @@ from trimtab.control.snapshot import (
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
-from trimtab.domain.spec import ExperimentSpec, ScalingQuery, Sli, ValueQuery
+from trimtab.domain.spec import ExperimentSpec, Scaling, ScalingQuery, Sli, ValueQuery
 from trimtab.domain.trial import Load, Trial
 from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
 from trimtab.runtime.budgets import BudgetReader, KnownSums
@@ -179,7 +179,27 @@ class Answerer:
         )
         counting = counting_sli(spec)
         load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
+        if counting is not None and _scaled(seen):
+            load = await self._counted(counting, pods, load, seen, trial, ask.window)
         return TrialReadings(measurements, load)
+
+    async def _counted(
+        self,
+        sli: Sli,
+        pods: dict[Arm, PodSet],
+        loads: tuple[Load, ...],
+        seen: Snapshot,
+        trial: Trial,
+        window: Window,
+    ) -> tuple[Load, ...]:
+        """With the pods that arms had on average, which an autoscaler decides: `loads` divide by the last number."""
+        query = sli.query
+        assert not isinstance(query, ValueQuery | ScalingQuery)
+        asked = [load.arm for load in loads if load.arm in pods]
+        scaling = replace(sli, query=ScalingQuery(Scaling.MEAN_REPLICAS, query))
+        found = await self._telemetry.read([SliRequest(scaling, pods[arm], window) for arm in asked], timeout=TIMEOUT)
+        counted = {arm: reading for arm, reading in zip(asked, found, strict=True) if isinstance(reading, Sample)}
+        return tuple(_by_pods(load, seen.arm(trial, load.arm), counted.get(load.arm)) for load in loads)
 
     async def _spent(self, ask: AskSpent, seen: Snapshot) -> SpentReadings:
         trial = next(t for t in seen.trials if t.name == ask.trial)
@@ -208,6 +228,20 @@ class Answerer:
             for (arm, count), reading in zip(replicas.items(), readings, strict=True)
             if isinstance(reading, Sample)
         )
+
+
+def _by_pods(load: Load, view: ArmView | None, pods: Sample | None) -> Load:
+    """The same requests, divided by how many pods there were on average."""
+    if view is None or pods is None or not pods.value > 0:
+        return load
+    factor = view.replicas / pods.value
+    error = None if load.standard_error is None else load.standard_error * factor
+    return Load(load.arm, load.rps_per_pod * factor, error, pods.value, pods.standard_error)
+
+
+def _scaled(seen: Snapshot) -> bool:
+    state = seen.experiment.state
+    return state is not None and state.target is not None and state.target.scaled is not None
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

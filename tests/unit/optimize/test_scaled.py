@@ -1,0 +1,174 @@
+"""The cost where an autoscaler decides how many pods there are: what it aims at is known, the rest is measured."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+
+import numpy as np
+import pytest
+from tests.unit.optimize.toy import ERRORS, HOUR, SLOW, WEB_COST, counts, resource, search
+
+from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
+from trimtab.domain.measurement import Sample
+from trimtab.domain.space import Assignment, AutoscalerField, Numeric, Parameter, Resource, Scale, SearchSpace
+from trimtab.domain.spec import Objective, ObjectiveTerm, SliKind
+from trimtab.domain.study import PODS, ArmOutcome, ConstraintReading, ConstraintTarget, Recommended, Study, TrialOutcome
+from trimtab.domain.trial import Suggestion
+from trimtab.optimize.data import load_scale
+from trimtab.optimize.designer import digest, recommend, suggest
+from trimtab.optimize.encoding import Encoder, Grid
+from trimtab.optimize.readings import gather
+from trimtab.optimize.safe import believe
+
+WORK, LEAST = 0.0092, 6.0
+TARGET = Parameter(
+    "target",
+    AutoscalerField("CPUUtilization"),
+    Numeric(Decimal(30), Decimal(90), Decimal(5), Scale.LOGIT, integer=True),
+)
+SPACE = SearchSpace((resource("cpu", Resource.CPU, "0.4", "2.5", "0.1"), TARGET))
+BASELINE = Assignment.of({"cpu": Decimal("1.0"), "target": Decimal(45)})
+COST = CostModel(
+    replicas=12,
+    prices=WEB_COST.prices,
+    terms=(CostTerm("cpu", Resource.CPU, container="app"),),
+    fixed_bytes=2.0**30,
+    scale=ScalePoint(Resource.CPU, parameter="target"),
+    usual=0.45,
+    share=0.1,
+)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Truth: pods that keep their use at the target, never fewer than LEAST; each an M/M/1 queue whose limit is twice
+    the request."""
+
+    load: float = 12 * 0.45 / WORK
+    noise: float = 0.03
+
+    def pods(self, x: Assignment, load: float) -> float:
+        return max(load * WORK / (float(x.number("target")) / 100 * float(x.number("cpu"))), LEAST)
+
+    def slow(self, x: Assignment, load: float) -> float:
+        rate = 2 * float(x.number("cpu")) / WORK - load / self.pods(x, load)
+        return min(0.002 + math.exp(-rate * 0.03), 1.0)
+
+    def cost(self, x: Assignment, load: float) -> float:
+        return self.pods(x, load) * COST.pod_hourly(x)
+
+    def arm(self, x: Assignment, load: float, effect: float, rng: np.random.Generator) -> ArmOutcome:
+        slow = min(self.slow(x, load) * effect, 1.0)
+        ratio = self.pods(x, load) / COST.pods(x)
+        pods = Sample(ratio * (1 + self.noise * rng.standard_normal()), self.noise * ratio, 1.0)
+        readings = (
+            ConstraintReading("slow", counts(int(rng.binomial(4000, slow)), 4000)),
+            ConstraintReading("errors", counts(int(rng.binomial(4000, 0.0005)), 4000)),
+            ConstraintReading(PODS, pods),
+        )
+        return ArmOutcome(x, load, readings)
+
+
+def study(**changes: object) -> Study:
+    made = Study(
+        space=SPACE,
+        baseline=BASELINE,
+        cost=COST,
+        constraints=(SLOW, ERRORS),
+        outcomes=(),
+        pending=(),
+        search=search(seed=3),
+        probability=0.95,
+        index=0,
+        now=1.8e9,
+        peak_load=Fleet().load,
+        objectives=(Objective("cost", False, (ObjectiveTerm(1.0),)),),
+        measured=(ConstraintTarget(PODS, SliKind.VALUE, 1.0),),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@cache
+def searched(trials: int = 24) -> tuple[Study, Recommended]:
+    fleet, found, rng = Fleet(), study(), np.random.default_rng(5)
+    for index in range(trials):
+        now = found.now + HOUR * index
+        answer = suggest(replace(found, index=index, now=now)).answer
+        if not isinstance(answer, Suggestion):
+            break
+        load, effect = fleet.load * math.exp(0.08 * rng.standard_normal()), math.exp(0.05 * rng.standard_normal())
+        arms = [fleet.arm(x, load, effect, rng) for x in (answer.assignment, BASELINE)]
+        outcome = TrialOutcome(index, answer.purpose, now + 600, arms[0], arms[1])
+        found = replace(found, outcomes=(*found.outcomes, outcome))
+    done = replace(found, index=trials, now=found.now + HOUR * trials)
+    recommended = recommend(done)
+    assert isinstance(recommended, Recommended)
+    return done, recommended
+
+
+def test_pods_follow_the_scale_point() -> None:
+    assert COST.pods(BASELINE) == pytest.approx(12.0)
+    assert COST.pods(Assignment.of({"cpu": Decimal("0.5"), "target": Decimal(90)})) == pytest.approx(12.0)
+    assert COST.pods(Assignment.of({"cpu": Decimal("1.0"), "target": Decimal(90)})) == pytest.approx(6.0)
+
+
+def test_a_side_car_counts_for_the_whole_pod_and_not_for_a_container() -> None:
+    whole = ScalePoint(Resource.CPU, fixed=0.5, utilization=0.5)
+    assert whole.of(BASELINE, COST.terms) == pytest.approx(0.75)
+    assert replace(whole, container="app", fixed=0.0).of(BASELINE, COST.terms) == pytest.approx(0.5)
+    assert replace(whole, container="other", fixed=0.5).of(BASELINE, COST.terms) == pytest.approx(0.25)
+
+
+def test_the_grid_prices_as_the_cost_does() -> None:
+    grid = Grid(study(), Encoder(SPACE, BASELINE))
+    points = grid.all_points()[::7]
+    assert grid.hourly(points) == pytest.approx([COST.hourly(grid.assignment(p)) for p in points])
+
+
+def test_the_model_finds_what_pods_cost_in_truth() -> None:
+    """Also where the least number of pods keeps the autoscaler from what it aims at."""
+    done, _ = searched()
+    belief = believe(done, gather(done))
+    tried = {o.canary.assignment for o in done.outcomes}
+    assert len(tried) > 5
+    usual = done.peak_load * 2.0**belief.loads.usual if done.peak_load else 0.0
+    expected = belief.aims.means([*tried])[0]
+    truth = [Fleet().cost(x, usual) for x in tried]
+    assert expected == pytest.approx(truth, rel=0.1)
+
+
+def test_the_search_comes_near_the_cheapest_that_holds() -> None:
+    done, recommended = searched()
+    fleet = Fleet()
+    axes = [p.domain.grid() for p in SPACE.parameters if isinstance(p.domain, Numeric)]
+    grid = [Assignment(tuple(zip(SPACE.names, v, strict=True))) for v in itertools.product(*axes)]
+    best = min(fleet.cost(x, fleet.load) for x in grid if fleet.slow(x, fleet.load) <= SLOW.bound)
+    before, after = (fleet.cost(x, fleet.load) for x in (BASELINE, recommended.assignment))
+    assert fleet.slow(recommended.assignment, fleet.load) <= SLOW.bound
+    assert (before - after) / (before - best) > 0.8
+    assert recommended.saving == pytest.approx(1 - after / before, abs=0.04)
+    assert all(fleet.slow(o.canary.assignment, o.canary.load or 0.0) <= SLOW.bound for o in done.outcomes)
+
+
+def test_another_share_or_scale_point_is_another_model() -> None:
+    done, _ = searched()
+
+    def of(cost: CostModel) -> str:
+        changed = replace(done, cost=cost)
+        return digest(believe(changed, gather(changed)))
+
+    assert len({of(COST), of(replace(COST, share=0.05)), of(replace(COST, usual=0.5))}) == 3
+
+
+def test_a_trial_that_did_not_count_its_pods_teaches_its_bounds_all_the_same() -> None:
+    done, _ = searched()
+    last = done.outcomes[-1]
+    blind = replace(last.canary, readings=tuple(r for r in last.canary.readings if r.constraint != PODS))
+    changed = replace(done, outcomes=(*done.outcomes[:-1], replace(last, canary=blind)))
+    belief = believe(changed, gather(changed))
+    assert load_scale(changed) == load_scale(done)
+    assert np.isfinite(belief.aims.means([last.canary.assignment])).all()
