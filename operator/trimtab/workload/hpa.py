@@ -1,9 +1,9 @@
 """What a HorizontalPodAutoscaler (autoscaling/v2) decides from what pods use: the arithmetic alone. Pure.
 
 Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T.
-  proposal   n where |rho - 1| is within the direction's tolerance, else ceil(rho x ready pods). A pod without metrics is
-             taken to use all of its request where that would scale down, and nothing where it would scale up; one that
-             is not ready counts as using nothing where it would scale up. Of several metrics the largest proposal wins
+  proposal   n where |rho - 1| is within the direction's tolerance, else ceil(rho x ready pods). A pod without metrics
+             is taken to use all of its request where that would scale down, and nothing where it would scale up; one
+             that is not ready counts as using nothing where it would scale up. Of several metrics the largest wins
   stabilized within [min of proposals over the up window, max over the down window], as near to n as that allows
   limited    by the policies: so many pods, or per cent of the pods at the period's start, within each period
 This is the algorithm that the Kubernetes documentation describes ("Horizontal Pod Autoscaling", algorithm details and
@@ -68,8 +68,8 @@ class Hpa:
 class Seen:
     """What one metric shows of the pods that the scale target's selector matches.
 
-    `use` and `request` are sums over the `ready` pods that have metrics, in the same unit; `missing` are the requests of
-    pods without metrics, `unready` of those that are not ready.
+    `use` and `request` are sums over the `ready` pods that have metrics, in the same unit; `missing` are the requests
+    of pods without metrics, `unready` of those that are not ready.
     """
 
     target: float
