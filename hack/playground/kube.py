@@ -29,6 +29,8 @@ MERGE: Final = "application/merge-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 _WATCH_SECONDS: Final = 120
 _RETRY_SECONDS: Final = 0.5
+_ABSENT_SECONDS: Final = 5.0
+"""How soon a collection that is not served is asked for again."""
 _BODY_OF_ERROR: Final = 500
 
 
@@ -162,13 +164,22 @@ class Kube:
 class Cache:
     """A live copy of a collection, kept by list and watch.
 
-    `changed` is called with (old, new) for every change; one of them is None for an addition or a removal.
+    `changed` is called with (old, new) for every change; one of them is None for an addition or a removal. A collection
+    that is `optional` may not be served at all, or only later: then it is empty.
     """
 
-    def __init__(self, kube: Kube, path: str, changed: Callable[[Obj | None, Obj | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        path: str,
+        changed: Callable[[Obj | None, Obj | None], None] | None = None,
+        *,
+        optional: bool = False,
+    ) -> None:
         self._kube = kube
         self._path = path
         self._changed = changed
+        self._optional = optional
         self.items: dict[Key, Obj] = {}
         self.synced = asyncio.Event()
 
@@ -179,6 +190,10 @@ class Cache:
                 version = await self._list()
                 await self._follow(version)
             except KubeError as error:
+                if self._optional and error.code == 404:
+                    self.synced.set()
+                    await asyncio.sleep(_ABSENT_SECONDS)
+                    continue
                 log.warning("watch of %s: %s", self._path, error)
             except (aiohttp.ClientError, TimeoutError, OSError, json.JSONDecodeError) as error:
                 log.info("watch of %s interrupted: %r", self._path, error)

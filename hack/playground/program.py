@@ -18,6 +18,7 @@ from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.faults import Fault, FaultKind
 
 from .exposition import render
+from .gateway import Gateway
 from .kube import Access, Cache, Kube
 from .kubelet import Kubelet
 from .nodes import Nodes
@@ -61,6 +62,7 @@ class Program:
         self._traffic = Traffic(
             self._workloads, options.namespaces, self.faults, self._clock, options.seed, self._kubelet.kill
         )
+        self._gateway = Gateway(self._kube, options.namespaces)
         self._slices: list[Cache] = []
         self._deployments: list[Cache] = []
         self._pods: list[Cache] = []
@@ -75,7 +77,7 @@ class Program:
     @property
     def healthy(self) -> bool:
         """Whether nodes are registered and every watch has begun."""
-        caches = [*self._slices, *self._deployments, *self._pods]
+        caches = [*self._slices, *self._deployments, *self._pods, *self._gateway.caches]
         return self._registered and bool(caches) and all(cache.synced.is_set() for cache in caches)
 
     async def run(self) -> None:
@@ -90,6 +92,7 @@ class Program:
                 for cache in self._caches():
                     group.create_task(cache.run())
                 group.create_task(self._kubelet.run())
+                group.create_task(self._gateway.run())
                 group.create_task(self._ticks())
 
     def metrics_page(self) -> str:
@@ -115,6 +118,11 @@ class Program:
                     "offeredRps": share.offered_rps,
                     "endpoints": share.endpoints,
                     "perEndpointRps": share.per_endpoint_rps,
+                    "lostRps": share.lost_rps,
+                    "backends": [
+                        {"service": b.service, "part": b.part, "endpoints": b.endpoints, "rps": b.per_endpoint_rps}
+                        for b in share.backends
+                    ],
                 }
                 for share in self._traffic.shares
             ],
@@ -128,7 +136,7 @@ class Program:
             self._pods.append(Cache(self._kube, f"{core}/pods", self._kubelet.changed))
             self._slices.append(Cache(self._kube, f"/apis/discovery.k8s.io/v1{base}/endpointslices"))
             self._deployments.append(Cache(self._kube, f"/apis/apps/v1{base}/deployments"))
-        return [*self._pods, *self._slices, *self._deployments]
+        return [*self._pods, *self._slices, *self._deployments, *self._gateway.caches]
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=0.5)
@@ -150,7 +158,7 @@ class Program:
             await asyncio.sleep(self._options.tick_s)
             now = self.now()
             slices = {key: item for cache in self._slices for key, item in cache.items.items()}
-            self._traffic.tick(self._kubelet.runs, slices, now, max(now - last, 0.0))
+            self._traffic.tick(self._kubelet.runs, slices, now, max(now - last, 0.0), self._gateway.routes)
             last = now
 
 

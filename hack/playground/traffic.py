@@ -1,10 +1,12 @@
-"""Traffic: each tick, every ready endpoint of a Service gets an equal share of the load and serves it."""
+"""Traffic: each tick the load is divided by the weights of HTTPRoutes, where there are any, and then evenly among the
+ready endpoints of each Service, and served."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from trimtab.workload import (
@@ -18,6 +20,7 @@ from trimtab.workload import (
     sample_tick,
 )
 from trimtab.workload.faultboard import FaultBoard
+from trimtab.workload.routing import Division, divide, parts_of
 
 from .kube import Key, Obj
 from .podrun import PodRun
@@ -40,15 +43,35 @@ class LoadClock:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendShare:
+    """What one Service got of the load in the last tick; `part` is of the whole load."""
+
+    service: str
+    part: float
+    endpoints: int
+    per_endpoint_rps: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceShare:
-    """What a Service received in the last tick."""
+    """The load that arrived for a Service in the last tick, and where it went. `lost_rps`: to nobody."""
 
     namespace: str
     workload: str
     service: str
     offered_rps: float
-    endpoints: int
-    per_endpoint_rps: float
+    backends: tuple[BackendShare, ...]
+    lost_rps: float
+
+    @property
+    def endpoints(self) -> int:
+        """Ready endpoints of the Service itself."""
+        return next((b.endpoints for b in self.backends if b.service == self.service), 0)
+
+    @property
+    def per_endpoint_rps(self) -> float:
+        """Of the Service itself."""
+        return next((b.per_endpoint_rps for b in self.backends if b.service == self.service), 0.0)
 
 
 def ready_endpoints(slices: Iterable[Obj], namespace: str, service: str) -> set[str]:
@@ -64,6 +87,21 @@ def ready_endpoints(slices: Iterable[Obj], namespace: str, service: str) -> set[
             if ready is not False and target.get("kind") == "Pod":
                 names.add(target["name"])
     return names
+
+
+def _share(
+    namespace: str,
+    workload: WorkloadSpec,
+    offered: float,
+    parts: Mapping[str, float],
+    endpoints: Mapping[str, set[str]],
+    division: Division,
+) -> ServiceShare:
+    backends = tuple(
+        BackendShare(name, part, len(endpoints[name]), offered * division.each.get(name, 0.0))
+        for name, part in parts.items()
+    )
+    return ServiceShare(namespace, workload.name, workload.target.service, offered, backends, offered * division.lost)
 
 
 class Traffic:
@@ -84,23 +122,30 @@ class Traffic:
         self._killed = killed
         self.shares: list[ServiceShare] = []
 
-    def tick(self, runs: Mapping[str, PodRun], slices: Mapping[Key, Obj], now: float, seconds: float) -> None:
+    def tick(
+        self,
+        runs: Mapping[str, PodRun],
+        slices: Mapping[Key, Obj],
+        now: float,
+        seconds: float,
+        routes: Mapping[Key, Obj] = MappingProxyType({}),
+    ) -> None:
         """Serve the load of the last `seconds`."""
         virtual = self._clock.at(now)
         shares = []
         for namespace, workload, load in self._services:
-            endpoints = ready_endpoints(slices.values(), namespace, workload.target.service)
-            offered = load.at(virtual)
-            per_endpoint = offered / len(endpoints) if endpoints else 0.0
-            shares.append(
-                ServiceShare(namespace, workload.name, workload.target.service, offered, len(endpoints), per_endpoint)
-            )
+            here = [route for (where, _), route in sorted(routes.items()) if where == namespace]
+            parts, offered = parts_of(here, workload.target.service), load.at(virtual)
+            endpoints = {name: ready_endpoints(slices.values(), namespace, name) for name in parts}
+            division = divide(parts, endpoints)
+            shares.append(_share(namespace, workload, offered, parts, endpoints, division))
             drift = noise.drift(
                 load.seed, "drift", workload.noise.drift_percent, workload.noise.drift_interval, virtual
             )
             for run in runs.values():
                 if run.workload is not None and run.workload.name == workload.name and run.key[0] == namespace:
-                    run.load_rps = per_endpoint if run.key[1] in endpoints and run.running else 0.0
+                    mine = sum(each for name, each in division.each.items() if run.key[1] in endpoints[name])
+                    run.load_rps = offered * mine if run.running else 0.0
                     self._serve(run, run.workload, drift, now, seconds)
         self.shares = shares
 

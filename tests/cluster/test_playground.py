@@ -50,8 +50,9 @@ def apply(admin: ApiClient, namespace: str) -> Apply:
         spec = deployment["spec"]
         spec["replicas"] = replicas
         own = {"app.kubernetes.io/instance": name}
-        spec["selector"]["matchLabels"] |= own
-        spec["template"]["metadata"]["labels"] |= own | (labels or {})
+        pod_labels = spec["template"]["metadata"]["labels"]
+        pod_labels |= own | (labels or {})
+        spec["selector"]["matchLabels"] = {key: pod_labels[key] for key in spec["selector"]["matchLabels"]}
         (container,) = spec["template"]["spec"]["containers"]
         container["resources"] = {kind: {"cpu": cpu, "memory": memory} for kind in ("requests", "limits")}
         admin.apply(service)
@@ -171,6 +172,56 @@ def test_a_slow_dependency_of_the_canary_leaves_the_others_alone(
     assert all(ratio < 0.5 for name, ratio in slow_ratios().items() if not name.startswith("tt-"))
     playground.remove_fault("slow")
     wait_for(lambda: all(ratio < 0.5 for ratio in slow_ratios().values()), "a canary as fast as the others")
+
+
+GATEWAY_API = "gateway.networking.k8s.io/v1"
+
+
+def route(namespace: str, **weights: int) -> dict[str, Any]:
+    """An HTTPRoute with these weights."""
+    refs = [{"name": name, "port": 80, "weight": weight} for name, weight in weights.items()]
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": [{"backendRefs": refs}]}
+    metadata = {"name": "web", "namespace": namespace}
+    return {"apiVersion": GATEWAY_API, "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def test_a_routes_weights_divide_the_load(
+    admin: ApiClient, namespace: str, playground: PlaygroundProcess, apply: Apply
+) -> None:
+    """Arms behind a Service of their own: their pods carry no label that the production Service selects on."""
+    apply(replicas=4)
+    apply("arm", replicas=1, labels=CANARY | {"app.kubernetes.io/name": "arm"})
+    ready_pods(admin, namespace, 5)
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    arm = {"metadata": {"name": "arm", "namespace": namespace}, "spec": {"selector": CANARY, "ports": ports}}
+    admin.create({"apiVersion": "v1", "kind": "Service", **arm})
+    admin.server_side_apply(route(namespace, web=900, arm=100), "gitops")
+
+    def shares() -> dict[str, tuple[float, int]]:
+        return {b["service"]: (b["part"], b["endpoints"]) for b in share(playground).get("backends", ())}
+
+    wait_for(lambda: shares() == {"web": (0.9, 4), "arm": (0.1, 1)}, "a tenth of the load for the arm")
+    state = playground.state()
+    loads = {pod["labels"]["app.kubernetes.io/instance"]: pod["loadRps"] for pod in state["pods"]}
+    offered = state["services"][0]["offeredRps"]
+    assert loads == {"arm": pytest.approx(0.1 * offered, rel=0.05), "web": pytest.approx(0.225 * offered, rel=0.05)}
+    found = wait_for(lambda: accepted(admin, namespace), "the gateway's word")
+    writers = [entry["manager"] for entry in found["metadata"]["managedFields"] if "f:spec" in entry["fieldsV1"]]
+    assert writers == ["gitops"]
+    admin.delete("apps/v1", "Deployment", "arm", namespace)
+    wait_for(lambda: shares() == {"web": (0.9, 4), "arm": (0.1, 0)}, "no endpoint of the arm", seconds=60)
+    seen = share(playground)
+    assert seen["lostRps"] == pytest.approx(0.1 * seen["offeredRps"])
+    admin.server_side_apply(route(namespace, web=1), "gitops")
+    wait_for(lambda: shares() == {"web": (1.0, 4)}, "the whole load for production")
+    assert share(playground)["lostRps"] == 0.0
+
+
+def accepted(admin: ApiClient, namespace: str) -> dict[str, Any] | None:
+    """The route, once its status says that its parent accepted it and found all backends."""
+    found = admin.get(GATEWAY_API, "HTTPRoute", "web", namespace)
+    told = {c["type"]: c["status"] for p in found.get("status", {}).get("parents", ()) for c in p["conditions"]}
+    return found if told == {"Accepted": "True", "ResolvedRefs": "True"} else None
 
 
 def test_an_oom_kill_shows_in_status_and_is_restarted(

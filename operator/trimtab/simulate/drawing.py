@@ -35,7 +35,7 @@ def draw_spans(meters: Iterable[PodMeter], to: float, rng: np.random.Generator, 
 def _draw_one(meter: PodMeter, span: Span, rng: np.random.Generator) -> None:
     """A single interval, in plain numbers."""
     share, end = meter.share, span.edges[0]
-    load = share.load_between(span.start, end) if meter.serves else 0.0
+    load = share.load_between(meter.levels.values(), span.start, end) if meter.serves else 0.0
     conditions = meter.conditions(0.5 * (span.start + end))
     behaviour, chances = share.behaviour(meter.facts.run, rounded(load), conditions)
     gains = draw(rng, share.workload, chances, load, end - span.start, conditions.error_ratio)
@@ -46,10 +46,10 @@ def _draw_one(meter: PodMeter, span: Span, rng: np.random.Generator) -> None:
 
 def _draw_many(work: Work, rng: np.random.Generator) -> None:
     share = work[0][0].share
-    starts, ends, serving = _intervals(work)
-    seconds = ends - starts
-    loads = share.loads(starts, ends) * serving
-    which, found, injected = _behaviours(work, share, 0.5 * (starts + ends), loads)
+    starts, ends = _intervals(work)
+    seconds, middles = ends - starts, 0.5 * (starts + ends)
+    loads = share.load.series(middles) * _parts(work, starts, ends)
+    which, found, injected = _behaviours(work, share, middles, loads)
     chances = Chances.each([c for _, c in found], which)
     gains = draw(rng, share.workload, chances, loads, seconds, injected)
     rows = _rows(gains, found, which, work[0][0].with_sum)
@@ -61,17 +61,26 @@ def _draw_many(work: Work, rng: np.random.Generator) -> None:
         begin = end
 
 
-def _intervals(work: Work) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Starts, ends, and whether the pod serves, of all intervals one after the other; shape (k,)."""
+def _intervals(work: Work) -> tuple[FloatArray, FloatArray]:
+    """Starts and ends of all intervals one after the other; shape (k,)."""
     starts: list[float] = []
     ends: list[float] = []
-    serving: list[float] = []
-    for meter, span in work:
+    for _, span in work:
         starts.append(span.start)
         starts += span.edges[:-1]
         ends += span.edges
-        serving += [float(meter.serves)] * len(span.edges)
-    return np.array(starts), np.array(ends), np.array(serving)
+    return np.array(starts), np.array(ends)
+
+
+def _parts(work: Work, starts: FloatArray, ends: FloatArray) -> FloatArray:
+    """The mean part of the load that the pod gets in each interval; shape (k,)."""
+    counts = [len(span.edges) for _, span in work]
+    parts = np.zeros(len(starts))
+    for service, level in work[0][0].share.levels.items():
+        serving = [float(service in meter.levels) for meter, _ in work]
+        if any(serving):
+            parts += level.mean(starts, ends) * np.repeat(serving, counts)
+    return parts
 
 
 def _behaviours(

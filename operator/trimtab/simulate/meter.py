@@ -17,7 +17,7 @@ import numpy as np
 
 from trimtab.simulate.columns import WORKING_SET, Columns, Key, columns_of
 from trimtab.simulate.drawing import draw_spans
-from trimtab.simulate.shares import Run, ServiceShare
+from trimtab.simulate.shares import Level, Run, ServiceShare
 from trimtab.simulate.tracks import Labels, Past, Track
 from trimtab.workload import Conditions, PodBehaviour, Resources, WorkloadSpec, cold_slowdown, noise, rounded
 from trimtab.workload.faultboard import FaultBoard
@@ -103,7 +103,7 @@ class PodMeter:
         self._at = now
         self._running: float | None = None
         self._ready: float | None = None
-        self._serving: float | None = None
+        self.levels: dict[str, Level] = {}  # by Service of which it is a ready endpoint
         self._times: list[float] = []
         self.tracks: list[Track] = []
         self._by_column: list[Track | None] = [None] * len(self._columns.keys)
@@ -137,10 +137,13 @@ class PodMeter:
         self._ready = now if is_ready else None
         self._note(now, ready=is_ready)
 
-    def serving(self, now: float, is_serving: bool) -> None:
+    def serving(self, now: float, service: str, is_serving: bool) -> None:
         """The pod became, or is no longer, a ready endpoint. Call it before the share's endpoints change."""
         self.advance(now)
-        self._serving = now if is_serving else None
+        if is_serving:
+            self.levels[service] = self.share.levels[service]
+        else:
+            self.levels.pop(service, None)
 
     def end(self, now: float) -> None:
         """The pod is gone, and its target with it."""
@@ -170,8 +173,8 @@ class PodMeter:
 
     @property
     def serves(self) -> bool:
-        """Is it a ready endpoint?"""
-        return self._serving is not None
+        """Is it a ready endpoint of a Service that the load goes to?"""
+        return bool(self.levels)
 
     @property
     def has_past(self) -> bool:
@@ -182,7 +185,7 @@ class PodMeter:
         """The noise-free truth at this moment; None while the container does not run."""
         if self._running is None:
             return None
-        load = self.share.per_endpoint(now) if self.serves else 0.0
+        load = self.share.load_of(self.levels.values(), now)
         return self.share.behaviour(self.facts.run, rounded(load), self.conditions(now))[0]
 
     # Looking

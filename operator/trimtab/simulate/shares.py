@@ -1,12 +1,14 @@
-"""What a Service's load is divided by, over time: how many ready endpoints it had, and since when.
+"""What the load of a service is divided by, over time: by weights of routes, and by how many ready endpoints each
+Service has that it goes to.
 
-Kept as the integral of 1 / endpoints, so that a pod that is looked at after an hour has got exactly its share of every
-moment of it.
+Kept as integrals of what one endpoint gets, so that a pod that is looked at after an hour has got exactly its share of
+every moment of it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -22,47 +24,130 @@ from trimtab.workload import (
     rounded,
 )
 from trimtab.workload.latency import FloatArray
+from trimtab.workload.routing import divide
 from trimtab.workload.sampling import Chances
 
 KEPT = 2000
 MOST_BEHAVIOURS = 512
 DRIFT_SECONDS = 10.0
+COUNT_SECONDS = 10.0
 Run = tuple[WorkloadSpec, Resources]
 """What a pod runs, as its settings make it, and with what."""
 
 
+class Level:
+    """A number that changes now and then, and its integral. Times are unix seconds, ascending."""
+
+    def __init__(self, now: float, value: float = 0.0) -> None:
+        self._times, self._values, self._integral = [now], [value], [0.0]
+
+    @property
+    def now(self) -> float:
+        """The number of now."""
+        return self._values[-1]
+
+    @property
+    def since(self) -> float:
+        """When it was set last."""
+        return self._times[-1]
+
+    def set(self, value: float, now: float) -> None:
+        """It is this from now on."""
+        passed = now - self._times[-1]
+        self._integral.append(self._integral[-1] + passed * self._values[-1])
+        self._times.append(now)
+        self._values.append(value)
+
+    def mean(self, starts: FloatArray, ends: FloatArray) -> FloatArray:
+        """Its mean in each interval, shape (k,)."""
+        return np.asarray((self.integral(ends) - self.integral(starts)) / (ends - starts))
+
+    def integral(self, t: FloatArray) -> FloatArray:
+        """Its integral up to each t; shape of `t`."""
+        if len(self._times) == 1 or t.min() >= self._times[-1]:
+            return np.asarray(self._integral[-1] + (t - self._times[-1]) * self._values[-1])
+        index = np.searchsorted(self._times, t, side="right") - 1
+        index = np.maximum(index, 0)
+        times, values, integral = (np.array(c)[index] for c in (self._times, self._values, self._integral))
+        return np.asarray(integral + (t - times) * values)
+
+    def forget(self, before: float) -> None:
+        """Nobody asks for what was before this time any more."""
+        if len(self._times) > KEPT:
+            drop = max(0, bisect_right(self._times, before) - 1)
+            for column in (self._times, self._values, self._integral):
+                del column[:drop]
+
+
 class ServiceShare:
-    """One workload's Service in one namespace. Times are unix seconds, ascending."""
+    """The load of one workload in one namespace. Times are unix seconds, ascending.
+
+    `levels` say by Service what one of its ready endpoints gets, as a part of the whole load; `lost` is the part that
+    goes to nobody.
+    """
 
     def __init__(self, namespace: str, workload: WorkloadSpec, seed: int, now: float) -> None:
         self.namespace, self.workload = namespace, workload
+        self.service = workload.target.service
         self.load = OfferedLoad.of(workload, seed)
-        self.endpoints: frozenset[str] = frozenset()
+        self.parts: Mapping[str, float] = {self.service: 1.0}
+        self.levels = {self.service: Level(now)}
+        self.lost = Level(now, 1.0)
+        self._endpoints: dict[str, frozenset[str]] = {}
         self._silent = False
-        self._times, self._inverse, self._integral = [now], [0.0], [0.0]
         self._behaviours: dict[tuple[Run, float, Conditions], tuple[PodBehaviour, Chances]] = {}
         self._offered = lru_cache(maxsize=512)(lambda second: self.load.at(second + 0.5))
         self._drift = lru_cache(maxsize=512)(self._drift_in)
 
-    def set_endpoints(self, names: frozenset[str], now: float) -> None:
-        """From now on these pods share the load."""
-        self.endpoints = names
-        passed = now - self._times[-1]
-        self._integral.append(self._integral[-1] + passed * self._inverse[-1])
-        self._times.append(now)
-        self._inverse.append(1.0 / len(names) if names and not self._silent else 0.0)
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """Ready endpoints of the target's own Service."""
+        return self.endpoints_of(self.service)
+
+    def endpoints_of(self, service: str) -> frozenset[str]:
+        """Ready endpoints of one of the Services that the load goes to."""
+        return self._endpoints.get(service, frozenset())
+
+    def set_endpoints(self, service: str, names: frozenset[str], now: float) -> None:
+        """From now on these pods share what goes to this Service."""
+        self._endpoints[service] = names
+        self._set(now, (service,))
+
+    def set_parts(self, parts: Mapping[str, float], now: float) -> None:
+        """From now on the load is divided among Services like this."""
+        for service in parts:
+            self.levels.setdefault(service, Level(now))
+        self.parts = dict(parts)
+        self._set(now, parts)
 
     def silence(self, silent: bool, now: float) -> None:
-        """From now on nobody asks anything of this Service, or they do again."""
+        """From now on nobody asks anything of this workload, or they do again."""
         self._silent = silent
-        self.set_endpoints(self.endpoints, now)
+        self._set(now, tuple(self.levels))
 
-    def per_endpoint(self, now: float) -> float:
-        """Requests per second that each ready endpoint gets now."""
-        return self.offered(now) / len(self.endpoints) if self.endpoints and not self._silent else 0.0
+    def _set(self, now: float, touched: Collection[str]) -> None:
+        division = divide(self.parts, self._endpoints)
+        for service, level in self.levels.items():
+            each = 0.0 if self._silent else division.each.get(service, 0.0)
+            if service in touched or each != level.now:
+                level.set(each, now)
+        self.lost.set(0.0 if self._silent else division.lost, now)
+
+    def load_of(self, levels: Collection[Level], now: float) -> float:
+        """Requests per second that an endpoint of these Services gets now."""
+        part = sum(level.now for level in levels)
+        return self.offered(now) * part if part else 0.0
+
+    def requests_lost(self, start: float, end: float) -> float:
+        """Requests between two moments that were sent to a backend without ready endpoints, or to none at all."""
+        if end <= start:
+            return 0.0
+        edges = np.linspace(start, end, 1 + max(1, round((end - start) / COUNT_SECONDS)))
+        offered = self.load.series(0.5 * (edges[:-1] + edges[1:]))
+        return float(offered @ np.diff(self.lost.integral(edges)))
 
     def offered(self, t: float) -> float:
-        """Requests per second offered to the whole Service, the same within each second."""
+        """Requests per second offered to the whole workload, the same within each second."""
         return self._offered(int(t))
 
     def drift(self, t: float) -> float:
@@ -74,16 +159,14 @@ class ServiceShare:
         middle = (slot + 0.5) * DRIFT_SECONDS
         return rounded(noise.drift(self.load.seed, "drift", spread.drift_percent, spread.drift_interval, middle))
 
-    def loads(self, starts: FloatArray, ends: FloatArray) -> FloatArray:
-        """Mean requests per second of one endpoint in each interval, shape (k,)."""
-        part = (self.integral(ends) - self.integral(starts)) / (ends - starts)
-        return np.asarray(self.load.series(0.5 * (starts + ends)) * part)
-
-    def load_between(self, start: float, end: float) -> float:
-        """The same between two moments, in plain numbers."""
-        if start >= self._times[-1]:
-            return self.offered(0.5 * (start + end)) * self._inverse[-1]
-        return float(self.loads(np.array([start]), np.array([end]))[0])
+    def load_between(self, levels: Collection[Level], start: float, end: float) -> float:
+        """Mean requests per second of an endpoint of these Services between two moments, in plain numbers."""
+        middle = 0.5 * (start + end)
+        if all(start >= level.since for level in levels):
+            return self.offered(middle) * sum(level.now for level in levels)
+        starts, ends = np.array([start]), np.array([end])
+        part = sum(level.mean(starts, ends) for level in levels)
+        return float((self.load.series(np.array([middle])) * part)[0])
 
     def behaviour(self, run: Run, load: float, conditions: Conditions) -> tuple[PodBehaviour, Chances]:
         """How such a pod behaves at a load on the model's grid, and what its counts are drawn from."""
@@ -97,21 +180,10 @@ class ServiceShare:
                 del self._behaviours[next(iter(self._behaviours))]
         return found
 
-    def integral(self, t: FloatArray) -> FloatArray:
-        """Integral of 1 / endpoints up to each t, in seconds; shape of `t`."""
-        if len(self._times) == 1 or t.min() >= self._times[-1]:
-            return np.asarray(self._integral[-1] + (t - self._times[-1]) * self._inverse[-1])
-        index = np.searchsorted(self._times, t, side="right") - 1
-        index = np.maximum(index, 0)
-        times, inverse, integral = (np.array(c)[index] for c in (self._times, self._inverse, self._integral))
-        return np.asarray(integral + (t - times) * inverse)
-
     def forget(self, before: float) -> None:
         """Nobody asks for what was before this time any more."""
-        if len(self._times) > KEPT:
-            drop = max(0, bisect_right(self._times, before) - 1)
-            for column in (self._times, self._inverse, self._integral):
-                del column[:drop]
+        for level in (*self.levels.values(), self.lost):
+            level.forget(before)
 
 
-__all__ = ["Run", "ServiceShare"]
+__all__ = ["Level", "Run", "ServiceShare"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,6 +59,7 @@ class Traffic:
         self.faults.before_change = self.catch_up
         self.shares = {(ns, w.target.service): ServiceShare(ns, w, w.seed, now) for ns, w in services}
         self.meters: dict[tuple[str, str], PodMeter] = {}
+        self._endpoints: dict[tuple[str, str], frozenset[str]] = {}  # of every Service, ours or not
         self._gone: list[PodMeter] = []
         self._known: dict[str, _Found] = {}
         self._rng = np.random.default_rng(int(noise.uniform(seed, "traffic", 0)[0] * 2**53))
@@ -99,16 +100,30 @@ class Traffic:
         return self._scraping.past_days * 86400.0 if meter.has_past else KEEP_ARMS
 
     def set_endpoints(self, namespace: str, service: str, names: frozenset[str]) -> None:
-        """These pods get the Service's load from now on."""
-        share = self.shares.get((namespace, service))
-        if share is None or share.endpoints == names:
+        """These pods get what goes to the Service from now on."""
+        self._endpoints[namespace, service] = names
+        for share in self.shares.values():
+            if share.namespace == namespace and service in share.levels and share.endpoints_of(service) != names:
+                self._serve(share, service, names)
+
+    def set_parts(self, namespace: str, service: str, parts: Mapping[str, float]) -> None:
+        """The load that arrives for the (target's) Service is divided among Services like this from now on."""
+        share = self.shares[namespace, service]
+        if share.parts == parts:
             return
+        share.set_parts(parts, self._clock.now())
+        for name in parts:
+            names = self._endpoints.get((namespace, name), frozenset())
+            if share.endpoints_of(name) != names:
+                self._serve(share, name, names)
+
+    def _serve(self, share: ServiceShare, service: str, names: frozenset[str]) -> None:
         now = self._clock.now()
-        for name in sorted(share.endpoints ^ names):
-            meter = self.meters.get((namespace, name))
-            if meter is not None:
-                meter.serving(now, name in names)
-        share.set_endpoints(names, now)
+        for name in sorted(share.endpoints_of(service) ^ names):
+            meter = self.meters.get((share.namespace, name))
+            if meter is not None and meter.share is share:
+                meter.serving(now, service, name in names)
+        share.set_endpoints(service, names, now)
 
     def catch_up(self) -> None:
         """Draw everything up to now: what comes next will be different."""

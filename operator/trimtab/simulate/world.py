@@ -37,6 +37,7 @@ from trimtab.simulate.controllers.autoscaler import Autoscaler
 from trimtab.simulate.controllers.expiry import Expiry
 from trimtab.simulate.controllers.kubelet import Kubelet
 from trimtab.simulate.controllers.limits import Limits
+from trimtab.simulate.controllers.routes import Routes
 from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
@@ -127,6 +128,7 @@ class World:
             self.scheduler,
             self.kubelet,
             Services(cluster, self.traffic, seed=seed),
+            Routes(cluster, self.traffic),
             Autoscaler(cluster, self.traffic, self.clock),
             self.limits,
             Expiry(cluster, self.clock),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from trimtab.domain.names import LABEL_ARM
+
 from . import noise
 from .effects import adapted
 from .model import UNLIMITED, Resources
@@ -33,18 +35,27 @@ def resources_of(pod: Manifest, container: str) -> Resources:
 
 
 def workload_of(pod: Manifest, workloads: Iterable[WorkloadSpec]) -> WorkloadSpec | None:
-    """The workload whose selector matches the pod's labels and whose container the pod has, as its settings make it.
+    """The workload that a pod plays, as its settings make it: of those whose container it has, the one whose selector
+    it carries. An arm that gets its traffic by a route carries no Service's labels: it plays the workload of whose
+    selector it has kept the most.
 
     Raises:
         WorkloadError: a variable that the workload reads holds no number.
     """
     labels = pod["metadata"].get("labels") or {}
     names = {c["name"] for c in pod["spec"]["containers"]}
-    for workload in workloads:
-        target = workload.target
-        if target.container in names and all(labels.get(k) == v for k, v in target.selector.items()):
-            return adapted(workload, _env_of(pod, target.container), pod["spec"].get("nodeSelector") or {})
-    return None
+    fitting = [workload for workload in workloads if workload.target.container in names]
+    if not fitting:
+        return None
+
+    def kept(workload: WorkloadSpec) -> int:
+        return sum(labels.get(k) == v for k, v in workload.target.selector.items())
+
+    whole = (workload for workload in fitting if kept(workload) == len(workload.target.selector))
+    found = next(whole, max(fitting, key=kept) if LABEL_ARM in labels else None)
+    if found is None:
+        return None
+    return adapted(found, _env_of(pod, found.target.container), pod["spec"].get("nodeSelector") or {})
 
 
 def _env_of(pod: Manifest, container: str) -> dict[str, str]:

@@ -126,6 +126,31 @@ async def test_a_cache_follows_and_lists_again_when_a_watch_ends(monkeypatch: py
     assert "resourceVersion=5" in server.asked[1]
 
 
+async def test_a_collection_that_is_not_served_is_empty_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playground.kube._ABSENT_SECONDS", 0.0)
+    monkeypatch.setattr("playground.kube._RETRY_SECONDS", 0.0)
+    served = Server(lists=[[item("a", "1")]], watches=[[]])
+    synced: list[bool] = []
+
+    class Late(Server):
+        async def handle(self, request: http.Request) -> http.StreamResponse:
+            self.asked.append(str(request.rel_url))
+            if len(self.asked) < 3:
+                return http.json_response({"message": "not served"}, status=404)
+            synced.append(cache.synced.is_set())
+            return await served.handle(request)
+
+    async with serving(Late([], [])) as kube:
+        cache = Cache(kube, "/things", optional=True)
+        task = asyncio.create_task(cache.run())
+        await asyncio.wait_for(served.exhausted.wait(), 10)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert synced[0]
+    assert list(cache.items) == [("shop", "a")]
+
+
 async def test_an_error_status_raises_with_its_text() -> None:
     async with serving(Server([], [])) as kube:
         with pytest.raises(KubeError, match=r"500: .*gone") as caught:

@@ -81,6 +81,28 @@ def test_ready_endpoints_share_the_load_equally(web: WorkloadSpec, make_pod: Mak
     assert sum(served) == pytest.approx(share.offered_rps * 10, rel=0.02)
 
 
+def test_weights_come_before_endpoints(web: WorkloadSpec, make_pod: MakePod) -> None:
+    runs = {r.uid: r for r in (ready_run(make_pod(f"web-{i}", cpu="2"), web) for i in range(4))}
+    slices = {
+        ("shop", "s"): endpoint_slice(*(endpoint(f"web-{i}") for i in range(3))),
+        ("shop", "c"): endpoint_slice(endpoint("web-3"), service="canary"),
+    }
+    refs = [{"name": n, "port": 80, "weight": w} for n, w in (("web", 8), ("canary", 1), ("gone", 1))]
+    route = {"metadata": {"name": "r"}, "spec": {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": refs}]}}
+    world = traffic(web)
+    world.tick(runs, slices, NOW, 10.0, {("shop", "r"): route, ("elsewhere", "r"): route})
+    (share,) = world.shares
+    assert [(b.service, b.part, b.endpoints) for b in share.backends] == [
+        ("web", 0.8, 3),
+        ("canary", 0.1, 1),
+        ("gone", 0.1, 0),
+    ]
+    assert share.lost_rps == pytest.approx(0.1 * share.offered_rps)
+    assert runs["uid-web-3"].load_rps == pytest.approx(0.1 * share.offered_rps)
+    assert runs["uid-web-0"].load_rps == share.per_endpoint_rps == pytest.approx(0.8 * share.offered_rps / 3)
+    assert share.endpoints == 3
+
+
 def test_a_pods_counters_follow_its_real_resources(web: WorkloadSpec, make_pod: MakePod) -> None:
     ample, tight = ready_run(make_pod("a", cpu="2"), web), ready_run(make_pod("b", cpu="350m"), web)
     slices = {("shop", "s"): endpoint_slice(*(endpoint(n) for n in ("a", "b", *(f"o{i}" for i in range(18)))))}

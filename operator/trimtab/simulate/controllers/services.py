@@ -31,7 +31,7 @@ class Services:
     def changed(self, event: WatchEvent) -> None:
         """A Service or a pod changed."""
         metadata = event.object["metadata"]
-        if event.kind == kinds.SERVICES and event.type != "DELETED":
+        if event.kind == kinds.SERVICES:
             self._reactions.add((metadata["namespace"], metadata["name"]))
         elif event.kind == kinds.PODS and _matters(event):
             labels = metadata.get("labels") or {}
@@ -43,7 +43,10 @@ class Services:
         namespace, name = key
         service = self._objects.find(kinds.SERVICES, namespace, name)
         selector = (service or {}).get("spec", {}).get("selector")
-        if service is None or not selector or "deletionTimestamp" in service["metadata"]:
+        if service is None:
+            self._traffic.set_endpoints(namespace, name, frozenset())
+            return
+        if not selector or "deletionTimestamp" in service["metadata"]:
             return
         text = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
         pods = [p for p in self._objects.select(kinds.PODS, namespace, parse_selector(text)) if _has_address(p)]
