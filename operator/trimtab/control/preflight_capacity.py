@@ -24,7 +24,7 @@ SIDES = ("requests", "limits")
 def capacity_problems(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
     """What keeps some assignment of the space from running, or makes it another kind of pod."""
     try:
-        baseline = baseline_assignment(spec, target)
+        baseline = baseline_assignment(spec, target, surroundings)
     except BaselineError as error:
         yield Problem(error.reason, error.field, str(error), error.remedy)
         return

@@ -133,7 +133,7 @@ def preflight(context: Context) -> Decision | None:
     if findings.blocking:
         return _refuse(context, findings.blocking)
     try:
-        baseline = baseline_assignment(spec, target)
+        baseline = baseline_assignment(spec, target, surroundings)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
     dear = expense.too_small(spec, target, baseline)
