@@ -86,7 +86,7 @@ class AutoscalerChanges:
 
 @dataclass(frozen=True)
 class AutoscalerPlan:
-    """The autoscaler of an arm: `source`, the target's own, with an assignment's changes and bounds of the arm's size."""
+    """The autoscaler of an arm: `source`, the target's own, with an assignment's changes and bounds of its size."""
 
     source: AutoscalerView
     minimum: int
