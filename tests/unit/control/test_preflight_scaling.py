@@ -20,7 +20,6 @@ from trimtab.domain.kube import (
     Requirement,
     Resources,
     SelectorOwner,
-    ServiceView,
     Surroundings,
     Target,
 )
@@ -28,6 +27,7 @@ from trimtab.domain.space import Assignment, Order, Parameter
 from trimtab.domain.spec import ExperimentSpec
 
 D = Decimal
+LABELS = (("app", "web"), ("instance", "production"), ("tier", "front"))
 NOW = {"target": 70, "least": 40, "most": 200, "down": 300, "easy": 10, "cpu": 2}
 
 
@@ -53,7 +53,7 @@ def reasons(problems: list[Problem]) -> list[str]:
 
 class TestUndisturbed:
     def ask(self, surroundings: Surroundings, spec: ExperimentSpec | None = None) -> list[Problem]:
-        return list(undisturbed(spec or scaled.spec(UTILIZATION), scaled.target(), surroundings))
+        return list(undisturbed(spec or scaled.spec(UTILIZATION), scaled.target(pod_labels=LABELS), surroundings))
 
     def test_nothing_to_say(self) -> None:
         assert self.ask(around()) == []
@@ -64,10 +64,9 @@ class TestUndisturbed:
         assert "web-hpa, b" in problem.message
 
     def test_another_autoscaler_whose_selector_matches_arms(self) -> None:
-        services = (ServiceView("web", (("app", "web"),)),)
-        by = SelectorOwner("HorizontalPodAutoscaler", "sloppy", (("app", "web"),))
-        own = SelectorOwner("HorizontalPodAutoscaler", "fine", (("instance", "production"), ("app", "web")))
-        (problem,) = self.ask(around(services=services, scaled_elsewhere=(by, own)))
+        by = SelectorOwner("HorizontalPodAutoscaler", "sloppy", (("tier", "front"),))
+        own = SelectorOwner("HorizontalPodAutoscaler", "fine", (("app", "web"), ("tier", "front")))
+        (problem,) = self.ask(around(scaled_elsewhere=(by, own)))
         assert (problem.reason, problem.field) == ("AmbiguousSelector", "HorizontalPodAutoscaler sloppy")
         assert self.ask(around(scaled_elsewhere=(by,)), scaled.spec(cores(), route=None)) == []
 
@@ -83,9 +82,9 @@ class TestUndisturbed:
         assert f"{kind} queue" in problem.message
 
     def test_it_is_asked_again_under_a_running_experiment(self) -> None:
-        by = SelectorOwner("HorizontalPodAutoscaler", "sloppy", (("app", "web"),))
+        by = SelectorOwner("HorizontalPodAutoscaler", "sloppy", (("tier", "front"),))
         spec = scaled.spec(UTILIZATION)
-        seen = recheck(spec, scaled.target(), around(scaled_elsewhere=(by,)))
+        seen = recheck(spec, scaled.target(pod_labels=LABELS), around(scaled_elsewhere=(by,)))
         assert "AmbiguousSelector" in reasons(list(seen.blocking))
 
 
@@ -220,9 +219,9 @@ class TestNotes:
         assert "GitOpsOwned" in reasons(notes)
 
     def test_a_disruption_budget_that_counts_arms(self) -> None:
-        services = (ServiceView("web", (("app", "web"),)),)
-        budget = SelectorOwner("PodDisruptionBudget", "keep", (("app", "web"),))
-        notes = found(scaled.spec(UTILIZATION), around(services=services, disruption_budgets=(budget,)))
+        budget = SelectorOwner("PodDisruptionBudget", "keep", (("tier", "front"),))
+        target = scaled.target(pod_labels=LABELS)
+        notes = found(scaled.spec(UTILIZATION), around(disruption_budgets=(budget,)), target)
         assert "DisruptionBudgetCounts" in reasons(notes)
 
     def test_without_an_autoscaler_there_are_none(self) -> None:
