@@ -514,7 +514,7 @@ class TestLimitRange:
         made = world.create("v1", "LimitRange", "bounds", {"limits": [item]})
         assert made["spec"]["limits"]
         assert world.problems(experiment()) == []
-        baseline = baseline_assignment(experiment(), world.target())
+        baseline = baseline_assignment(experiment(), world.target(), world.surroundings())
         for cpu, memory in (("0.1", GIB / 4), ("1", 2 * GIB), (str(baseline["cpu"]), GIB)):
             world.admin.create(sized(world, cpu, memory), dry_run=True)
 

@@ -150,6 +150,13 @@ _CROSS_RULES = (
         lambda spec: spec.traffic.mode == "HTTPRoute" or all(p.autoscaler is None for p in spec.parameters),
         field=".parameters",
     ),
+    Rule(
+        "self.traffic.mode == 'HTTPRoute' || self.parameters.all(p, !has(p.replicas))",
+        "parameters: replicas cannot be identified while traffic follows pod counts; set traffic.mode: HTTPRoute or "
+        "remove the parameter",
+        lambda spec: spec.traffic.mode == "HTTPRoute" or all(p.replicas is None for p in spec.parameters),
+        field=".parameters",
+    ),
     _refers(
         "self.parameterConstraints.map(c, has(c.order) ? [c.order.lower, c.order.upper] : "
         "has(c.sum) ? c.sum.terms.map(t, t.parameter) : has(c.ratio) ? [c.ratio.of, c.ratio.to] : [])"

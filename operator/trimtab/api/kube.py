@@ -15,7 +15,7 @@ from trimtab.api.kube_arms import (
     trial_uid_of,
 )
 from trimtab.api.kube_read import resources_from
-from trimtab.api.kube_surroundings import surroundings_from
+from trimtab.api.kube_surroundings import scaled_workloads, surroundings_from
 from trimtab.api.kube_target import pod_from, target_from
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "pod_from",
     "ready_endpoint_names",
     "resources_from",
+    "scaled_workloads",
     "shape_digest",
     "surroundings_from",
     "target_from",

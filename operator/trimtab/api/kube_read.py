@@ -56,6 +56,21 @@ def selector_owner(kind: str, name: str, selector: Raw) -> SelectorOwner:
     return SelectorOwner(kind, name, labels_of(selector.get("matchLabels")), expressions)
 
 
+def managed_by(metadata: Raw) -> str:
+    """Who writes this manifest, as its tracking labels and annotations say."""
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    tracked = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
+    tracked = tracked or labels.get("argocd.argoproj.io/instance", "")
+    if tracked:
+        return f"Argo CD application {tracked}"
+    for key, kind in (("kustomize", "Kustomization"), ("helm", "HelmRelease")):
+        name = labels.get(f"{key}.toolkit.fluxcd.io/name")
+        if name:
+            return f"Flux {kind} {name}"
+    release = annotations.get("meta.helm.sh/release-name")
+    return f"Helm release {release}" if release else ""
+
+
 def unix(text: str | None) -> float | None:
     """RFC 3339 to unix seconds; None for nothing and for what a hand edit made unreadable."""
     try:

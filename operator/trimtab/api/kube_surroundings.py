@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from trimtab.api.kube_arms import ARM_POD, ready_endpoint_names
+from trimtab.api.kube_autoscaler import autoscaler_from
 from trimtab.api.kube_read import Raw, labels_of, quantities, selector_owner
+from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.kube import (
-    AutoscalerView,
     LimitRangeView,
     LimitRule,
     Manifest,
@@ -19,7 +20,7 @@ from trimtab.domain.kube import (
     Target,
     VpaView,
 )
-from trimtab.domain.quantity import parse_quantity
+from trimtab.domain.names import LABEL_ARM
 from trimtab.domain.space import Resource
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -38,8 +39,10 @@ def surroundings_from(
     network_policies: Sequence[Manifest],
     endpoint_slices: Sequence[Manifest],
     version: str,
+    scaled: Sequence[tuple[str, Manifest]] = (),
 ) -> Surroundings:
-    """What concerns the target, out of everything in its namespace.
+    """What concerns the target, out of everything in its namespace; `scaled` are those of `scaled_workloads`
+    that could be read, each with its kind.
 
     Raises:
         InvalidSpec: a quantity cannot be read.
@@ -51,9 +54,10 @@ def surroundings_from(
         if _service_selects(s, labels)
     )
     policies = [*map(_policy, network_policies)]
+    others = tuple(autoscaler_from(a) for a in autoscalers if _foreign(a, target))
     return Surroundings(
         services=selecting,
-        autoscalers=tuple(_autoscaler(a) for a in autoscalers if _scales(a["spec"].get("scaleTargetRef"), target)),
+        autoscalers=tuple(autoscaler_from(a) for a in autoscalers if _scales(a["spec"].get("scaleTargetRef"), target)),
         disruption_budgets=tuple(b for b in _budgets(disruption_budgets) if b.matches(labels)),
         vpas=tuple(_vpa(v) for v in vpas if _scales(v["spec"].get("targetRef"), target)),
         quotas=tuple(_quota(q) for q in quotas if _quota_applies(q, target)),
@@ -62,6 +66,8 @@ def surroundings_from(
         kubernetes_version=version,
         ready_service_endpoints=_ready_behind({s.name for s in selecting}, endpoint_slices),
         network_peers=tuple(p for policy in network_policies for p in _peers(policy) if p.matches(labels)),
+        other_autoscalers=others,
+        scaled_elsewhere=tuple(_counted(others, scaled)),
     )
 
 
@@ -88,14 +94,27 @@ def _scales(reference: Raw | None, target: Target) -> bool:
     return found.get("kind") == "Deployment" and found.get("name") == target.name
 
 
-def _autoscaler(manifest: Manifest) -> AutoscalerView:
-    """Its tolerance is the one of scaling down: arms take load off the target."""
-    spec = manifest["spec"]
-    reference = spec["scaleTargetRef"]
-    given = ((spec.get("behavior") or {}).get("scaleDown") or {}).get("tolerance")
-    default = AutoscalerView.tolerance
-    tolerance = default if given is None else float(parse_quantity(str(given), "behavior.scaleDown.tolerance"))
-    return AutoscalerView(manifest["metadata"]["name"], reference["kind"], reference["name"], tolerance)
+def _foreign(manifest: Manifest, target: Target) -> bool:
+    """It scales something else, which is no arm."""
+    is_arm = LABEL_ARM in (manifest["metadata"].get("labels") or {})
+    return not is_arm and not _scales(manifest["spec"].get("scaleTargetRef"), target)
+
+
+def scaled_workloads(autoscalers: Sequence[Manifest], target: Target) -> tuple[tuple[str, str], ...]:
+    """(kind, name) of what autoscalers of the namespace scale beside the target and arms, sorted."""
+    references = (a["spec"]["scaleTargetRef"] for a in autoscalers if _foreign(a, target))
+    return tuple(sorted({(r["kind"], r["name"]) for r in references}))
+
+
+def _counted(
+    autoscalers: Sequence[AutoscalerView], workloads: Sequence[tuple[str, Manifest]]
+) -> Iterator[SelectorOwner]:
+    """An autoscaler counts what its workload's selector matches, whoever owns these pods."""
+    selectors = {(kind, w["metadata"]["name"]): w["spec"].get("selector") or {} for kind, w in workloads}
+    for view in autoscalers:
+        selector = selectors.get((view.target_kind, view.target_name))
+        if selector is not None:
+            yield selector_owner("HorizontalPodAutoscaler", view.name, selector)
 
 
 def _budgets(manifests: Sequence[Manifest]) -> Iterator[SelectorOwner]:

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from trimtab.api.kube_hazards import hazards_of, side_effects_of
-from trimtab.api.kube_read import Raw, digest, labels_of, quantities, resources_from, selector_owner, unix
+from trimtab.api.kube_read import (
+    Raw,
+    digest,
+    labels_of,
+    managed_by,
+    quantities,
+    resources_from,
+    selector_owner,
+    unix,
+)
 from trimtab.domain.kube import (
     ContainerStatus,
     ContainerView,
@@ -55,7 +64,7 @@ def target_from(deployment: Manifest) -> Target:
         anti_affinity=tuple(_anti_affinity(pod, metadata["namespace"], dict(labels))),
         extra_demand=_extra_demand(pod),
         node_selector=labels_of(pod.get("nodeSelector")),
-        managed_by=_managed_by(metadata),
+        managed_by=managed_by(metadata),
     )
 
 
@@ -110,21 +119,6 @@ def _extra_demand(pod: Raw) -> tuple[tuple[str, Decimal], ...]:
                 if name not in TUNED:
                     total[f"{side}.{name}"] = total.get(f"{side}.{name}", Decimal(0)) + amount
     return tuple(sorted(total.items()))
-
-
-def _managed_by(metadata: Raw) -> str:
-    """Who writes this manifest, as its tracking labels and annotations say."""
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    tracked = annotations.get("argocd.argoproj.io/tracking-id", "").partition(":")[0]
-    tracked = tracked or labels.get("argocd.argoproj.io/instance", "")
-    if tracked:
-        return f"Argo CD application {tracked}"
-    for key, kind in (("kustomize", "Kustomization"), ("helm", "HelmRelease")):
-        name = labels.get(f"{key}.toolkit.fluxcd.io/name")
-        if name:
-            return f"Flux {kind} {name}"
-    release = annotations.get("meta.helm.sh/release-name")
-    return f"Helm release {release}" if release else ""
 
 
 def pod_from(pod: Manifest) -> PodView:

@@ -13,7 +13,7 @@ Gap = tuple[str, str]  # field, remedy
 
 def gaps(spec: ExperimentSpec) -> tuple[Gap, ...]:
     """Every field of this spec that this version cannot honour, with the remedy."""
-    return (*_parameters(spec), *_trials(spec), *_rest(spec))
+    return (*_trials(spec), *_rest(spec))
 
 
 def require_supported(spec: ExperimentSpec) -> None:
@@ -27,15 +27,6 @@ def require_supported(spec: ExperimentSpec) -> None:
         field, remedy = found[0]
         more = f" (also: {', '.join(other for other, _ in found[1:6])})" if len(found) > 1 else ""
         raise NotYetSupported(field, remedy + more)
-
-
-def _parameters(spec: ExperimentSpec) -> Iterator[Gap]:
-    for index, parameter in enumerate(spec.parameters):
-        field = f"spec.parameters[{index}]"
-        if parameter.autoscaler is not None:
-            yield f"{field}.autoscaler", "tune container resources, env or nodeSelector"
-        if parameter.replicas is not None:
-            yield f"{field}.replicas", "tune container resources, env or nodeSelector"
 
 
 def _trials(spec: ExperimentSpec) -> Iterator[Gap]:

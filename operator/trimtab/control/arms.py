@@ -8,7 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-from trimtab.control.values import BaselineError, env_settings, node_labels, node_parameter, present
+from trimtab.control.scaling import autoscaler_plan, first_pods, present_scaling, replicas_parameter
+from trimtab.control.values import BaselineError, env_settings, inside, node_labels, node_parameter, present
 from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
 from trimtab.domain.kube import (
     ArmPlan,
@@ -33,8 +34,9 @@ from trimtab.domain.space import (
     EnvValue,
     LimitsRule,
     NodeSelectorKey,
-    Numeric,
     Parameter,
+    PlainValue,
+    ReplicaCount,
     Resource,
     Value,
 )
@@ -105,7 +107,7 @@ def plan_arms(
     """
     return (
         _plan(spec, target, surroundings, trial, Arm.CANARY, trial.assignment),
-        _plan(spec, target, surroundings, trial, Arm.CONTROL, baseline_assignment(spec, target)),
+        _plan(spec, target, surroundings, trial, Arm.CONTROL, baseline_assignment(spec, target, surroundings)),
     )
 
 
@@ -114,13 +116,13 @@ def _plan(
 ) -> ArmPlan:
     name = arm_name(trial.experiment_uid, trial.index, arm)
     overrides: Labels = tuple((key, name) for key in replaced_labels(spec, target, surroundings))
-    changes = pod_changes(spec, target, assignment)
+    changes, autoscaler = pod_changes(spec, target, assignment), autoscaler_plan(spec, surroundings, assignment)
     begun = trial.times.deploying if trial.times.deploying is not None else trial.times.created
     plan = ArmPlan(
         name=name,
         namespace=target.namespace,
         arm=arm,
-        replicas=spec.canary.replicas,
+        replicas=first_pods(spec, autoscaler, trial.environment.target_replicas, assignment),
         experiment_name=trial.experiment_name,
         experiment_uid=trial.experiment_uid,
         trial_name=trial.name,
@@ -137,6 +139,7 @@ def _plan(
         spec_digest="",
         progress_deadline=max(1, round(spec.trial.deadline)),
         backend=spec.route.backend if spec.route is not None else "",
+        autoscaler=autoscaler,
     )
     return replace(plan, spec_digest=hashlib.sha256((repr(plan) + _further(plan)).encode()).hexdigest()[:16])
 
@@ -144,7 +147,8 @@ def _plan(
 def _further(plan: ArmPlan) -> str:
     """What only some plans have: in the digest only where it is there, so that the others keep theirs."""
     changes = repr((plan.env, plan.node_selector)) if plan.env or plan.node_selector else ""
-    return changes + (f"backend={plan.backend}" if plan.backend else "")
+    changes += f"backend={plan.backend}" if plan.backend else ""
+    return changes + (f"autoscaler={plan.autoscaler}" if plan.autoscaler is not None else "")
 
 
 def pod_changes(spec: ExperimentSpec, target: Target, assignment: Assignment) -> PodChanges:
@@ -231,14 +235,14 @@ def _container(target: Target, parameter: Parameter, locus: ContainerResource) -
 # Baseline
 
 
-def baseline_assignment(spec: ExperimentSpec, target: Target) -> Assignment:
+def baseline_assignment(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Assignment:
     """Today's values of the tuned parameters: a point of the space whose arm would be the target as it is.
 
     Raises:
-        BaselineError: a container or value is missing, lies outside its range, or cannot be expressed by the
-            parameter's rules.
+        BaselineError: a container, an autoscaler or a value is missing, lies outside its range, or cannot be expressed
+            by the parameter's rules.
     """
-    baseline = Assignment.of({p.name: _today(target, p) for p in spec.space.parameters})
+    baseline = Assignment.of({p.name: _today(spec, target, surroundings, p) for p in spec.space.parameters})
     broken = spec.space.violated(baseline)
     if broken is not None:
         raise BaselineError(
@@ -251,17 +255,18 @@ def baseline_assignment(spec: ExperimentSpec, target: Target) -> Assignment:
     return baseline
 
 
-def _today(target: Target, parameter: Parameter) -> Value:
+def _today(spec: ExperimentSpec, target: Target, surroundings: Surroundings, parameter: Parameter) -> Value:
     match parameter.locus:
         case ContainerResource() as locus:
             value = _present_value(target, parameter, locus)
-            _inside(parameter, locus, value)
+            inside(parameter, value, f"container {locus.container} has {locus.resource.value}")
             return value
         case EnvValue() | NodeSelectorKey():
             return present(target, parameter)
-        case _:
-            remedy = "tune container resources, env or nodeSelector"
-            raise BaselineError("NoBaseline", f"spec.parameters[{parameter.name}]", "it has no baseline", remedy)
+        case AutoscalerField() | ReplicaCount():
+            return present_scaling(spec, target, surroundings, parameter)
+        case PlainValue():  # of a program, which no manifest names
+            raise BaselineError("NoBaseline", f"spec.parameters[{parameter.name}]", "it has no baseline", "remove it")
 
 
 def _present_value(target: Target, parameter: Parameter, locus: ContainerResource) -> Decimal:
@@ -276,21 +281,6 @@ def _present_value(target: Target, parameter: Parameter, locus: ContainerResourc
             "set one in the Deployment: it is what trials are compared with",
         )
     return value
-
-
-def _inside(parameter: Parameter, locus: ContainerResource, value: Decimal) -> None:
-    domain = parameter.domain
-    assert isinstance(domain, Numeric)
-    if domain.minimum <= value <= domain.maximum:
-        return
-    low, high, shown = (write(locus.resource, v) for v in (domain.minimum, domain.maximum, value))
-    side = "min" if value < domain.minimum else "max"
-    raise BaselineError(
-        "BaselineOutsideSpace",
-        f"spec.parameters[{parameter.name}].quantity",
-        f"container {locus.container} has {locus.resource.value} {shown} at present, outside {low} to {high}",
-        f"set {side} to {shown}, so that the search starts from what is known to work",
-    )
 
 
 def _reproduced(spec: ExperimentSpec, target: Target, baseline: Assignment) -> None:
@@ -343,6 +333,7 @@ def cost_model(spec: ExperimentSpec, target: Target, record: TargetRecord | None
         tuple(terms),
         fixed(Resource.CPU),
         fixed(Resource.MEMORY),
+        replicas_parameter=replicas_parameter(spec),
         node_parameter=node_parameter(spec),
     )
     return cost if record is None or record.scaled is None else _scaled(spec, target, cost, record, record.scaled)

@@ -215,10 +215,10 @@ def _seen_promoted(context: Context) -> Context:
     recommendation, target, spec = context.state.recommendation, context.seen.target, context.seen.experiment.spec
     if recommendation is None or spec is None or not isinstance(target, Target) or recommendation.keep_baseline:
         return context
-    if context.state.is_true(ConditionType.PROMOTED):
+    if context.state.is_true(ConditionType.PROMOTED) or context.seen.surroundings is None:
         return context
     try:
-        current = baseline_assignment(spec, target)
+        current = baseline_assignment(spec, target, context.seen.surroundings)
     except InvalidSpec:
         return context
     if current != recommendation.assignment or not target.rollout_complete:

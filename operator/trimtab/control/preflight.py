@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trimtab.control.arms import arm_labels, replaceable_label, replaced_labels
+from trimtab.control.arms import arm_labels, baseline_assignment, replaceable_label, replaced_labels
 from trimtab.control.preflight_capacity import capacity_problems
 from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, problem
+from trimtab.control.preflight_scaling import scaling_problems, undisturbed
 from trimtab.control.preflight_telemetry import telemetry_problems
+from trimtab.control.values import BaselineError
 from trimtab.domain.kube import Surroundings, Target, TargetMissing
 from trimtab.domain.names import ANNOTATION_SIDE_EFFECTS_OK
 from trimtab.domain.quantity import format_duration
@@ -41,10 +43,19 @@ def examine(
             *capacity_problems(spec, target, surroundings),
             *_standing(spec, target, surroundings, serving_pods(target, surroundings)),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
+            *_scaling(spec, target, surroundings),
             *_notes(spec, target, surroundings),
             *_parameters(spec),
         )
     )
+
+
+def _scaling(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
+    try:
+        baseline = baseline_assignment(spec, target, surroundings)
+    except BaselineError:  # one of `capacity_problems`
+        return
+    yield from scaling_problems(spec, target, surroundings, baseline)
 
 
 def recheck(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Findings:
@@ -60,6 +71,7 @@ def recheck(spec: ExperimentSpec, target: Target, surroundings: Surroundings) ->
 def _standing(spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int) -> Iterator[Problem]:
     yield from _vertical_autoscaler(surroundings)
     yield from _selectors(spec, target, surroundings)
+    yield from undisturbed(spec, target, surroundings)
     yield from _share(spec, target, surroundings, ready)
 
 

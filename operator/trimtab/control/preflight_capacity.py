@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from trimtab.control.arms import baseline_assignment, cost_model, target_settings, tuned, write
 from trimtab.control.preflight_findings import Problem, note, problem
+from trimtab.control.scaling import arms_autoscaler, most_pods
 from trimtab.control.values import BaselineError
 from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.kube import ContainerView, LimitRangeView, LimitRule, Resources, Surroundings, Target
@@ -19,12 +20,13 @@ from trimtab.domain.spec import ExperimentSpec
 
 Containers = tuple[ContainerView, ...]
 SIDES = ("requests", "limits")
+AUTOSCALERS = "count/horizontalpodautoscalers.autoscaling"
 
 
 def capacity_problems(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Iterator[Problem]:
     """What keeps some assignment of the space from running, or makes it another kind of pod."""
     try:
-        baseline = baseline_assignment(spec, target)
+        baseline = baseline_assignment(spec, target, surroundings)
     except BaselineError as error:
         yield Problem(error.reason, error.field, str(error), error.remedy)
         return
@@ -229,9 +231,10 @@ def pod_total(containers: Containers, inits: Containers, side: str, resource: Re
     return max(running + sum((amount(c) for c in containers), Decimal(0)), peak)
 
 
-def arm_demand(spec: ExperimentSpec, target: Target, canary: Containers, control: Containers) -> dict[str, Decimal]:
-    """What a trial's arms count for, by the names that quotas use."""
-    pods = spec.canary.replicas
+def arm_demand(
+    spec: ExperimentSpec, target: Target, canary: Containers, control: Containers, pods: int
+) -> dict[str, Decimal]:
+    """What a trial's arms of so many pods each count for, by the names that quotas use."""
     arms = (canary, control) if spec.canary.control == "Clone" else (canary,)
     need = {name: Decimal(pods * len(arms)) for name in ("pods", "count/pods")}
     need |= {name: Decimal(len(arms)) for name in ("count/deployments.apps", "count/replicasets.apps")}
@@ -253,7 +256,10 @@ def _quotas(
 ) -> Iterator[Problem]:
     """A trial at the largest assignment must fit beside everything that runs."""
     filled = tuple(with_defaults(corner, surroundings.limit_ranges) for corner in corners)
-    today, largest = arm_demand(spec, target, filled[0], filled[0]), arm_demand(spec, target, filled[2], filled[0])
+    pods = most_pods(spec, surroundings)
+    today, largest = (arm_demand(spec, target, filled[i], filled[0], pods) for i in (0, 2))
+    if arms_autoscaler(spec, surroundings) is not None:
+        today[AUTOSCALERS] = largest[AUTOSCALERS] = Decimal(2)
     for quota in surroundings.quotas:
         for name, free in quota.free:
             where = f"ResourceQuota {quota.name}"

@@ -16,6 +16,7 @@ from trimtab.control.pauses import waiting
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem, problem
 from trimtab.control.preflight_queries import query_problems
+from trimtab.control.scaling import context_hash, rescaled
 from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
@@ -83,15 +84,30 @@ def target_present(context: Context) -> Decision | None:
 def _same_target(context: Context, target: Target) -> Decision | None:
     """A template that changed under a live trial makes it Stale; the next preflight starts from the new one."""
     record = context.state.target
-    if record is None or (record.uid, record.template_hash) == (target.uid, target.template_hash):
+    if record is None:
         return None
-    message = f"the target's template changed to {target.template_hash[:8]} during the experiment"
-    actions = withdraw_all(context, TrialPhase.STALE, "TargetChanged", message)
+    reason, message = _changed(context, target, record)
+    if not reason:
+        return None
+    actions = withdraw_all(context, TrialPhase.STALE, reason, message)
     if record.uid != target.uid and context.seen.lock.mine:
         actions = (*actions, ReleaseLock(record.uid))
     changed = context.update(target=None, spec_digest="", candidate=None)
-    changed = changed.set(ConditionType.PREFLIGHT, False, "TargetChanged", message).say(message)
-    return changed.do(*actions, EmitEvent(Severity.NORMAL, "TargetChanged", message))
+    changed = changed.set(ConditionType.PREFLIGHT, False, reason, message).say(message)
+    return changed.do(*actions, EmitEvent(Severity.NORMAL, reason, message))
+
+
+def _changed(context: Context, target: Target, record: TargetRecord) -> tuple[str, str]:
+    """Reason and words when the target is not what preflight saw, its autoscaler included where arms get a copy of it;
+    ("", "") while it is."""
+    surroundings, spec = context.seen.surroundings, context.seen.experiment.spec
+    if surroundings is None or spec is None:
+        return "", ""
+    now = context_hash(spec, target, surroundings)
+    if (record.uid, record.template_hash) == (target.uid, now):
+        return rescaled(spec, target, surroundings, record.baseline)
+    what = "template" if now == target.template_hash else "template or autoscaler"
+    return "TargetChanged", f"the target's {what} changed to {now[:8]} during the experiment"
 
 
 def locked(context: Context) -> Decision | None:
@@ -133,7 +149,7 @@ def preflight(context: Context) -> Decision | None:
     if findings.blocking:
         return _refuse(context, findings.blocking)
     try:
-        baseline = baseline_assignment(spec, target)
+        baseline = baseline_assignment(spec, target, surroundings)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
     dear = expense.too_small(spec, target, baseline)
@@ -146,7 +162,9 @@ def preflight(context: Context) -> Decision | None:
     floors, about = memory_floors(spec, baseline, usage)
     context = context.update(floors=floors)
     findings = Findings((*findings.problems, *about))
-    return _accept(context, findings, probes, TargetRecord(target.uid, target.template_hash, baseline))
+    return _accept(
+        context, findings, probes, TargetRecord(target.uid, context_hash(spec, target, surroundings), baseline)
+    )
 
 
 def _still_standing(context: Context, findings: Findings) -> Decision | None:

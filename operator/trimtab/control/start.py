@@ -21,7 +21,7 @@ def start_trial(context: Context, suggestion: Suggestion) -> Decision:
     index = max(index, context.state.trials_created)
     surroundings = context.seen.surroundings
     environment = Environment(
-        template_hash=target.template_hash,
+        template_hash=record.template_hash,
         target_uid=target.uid,
         image=", ".join(c.image for c in target.containers)[:200],
         target_replicas=target.ready_replicas,

@@ -10,7 +10,16 @@ from decimal import Decimal, InvalidOperation
 
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import EnvSetting, Labels, Target
-from trimtab.domain.space import Assignment, Categorical, EnvValue, NodeSelectorKey, Numeric, Parameter, Value
+from trimtab.domain.space import (
+    Assignment,
+    Categorical,
+    ContainerResource,
+    EnvValue,
+    NodeSelectorKey,
+    Numeric,
+    Parameter,
+    Value,
+)
 from trimtab.domain.spec import ExperimentSpec
 
 IN_DEPLOYMENT = "set it in the Deployment: it is what trials are compared with"
@@ -114,13 +123,38 @@ def _number(parameter: Parameter, inner: str) -> Decimal:
     if spelled != inner:
         problem = f"{parameter.locus.name} holds {inner} at present, which trials would write {spelled}"
         raise BaselineError("NoBaseline", f"{field}.env", problem, f"write {spelled} in the Deployment")
-    low, high = parameter.format(domain.minimum), parameter.format(domain.maximum)
-    if not domain.minimum <= value <= domain.maximum:
-        side, kind = ("min" if value < domain.minimum else "max"), "integer" if domain.integer else "decimal"
-        problem = f"{parameter.locus.name} is {inner} at present, outside {low} to {high}"
-        remedy = f"set {side} to {inner}, so that the search starts from what is known to work"
-        raise BaselineError("BaselineOutsideSpace", f"{field}.{kind}", problem, remedy)
+    inside(parameter, value, f"{parameter.locus.name} is")
     return value
 
 
-__all__ = ["BaselineError", "env_settings", "env_text", "node_labels", "node_parameter", "present"]
+def inside(parameter: Parameter, value: Decimal, subject: str) -> None:
+    """Today's value must lie in the range; `subject` are the words before it: `container api has cpu`.
+
+    Raises:
+        BaselineError: it does not.
+    """
+    domain = parameter.domain
+    assert isinstance(domain, Numeric)
+    if domain.minimum <= value <= domain.maximum:
+        return
+    low, high, shown = (parameter.format(v) for v in (domain.minimum, domain.maximum, value))
+    side = "min" if value < domain.minimum else "max"
+    kind = "integer" if domain.integer else "decimal"
+    kind = "quantity" if isinstance(parameter.locus, ContainerResource) else kind
+    raise BaselineError(
+        "BaselineOutsideSpace",
+        f"spec.parameters[{parameter.name}].{kind}",
+        f"{subject} {shown} at present, outside {low} to {high}",
+        f"set {side} to {shown}, so that the search starts from what is known to work",
+    )
+
+
+__all__ = [
+    "BaselineError",
+    "env_settings",
+    "env_text",
+    "inside",
+    "node_labels",
+    "node_parameter",
+    "present",
+]

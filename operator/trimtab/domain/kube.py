@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from trimtab.domain.autoscaler import ArmScaler, AutoscalerPlan, AutoscalerView
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import LimitsRule, Resource
 
@@ -127,14 +128,6 @@ class ServiceView:
 
 
 @dataclass(frozen=True)
-class AutoscalerView:
-    name: str
-    target_kind: str
-    target_name: str
-    tolerance: float = 0.1
-
-
-@dataclass(frozen=True)
 class VpaView:
     name: str
     target_name: str
@@ -172,7 +165,7 @@ class Surroundings:
 
     `services` select the target's pods and `disruption_budgets`, `network_policies` too; `network_peers` are policies
     of the namespace that let in or out pods like the target's. `ready_service_endpoints` are the ready pods, arms left
-    out, behind the smallest of the Services.
+    out, behind the smallest of the Services. `autoscalers` scale the target.
     """
 
     services: tuple[ServiceView, ...] = ()
@@ -185,6 +178,8 @@ class Surroundings:
     kubernetes_version: str = ""
     ready_service_endpoints: int = 0
     network_peers: tuple[SelectorOwner, ...] = ()
+    other_autoscalers: tuple[AutoscalerView, ...] = ()  # of the namespace, which scale something else
+    scaled_elsewhere: tuple[SelectorOwner, ...] = ()  # the pods that those count, where it is known
 
 
 @dataclass(frozen=True)
@@ -235,6 +230,8 @@ class ArmView:
     failure: str  # ReplicaFailure / FailedCreate message, "" when none
     pods: tuple[PodView, ...]
     ready_endpoints: int
+    scaled_by: str = ""  # the autoscaler that it was made with, "" for a fixed number of pods
+    scaler: ArmScaler | None = None  # the autoscaler as found
 
     @property
     def ready_pods(self) -> int:
@@ -263,7 +260,7 @@ class EnvSetting:
 
 @dataclass(frozen=True)
 class PodChanges:
-    """What an assignment changes of the target's pods."""
+    """What an assignment changes of each of the target's pods."""
 
     resources: tuple[ResourceSetting, ...]
     env: tuple[EnvSetting, ...] = ()
@@ -298,3 +295,4 @@ class ArmPlan:
     env: tuple[EnvSetting, ...] = field(default=(), repr=False)  # in the digest only where there are some
     node_selector: Labels = field(default=(), repr=False)
     backend: str = field(default="", repr=False)  # the Service of which the arm gets a copy; "": it has none
+    autoscaler: AutoscalerPlan | None = field(default=None, repr=False)  # None: a fixed number of pods

@@ -32,6 +32,17 @@ OTHER_DECREASE = 0.30
 INCREASE = 0.50
 REPLICAS_DECREASE = 1.0
 TARGET_POINTS = 10.0
+# Fields of an autoscaler of which more keeps, or brings sooner, more pods (+1) or fewer (-1).
+FIELD_DIRECTIONS = {
+    "CPUUtilization": -1,
+    "MemoryUtilization": -1,
+    "MinReplicas": 1,
+    "MaxReplicas": 1,
+    "ScaleDownStabilizationSeconds": 1,
+    "ScaleUpStabilizationSeconds": -1,
+    "ScaleDownTolerancePercent": 1,
+    "ScaleUpTolerancePercent": -1,
+}
 _SLACK = 1e-9
 
 
@@ -45,8 +56,8 @@ def more_is_better(parameter: Parameter) -> int:
     """+1: a larger value is more resource; -1: a larger value is less (utilization targets); 0: not known."""
     if isinstance(parameter.locus, ContainerResource | ReplicaCount):
         return 1
-    if isinstance(parameter.locus, AutoscalerField) and _is_target(parameter.locus):
-        return -1
+    if isinstance(parameter.locus, AutoscalerField):
+        return FIELD_DIRECTIONS.get(parameter.locus.field, 0)
     if isinstance(parameter.locus, PlainValue):
         return parameter.locus.direction
     return 0
@@ -79,7 +90,7 @@ def bounds(parameter: Parameter, value: Value, baseline: Value | None = None) ->
     elif isinstance(locus, AutoscalerField) and _is_target(locus):
         up = TARGET_POINTS
     size = abs(number)
-    if isinstance(locus, PlainValue) and isinstance(parameter.domain, Numeric) and parameter.domain.minimum <= 0:
+    if _around_zero(parameter) and isinstance(parameter.domain, Numeric):
         size = float(parameter.domain.maximum - parameter.domain.minimum)  # around zero a share of the value is nothing
         down, up = size * OTHER_DECREASE, size * INCREASE
     if parameter.max_decrease is not None:
@@ -187,6 +198,12 @@ def _within(space: SearchSpace, assignment: Assignment, start: Assignment) -> bo
         if value not in values[first : last + 1]:
             return False
     return True
+
+
+def _around_zero(parameter: Parameter) -> bool:
+    """It may be 0, as an autoscaler's times and tolerances may: a share of the value would be no step."""
+    may = isinstance(parameter.locus, PlainValue | AutoscalerField)
+    return may and isinstance(parameter.domain, Numeric) and parameter.domain.minimum <= 0
 
 
 def _is_target(locus: AutoscalerField) -> bool:

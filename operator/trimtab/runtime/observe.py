@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from trimtab.api.kube import surroundings_from, target_from
+from trimtab.api.kube import scaled_workloads, surroundings_from, target_from
 from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import LockView, Snapshot
 from trimtab.domain import kinds
@@ -97,18 +97,20 @@ class Observer:
         target = await self.target(experiment.namespace, experiment.spec.target.name)
         if not isinstance(target, Target):
             return target, None
-        live = experiment.state is not None and bool(experiment.state.active)
-        return target, await self._surroundings(experiment.uid, target, SHARED_SECONDS if live else 0.0)
+        return target, await self._surroundings(experiment, target)
 
-    async def _surroundings(self, experiment_uid: str, target: Target, most: float) -> Surroundings:
-        """What is around this very target, read at most `most` seconds ago: eight lists are too many for each pass of
-        a live trial, which comes with each change of a pod."""
+    async def _surroundings(self, experiment: ExperimentRecord, target: Target) -> Surroundings:
+        """What is around this very target; of a live trial, read not long ago: eight lists are too many for each of its
+        passes, which come with each change of a pod."""
+        experiment_uid, live = experiment.uid, experiment.state is not None and bool(experiment.state.active)
+        most = SHARED_SECONDS if live else 0.0
         now = self._clock.monotonic()
         self._around_known = {uid: k for uid, k in self._around_known.items() if now - k.at < SHARED_SECONDS}
         known = self._around_known.get(experiment_uid)
         if known is not None and known.target == target and now - known.at < most:
             return known.around
-        around = await self.surroundings(target)
+        scaling = experiment.spec is not None and experiment.spec.route is not None
+        around = await self.surroundings(target, scaling=scaling)
         self._around_known[experiment_uid] = _Known(now, target, around)
         return around
 
@@ -123,22 +125,20 @@ class Observer:
             return TargetMissing(name)
 
     async def _exists(self, kind: Kind, namespace: str, name: str) -> bool:
-        try:
-            await self._cluster.get(kind, namespace, name)
-        except NotFound:
-            return False
-        return True
+        return await self._get(kind, namespace, name) is not None
 
-    async def surroundings(self, target: Target) -> Surroundings:
-        """Everything beside the target that preflight has to know."""
+    async def surroundings(self, target: Target, *, scaling: bool = False) -> Surroundings:
+        """Everything beside the target that preflight has to know; `scaling`: also whose pods each autoscaler of the
+        namespace counts."""
         lists = await asyncio.gather(*(self._list(kind, target.namespace) for kind in SURROUNDING_KINDS))
         found = dict(zip((k.plural for k in SURROUNDING_KINDS), lists, strict=True))
         if not self._version:
             self._version = await self._cluster.version()
+        autoscalers = found[kinds.HORIZONTAL_POD_AUTOSCALERS.plural]
         return surroundings_from(
             target,
             services=found[kinds.SERVICES.plural],
-            autoscalers=found[kinds.HORIZONTAL_POD_AUTOSCALERS.plural],
+            autoscalers=autoscalers,
             disruption_budgets=found[kinds.POD_DISRUPTION_BUDGETS.plural],
             vpas=found[kinds.VERTICAL_POD_AUTOSCALERS.plural],
             quotas=found[kinds.RESOURCE_QUOTAS.plural],
@@ -146,7 +146,21 @@ class Observer:
             network_policies=found[kinds.NETWORK_POLICIES.plural],
             endpoint_slices=found[kinds.ENDPOINT_SLICES.plural],
             version=self._version,
+            scaled=await self._scaled(autoscalers, target) if scaling else (),
         )
+
+    async def _scaled(self, autoscalers: tuple[Manifest, ...], target: Target) -> tuple[tuple[str, Manifest], ...]:
+        """What the namespace's other autoscalers scale, with its kind, where it is a kind that can be read."""
+        known = {kind.name: kind for kind in (kinds.DEPLOYMENTS, kinds.STATEFUL_SETS)}
+        wanted = [(kind, name) for kind, name in scaled_workloads(autoscalers, target) if kind in known]
+        found = await asyncio.gather(*(self._get(known[kind], target.namespace, name) for kind, name in wanted))
+        return tuple((kind, item) for (kind, _), item in zip(wanted, found, strict=True) if item is not None)
+
+    async def _get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        try:
+            return await self._cluster.get(kind, namespace, name)
+        except NotFound:
+            return None
 
     async def _list(self, kind: Kind, namespace: str) -> tuple[Manifest, ...]:
         try:

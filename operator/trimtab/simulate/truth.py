@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import count, product
 from typing import Final
@@ -20,7 +20,7 @@ from typing import Final
 from trimtab.control.arms import baseline_assignment, cost_model, pod_changes, target_settings
 from trimtab.domain.cost import CostModel
 from trimtab.domain.errors import InvalidSpec
-from trimtab.domain.kube import Target
+from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.measurement import NoData
 from trimtab.domain.space import Assignment, Categorical, ContainerResource, Numeric, Resource, Value
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, SliKind, SlowRatioQuery
@@ -81,6 +81,7 @@ class Truth:
     spec: ExperimentSpec
     target: Target
     workload: WorkloadSpec
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @cached_property
     def cost(self) -> CostModel:
@@ -88,7 +89,7 @@ class Truth:
 
     @cached_property
     def baseline(self) -> Assignment:
-        return baseline_assignment(self.spec, self.target)
+        return baseline_assignment(self.spec, self.target, self.surroundings)
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:

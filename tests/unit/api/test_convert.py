@@ -267,7 +267,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.mode": {"mode": "Promote"},
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
     "spec.promotion.approval": {"promotion": {"approval": "Automatic"}},
-    "spec.parameters[0].replicas": {"parameters": [{"name": "n", "replicas": {}, "integer": {"min": 1, "max": 3}}]},
     "spec.traffic.mode": {"traffic": {"mode": "None"}},
     "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},

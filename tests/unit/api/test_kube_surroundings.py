@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from tests.unit.api.kube_manifests import Obj, arguments, deployment, endpoint_slice, named, service
 
-from trimtab.api.kube import surroundings_from, target_from
+from trimtab.api.kube import scaled_workloads, surroundings_from, target_from
 from trimtab.domain.space import Resource
 
 TARGET = target_from(deployment())
@@ -40,6 +40,21 @@ def test_autoscalers_of_the_target_with_their_scale_down_tolerance() -> None:
     ]
     found = surroundings_from(TARGET, **arguments(autoscalers=scalers))
     assert [(a.name, a.tolerance) for a in found.autoscalers] == [("mine", 0.05), ("plain", 0.1)]
+
+
+def test_the_other_autoscalers_and_whose_pods_they_count() -> None:
+    scalers = [
+        named("mine", scaleTargetRef=REF),
+        named("other", scaleTargetRef={**REF, "name": "api"}),
+        named("set", scaleTargetRef={**REF, "kind": "StatefulSet", "name": "web"}),
+        named("arms", scaleTargetRef={**REF, "name": "tt-0f0e0d0c-7-c"}),
+    ]
+    scalers[-1]["metadata"]["labels"] = {"trimtab.dev/arm": "canary"}
+    assert scaled_workloads(scalers, TARGET) == (("Deployment", "api"), ("StatefulSet", "web"))
+    api = named("api", selector={"matchLabels": {"app": "api"}})
+    found = surroundings_from(TARGET, **arguments(autoscalers=scalers), scaled=[("Deployment", api)])
+    assert [a.name for a in found.other_autoscalers] == ["other", "set"]
+    assert [(o.name, o.selector) for o in found.scaled_elsewhere] == [("other", (("app", "api"),))]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from trimtab.domain.space import (
     Numeric,
     Order,
     Parameter,
-    ReplicaCount,
+    PlainValue,
     Resource,
     Scale,
     SearchSpace,
@@ -249,7 +249,7 @@ class TestSettings:
 
 class TestBaseline:
     def test_is_what_the_target_has(self) -> None:
-        assert baseline_assignment(builders.spec(), builders.target()) == BASELINE
+        assert baseline_assignment(builders.spec(), builders.target(), builders.surroundings()) == BASELINE
 
     def test_its_arm_is_the_target(self) -> None:
         settings = target_settings(builders.spec(), builders.target(), BASELINE)
@@ -257,7 +257,7 @@ class TestBaseline:
 
     def failure(self, spec: ExperimentSpec, target: Target) -> BaselineError:
         with pytest.raises(BaselineError) as caught:
-            baseline_assignment(spec, target)
+            baseline_assignment(spec, target, builders.surroundings())
         assert caught.value.remedy
         return caught.value
 
@@ -283,7 +283,8 @@ class TestBaseline:
         assert error.remedy.startswith(remedy)
 
     def test_between_two_steps_is_inside(self) -> None:
-        found = baseline_assignment(spec_of(parameter(Apply.BOTH)), target_of("1.234", "1.234"))
+        target = target_of("1.234", "1.234")
+        found = baseline_assignment(spec_of(parameter(Apply.BOTH)), target, builders.surroundings())
         assert found.number("cpu") == D("1.234")
 
     @pytest.mark.parametrize(
@@ -309,9 +310,9 @@ class TestBaseline:
         assert error.field == "spec.parameterConstraints[ordered]"
         assert "low=1 high=2" in error.problem
 
-    def test_other_kinds_of_parameter(self) -> None:
-        replicas = Parameter("n", ReplicaCount(), Numeric(D(1), D(9), D(1), Scale.LINEAR, integer=True))
-        assert self.failure(spec_of(replicas), builders.target()).field == "spec.parameters[n]"
+    def test_values_of_a_program_have_none(self) -> None:
+        plain = Parameter("n", PlainValue(), Numeric(D(1), D(9), D(1), Scale.LINEAR))
+        assert self.failure(spec_of(plain), builders.target()).field == "spec.parameters[n]"
 
 
 class TestCost:

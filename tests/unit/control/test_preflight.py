@@ -14,8 +14,8 @@ from tests.unit.control.builders import BASELINE, GIB
 from trimtab.control.preflight import WAITING_REASONS, Findings, Problem, examine, recheck
 from trimtab.control.preflight_capacity import corner_assignments, pod_total, qos_class
 from trimtab.control.preflight_telemetry import arm_requests
+from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.kube import (
-    AutoscalerView,
     ContainerView,
     LimitRangeView,
     QuotaView,

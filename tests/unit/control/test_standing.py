@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.unit.control import scaled
 from tests.unit.control.builders import (
     NOW,
     both_arms,
@@ -16,17 +18,21 @@ from tests.unit.control.builders import (
     running,
     snapshot,
     spec,
+    suggestion,
     target,
     trial,
 )
 
+from trimtab.control.actions import Decision
+from trimtab.control.scaling import context_hash
 from trimtab.control.snapshot import (
     AskProbes,
     LockView,
 )
+from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.kube import TargetMissing
-from trimtab.domain.spec import RatioQuery
-from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
+from trimtab.domain.spec import ExperimentSpec, RatioQuery
+from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState, TargetRecord
 from trimtab.domain.trial import TrialPhase
 
 
@@ -95,3 +101,34 @@ def test_a_query_that_cannot_be_bounded_is_never_sent(query: str, words: str) ->
     assert found.reason == "InvalidQuery"
     assert words in found.message
     assert "spec.slis[errors].ratio.bad" in found.message
+
+
+class TestAnAutoscalerThatArmsHaveACopyOf:
+    def seen(self, view: AutoscalerView, spec: ExperimentSpec) -> Decision:
+        """A live trial in an Experiment that began with `SCALER`."""
+        surroundings, running_on = scaled.around(), scaled.target()
+        record = TargetRecord("target-uid", context_hash(spec, running_on, surroundings), scaled.assigned(target=70))
+        live = trial(TrialPhase.MEASURING, suggestion=suggestion(assignment=scaled.assigned(target=80)))
+        state = running(target=record, spec_digest=spec.digest)
+        held = experiment(state, spec=spec)
+        return decided(snapshot(held, (live,), both_arms(live), target=running_on, surroundings=scaled.around(view)))
+
+    @pytest.mark.parametrize(
+        ("change", "reason", "words"),
+        [
+            ({"rest": "other policies"}, "TargetChanged", "the target's template or autoscaler changed to"),
+            ({"metrics": (replace(scaled.CPU, utilization=60),)}, "AutoscalerChanged", "from 70 to 60"),
+            ({"given_by": "KEDA's ScaledObject web"}, "AutoscalerChanged", "which puts back"),
+        ],
+    )
+    def test_a_change_of_it_makes_a_live_trial_stale(self, change: dict[str, Any], reason: str, words: str) -> None:
+        decision = self.seen(replace(scaled.SCALER, **change), scaled.spec(scaled.UTILIZATION, budgets=()))
+        ended = outcome(decision)
+        assert (ended.phase, ended.reason) == (TrialPhase.STALE, reason)
+        assert words in ended.message
+        assert decision.state.target is None
+
+    def test_what_it_decides_does_not(self) -> None:
+        decision = self.seen(replace(scaled.SCALER, current=140), scaled.spec(scaled.UTILIZATION, budgets=()))
+        assert kinds(decision) == []
+        assert decision.state.target is not None

@@ -60,14 +60,14 @@ def test_what_a_variable_holds_today(parameter: Parameter, text: str, value: Dec
     locus = parameter.locus
     assert isinstance(locus, EnvValue)
     target = target_with({"OTHER": "x", locus.name: text})
-    baseline = baseline_assignment(spec_of(parameter), target)
+    baseline = baseline_assignment(spec_of(parameter), target, builders.surroundings())
     assert baseline[parameter.name] == value
     (setting,) = pod_changes(spec_of(parameter), target, baseline).env
     assert setting == EnvSetting("web", locus.name, text)
 
 
 def test_the_node_of_today() -> None:
-    baseline = baseline_assignment(spec_of(NODE), target_with({}))
+    baseline = baseline_assignment(spec_of(NODE), target_with({}), builders.surroundings())
     assert baseline == Assignment.of({"node": "m5.large"})
     assert pod_changes(spec_of(NODE), target_with({}), baseline.replace("node", "c5.large")).node_selector == (
         (KEY, "c5.large"),
@@ -97,7 +97,7 @@ def test_what_is_no_baseline(
     parameter: Parameter, env: dict[str, str | None], node: str | None, reason: str, field: str, words: str
 ) -> None:
     with pytest.raises(BaselineError) as caught:
-        baseline_assignment(spec_of(parameter), target_with(env, node))
+        baseline_assignment(spec_of(parameter), target_with(env, node), builders.surroundings())
     assert caught.value.reason == reason
     assert caught.value.field == f"spec.parameters[{parameter.name}].{field}"
     assert words in caught.value.problem
@@ -108,7 +108,7 @@ def test_what_is_no_baseline(
 def test_a_container_that_is_not_there() -> None:
     elsewhere = replace(HEAP, locus=EnvValue("api", "JAVA_OPTS"))
     with pytest.raises(BaselineError) as caught:
-        baseline_assignment(spec_of(elsewhere), target_with({}))
+        baseline_assignment(spec_of(elsewhere), target_with({}), builders.surroundings())
     assert caught.value.reason == "ContainerNotFound"
     assert caught.value.remedy == "use one of its containers: web"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.optimize.toy import MI, resource, web, web_space, web_study
 
+from trimtab.api.parameters import AutoscalerFieldName
 from trimtab.domain.space import (
     AutoscalerField,
     Categorical,
@@ -48,6 +50,13 @@ NODE = Parameter("node", NodeSelectorKey("type"), Categorical(("small", "large",
 WORKERS = Parameter("workers", EnvValue("app", "WORKERS"), Numeric(Decimal(1), Decimal(9), Decimal(2), Scale.LINEAR))
 
 
+WAIT = Parameter(
+    "wait",
+    AutoscalerField("ScaleDownStabilizationSeconds"),
+    Numeric(Decimal(0), Decimal(600), Decimal(30), Scale.LINEAR, integer=True),
+)
+
+
 def values(parameter: Parameter, value: Decimal | str) -> tuple[Decimal | str, ...]:
     first, last = reach(parameter, value)
     return axis(parameter.domain)[first : last + 1]
@@ -61,6 +70,8 @@ def values(parameter: Parameter, value: Decimal | str) -> tuple[Decimal | str, .
         (TARGET, Decimal(60), Decimal(45), Decimal(70)),
         (REPLICAS, Decimal(10), Decimal(9), Decimal(15)),
         (WORKERS, Decimal(5), Decimal(3), Decimal(7)),
+        (WAIT, Decimal(300), Decimal(120), Decimal(600)),
+        (WAIT, Decimal(0), Decimal(0), Decimal(300)),
     ],
 )
 def test_default_limits(parameter: Parameter, value: Decimal, least: Decimal, greatest: Decimal) -> None:
@@ -126,6 +137,18 @@ def test_within_steps_needs_one_start_for_all_parameters() -> None:
 
 def test_signs() -> None:
     assert [more_is_better(p) for p in (CPU, MEMORY, REPLICAS, TARGET, WORKERS, NODE)] == [1, 1, 1, -1, 0, 0]
+    fields = get_args(AutoscalerFieldName)
+    signs = [more_is_better(replace(WAIT, locus=AutoscalerField(field))) for field in fields]
+    assert dict(zip(fields, signs, strict=True)) == {
+        "CPUUtilization": -1,
+        "MemoryUtilization": -1,
+        "MinReplicas": 1,
+        "MaxReplicas": 1,
+        "ScaleDownStabilizationSeconds": 1,
+        "ScaleUpStabilizationSeconds": -1,
+        "ScaleDownTolerancePercent": 1,
+        "ScaleUpTolerancePercent": -1,
+    }
 
 
 def test_no_more_looks_at_resource_not_at_numbers() -> None:

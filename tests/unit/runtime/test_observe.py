@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.control.builders import NOW, experiment, running
+from tests.unit.control import scaled
+from tests.unit.control.builders import NOW, experiment, running, spec
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.ledger import KubernetesLedger
@@ -63,6 +64,24 @@ async def test_a_whole_look_has_the_target_and_what_is_around_it() -> None:
     assert seen.target is not None
     assert seen.surroundings is not None
     assert seen.leader == "me/3"
+
+
+async def test_whose_pods_other_autoscalers_count_is_read_where_arms_scale() -> None:
+    bench = Bench()
+    for kind, name in (("Deployment", "api"), ("StatefulSet", "gone"), ("Rollout", "foreign")):
+        reference = {"apiVersion": "apps/v1", "kind": kind, "name": name}
+        body = {"metadata": {"name": name}, "spec": {"scaleTargetRef": reference, "maxReplicas": 9}}
+        await bench.cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, "shop", body)
+    other = {**TARGET, "metadata": {"name": "api"}}
+    await bench.cluster.create(kinds.DEPLOYMENTS, "shop", TARGET)
+    await bench.cluster.create(kinds.DEPLOYMENTS, "shop", other)
+    plain = (await bench.look()).surroundings
+    assert plain is not None
+    assert plain.scaled_elsewhere == ()
+    scaling = (await bench.look(experiment(spec=spec(route=scaled.ROUTE)))).surroundings
+    assert scaling is not None
+    assert [(o.name, o.selector) for o in scaling.scaled_elsewhere] == [("api", (("app", "web"),))]
+    assert sorted(a.name for a in scaling.other_autoscalers) == ["api", "foreign", "gone"]
 
 
 @pytest.mark.parametrize(
