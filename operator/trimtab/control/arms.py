@@ -345,7 +345,8 @@ def _scaled(spec: ExperimentSpec, target: Target, cost: CostModel, record: Targe
     if by.resource is None:
         return cost
     tuned = {(t.container, t.resource) for t in cost.terms}
-    within = (c for c in target.containers if by.container in ("", c.name) and (c.name, by.resource) not in tuned)
+    running = (*target.containers, *(c for c in target.init_containers if c.sidecar))
+    within = (c for c in running if by.container in ("", c.name) and (c.name, by.resource) not in tuned)
     amounts = (c.resources.request(by.resource) for c in within)
     fixed = float(sum((a for a in amounts if a is not None), Decimal(0)))
     scale = ScalePoint(by.resource, by.container, _utilization_parameter(spec, by), by.utilization, fixed)

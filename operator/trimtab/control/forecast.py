@@ -16,8 +16,8 @@ DECIMALS = 6
 
 
 def expected_load(found: LoadHistory, ready: int) -> float | None:
-    """Requests per second per pod of a target with `ready` pods, which get all of it if the arms take none; None where
-    too little is known, so that the peak has to be expected."""
+    """Requests per second per pod of a target with `ready` pods, which get all of it if the arms take none, or of the
+    whole service with 1; None where too little is known, so that the peak has to be expected."""
     if found.now is None or len(found.days) < LEAST_DAYS or ready < 1:
         return None
     levels = ((min(max(found.now / then, 1 / MOST_GROWTH), MOST_GROWTH), ahead) for then, ahead in found.days)

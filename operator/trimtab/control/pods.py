@@ -23,11 +23,14 @@ def load_of(trial: Trial, arm: Arm) -> Load | None:
     return next((load for load in trial.load if load.arm is arm), None)
 
 
-def whole_load(cost: CostModel, load: Load) -> float | None:
-    """Requests a second of the whole service while the arm saw this; None where pods were not counted."""
-    if cost.share is None or load.pods is None:
-        return None
-    return load.rps_per_pod * load.pods / cost.share
+def load_context(cost: CostModel, own: Assignment, load: Load) -> float | None:
+    """What makes an arm slow for reasons outside its assignment: requests a second of one pod, but of the whole service
+    where the assignment, or an autoscaler, decides how many pods share them. None where pods were not counted."""
+    if cost.fixed:
+        return load.rps_per_pod
+    if cost.share is None:  # pods of the arm see what each of so many replicas would
+        return load.rps_per_pod * cost.pods(own)
+    return None if load.pods is None else load.rps_per_pod * load.pods / cost.share
 
 
 def pods_ratio(cost: CostModel, own: Assignment, trial: Trial, arm: Arm) -> Sample | None:
@@ -54,4 +57,4 @@ def cost_of(cost: CostModel, own: Assignment, trials: tuple[Trial, ...], arm: Ar
     return hourly * ratio, hourly * math.sqrt(1 / sum(weights))
 
 
-__all__ = ["cost_of", "load_of", "pods_ratio", "whole_load"]
+__all__ = ["cost_of", "load_context", "load_of", "pods_ratio"]

@@ -68,6 +68,8 @@ def scaling_problems(
         return
     tuned = fields(spec)
     yield from _tolerance(tuned, surroundings)
+    yield from _counted_pods(spec, view)
+    yield from _scale_point_moves(spec, target, view, baseline)
     yield from _bounds(target, tuned, view)
     if tuned:
         yield from _long_enough(spec, tuned, view)
@@ -80,6 +82,36 @@ def _range(parameter: Parameter) -> Numeric:
     domain = parameter.domain
     assert isinstance(domain, Numeric)
     return domain
+
+
+def _counted_pods(spec: ExperimentSpec, view: AutoscalerView) -> Iterator[Problem]:
+    """Where arms scale, their cost is known only once their pods were counted."""
+    if spec.route is None:
+        return
+    what = f"HorizontalPodAutoscaler {view.name} decides how many pods an arm has, so its cost is known only afterwards"
+    for limit in spec.cost_limits:
+        remedy = "remove the bound, or bound what pods request by spec.parameterConstraints"
+        yield problem("CostNotKnown", f"spec.constraints[{limit.name}]", what, remedy)
+    if spec.trial.early_success:
+        remedy = "remove it: pods are counted over a whole trial"
+        yield problem("CostNotKnown", "spec.trial.earlySuccess", what, remedy)
+
+
+def _scale_point_moves(
+    spec: ExperimentSpec, target: Target, view: AutoscalerView, baseline: Assignment
+) -> Iterator[Problem]:
+    """Smaller requests are more pods: without arms that scale, a saving would be told that is none."""
+    costs = any(term.sli is None for objective in spec.objectives for term in objective.terms)
+    if spec.route is not None or not costs or not moving(spec, scale_points(spec, target, view, baseline)):
+        return
+    what = (
+        "requests are tuned, and it scales by a share of them: with smaller ones there will be more pods, which arms of"
+    )
+    what += " a fixed size cannot show"
+    remedy = (
+        "set traffic.mode: HTTPRoute, so that arms scale, too, or give it an averageValue in place of a utilization"
+    )
+    yield problem("ScalePointMoves", f"HorizontalPodAutoscaler {view.name}", what, remedy)
 
 
 # Fields
@@ -192,11 +224,6 @@ def _notes(
     points = scale_points(spec, target, view, baseline)
     if points and (tuned or moving(spec, points)):
         yield note("ScalePoint", where, f"it adds pods above {point_words(points)}")
-    if spec.route is None and moving(spec, points):
-        what = (
-            "requests are tuned, and it scales by a share of them: it will scale at another use of each pod than today"
-        )
-        yield note("ScalePointMoves", where, what, "set traffic.mode: HTTPRoute, so that arms scale, too, and show it")
     if tuned and view.managed_by:
         what = f"it belongs to {view.managed_by}; the recommendation is exported for its source, never applied"
         yield note("GitOpsOwned", where, what)

@@ -23,6 +23,7 @@ from trimtab.domain.autoscaler import (
 from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.space import Assignment, AutoscalerField, Categorical, Parameter, ReplicaCount, Resource
 from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.state import ScaledBy
 
 UTILIZATION = {"CPUUtilization": Resource.CPU, "MemoryUtilization": Resource.MEMORY}
 BOUNDS = {"MinReplicas": "minimum", "MaxReplicas": "maximum"}
@@ -54,6 +55,21 @@ def arms_autoscaler(spec: ExperimentSpec, surroundings: Surroundings) -> Autosca
     """The autoscaler that arms get a copy of; None where they have a fixed number of pods: the Services' balancing
     would send more traffic to an arm that grows."""
     return autoscaler_of(spec, surroundings) if spec.route is not None else None
+
+
+def scaled_by(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> ScaledBy | None:
+    """What decides how many pods arms have, and the utilization that it goes by: the one that is tuned, else its first.
+    None where the number is fixed."""
+    view = arms_autoscaler(spec, surroundings)
+    if view is None:
+        return None
+    replicas = max(target.replicas, 1)
+    tuned = {(UTILIZATION[a.field].value, a.metric_container) for _, a in fields(spec) if a.field in UTILIZATION}
+    known = [m for m in view.metrics if m.utilization is not None]
+    metric = next((m for m in known if (m.name, m.container) in tuned), known[0] if known else None)
+    if metric is None:
+        return ScaledBy(view.name, replicas)
+    return ScaledBy(view.name, replicas, Resource(metric.name), metric.container, (metric.utilization or 0) / 100)
 
 
 # Today

@@ -7,6 +7,7 @@ from itertools import takewhile
 
 from trimtab.control import asking, expense, gates, pauses
 from trimtab.control.actions import Decision
+from trimtab.control.arms import cost_model
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
 from trimtab.control.forecast import expected_load
@@ -137,7 +138,8 @@ def _propose(context: Context) -> Decision:
         loads = context.seen.loads()
         if loads is None:
             return context.ask(AskLoads())
-        study = replace(study, expected_load=expected_load(loads, target.ready_replicas))
+        pods = target.ready_replicas if cost_model(context.spec, target, record).fixed else 1
+        study = replace(study, expected_load=expected_load(loads, pods))
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))

@@ -16,7 +16,7 @@ from trimtab.control.pauses import waiting
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem, problem
 from trimtab.control.preflight_queries import query_problems
-from trimtab.control.scaling import context_hash, rescaled
+from trimtab.control.scaling import context_hash, rescaled, scaled_by
 from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
@@ -159,12 +159,12 @@ def preflight(context: Context) -> Decision | None:
     idle = never(spec, context.now, max(scrapes, default=DEFAULT_SCRAPE)) if context.state.started is None else None
     if idle is not None:
         return _refuse(context, (problem("ScheduleTooTight", idle.field, idle.problem, idle.remedy),))
+    scaled = scaled_by(spec, target, surroundings)
+    record = TargetRecord(target.uid, context_hash(spec, target, surroundings), baseline, scaled)
     floors, about = memory_floors(spec, baseline, usage)
     context = context.update(floors=floors)
     findings = Findings((*findings.problems, *about))
-    return _accept(
-        context, findings, probes, TargetRecord(target.uid, context_hash(spec, target, surroundings), baseline)
-    )
+    return _accept(context, findings, probes, record)
 
 
 def _still_standing(context: Context, findings: Findings) -> Decision | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
-from trimtab.control.pods import load_of, pods_ratio, whole_load
+from trimtab.control.pods import load_context, load_of, pods_ratio
 from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
@@ -145,7 +145,7 @@ def _load(outcome: TrialOutcome) -> float | None:
 def _peak(cost: CostModel, loads: list[float], ready: int, replicas: int) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
     took their part of the same load, are gone. That of the whole service is what it is."""
-    if not cost.known:
+    if not cost.fixed:
         return max(loads, default=None)
     return max(loads) * (ready + 2 * replicas) / max(ready, 1) if loads else None
 
@@ -215,13 +215,5 @@ def _arm(spec: ExperimentSpec, cost: CostModel, trial: Trial, arm: Arm, assignme
     ratio = pods_ratio(cost, assignment, trial, arm)
     if ratio is not None:
         readings.append(ConstraintReading(PODS, ratio))
-    return ArmOutcome(assignment, _load_of(cost, trial, arm), tuple(readings))
-
-
-def _load_of(cost: CostModel, trial: Trial, arm: Arm) -> float | None:
-    """What makes an arm slow for reasons outside its assignment: the load of a pod, but of the whole service where how
-    many pods share it is the autoscaler's doing."""
     load = load_of(trial, arm)
-    if load is None:
-        return None
-    return load.rps_per_pod if cost.known else whole_load(cost, load)
+    return ArmOutcome(assignment, None if load is None else load_context(cost, assignment, load), tuple(readings))

@@ -94,6 +94,11 @@ class CostModel:
         """The cost follows from the values; else the pods of an arm have to be counted."""
         return self.share is None
 
+    @property
+    def fixed(self) -> bool:
+        """How many pods there are has nothing to do with the assignment."""
+        return self.share is None and self.replicas_parameter is None
+
     def hourly(self, assignment: Assignment) -> float:
         """$ per hour of the target under this assignment."""
         return self.pods(assignment) * self.pod_hourly(assignment)

@@ -23,6 +23,7 @@ from tests.unit.control.builders import (
     trial,
     verified,
 )
+from tests.unit.control.scaled import count
 
 from trimtab.control.arms import cost_model
 from trimtab.control.pods import cost_of, pods_ratio
@@ -139,6 +140,24 @@ def test_a_fixed_number_of_pods_is_studied_as_ever() -> None:
     study = build_study(SPEC, target(), replace(RECORD, scaled=None), (seen(1.5),), NOW)
     assert (study.measured, study.objectives) == ((), ())
     assert study.outcomes[0].canary.load == pytest.approx(20.0 / 1.5)
+
+
+def test_replicas_that_are_tuned_share_the_load_of_the_whole_service() -> None:
+    space = SearchSpace((*SPEC.space.parameters, count()))
+    baseline = BASELINE.of({**BASELINE, "replicas": Decimal(20)})
+    ten = seen(None).suggestion.assignment.of({**CHEAPER, "replicas": Decimal(10)})
+    made = seen(None, None)
+    made = replace(
+        made,
+        suggestion=replace(made.suggestion, assignment=ten),
+        load=(Load(Arm.CANARY, 40.0), Load(Arm.CONTROL, 20.0)),
+    )
+    record = TargetRecord("target-uid", "hash-1", baseline)
+    study = build_study(replace(SPEC, space=space), target(), record, (made,), NOW)
+    assert study.outcomes[0].control is not None
+    assert (study.outcomes[0].canary.load, study.outcomes[0].control.load) == (400.0, 400.0)
+    assert (study.peak_load, study.measured) == (400.0, ())
+    assert study.cost.hourly(ten) == pytest.approx(study.cost.hourly(baseline) / 4)
 
 
 def best(spec_: ExperimentSpec, cost: CostModel, *trials: Trial) -> str:

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 from tests.unit.control import builders, scaled
-from tests.unit.control.scaled import DOWN, LEAST, MOST, SCALER, UTILIZATION, around, assigned, cores, whole
+from tests.unit.control.scaled import CPU, DOWN, LEAST, MOST, SCALER, UTILIZATION, around, assigned, cores, whole
 
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Problem
 from trimtab.control.preflight_scaling import scaling_problems, undisturbed
 from trimtab.control.scale_point import compared, point_words, scale_points
+from trimtab.control.scaling import scaled_by
 from trimtab.domain.autoscaler import AutoscalerView, MetricView
 from trimtab.domain.kube import (
     ContainerView,
@@ -23,8 +24,9 @@ from trimtab.domain.kube import (
     Surroundings,
     Target,
 )
-from trimtab.domain.space import Assignment, Order, Parameter
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.space import Assignment, Order, Parameter, Resource
+from trimtab.domain.spec import CostLimit, ExperimentSpec, Objective, ObjectiveTerm
+from trimtab.domain.state import ScaledBy
 
 D = Decimal
 LABELS = (("app", "web"), ("instance", "production"), ("tier", "front"))
@@ -208,8 +210,13 @@ class TestNotes:
         assert note.message == "HorizontalPodAutoscaler web-hpa: it adds pods above 1.4 cores a pod (70 % of 2)"
 
     def test_requests_without_a_route_move_it_unseen(self) -> None:
+        """The saving would be told of pods whose number does not stay: refused."""
         spec = scaled.spec(cores(), route=None)
-        assert "ScalePointMoves" in reasons(found(spec))
+        (moves,) = [p for p in found(spec) if p.reason == "ScalePointMoves"]
+        assert moves.blocking
+        assert "traffic.mode: HTTPRoute" in moves.remedy
+        latency = Objective("fast", False, (ObjectiveTerm(1.0, "errors"),))
+        assert "ScalePointMoves" not in reasons(found(replace(spec, objectives=(latency,))))
         by_memory = around(replace(SCALER, metrics=(MetricView("Resource", "memory", utilization=80),)))
         assert "ScalePointMoves" not in reasons(found(spec, by_memory))
         assert "ScalePointMoves" not in reasons(found(scaled.spec(cores())))
@@ -267,3 +274,34 @@ class TestScalePoint:
         assert (
             scale_points(builders.spec(space=scaled.spec(UTILIZATION).space), target, SCALER, assigned(target=70)) == ()
         )
+
+
+class TestCostNotKnown:
+    def test_a_bound_on_the_cost_and_an_early_end_need_a_known_cost(self) -> None:
+        limit = CostLimit("spend", 1e9)
+        spec = scaled.spec(UTILIZATION, cost_limits=(limit,))
+        early = replace(spec, trial=replace(spec.trial, early_success=True))
+        fields_ = [p.field for p in found(early) if p.reason == "CostNotKnown"]
+        assert fields_ == ["spec.constraints[spend]", "spec.trial.earlySuccess"]
+        assert "CostNotKnown" not in reasons(found(scaled.spec(UTILIZATION)))
+
+    def test_without_arms_that_scale_it_is_known(self) -> None:
+        spec = scaled.spec(route=None, cost_limits=(CostLimit("spend", 1e9),))
+        assert "CostNotKnown" not in reasons(found(spec))
+
+
+class TestScaledBy:
+    def test_what_is_tuned_else_the_first(self) -> None:
+        memory = MetricView("Resource", "memory", utilization=80)
+        both = around(replace(SCALER, metrics=(memory, CPU)))
+        spec = scaled.spec(UTILIZATION)
+        assert scaled_by(spec, scaled.target(), both) == ScaledBy("web-hpa", 100, Resource.CPU, "", 0.7)
+        other = scaled.spec(LEAST)
+        assert scaled_by(other, scaled.target(), both) == ScaledBy("web-hpa", 100, Resource.MEMORY, "", 0.8)
+
+    def test_a_metric_of_its_own_is_no_share_of_a_request(self) -> None:
+        by_pods = around(replace(SCALER, metrics=(MetricView("Pods", "queue"),)))
+        assert scaled_by(scaled.spec(LEAST), scaled.target(), by_pods) == ScaledBy("web-hpa", 100)
+
+    def test_a_fixed_number_of_pods(self) -> None:
+        assert scaled_by(scaled.spec(route=None), scaled.target(), around()) is None
