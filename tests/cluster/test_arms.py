@@ -136,7 +136,7 @@ def experiment(replicas: int = 1) -> ExperimentSpec:
         parameter(Resource.CPU, Apply.REQUESTS, "0.1", "1"),
         parameter(Resource.MEMORY, Apply.BOTH, GIB / 4, 2 * GIB),
     )
-    return builders.spec(space=SearchSpace(ranges), canary=CanarySpec(replicas, "Clone", 0.9), budgets=())
+    return builders.spec(space=SearchSpace(ranges), canary=CanarySpec(replicas, 0.9), budgets=())
 
 
 CANARY = Assignment.of({"cpu": Decimal("0.33"), "memory": GIB / 2})

@@ -80,7 +80,7 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         constraints=tuple(_constraint(c) for c in wire.constraints if c.builtin is None),
         budgets=tuple(_budget(b) for b in wire.error_budgets),
         trial=_timing(wire.trial),
-        canary=spec.CanarySpec(wire.canary.replicas, wire.canary.control, _fraction(wire.canary.max_share_percent)),
+        canary=spec.CanarySpec(wire.canary.replicas, _fraction(wire.canary.max_share_percent)),
         safety=_safety(wire.safety),
         search=_search(wire.search, len(wire.parameters)),
         stopping=_stopping(wire.stopping),

@@ -108,10 +108,8 @@ class Canary(WireModel):
     """The arms of a trial and the load they may take."""
 
     replicas: int = Field(1, ge=1, le=100, description="Pods of each arm.")
-    control: Literal["Clone", "Target"] = Field(
-        "Clone",
-        description="Clone: a second arm with the target's present settings, as young as the canary. Target: the "
-        "target's own pods are the control.",
+    control: Literal["Clone"] = Field(
+        "Clone", description="Clone: a second arm with the target's present settings, as young as the canary."
     )
     max_share_percent: Annotated[str, percentage(most="90", above=True)] = Field(
         "10",
@@ -139,10 +137,10 @@ class HttpRoute(WireModel):
 class Traffic(WireModel):
     """How the arms get their share of production traffic."""
 
-    mode: Literal["Service", "HTTPRoute", "None"] = Field(
+    mode: Literal["Service", "HTTPRoute"] = Field(
         "Service",
         description="Service: the arms' pods carry the labels that the target's Services select on. HTTPRoute: weights "
-        "of a Gateway API route. None: the arms get no traffic from Trimtab.",
+        "of a Gateway API route.",
     )
     http_route: HttpRoute | None = Field(None, alias="httpRoute", description="For mode HTTPRoute.")
     share_service_labels: bool = Field(

@@ -92,8 +92,7 @@ def dollars(amount: float) -> str:
 
 def _arms(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, assignment: Assignment) -> float:
     """$ per hour of both arms."""
-    control = cost.pod_hourly(baseline) if spec.canary.control == "Clone" else 0.0
-    return spec.canary.replicas * (cost.pod_hourly(assignment) + control)
+    return spec.canary.replicas * (cost.pod_hourly(assignment) + cost.pod_hourly(baseline))
 
 
 def _hours(trial: Trial) -> float:

@@ -175,7 +175,7 @@ def _anti_affinity(spec: ExperimentSpec, target: Target, surroundings: Surroundi
 
 def arm_count(spec: ExperimentSpec) -> int:
     """Pods of all arms of a trial together."""
-    return spec.canary.replicas * (2 if spec.canary.control == "Clone" else 1)
+    return 2 * spec.canary.replicas
 
 
 def serving_pods(target: Target, surroundings: Surroundings) -> int:

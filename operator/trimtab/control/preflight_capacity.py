@@ -231,11 +231,9 @@ def pod_total(containers: Containers, inits: Containers, side: str, resource: Re
     return max(running + sum((amount(c) for c in containers), Decimal(0)), peak)
 
 
-def arm_demand(
-    spec: ExperimentSpec, target: Target, canary: Containers, control: Containers, pods: int
-) -> dict[str, Decimal]:
+def arm_demand(target: Target, canary: Containers, control: Containers, pods: int) -> dict[str, Decimal]:
     """What a trial's arms of so many pods each count for, by the names that quotas use."""
-    arms = (canary, control) if spec.canary.control == "Clone" else (canary,)
+    arms = (canary, control)
     need = {name: Decimal(pods * len(arms)) for name in ("pods", "count/pods")}
     need |= {name: Decimal(len(arms)) for name in ("count/deployments.apps", "count/replicasets.apps")}
     for resource in Resource:
@@ -257,7 +255,7 @@ def _quotas(
     """A trial at the largest assignment must fit beside everything that runs."""
     filled = tuple(with_defaults(corner, surroundings.limit_ranges) for corner in corners)
     pods = most_pods(spec, surroundings)
-    today, largest = (arm_demand(spec, target, filled[i], filled[0], pods) for i in (0, 2))
+    today, largest = (arm_demand(target, filled[i], filled[0], pods) for i in (0, 2))
     if arms_autoscaler(spec, surroundings) is not None:
         today[AUTOSCALERS] = largest[AUTOSCALERS] = Decimal(2)
     for quota in surroundings.quotas:

@@ -56,7 +56,7 @@ def arm_requests(spec: ExperimentSpec, rate: float, pods: int) -> float:
 
     The probe measured the service without arms; they take their part of the same load.
     """
-    arms = spec.canary.replicas * (2 if spec.canary.control == "Clone" else 1)
+    arms = 2 * spec.canary.replicas
     return rate * spec.canary.replicas / max(pods + arms, 1) * spec.trial.duration
 
 
@@ -164,7 +164,7 @@ def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float, pods: 
 
 def _replicas_for(spec: ExperimentSpec, times: float, pods: int) -> int | None:
     """Canary replicas with which an arm sees so many times as much, None when they would take too large a share."""
-    now, arms = spec.canary.replicas, 2 if spec.canary.control == "Clone" else 1
+    now, arms = spec.canary.replicas, 2
     wanted = times * now / (pods + arms * now)  # of the load, by one arm
     if arms * wanted >= 1:
         return None

@@ -252,7 +252,6 @@ class TrialTiming:
 @dataclass(frozen=True)
 class CanarySpec:
     replicas: int
-    control: str  # Clone | Target
     max_share: float  # fraction of the load both arms together may take
 
 

@@ -69,8 +69,8 @@ BAD = (
     Bad(
         "field of a later version",
         "NotYetSupported",
-        ("spec.traffic.mode", "use Service"),
-        {"traffic": {"mode": "None"}},
+        ("spec.promotion.strategy", "use Export"),
+        {"promotion": {"strategy": "Apply"}},
     ),
 )
 

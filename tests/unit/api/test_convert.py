@@ -187,7 +187,7 @@ class TestRest:
         spec = spec_with()
         assert spec.mode is Mode.RECOMMEND
         assert (spec.trial.warm_up, spec.trial.duration, spec.trial.deadline) == (120, 600, 2700)
-        assert (spec.canary.replicas, spec.canary.control, spec.canary.max_share) == (1, "Clone", 0.1)
+        assert (spec.canary.replicas, spec.canary.max_share) == (1, 0.1)
         assert (spec.safety.probability, spec.safety.check_interval, spec.safety.stale_after) == (0.95, 10, 60)
         assert spec.search.initial_trials == 5
         assert (spec.stopping.max_trials, spec.stopping.max_duration, spec.stopping.min_improvement) == (
@@ -267,8 +267,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.mode": {"mode": "Promote"},
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
     "spec.promotion.approval": {"promotion": {"approval": "Automatic"}},
-    "spec.traffic.mode": {"traffic": {"mode": "None"}},
-    "spec.canary.control": {"canary": {"control": "Target"}},
     "spec.trial.parallel": {"trial": {"parallel": 2}},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
 }

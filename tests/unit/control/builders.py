@@ -103,7 +103,7 @@ def spec(**changes: Any) -> ExperimentSpec:
         constraints=(OutcomeConstraint("errors", "errors", 0.01, None, None, 0.95, AbortRule(3, 4)),),
         budgets=(ErrorBudget("availability", "errors", 0.99, 720 * 3600.0, 0.05, 0.4, PauseOnBurn(0.5, 21600.0), ()),),
         trial=TrialTiming(10.0, 60.0, 600.0),
-        canary=CanarySpec(1, "Clone", 0.1),
+        canary=CanarySpec(1, 0.1),
         safety=SafetySpec(0.95, 5.0, 60.0),
         search=SearchSettings("GaussianProcess", "ConstrainedEI", 1, 5),
         stopping=Stopping(14, 1e9, 8, 8, 10, 0.01),

@@ -64,9 +64,9 @@ def test_a_trial_without_arms_cost_nothing() -> None:
     assert figures(spec(), COST, BASELINE, None, (never,)).experiment_cost == 0.0
 
 
-def test_more_replicas_and_no_control_of_its_own() -> None:
-    own = replace(spec(), canary=CanarySpec(3, "Target", 0.1))
-    assert figures(own, COST, BASELINE, None, (done(0, 0, 3600),)).experiment_cost == pytest.approx(3 * HALF)
+def test_more_replicas_of_both_arms() -> None:
+    own = replace(spec(), canary=CanarySpec(3, 0.1))
+    assert figures(own, COST, BASELINE, None, (done(0, 0, 3600),)).experiment_cost == pytest.approx(3 * (HALF + POD))
 
 
 def test_what_was_found_against_what_it_cost() -> None:

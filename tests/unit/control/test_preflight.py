@@ -222,7 +222,7 @@ class TestNetworkPolicies:
 
 class TestShare:
     def share(self, ready: int, replicas: int = 1, allowed: float = 0.1, **around: Any) -> Findings:
-        spec = builders.spec(canary=CanarySpec(replicas, "Clone", allowed))
+        spec = builders.spec(canary=CanarySpec(replicas, allowed))
         return recheck(
             spec,
             builders.target(replicas=ready, ready_replicas=ready),
@@ -512,9 +512,9 @@ class TestPower:
         assert problem.remedy == "set spec.trial.duration to 33m10s, or, for rare errors, set errors: GuardOnly"
 
     def test_more_replicas_are_suggested_where_their_share_is_allowed(self) -> None:
-        problem = only(self.decided(150, 0.005, canary=CanarySpec(1, "Clone", 0.5)))
+        problem = only(self.decided(150, 0.005, canary=CanarySpec(1, 0.5)))
         assert "set spec.trial.duration to 4m52s or spec.canary.replicas to 8, or" in problem.remedy
-        assert self.decided(150, 0.005, canary=CanarySpec(8, "Clone", 0.5)).problems == ()
+        assert self.decided(150, 0.005, canary=CanarySpec(8, 0.5)).problems == ()
 
     def test_the_duration_that_it_suggests_would_do(self) -> None:
         longer = replace(builders.spec().trial, duration=2100.0)
