@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.control.builders import NOW, both_arms, experiment, measured, running, snapshot, spec, trial
+from tests.unit.control.builders import BASELINE, NOW, both_arms, experiment, measured, running, snapshot, spec, trial
 from tests.unit.runtime.telemetry import Told
 from tests.virtual import passes
 
@@ -23,7 +23,10 @@ from trimtab.control.snapshot import (
 )
 from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
-from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.domain.space import Resource
+from trimtab.domain.spec import ScalingQuery
+from trimtab.domain.state import ScaledBy, TargetRecord
+from trimtab.domain.trial import Load, Trial, TrialPhase
 from trimtab.ports import PodSet
 from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer
 from trimtab.runtime.earlier import Earlier
@@ -89,6 +92,34 @@ class TestLoads:
 
     async def test_what_cannot_be_read_is_left_out(self) -> None:
         assert (await measured_by(Told())).load == ()
+
+
+class TestCountedPods:
+    """An autoscaler decides how many pods an arm has: they are counted over the window."""
+
+    def seen(self) -> Snapshot:
+        assert LIVE.window is not None
+        record = TargetRecord("target-uid", "hash-1", BASELINE, ScaledBy("web", 20, Resource.CPU, "", 0.6))
+        return snapshot(experiment(running(target=record)), (LIVE,), both_arms(LIVE))
+
+    async def loads(self, pods: Reading) -> dict[Arm, Load]:
+        told = served(60.0, 60.0, 50.0, error=0.02)
+        told.reads = lambda r: pods if isinstance(r.sli.query, ScalingQuery) else NoData("not asked here")
+        assert LIVE.window is not None
+        found = await answerer(told).answer(AskMeasurements(LIVE.name, LIVE.window, False), self.seen())
+        assert isinstance(found, TrialReadings)
+        return {load.arm: load for load in found.load}
+
+    async def test_the_same_requests_by_more_pods_than_there_are_now(self) -> None:
+        found = await self.loads(Sample(1.5, 0.2, 60.0))
+        canary = found[Arm.CANARY]
+        assert (canary.rps_per_pod, canary.pods, canary.pods_error) == (pytest.approx(40.0), 1.5, 0.2)
+        assert canary.standard_error == pytest.approx(0.02 * 40.0)
+        assert (found[Arm.TARGET].rps_per_pod, found[Arm.TARGET].pods) == (50.0, None)
+
+    async def test_what_cannot_be_counted_stays_as_it_is(self) -> None:
+        found = await self.loads(NoData("nothing"))
+        assert (found[Arm.CANARY].rps_per_pod, found[Arm.CANARY].pods) == (60.0, None)
 
 
 class TestProbe:
