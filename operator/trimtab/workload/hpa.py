@@ -82,9 +82,10 @@ class Seen:
 
 @dataclass
 class Memory:
-    """What the controller remembers of one HPA: (time, proposal), and (time, pods) of what it added and took away."""
+    """What the controller remembers of one HPA: when each number was proposed last, and (time, pods) of what it added
+    and took away."""
 
-    proposals: list[tuple[float, int]] = field(default_factory=list)
+    proposals: dict[int, float] = field(default_factory=dict)
     added: list[tuple[float, int]] = field(default_factory=list)
     removed: list[tuple[float, int]] = field(default_factory=list)
 
@@ -124,21 +125,29 @@ def decide(hpa: Hpa, metrics: Sequence[Seen], current: int, memory: Memory, now:
         return 0
     if not hpa.least <= current <= hpa.most:
         return _moved(memory, current, min(max(current, hpa.least), hpa.most), now)
+    wanted = largest(hpa, metrics, current)
+    return current if wanted is None else act(hpa, wanted, current, memory, now)
+
+
+def largest(hpa: Hpa, metrics: Sequence[Seen], current: int) -> int | None:
+    """Pods by all metrics; None where one that says nothing keeps the others from scaling down."""
     found = [proposal(hpa, seen, current) for seen in metrics]
-    known = [n for n in found if n is not None]
-    wanted = max(known, default=current)
-    if None in found and wanted < current:
-        return current
+    wanted = max((n for n in found if n is not None), default=current)
+    return None if None in found and wanted < current else wanted
+
+
+def act(hpa: Hpa, wanted: int, current: int, memory: Memory, now: float) -> int:
+    """Pods from now on where the metrics want so many and `current` lies within the bounds."""
     settled = _stabilized(hpa, memory, current, wanted, now)
     return _moved(memory, current, _limited(hpa, memory, current, settled, now), now)
 
 
 def _stabilized(hpa: Hpa, memory: Memory, current: int, wanted: int, now: float) -> int:
     least = most = wanted
-    for at, n in memory.proposals:
+    for n, at in memory.proposals.items():
         least = min(least, n) if now - at < hpa.up.window else least
         most = max(most, n) if now - at < hpa.down.window else most
-    memory.proposals = [(at, n) for at, n in memory.proposals if now - at < LONGEST] + [(now, wanted)]
+    memory.proposals = {n: at for n, at in memory.proposals.items() if now - at < LONGEST} | {wanted: now}
     return min(max(current, least), max(most, least))
 
 
@@ -192,6 +201,8 @@ __all__ = [
     "Rules",
     "Seen",
     "Select",
+    "act",
     "decide",
+    "largest",
     "proposal",
 ]
