@@ -1,6 +1,7 @@
 """What a HorizontalPodAutoscaler (autoscaling/v2) decides from what pods use: the arithmetic alone. Pure.
 
-Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T.
+Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T, of
+which sum u / sum r is cut to whole percent first.
   proposal   n where |rho - 1| is within the direction's tolerance, else ceil(rho x ready pods). A pod without metrics
              is taken to use all of its request where that would scale down, and nothing where it would scale up; one
              that is not ready counts as using nothing where it would scale up. Of several metrics the largest wins
@@ -20,6 +21,7 @@ from typing import Final
 
 TOLERANCE: Final = 0.1
 SYNC_SECONDS: Final = 15.0
+ROUNDING: Final = 1e-9
 LONGEST: Final = 3600.0  # of windows and periods, as the API allows
 
 
@@ -94,22 +96,27 @@ def proposal(hpa: Hpa, seen: Seen, current: int) -> int | None:
     """Pods by one metric; None where it says nothing."""
     if not (seen.request > 0 and seen.ready > 0 and seen.target > 0):
         return None
-    ratio = seen.use / seen.request / seen.target
+    ratio = utilization(seen.use, seen.request) / seen.target
     rising = ratio > 1 and bool(seen.unready)
     if not rising and not seen.missing:
-        return current if _tolerated(hpa, ratio) else math.ceil(ratio * seen.ready - 1e-9)
+        return current if _tolerated(hpa, ratio) else math.ceil(ratio * seen.ready - ROUNDING)
     use, request, counted = seen.use, seen.request, seen.ready
     if seen.missing:
         use += sum(seen.missing) if ratio < 1 else 0.0
         request, counted = request + sum(seen.missing), counted + len(seen.missing)
     if rising:
         request, counted = request + sum(seen.unready), counted + len(seen.unready)
-    cautious = use / request / seen.target
+    cautious = utilization(use, request) / seen.target
     if _tolerated(hpa, cautious) or (ratio < 1 < cautious) or (cautious < 1 < ratio):
         return current
-    wanted = math.ceil(cautious * counted - 1e-9)
+    wanted = math.ceil(cautious * counted - ROUNDING)
     turned = (cautious < 1 and wanted > current) or (cautious > 1 and wanted < current)
     return current if turned else wanted
+
+
+def utilization(use: float, request: float) -> float:
+    """Use as a fraction of the request, cut to whole percent as the controller does."""
+    return math.floor(100 * use / request + ROUNDING) / 100
 
 
 def _tolerated(hpa: Hpa, ratio: float) -> bool:
@@ -174,9 +181,9 @@ def _limit(rules: Rules, memory: Memory, current: int, now: float, *, up: bool) 
         if not policy.percent:
             found.append(start + sign * policy.value)
         elif up:
-            found.append(math.ceil(start * (1 + policy.value / 100) - 1e-9))
+            found.append(math.ceil(start * (1 + policy.value / 100) - ROUNDING))
         else:
-            found.append(int(start * (1 - policy.value / 100) + 1e-9))
+            found.append(int(start * (1 - policy.value / 100) + ROUNDING))
     widest = rules.select is Select.MAX
     return max(found) if up is widest else min(found)
 
@@ -205,4 +212,5 @@ __all__ = [
     "decide",
     "largest",
     "proposal",
+    "utilization",
 ]
