@@ -1,6 +1,7 @@
 """What a HorizontalPodAutoscaler (autoscaling/v2) decides from what pods use: the arithmetic alone. Pure.
 
-Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T.
+Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T, of
+which sum u / sum r is cut to whole percent first.
   proposal   n where |rho - 1| is within the direction's tolerance, else ceil(rho x ready pods). A pod without metrics
              is taken to use all of its request where that would scale down, and nothing where it would scale up; one
              that is not ready counts as using nothing where it would scale up. Of several metrics the largest wins
@@ -20,6 +21,7 @@ from typing import Final
 
 TOLERANCE: Final = 0.1
 SYNC_SECONDS: Final = 15.0
+ROUNDING: Final = 1e-9
 LONGEST: Final = 3600.0  # of windows and periods, as the API allows
 
 
@@ -82,9 +84,10 @@ class Seen:
 
 @dataclass
 class Memory:
-    """What the controller remembers of one HPA: (time, proposal), and (time, pods) of what it added and took away."""
+    """What the controller remembers of one HPA: when each number was proposed last, and (time, pods) of what it added
+    and took away."""
 
-    proposals: list[tuple[float, int]] = field(default_factory=list)
+    proposals: dict[int, float] = field(default_factory=dict)
     added: list[tuple[float, int]] = field(default_factory=list)
     removed: list[tuple[float, int]] = field(default_factory=list)
 
@@ -93,22 +96,27 @@ def proposal(hpa: Hpa, seen: Seen, current: int) -> int | None:
     """Pods by one metric; None where it says nothing."""
     if not (seen.request > 0 and seen.ready > 0 and seen.target > 0):
         return None
-    ratio = seen.use / seen.request / seen.target
+    ratio = utilization(seen.use, seen.request) / seen.target
     rising = ratio > 1 and bool(seen.unready)
     if not rising and not seen.missing:
-        return current if _tolerated(hpa, ratio) else math.ceil(ratio * seen.ready - 1e-9)
+        return current if _tolerated(hpa, ratio) else math.ceil(ratio * seen.ready - ROUNDING)
     use, request, counted = seen.use, seen.request, seen.ready
     if seen.missing:
         use += sum(seen.missing) if ratio < 1 else 0.0
         request, counted = request + sum(seen.missing), counted + len(seen.missing)
     if rising:
         request, counted = request + sum(seen.unready), counted + len(seen.unready)
-    cautious = use / request / seen.target
+    cautious = utilization(use, request) / seen.target
     if _tolerated(hpa, cautious) or (ratio < 1 < cautious) or (cautious < 1 < ratio):
         return current
-    wanted = math.ceil(cautious * counted - 1e-9)
+    wanted = math.ceil(cautious * counted - ROUNDING)
     turned = (cautious < 1 and wanted > current) or (cautious > 1 and wanted < current)
     return current if turned else wanted
+
+
+def utilization(use: float, request: float) -> float:
+    """Use as a fraction of the request, cut to whole percent as the controller does."""
+    return math.floor(100 * use / request + ROUNDING) / 100
 
 
 def _tolerated(hpa: Hpa, ratio: float) -> bool:
@@ -124,21 +132,29 @@ def decide(hpa: Hpa, metrics: Sequence[Seen], current: int, memory: Memory, now:
         return 0
     if not hpa.least <= current <= hpa.most:
         return _moved(memory, current, min(max(current, hpa.least), hpa.most), now)
+    wanted = largest(hpa, metrics, current)
+    return current if wanted is None else act(hpa, wanted, current, memory, now)
+
+
+def largest(hpa: Hpa, metrics: Sequence[Seen], current: int) -> int | None:
+    """Pods by all metrics; None where one that says nothing keeps the others from scaling down."""
     found = [proposal(hpa, seen, current) for seen in metrics]
-    known = [n for n in found if n is not None]
-    wanted = max(known, default=current)
-    if None in found and wanted < current:
-        return current
+    wanted = max((n for n in found if n is not None), default=current)
+    return None if None in found and wanted < current else wanted
+
+
+def act(hpa: Hpa, wanted: int, current: int, memory: Memory, now: float) -> int:
+    """Pods from now on where the metrics want so many and `current` lies within the bounds."""
     settled = _stabilized(hpa, memory, current, wanted, now)
     return _moved(memory, current, _limited(hpa, memory, current, settled, now), now)
 
 
 def _stabilized(hpa: Hpa, memory: Memory, current: int, wanted: int, now: float) -> int:
     least = most = wanted
-    for at, n in memory.proposals:
+    for n, at in memory.proposals.items():
         least = min(least, n) if now - at < hpa.up.window else least
         most = max(most, n) if now - at < hpa.down.window else most
-    memory.proposals = [(at, n) for at, n in memory.proposals if now - at < LONGEST] + [(now, wanted)]
+    memory.proposals = {n: at for n, at in memory.proposals.items() if now - at < LONGEST} | {wanted: now}
     return min(max(current, least), max(most, least))
 
 
@@ -165,9 +181,9 @@ def _limit(rules: Rules, memory: Memory, current: int, now: float, *, up: bool) 
         if not policy.percent:
             found.append(start + sign * policy.value)
         elif up:
-            found.append(math.ceil(start * (1 + policy.value / 100) - 1e-9))
+            found.append(math.ceil(start * (1 + policy.value / 100) - ROUNDING))
         else:
-            found.append(int(start * (1 - policy.value / 100) + 1e-9))
+            found.append(int(start * (1 - policy.value / 100) + ROUNDING))
     widest = rules.select is Select.MAX
     return max(found) if up is widest else min(found)
 
@@ -192,6 +208,9 @@ __all__ = [
     "Rules",
     "Seen",
     "Select",
+    "act",
     "decide",
+    "largest",
     "proposal",
+    "utilization",
 ]

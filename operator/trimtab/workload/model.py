@@ -23,7 +23,8 @@ from .spec import WorkloadSpec
 
 _CPU_NODES: Final = 5
 _PAUSE_NODES: Final = 4
-_GRID: Final = 0.02
+GRID: Final = 0.02
+"""Step of the logarithm of loads and factors on which behaviours are computed (`rounded`)."""
 UNLIMITED: Final = math.inf
 
 
@@ -109,7 +110,7 @@ def rounded(value: float) -> float:
     """The value on a logarithmic grid of 2 %, so that a behaviour is computed once for many ticks; 0 stays 0."""
     if value <= 0.0:
         return 0.0
-    return math.exp(round(math.log(value) / _GRID) * _GRID)
+    return math.exp(round(math.log(value) / GRID) * GRID)
 
 
 def effective_cores(workload: WorkloadSpec, resources: Resources) -> float:
@@ -150,12 +151,15 @@ def evaluate(
     )
     failed = min(request.error_percent / 100.0 + conditions.error_ratio, 1.0)
     served = load_rps_per_pod * (1.0 - latency.late)
+    if pool.lost > 0.0:  # where workers are held by stalls there is no lack of work: what CPU there is is used
+        unheld = bounded_pool(request.concurrency, request.queue, load_rps_per_pod * (held_s - stall.mean_s))
+        served = load_rps_per_pod * (1.0 - stall.lost) * (1.0 - unheld.lost)
     used = workload.cpu.background + memory.gc_cores * conditions.cpu_slowdown + served * cpu_s
     return PodBehaviour(
         load_rps=load_rps_per_pod,
         latency=latency,
         error_ratio=1.0 - (1.0 - failed) * (1.0 - latency.timed_out),
-        cpu_usage_cores=min(used, cores),
+        cpu_usage_cores=min(used, cores, resources.cpu_limit),
         throttled_ratio=stall.throttled if math.isfinite(resources.cpu_limit) else 0.0,
         working_set_bytes=memory.working_set_bytes,
         oom_per_s=memory.oom_per_s,

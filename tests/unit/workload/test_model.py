@@ -119,6 +119,12 @@ def test_usage_is_work_plus_collector_plus_background_and_never_above_the_limit(
     assert evaluate(web, Resources.equal(0.3, 2 * GIB), 800.0).cpu_usage_cores <= 0.3
 
 
+def test_an_overloaded_pod_uses_all_of_its_cpu(web: WorkloadSpec) -> None:
+    uses = [evaluate(web, Resources.equal(1.0, GIB), load).cpu_usage_cores for load in (1600.0, 2200.0, 2800.0, 4000.0)]
+    assert uses[0] < 0.8
+    assert uses[1:] == pytest.approx([1.0] * 3, rel=0.01)
+
+
 def test_saturation_ends_in_errors(web: WorkloadSpec) -> None:
     behaviour = evaluate(web, Resources.equal(0.2, GIB), 800.0)
     assert behaviour.error_ratio > 0.3
