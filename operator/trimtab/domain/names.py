@@ -29,6 +29,8 @@ ANNOTATION_APPROVE = f"{GROUP}/approve"
 ANNOTATION_SKIP = f"{GROUP}/skip"
 ANNOTATION_SIDE_EFFECTS_OK = f"{GROUP}/side-effects-ok"
 ANNOTATION_OWNER = f"{GROUP}/owner"
+ANNOTATION_ROUTE = f"{GROUP}/route"
+ANNOTATION_WEIGHTS_OK = f"{GROUP}/weights-ok"
 REQUEST_ANNOTATIONS = (ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_APPROVE, ANNOTATION_SKIP)
 
 FINALIZER = f"{GROUP}/undo"
@@ -39,7 +41,12 @@ ARM_RESOURCES = "hpa,deployments,replicasets,pods,services"  # as kubectl names 
 
 def arm_name(experiment_uid: str, index: int, arm: Arm) -> str:
     """`tt-<first 8 hex digits of the Experiment's uid>-<index>-c|b`: deterministic, so a second create collides."""
-    return f"tt-{experiment_uid.replace('-', '')[:8]}-{index}-{'c' if arm is Arm.CANARY else 'b'}"
+    return f"{arm_prefix(experiment_uid)}{index}-{'c' if arm is Arm.CANARY else 'b'}"
+
+
+def arm_prefix(experiment_uid: str) -> str:
+    """How the names of all arms of an Experiment begin."""
+    return f"tt-{experiment_uid.replace('-', '')[:8]}-"
 
 
 def trial_name(experiment_name: str, experiment_uid: str, index: int) -> str:
