@@ -11,6 +11,7 @@ from typing import Any
 
 from trimtab.domain.kube import ArmView, Manifest
 from trimtab.domain.reaping import LeaseSeen, LeftArms, Standing
+from trimtab.domain.route import Claim
 from trimtab.domain.trial import TERMINAL_PHASES
 
 _TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
@@ -54,4 +55,17 @@ def left_arms(views: Sequence[ArmView], standing: Standing) -> LeftArms:
     )
 
 
-__all__ = ["lease_seen", "leaving", "left_arms", "trial_standing"]
+def left_weights(namespace: str, claim: Claim) -> LeftArms:
+    """The weights of a trial that a route carries, where no arm of it is left; how its Trial stands was not asked."""
+    return LeftArms(
+        namespace=namespace,
+        experiment_uid=claim.experiment_uid,
+        experiment_name=claim.experiment_name,
+        trial_uid=claim.trial_uid,
+        trial_name=claim.trial_name,
+        deadline=claim.deadline,
+        standing=Standing.UNREAD,
+    )
+
+
+__all__ = ["lease_seen", "leaving", "left_arms", "left_weights", "trial_standing"]

@@ -7,7 +7,7 @@ annotation goes with the second, so that a crash between the two leaves word of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,8 +70,12 @@ def _claim(manifest: Manifest, written: Written) -> Claim:
         share=written.share,
         since=written.since,
         deadline=written.deadline,
-        standing=_standing(_rule(manifest, written.rule), written),
+        standing=_standing(_rule_of(manifest, written), written),
     )
+
+
+def _rule_of(manifest: Manifest, written: Written) -> Raw | None:
+    return _rule(manifest, written.rule, written.arms)
 
 
 def _standing(live: Raw | None, written: Written) -> Standing:
@@ -91,8 +95,10 @@ def _rules(manifest: Manifest) -> Sequence[Raw]:
     return manifest["spec"].get("rules") or ()
 
 
-def _rule(manifest: Manifest, name: str) -> Raw | None:
-    return next((r for r in _rules(manifest) if r.get("name") == name), None)
+def _rule(manifest: Manifest, name: str, arms: Sequence[str] = ()) -> Raw | None:
+    """The rule of this name. Names may be repeated: then the one that leads to these arms, else the first."""
+    named = [r for r in _rules(manifest) if r.get("name") == name]
+    return next((r for r in named if has_arms(r, arms)), named[0] if named else None)
 
 
 def _accepted(manifest: Manifest) -> bool:
@@ -120,7 +126,9 @@ def with_weights(manifest: Manifest, plan: RoutePlan, now: float) -> Manifest | 
         InvalidSpec: the rule or the backend is not there, or others' weights are.
     """
     before = written_in_or_none(manifest)
-    live = _rule(manifest, plan.rule)
+    live = _rule(manifest, plan.rule, (plan.canary, plan.control))
+    if live is None:
+        raise InvalidSpec(_where(plan), f"it has no rule {plan.rule}")
     if before is not None:
         if before.trial_uid != plan.trial_uid or _standing(live, before) is not Standing.WRITTEN:
             raise InvalidSpec(_where(plan), f"it carries weights of trial {before.trial_name}, or was edited")
@@ -128,9 +136,9 @@ def with_weights(manifest: Manifest, plan: RoutePlan, now: float) -> Manifest | 
             return None
         original, at, owners = before.original, before.at, before.owners
     else:
-        found = index_of(backends(live), plan.backend) if live is not None else None
-        if live is None or found is None:
-            raise InvalidSpec(_where(plan), f"it has no rule {plan.rule} with a backend {plan.backend}")
+        found = index_of(backends(live), plan.backend)
+        if found is None:
+            raise InvalidSpec(_where(plan), f"its rule {plan.rule} has no backend {plan.backend}")
         original, at = live, found
         owners = owners_of_rules(manifest["metadata"].get("managedFields") or ())
     arms = (plan.canary, plan.control)
@@ -139,7 +147,7 @@ def with_weights(manifest: Manifest, plan: RoutePlan, now: float) -> Manifest | 
         plan.trial_uid, plan.trial_name, plan.experiment_uid, plan.experiment_name, plan.deadline, now, plan.share,
         plan.rule, at, arms, weights, original, owners,
     )  # fmt: skip
-    return _body(manifest, plan.rule, with_arms(original, weights, at, arms), record)
+    return _body(manifest, live, with_arms(original, weights, at, arms), record)
 
 
 def _where(plan: RoutePlan) -> str:
@@ -170,7 +178,7 @@ def toward_release(manifest: Manifest, trial_uid: str, experiment_uid: str) -> M
         return _salvaged(manifest, experiment_uid, drop=False)
     if written.trial_uid != trial_uid:
         return None
-    live = _rule(manifest, written.rule)
+    live = _rule_of(manifest, written)
     if live is not None:
         freed = without_arms(live, written.original, written.weights, written.at, written.arms)
         if freed != dict(live):
@@ -178,7 +186,7 @@ def toward_release(manifest: Manifest, trial_uid: str, experiment_uid: str) -> M
             owners = owners_of_rules(manifest["metadata"].get("managedFields") or ())
             # Who wrote the rule after us owns it now; the recorded owners did before.
             record = replace(written, owners=owners) if edited and owners else written
-            return _body(manifest, written.rule, freed, record)
+            return _body(manifest, live, freed, record)
     return _unclaimed(manifest, written)
 
 
@@ -196,9 +204,9 @@ def _named(rule: Raw, prefix: str) -> bool:
     return any(view.plain and view.name.startswith(prefix) for view in map(backend_view, backends(rule)))
 
 
-def _body(manifest: Manifest, name: str, rule: Mapping[str, Any], record: Written) -> Manifest:
-    """The route with one rule changed and the record of it: both in one PUT, or neither."""
-    rules = [dict(rule) if r.get("name") == name else r for r in _rules(manifest)]
+def _body(manifest: Manifest, old: Raw, new: Raw, record: Written) -> Manifest:
+    """The route with one of its rules changed and the record of it: both in one PUT, or neither."""
+    rules = [new if r is old else r for r in _rules(manifest)]
     metadata = manifest["metadata"]
     annotations = {**(metadata.get("annotations") or {}), ANNOTATION_ROUTE: record.text()}
     return {

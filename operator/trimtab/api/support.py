@@ -34,8 +34,6 @@ def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
         yield "spec.trial.parallel", "set it to 1"
     if (spec.trial.replicates.min, spec.trial.replicates.max) != (1, 3):
         yield "spec.trial.replicates", "remove it; the optimizer measures the incumbent again by itself"
-    if spec.traffic.mode != "Service":
-        yield "spec.traffic.mode", "use Service"
 
 
 def _rest(spec: ExperimentSpec) -> Iterator[Gap]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from trimtab.control.snapshot import Inquiry
 from trimtab.domain.kube import ArmPlan, PodChanges
+from trimtab.domain.route import RoutePlan
 from trimtab.domain.state import ExperimentState, RecommendationState
 from trimtab.domain.trial import BrokenTrial, Spent, Trial
 from trimtab.ports import NewTrial
@@ -51,8 +52,16 @@ class CreateArms:
 
 
 @dataclass(frozen=True)
+class SetRoute:
+    """Give the arms of a trial that warms up their weights in a route, the leader on record before it."""
+
+    trial: Trial
+    plan: RoutePlan
+
+
+@dataclass(frozen=True)
 class DeleteArms:
-    """Withdraw: delete the arms of a Trial (by uid; it need not exist any more).
+    """Withdraw: free the route that leads to the arms of a Trial (by uid; it need not exist any more), delete them.
 
     `verify` waits until no arm endpoint was ready for two seconds and nothing is left; without it the deletion is only
     sent, which is all that matters to traffic.
@@ -121,6 +130,7 @@ Action = (
     | WriteTrial
     | ReleaseTrial
     | CreateArms
+    | SetRoute
     | DeleteArms
     | HoldExperiment
     | ReleaseExperiment

@@ -131,7 +131,7 @@ def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
 def _canary_rate(context: Context) -> float:
     """Requests per second that the canary will get."""
     ready = getattr(context.seen.target, "ready_replicas", 0)
-    return expected_rate(context.state.requests_per_second, context.spec.canary.replicas, ready) or 0.0
+    return expected_rate(context.spec, context.state.requests_per_second, ready) or 0.0
 
 
 def cap_of(

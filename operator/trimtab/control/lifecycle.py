@@ -21,6 +21,7 @@ from trimtab.control.actions import (
 from trimtab.control.arms import baseline_assignment
 from trimtab.control.context import POLL, RETRY, SOON, Context, stopped, withdraw, withdraw_all
 from trimtab.control.finish import MAX_CANDIDATES
+from trimtab.control.routing import left_weights
 from trimtab.control.settle import settle, still_ending
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import ArmView, Target
@@ -51,9 +52,15 @@ def namespace_leaving(context: Context) -> Decision | None:
 
 
 def leftovers(context: Context) -> Decision | None:
-    """An arm whose Trial is absent or terminal is deleted: by hand deleted Trials, crashes between two writes."""
+    """An arm whose Trial is absent or terminal is deleted: by hand deleted Trials, crashes between two writes.
+
+    Weights of such a Trial are taken out of the route.
+    """
     alive = {t.uid for t in context.seen.live}
-    orphans = sorted({a.trial_uid for a in context.seen.arms if a.trial_uid not in alive and not _vanishing(a)})
+    orphans = sorted(
+        {a.trial_uid for a in context.seen.arms if a.trial_uid not in alive and not _vanishing(a)}
+        | {*left_weights(context)}
+    )
     if not orphans:
         return None
     actions: list[Action] = [DeleteArms(uid, verify=True) for uid in orphans]

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from trimtab.control.arms import arm_labels, baseline_assignment, replaceable_label, replaced_labels
 from trimtab.control.preflight_capacity import capacity_problems
-from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, problem
+from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, percent, problem
+from trimtab.control.preflight_route import NO_ROUTE, SeenRoute, route_problems, share_of_route
 from trimtab.control.preflight_scaling import scaling_problems, undisturbed
 from trimtab.control.preflight_telemetry import telemetry_problems
 from trimtab.control.values import BaselineError
@@ -32,6 +33,7 @@ def examine(
     target: Target | TargetMissing,
     surroundings: Surroundings,
     probes: tuple[SliProbe, ...],
+    route: SeenRoute = NO_ROUTE,
 ) -> Findings:
     """Everything that stands against trials, and what is worth knowing beside it."""
     if isinstance(target, TargetMissing):
@@ -41,7 +43,7 @@ def examine(
             *_rollout(target),
             *_cloning(target),
             *capacity_problems(spec, target, surroundings),
-            *_standing(spec, target, surroundings, serving_pods(target, surroundings)),
+            *_standing(spec, target, surroundings, serving_pods(target, surroundings), route),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
             *_scaling(spec, target, surroundings),
             *_notes(spec, target, surroundings),
@@ -58,20 +60,24 @@ def _scaling(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -
     yield from scaling_problems(spec, target, surroundings, baseline)
 
 
-def recheck(spec: ExperimentSpec, target: Target, surroundings: Surroundings) -> Findings:
+def recheck(spec: ExperimentSpec, target: Target, surroundings: Surroundings, route: SeenRoute = NO_ROUTE) -> Findings:
     """The part that may change under a running Experiment and costs nothing: asked again on every pass.
 
     A pod of the target that is not ready for a moment counts as one that serves: its load is spread over all others,
     arms included, so it makes their share no larger than it was. A target that is scaled down does.
     """
     unready = max(0, target.replicas - target.ready_replicas)
-    return Findings(tuple(_standing(spec, target, surroundings, serving_pods(target, surroundings) + unready)))
+    serving = serving_pods(target, surroundings) + unready
+    return Findings(tuple(_standing(spec, target, surroundings, serving, route)))
 
 
-def _standing(spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int) -> Iterator[Problem]:
+def _standing(
+    spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int, route: SeenRoute
+) -> Iterator[Problem]:
     yield from _vertical_autoscaler(surroundings)
     yield from _selectors(spec, target, surroundings)
     yield from undisturbed(spec, target, surroundings)
+    yield from route_problems(spec, target, surroundings, route)
     yield from _share(spec, target, surroundings, ready)
 
 
@@ -189,6 +195,9 @@ def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, rea
     if target.ready_replicas == 0:
         yield problem("TargetNotReady", f"Deployment {target.name}", "none of its pods is ready", "repair or scale it")
         return
+    if spec.route is not None:
+        yield from share_of_route(spec, spec.route, surroundings)
+        return
     share = arms / (ready + arms)
     taken = f"{arms} arm pods beside {ready} ready pods take {percent(share)} of the load"
     if share > allowed + ROUNDING:
@@ -216,11 +225,6 @@ def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, rea
 def _replicas_for(arms: int, share: float) -> float:
     """The ready pods beside which the arms take exactly this share."""
     return round(arms * (1 - share) / share, 9)
-
-
-def percent(fraction: float) -> str:
-    """`9.1 %`, `10 %`."""
-    return f"{100 * fraction:.3g} %"
 
 
 # Notes

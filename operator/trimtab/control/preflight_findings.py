@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # These pass by themselves, so nobody has to act: the Experiment waits instead of stalling.
-WAITING_REASONS = frozenset({"RolloutIncomplete", "RolloutPaused", "TargetNotReady", "TelemetryUnavailable"})
+WAITING_REASONS = frozenset(
+    {"RolloutIncomplete", "RolloutPaused", "RouteInUse", "TargetNotReady", "TelemetryUnavailable"}
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Findings:
     @property
     def notes(self) -> tuple[Problem, ...]:
         return tuple(p for p in self.problems if not p.blocking)
+
+
+def percent(fraction: float) -> str:
+    """`9.1 %`, `10 %`."""
+    return f"{100 * fraction:.3g} %"
 
 
 def problem(reason: str, field: str, what: str, remedy: str) -> Problem:

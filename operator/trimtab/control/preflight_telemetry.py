@@ -56,8 +56,7 @@ def arm_requests(spec: ExperimentSpec, rate: float, pods: int) -> float:
 
     The probe measured the service without arms; they take their part of the same load.
     """
-    arms = 2 * spec.canary.replicas
-    return rate * spec.canary.replicas / max(pods + arms, 1) * spec.trial.duration
+    return rate * spec.arm_share(pods) * spec.trial.duration
 
 
 def _decidable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProbe, pods: int) -> Iterator[Problem]:
@@ -163,7 +162,10 @@ def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float, pods: 
 
 
 def _replicas_for(spec: ExperimentSpec, times: float, pods: int) -> int | None:
-    """Canary replicas with which an arm sees so many times as much, None when they would take too large a share."""
+    """Canary replicas with which an arm sees so many times as much, None when they would take too large a share, or
+    where its share does not come from them."""
+    if spec.route is not None:
+        return None
     now, arms = spec.canary.replicas, 2
     wanted = times * now / (pods + arms * now)  # of the load, by one arm
     if arms * wanted >= 1:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.control import machine
-from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, Severity, WriteTrial
+from trimtab.control import machine, routing
+from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, SetRoute, Severity, WriteTrial
 from trimtab.control.arms import admitted_mismatch, cost_model, plan_arms
 from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
 from trimtab.control.pauses import next_edge
+from trimtab.control.preflight_findings import percent
 from trimtab.control.snapshot import AskMeasurements, AskShown, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec, RouteSpec
 from trimtab.domain.trial import SEARCHES, Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.edited import edited
 from trimtab.slo.verdict import NeedsExtension, Verdict, judge_early, judge_screen, judge_trial
@@ -73,7 +74,7 @@ def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> O
 
 
 def _arms_lost(context: Context, trial: Trial) -> Outcome | None:
-    """Both Deployments must stay, unedited, while the trial measures."""
+    """Both Deployments must stay, unedited, while the trial measures, and a route's weights as they were written."""
     views = context.seen.arms_of(trial)
     changed = edited(views)
     if changed is not None:
@@ -82,7 +83,7 @@ def _arms_lost(context: Context, trial: Trial) -> Outcome | None:
         view = context.seen.arm(trial, arm)
         if view is None or view.uid is None or view.deleting:
             return Outcome(TrialPhase.ABORTED, "ArmDeleted", f"the {arm} arm was deleted by somebody else")
-    return None
+    return routing.lost(context, trial)
 
 
 def _warm_up(context: Context, trial: Trial) -> Decision:
@@ -92,11 +93,32 @@ def _warm_up(context: Context, trial: Trial) -> Decision:
     since = trial.times.warming_up if trial.times.warming_up is not None else context.now
     scrape = context.state.scrape_interval or DEFAULT_SCRAPE
     ends = since + max(context.spec.trial.warm_up, 2 * scrape)
+    if context.spec.route is not None:
+        ramp = _ramp(context, trial, context.spec.route, context.now - since)
+        if isinstance(ramp, Decision):
+            return ramp
+        ends = max(ends, ramp)
     if context.now < ends:
-        return context.wait(min(LOOK, ends - context.now))
+        return context.wait(min(_look(context), ends - context.now))
     window = Window(context.now, context.now + duration_of(context.spec, trial.purpose))
     message = f"trial {trial.index}: measuring {context.spec.space.describe(trial.assignment)}"
     return context.say(message).do(WriteTrial(machine.warmed_up(trial, context.now, window)))
+
+
+def _ramp(context: Context, trial: Trial, route: RouteSpec, elapsed: float) -> Decision | float:
+    """The next step of the arms' weights, or the wait for it; until when they still warm up once they have all."""
+    claim, wanted = routing.claim_of(context, trial), routing.wanted_share(context.spec, route, elapsed)
+    if claim is None or claim.share < wanted:
+        plan = routing.plan_weights(route, trial, wanted)
+        message = f"trial {trial.index}: each arm gets {percent(wanted)} of the traffic of rule {route.rule}"
+        return context.say(message).do(SetRoute(machine.claimed(trial, context.seen.leader), plan), after=POLL)
+    until = routing.next_step(context.spec, elapsed)
+    return context.wait(min(_look(context), until)) if until else routing.settled(context.spec, claim)
+
+
+def _look(context: Context) -> float:
+    """How often a trial that serves is looked at while the watch tells of no change."""
+    return LOOK if context.spec.route is None else routing.LOOK
 
 
 def duration_of(spec: ExperimentSpec, purpose: Purpose) -> float:
@@ -115,7 +137,7 @@ def _measure(context: Context, trial: Trial) -> Decision:
     ready_at = trial.window.end + 1.5 * scrape
     if context.now < ready_at:
         early = _end_early(context, trial)
-        return early if early is not None else context.wait(min(LOOK, ready_at - context.now))
+        return early if early is not None else context.wait(min(_look(context), ready_at - context.now))
     ask = AskMeasurements(trial.name, trial.window, trial.extended)
     readings = context.seen.readings(ask)
     if readings is None:

@@ -45,8 +45,7 @@ def _settled(context: Context, trial: Trial, last: SpentReadings) -> tuple[Spent
     ready, spec = trial.times.warming_up, context.seen.experiment.spec
     expected = None
     if spec is not None:
-        replicas, pods = spec.canary.replicas, trial.environment.target_replicas
-        expected = expected_rate(context.state.requests_per_second, replicas, pods)
+        expected = expected_rate(spec, context.state.requests_per_second, trial.environment.target_replicas)
     stored, readings, at_most = {s.sli: s for s in trial.spent}, dict(last.readings), dict(last.at_most)
     found = []
     for sli in sorted({*stored, *readings}):

@@ -13,6 +13,7 @@ from typing import Any
 
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, TelemetryError, Window
+from trimtab.domain.route import RouteMissing, RouteView
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import BrokenTrial, Load, StrayTrial, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
@@ -206,6 +207,7 @@ class Snapshot:
     broken: tuple[BrokenTrial, ...] = ()  # Trials that cannot be read
     strays: tuple[StrayTrial, ...] = ()  # of an earlier Experiment of this name: undone before this is decided
     partial: bool = False  # target and surroundings were not read: only undo and what people asked for can be decided
+    route: RouteView | RouteMissing | None = None  # None: the Experiment names none, or it was not read
     answers: Mapping[Inquiry, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def probes(self) -> tuple[SliProbe, ...] | None:

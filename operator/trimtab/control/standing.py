@@ -16,6 +16,7 @@ from trimtab.control.pauses import waiting
 from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem, problem
 from trimtab.control.preflight_queries import query_problems
+from trimtab.control.preflight_route import SeenRoute
 from trimtab.control.scaling import context_hash, rescaled, scaled_by
 from trimtab.control.snapshot import AskProbes, AskUsage
 from trimtab.domain.errors import InvalidSpec
@@ -131,10 +132,11 @@ def preflight(context: Context) -> Decision | None:
     spec, target, surroundings = context.spec, context.seen.target, context.seen.surroundings
     assert isinstance(target, Target)
     assert surroundings is not None
+    route = SeenRoute(context.seen.route, context.seen.experiment.uid)
     known = context.state.target
     passed = context.state.is_true(ConditionType.PREFLIGHT)
     if passed and known is not None and context.state.spec_digest == spec.digest:
-        return _still_standing(context, recheck(spec, target, surroundings))
+        return _still_standing(context, recheck(spec, target, surroundings, route))
     if context.state.phase not in {ExperimentPhase.PREFLIGHT, ExperimentPhase.PAUSED}:
         context = context.enter(ExperimentPhase.PREFLIGHT, "preflight: examining the target, its surroundings and SLIs")
         context = context.set(ConditionType.RECONCILING, True, "Preflight", "preflight is being decided")
@@ -145,7 +147,7 @@ def preflight(context: Context) -> Decision | None:
     usage = context.seen.usage(ask) if ask.containers else ()
     if probes is None or usage is None:
         return context.ask(AskProbes(), *([ask] if ask.containers else []))
-    findings = examine(spec, target, surroundings, probes)
+    findings = examine(spec, target, surroundings, probes, route)
     if findings.blocking:
         return _refuse(context, findings.blocking)
     try:

@@ -74,7 +74,7 @@ def build_study(
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(cost, loads, target.ready_replicas, spec.canary.replicas),
+        peak_load=_peak(spec, cost, loads, target.ready_replicas),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
@@ -142,12 +142,16 @@ def _load(outcome: TrialOutcome) -> float | None:
     return fmean(loads) if loads else None
 
 
-def _peak(cost: CostModel, loads: list[float], ready: int, replicas: int) -> float | None:
+def _peak(spec: ExperimentSpec, cost: CostModel, loads: list[float], ready: int) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
-    took their part of the same load, are gone. That of the whole service is what it is."""
-    if not cost.fixed:
+    took their part of the same load, are gone. By a route's weights an arm gets its share whatever its size. That of
+    the whole service is what it is."""
+    if not loads or not cost.fixed:
         return max(loads, default=None)
-    return max(loads) * (ready + 2 * replicas) / max(ready, 1) if loads else None
+    replicas = spec.canary.replicas
+    if spec.route is not None:
+        return max(loads) * replicas / spec.route.share / max(ready, 1)
+    return max(loads) * (ready + 2 * replicas) / max(ready, 1)
 
 
 def counts(trial: Trial) -> bool:

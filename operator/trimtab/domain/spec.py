@@ -357,6 +357,14 @@ class ExperimentSpec:
     schedule: Schedule | None = None  # None: at any time
     route: RouteSpec | None = None  # None: the arms get traffic from the target's Services
 
+    def arm_share(self, pods: int) -> float:
+        """The fraction of the load that one arm is to get: a route's weights say so, else as many pods as it has beside
+        `pods` of the target and those of the other arm."""
+        if self.route is not None:
+            return self.route.share
+        arms = 2 if self.canary.control == "Clone" else 1
+        return self.canary.replicas / max(pods + arms * self.canary.replicas, 1)
+
     @property
     def is_cost(self) -> bool:
         """The cost alone is minimized: nothing of the objective has to be measured."""

@@ -29,6 +29,7 @@ from trimtab.control.actions import (
     ReleaseExperiment,
     ReleaseLock,
     ReleaseTrial,
+    SetRoute,
     Severity,
     WriteTrial,
 )
@@ -37,11 +38,13 @@ from trimtab.domain.errors import AlreadyExists, CorruptLedger, Forbidden, NotFo
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import ArmPlan, Manifest
 from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
+from trimtab.domain.route import RoutePlan
 from trimtab.domain.trial import BrokenTrial, Outcome, Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.chronicle import Chronicle
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.routes import RouteKeeper
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.targetlock import Claim, TargetLocks
 from trimtab.runtime.withdraw import Latch, Withdrawer
@@ -86,6 +89,7 @@ class Actor:
         self._spending, self._events, self._metrics = spending, events, metrics
         self._check = check
         self._chronicle = Chronicle(cluster)
+        self._routes = RouteKeeper(cluster, clock)
 
     async def act(self, experiment: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
         """Carry out the actions in order; returns the Experiment as last written.
@@ -111,6 +115,8 @@ class Actor:
                 await self._release(trial, done)
             case CreateArms(trial, plans):
                 await self._create_arms(experiment, trial, plans)
+            case SetRoute(trial, plan):
+                await self._set_route(experiment, trial, plan)
             case DeleteArms(trial_uid, verify):
                 await self._delete_arms(experiment, trial_uid, verify, done)
             case HoldExperiment():
@@ -212,17 +218,35 @@ class Actor:
         backend = await self._cluster.get(kinds.SERVICES, plan.namespace, plan.backend)
         return ((kinds.SERVICES, arm_service(backend, plan)),)
 
-    async def _claim(self, trial: Trial) -> Trial | None:
-        """The Trial with this leader on record; None when no arm may be made any more.
+    async def _set_route(self, experiment: ExperimentRecord, trial: Trial, plan: RoutePlan) -> None:
+        """Give the arms their weights; where the API server refuses that, the trial ends."""
+
+        async def fence() -> bool:
+            return await self._claim(trial, TrialPhase.WARMING_UP) is not None
+
+        try:
+            await self._routes.give(plan, fence)
+        except (Rejected, Forbidden) as error:
+            current = await self._ledger.trial(trial.namespace, trial.name)
+            if current.uid == trial.uid and current.live and current.phase is not TrialPhase.DRAINING:
+                refused = Outcome(TrialPhase.INFRA_FAILED, "RouteRefused", str(error)[:500])
+                await self._fail(experiment, current, refused)
+            if isinstance(error, Forbidden):
+                raise
+            return
+        await self._fence(experiment, trial)
+
+    async def _claim(self, trial: Trial, phase: TrialPhase = TrialPhase.DEPLOYING) -> Trial | None:
+        """The Trial with this leader on record; None when nothing of this phase may be started any more.
 
         A create carries no resourceVersion, this write does: whoever withdrew the trial, or took over, since it was
         read here makes it fail, and with it the create.
         """
         self._check()
         current = await self._ledger.trial(trial.namespace, trial.name)
-        deploying = current.uid == trial.uid and current.phase is TrialPhase.DEPLOYING and not current.deleting
-        if self._latch.is_set(trial.uid) or not deploying:
-            log.info("arm.not_created", trial=trial.name, phase=current.phase.value)
+        there = current.uid == trial.uid and current.phase is phase and not current.deleting
+        if self._latch.is_set(trial.uid) or not there:
+            log.info("arm.not_started", trial=trial.name, phase=current.phase.value)
             return None
         current = await self._ledger.write_trial(machine.claimed(current, trial.leader))
         self._check()
@@ -241,7 +265,7 @@ class Actor:
         await self._emit(experiment, Severity.WARNING, "TrialWithdrawn", words, trial)
 
     async def _fence(self, experiment: ExperimentRecord, trial: Trial) -> None:
-        """A create carries no resourceVersion: look again, and undo when the trial was withdrawn meanwhile."""
+        """What was just begun may be too late: look again, and undo it when the trial was withdrawn meanwhile."""
         try:
             current = await self._ledger.trial(trial.namespace, trial.name)
             withdrawn = current.uid != trial.uid or not current.live or current.phase is TrialPhase.DRAINING

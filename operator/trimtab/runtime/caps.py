@@ -62,7 +62,7 @@ def expected_load(experiment: ExperimentRecord, trial: Trial) -> float | None:
     spec, state = experiment.spec, experiment.state
     if spec is None or state is None:
         return None
-    return expected_rate(state.requests_per_second, spec.canary.replicas, trial.environment.target_replicas)
+    return expected_rate(spec, state.requests_per_second, trial.environment.target_replicas)
 
 
 __all__ = ["CapJudgement", "expected_load", "judge_cap"]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from trimtab.api.kube import scaled_workloads, surroundings_from, target_from
+from trimtab.api.routes import route_view
 from trimtab.control.requests import stop_request
 from trimtab.control.snapshot import LockView, Snapshot
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest, Surroundings, Target, TargetMissing
+from trimtab.domain.route import RouteMissing, RouteView
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.killswitch import KillSwitches, NamespaceView
@@ -67,9 +69,10 @@ class Observer:
         quick = quick or experiment.deleting or stop_request(experiment, "", "") is not None
         namespace = experiment.namespace
         target, around = (None, None) if quick else await self._around(experiment)
-        rows, arms, place, own_paused = await asyncio.gather(
+        rows, arms, route, place, own_paused = await asyncio.gather(
             self._ledger.trials(experiment),
             self._arms.read(namespace, experiment.uid),
+            _if_readable(lambda: self._route(experiment), None, quick),
             _if_readable(lambda: self._switches.namespace(namespace), NamespaceView(), quick),
             _if_readable(self._switches.operator, "", quick),
         )
@@ -89,7 +92,18 @@ class Observer:
             broken=rows.broken,
             strays=rows.strays,
             partial=quick,
+            route=route,
         )
+
+    async def _route(self, experiment: ExperimentRecord) -> RouteView | RouteMissing | None:
+        """The route that the Experiment names."""
+        wanted = experiment.spec.route if experiment.spec is not None else None
+        if wanted is None:
+            return None
+        try:
+            return route_view(await self._cluster.get(kinds.HTTP_ROUTES, experiment.namespace, wanted.name))
+        except NotFound as error:
+            return RouteMissing(wanted.name, error.message)
 
     async def _around(self, experiment: ExperimentRecord) -> tuple[Target | TargetMissing | None, Surroundings | None]:
         if experiment.spec is None:

@@ -1,7 +1,8 @@
 """Takes away canaries whose controller is gone: what `trimtab reap` does, as a process beside every operator.
 
-What goes, and why, is `slo/reap.py`; how it goes is `runtime/withdraw.py`, as for an operator: Deployments, ReplicaSets
-and pods, each with a uid precondition, until nothing is left. So it may run beside a living operator and beside itself.
+What goes, and why, is `slo/reap.py`; how it goes is `runtime/withdraw.py`, as for an operator: first the weights of a
+route, then Deployments, ReplicaSets and pods, each with a uid precondition, until nothing is left. So it may run beside
+a living operator and beside itself. Weights whose arms are gone already are found in the routes themselves.
 It writes no Trial: the next operator finds the arms missing and records that.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from trimtab.api.kube_reap import lease_seen, leaving, left_arms, trial_standing
+from trimtab.api.kube_reap import lease_seen, leaving, left_arms, left_weights, trial_standing
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound, RetryLater, Throttled, TrimtabError
 from trimtab.domain.kube import ArmView
@@ -21,6 +22,7 @@ from trimtab.domain.names import ARM_RESOURCES, LABEL_TRIAL
 from trimtab.domain.reaping import LeaseSeen, LeftArms, Standing
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import ArmReader
+from trimtab.runtime.routes import RouteKeeper
 from trimtab.runtime.withdraw import Withdrawer
 from trimtab.slo.reap import Keep, Remove, Unsure, Watched, judge, saw_arms, saw_lease
 
@@ -89,8 +91,6 @@ class Undoer:
         """Take them away; "" when they are gone, else what keeps them, in one line."""
         async with self._slots:
             log.warning("reap.remove", arms=str(arms), why=why)
-            # A route that leads to these arms is given its recorded rules back HERE, before they are deleted: a weight
-            # on a backend without endpoints is an outage. (No traffic mode of this version changes a route.)
             try:
                 await self._withdrawer.verified(arms.namespace, arms.experiment_uid, arms.trial_uid)
             except RetryLater as error:
@@ -100,12 +100,30 @@ class Undoer:
             return ""
 
 
+class LeftReader:
+    """Finds what there is of trials: their arms, and the routes that carry their weights."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._arms, self._routes = ArmReader(cluster), RouteKeeper(cluster, clock)
+
+    async def read(self, scope: str | None) -> list[LeftArms]:
+        """By trial; how its Trial stands was not asked.
+
+        Raises:
+            ApiError: something could not be listed.
+        """
+        found = by_trial(await self._arms.read(scope))
+        known = {_key(arms) for arms in found}
+        claimed = (left_weights(namespace, claim) for namespace, claim in await self._routes.claims(scope))
+        return [*found, *(weights for weights in claimed if _key(weights) not in known)]
+
+
 class Reaper:
     """One process: it remembers what it saw of the Lease and of strays."""
 
     def __init__(self, cluster: Cluster, clock: Clock, where: Where) -> None:
         self._cluster, self._clock, self._where = cluster, clock, where
-        self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
+        self._left, self._undoer = LeftReader(cluster, clock), Undoer(cluster, clock)
         self._watched = Watched()
         self._doomed: dict[_Key, _Doomed] = {}  # what was decided is not decided again
 
@@ -175,8 +193,8 @@ class Reaper:
         self._watched = saw_lease(self._watched, seen, self._clock.monotonic())
 
     async def _found(self, scope: str | None) -> list[LeftArms]:
-        """All arms, by trial, each with how its Trial stands: read after the arms were seen."""
-        groups = by_trial(await self._arms.read(scope))
+        """All that is left, by trial, each with how its Trial stands: read after the arms were seen."""
+        groups = await self._left.read(scope)
         return await asyncio.gather(*(self._with_standing(each) for each in groups))
 
     async def _with_standing(self, arms: LeftArms) -> LeftArms:
@@ -230,4 +248,4 @@ def _after(error: ApiError) -> float:
     return error.after if isinstance(error, Throttled) else 0.0
 
 
-__all__ = ["LIMIT_SECONDS", "Reaped", "Reaper", "Undoer", "Where", "by_hand", "by_trial"]
+__all__ = ["LIMIT_SECONDS", "LeftReader", "Reaped", "Reaper", "Undoer", "Where", "by_hand", "by_trial"]

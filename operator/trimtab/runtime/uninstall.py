@@ -23,9 +23,8 @@ from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.reaping import LeftArms
 from trimtab.ports import Clock, Cluster
-from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.lease import LeaseTiming, micro_time
-from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, Reaped, Undoer, Where, by_hand, by_trial
+from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, LeftReader, Reaped, Undoer, Where, by_hand
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +42,7 @@ class Uninstall:
     def __init__(self, cluster: Cluster, clock: Clock, where: Where, identity: str) -> None:
         self._cluster, self._clock, self._where = cluster, clock, where
         self._identity = f"{HOLDER}{identity}"
-        self._arms, self._undoer = ArmReader(cluster), Undoer(cluster, clock)
+        self._left, self._undoer = LeftReader(cluster, clock), Undoer(cluster, clock)
         self._ledger = KubernetesLedger(cluster, clock)
         self._doing = "taking the Lease"
         self._noticed = False  # has whoever led before had the time to notice that it does no more?
@@ -91,7 +90,7 @@ class Uninstall:
         return tuple(problems)
 
     async def _found(self) -> list[LeftArms]:
-        return [arms for scope in self._where.scopes for arms in by_trial(await self._arms.read(scope))]
+        return [arms for scope in self._where.scopes for arms in await self._left.read(scope)]
 
     async def _let_go(self, left: Sequence[LeftArms]) -> list[str]:
         """Remove our finalizers from all that has no arms any more; returns what is still held, a line each."""

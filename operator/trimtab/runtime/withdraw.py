@@ -3,30 +3,37 @@
 Deleting a Deployment and then its pods lets its ReplicaSet recreate one; so the Deployment goes first, then its
 ReplicaSets, then its pods, each with a uid precondition, and all of it again until nothing is left and no arm endpoint
 was ready for two seconds. Its autoscaler goes before them, its Service, which may still be asked, after them.
+
+A route that leads to the arms is freed of them before anything is deleted: a weight on a backend without endpoints is
+an outage. Where it cannot be written, the arms stay for some seconds and are then deleted all the same: settings that
+broke a bound are an outage for the same requests. The Service stays until the route is free, and it is tried on.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 
 from trimtab.api.kube import ready_endpoint_names, trial_uid_of
 from trimtab.domain import kinds
-from trimtab.domain.errors import Conflict, Forbidden, NotFound, RetryLater
+from trimtab.domain.errors import ApiError, Conflict, Forbidden, NotFound, RetryLater
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import LAYERS
+from trimtab.runtime.routes import RouteKeeper
 
 log = structlog.get_logger(__name__)
 
 QUIET_SECONDS = 2.0
 POLL_SECONDS = 0.25
 STUCK_SECONDS = 30.0
-TAKEN = (kinds.HORIZONTAL_POD_AUTOSCALERS, *LAYERS, kinds.SERVICES)
-COMPANIONS = frozenset(TAKEN) - frozenset(LAYERS)
+TAKEN = (kinds.HORIZONTAL_POD_AUTOSCALERS, *LAYERS)  # in this order; Services after them
+COMPANIONS = frozenset({kinds.HORIZONTAL_POD_AUTOSCALERS, kinds.SERVICES})
+ROUTE_SECONDS = 5.0  # for which arms stay while the route that leads to them cannot be written
 REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
 
 
@@ -63,11 +70,32 @@ class Withdrawer:
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster, self._clock = cluster, clock
+        self._routes = RouteKeeper(cluster, clock)
+        self._held: dict[str, float] = {}  # trials whose route cannot be freed, since when (monotonic seconds)
 
     async def send(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
-        """Delete everything of this trial once; returns how many objects still asked for a deletion."""
+        """Free the route, then delete everything of this trial once; returns how much was still to be done.
+
+        Raises:
+            ApiError: something could not be listed, written or deleted; try again soon.
+        """
+        services = await self._of_trial(kinds.SERVICES, namespace, experiment_uid, trial_uid)
+        try:
+            sent = await self._routes.free(namespace, experiment_uid, trial_uid)
+        except ApiError:
+            if not services or self._waited_for_route(trial_uid):
+                await self._take(TAKEN, namespace, experiment_uid, trial_uid)
+            raise
+        self._held.pop(trial_uid, None)
+        return sent + await self._take((*TAKEN, kinds.SERVICES), namespace, experiment_uid, trial_uid)
+
+    def _waited_for_route(self, trial_uid: str) -> bool:
+        now = self._clock.monotonic()
+        return now - self._held.setdefault(trial_uid, now) >= ROUTE_SECONDS
+
+    async def _take(self, layers: Iterable[Kind], namespace: str, experiment_uid: str, trial_uid: str) -> int:
         sent = 0
-        for kind in TAKEN:
+        for kind in layers:
             for manifest in await self._of_trial(kind, namespace, experiment_uid, trial_uid):
                 if kind is kinds.PODS and manifest["metadata"].get("deletionTimestamp"):
                     continue

@@ -88,8 +88,7 @@ def _too_few(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProb
 
 
 def _compare(spec: ExperimentSpec, need: float, rate: float, pods: int) -> Undecidable | None:
-    arms = 2 * spec.canary.replicas
-    arm_rate = rate * spec.canary.replicas / max(pods + arms, 1)
+    arm_rate = rate * spec.arm_share(pods)
     got = arm_rate * spec.trial.duration
     if got >= need:
         return None

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from trimtab.domain.measurement import NoData, Reading, Sample
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Spent
 
 
@@ -67,9 +68,9 @@ def unseen_seconds(spent: Spent, now: float) -> float:
     return 0.0 if spent.until is None else max(now - spent.until, 0.0)
 
 
-def expected_rate(requests_per_second: float | None, replicas: int, pods: int) -> float | None:
-    """A canary's share of the load, when `pods` of the target and two arms of `replicas` each serve it."""
-    return None if requests_per_second is None else requests_per_second * replicas / max(pods + 2 * replicas, 1)
+def expected_rate(spec: ExperimentSpec, requests_per_second: float | None, pods: int) -> float | None:
+    """What a canary gets of the service's requests, beside `pods` of the target."""
+    return None if requests_per_second is None else requests_per_second * spec.arm_share(pods)
 
 
 def merged(one: Iterable[Spent], other: Iterable[Spent]) -> tuple[Spent, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from tests.unit.control.builders import both_arms, experiment, running, spec, trial
+from tests.unit.control.builders import ROUTE, both_arms, experiment, running, spec, trial
 
 from trimtab.control.gates import cap_of
 from trimtab.control.snapshot import BudgetReadings
@@ -84,8 +84,11 @@ class TestPace:
         assert pace(Spent("errors", 0.0, 0.0), None, None, expected=50.0) == 50.0
 
     def test_a_share_of_the_load(self) -> None:
-        assert expected_rate(1100.0, 1, 20) == 50.0
-        assert expected_rate(None, 1, 20) is None
+        assert expected_rate(spec(), 1100.0, 20) == 50.0
+        assert expected_rate(spec(), None, 20) is None
+
+    def test_of_a_route_is_what_its_weights_say(self) -> None:
+        assert expected_rate(spec(route=ROUTE), 1000.0, 3) == 50.0
 
 
 # The cap, over whole searches
