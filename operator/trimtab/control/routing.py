@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trimtab.control.context import Context
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import arm_name
-from trimtab.domain.route import Claim, RouteMissing, RoutePlan, RouteView, Standing
+from trimtab.domain.route import Claim, RoutePlan, RouteView, Standing
 from trimtab.domain.spec import ExperimentSpec, RouteSpec
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 
@@ -58,23 +58,20 @@ def plan_weights(route: RouteSpec, trial: Trial, share: float) -> RoutePlan:
 
 
 def lost(context: Context, trial: Trial) -> Outcome | None:
-    """How a trial ends whose weights are not what was written; None while they are."""
+    """How a trial ends whose weights are not what was written; None while they are, or before the first of them.
+
+    A route that is gone or that somebody else uses is preflight's to notice, which comes first.
+    """
     route, wanted = context.seen.route, context.spec.route
-    if wanted is None or route is None:
+    if wanted is None or not isinstance(route, RouteView):
         return None
-    where = f"HTTPRoute {wanted.name}"
-    if isinstance(route, RouteMissing):
-        return Outcome(TrialPhase.STALE, "RouteDeleted", f"{where} was deleted during the trial")
-    if route.claim is not None and route.claim.trial_uid != trial.uid:
-        whose = f"trial {route.claim.trial_name} of Experiment {route.claim.experiment_name}"
-        return Outcome(TrialPhase.STALE, "RouteInUse", f"{where} carries the weights of {whose}")
-    begun = trial.phase is TrialPhase.MEASURING or bool(route.claim_problem)
-    if route.claim is None and not begun:
+    if route.claim is None and not route.claim_problem and trial.phase is not TrialPhase.MEASURING:
         return None
-    if route.claim is None or route.claim.standing is not Standing.WRITTEN:
-        words = f"somebody else changed rule {wanted.rule} of {where}; what they wrote stays, the arms' weights go"
-        return Outcome(TrialPhase.STALE, "RouteEdited", words)
-    return None
+    if route.claim is not None and route.claim.standing is Standing.WRITTEN:
+        return None
+    where = f"rule {wanted.rule} of HTTPRoute {wanted.name}"
+    words = f"somebody else changed {where}; what they wrote stays, the arms' weights go"
+    return Outcome(TrialPhase.STALE, "RouteEdited", words)
 
 
 def left_weights(context: Context) -> Iterator[str]:

@@ -7,12 +7,12 @@ assignment. The order of the questions is the table `QUESTIONS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, NotAsked, Sample, Stale, TelemetryError
 from trimtab.domain.quantity import format_duration
-from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
+from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, RouteSpec, Sli
 from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
@@ -140,9 +140,11 @@ def _too_few(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
     return None
 
 
-def _share(_spec: ExperimentSpec, trial: Trial) -> Verdict | None:
+def _share(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
     """Arms that did not get their traffic, or not the same, cannot be compared."""
     loads = {load.arm: load for load in trial.load}
+    if spec.route is not None:
+        return _share_of_route(spec.route, {arm: load.total for arm, load in loads.items()})
     canary, control, target = (loads.get(arm) for arm in (Arm.CANARY, Arm.CONTROL, Arm.TARGET))
     if canary is None or control is None:
         return None
@@ -154,6 +156,27 @@ def _share(_spec: ExperimentSpec, trial: Trial) -> Verdict | None:
     if min(canary.rps_per_pod, control.rps_per_pod) < SHARE_LEAST * expected:
         return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: the share was not achieved")
     if _differ(canary, control):
+        return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: too different to compare")
+    return None
+
+
+def _share_of_route(route: RouteSpec, totals: Mapping[Arm, Load | None]) -> Verdict | None:
+    """By weights each arm gets a part of the traffic whatever its size; what counts is how much, and the same of both.
+
+    What reaches the target by other ways than the rule makes the arms' part of it all smaller, and is allowed for to a
+    half, as it is in the other mode.
+    """
+    canary, control, target = (totals.get(arm) for arm in (Arm.CANARY, Arm.CONTROL, Arm.TARGET))
+    if canary is None or control is None:
+        return None
+    words = f"canary {canary.rps_per_pod:.3g} and control {control.rps_per_pod:.3g} requests/s"
+    least, most = sorted((canary.rps_per_pod, control.rps_per_pod))
+    if target is not None:
+        everything = least + most + target.rps_per_pod
+        words += f" of {everything:.3g} together, each was to get {100 * route.share:.3g} %"
+        if least < SHARE_LEAST * route.share * everything:
+            return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: the share was not achieved")
+    if least < SHARE_LEAST * most or _differ(canary, control):
         return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: too different to compare")
     return None
 

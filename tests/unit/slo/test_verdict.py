@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.control.builders import measured, spec, trial
+from tests.unit.control.builders import ROUTE, measured, spec, trial
 
 from trimtab.domain.measurement import (
     Ambiguous,
@@ -130,6 +130,32 @@ def loads(canary: float, control: float, error: float | None, target: float | No
 )
 def test_arms_with_other_traffic_are_not_compared(load: tuple[Load, ...], compared: bool) -> None:
     found = outcome(after(sample(10), sample(10), load=load))
+    assert found.reason == ("Measured" if compared else "ShareNotAchieved")
+
+
+def totals(canary: float, control: float, target: float | None = None, pods: int = 2) -> tuple[Load, ...]:
+    """Requests per second of whole arms, each of so many pods, beside ten of the target."""
+    arms = (Load(Arm.CANARY, canary / pods, 0.1, pods), Load(Arm.CONTROL, control / pods, 0.1, pods))
+    return arms if target is None else (*arms, Load(Arm.TARGET, target / 10, 0.1, 10))
+
+
+@pytest.mark.parametrize(
+    ("load", "compared"),
+    [
+        (totals(50, 50, 900), True),  # as the weights say
+        (totals(50, 50, 900, pods=20), True),  # however many pods share it
+        (totals(26, 26, 948), True),  # half of the target's traffic comes another way
+        (totals(20, 20, 960), False),
+        (totals(50, 20, 930), False),
+        (totals(50, 38, 912), False),
+        (totals(50, 45, 905), True),
+        (totals(50, 50), True),
+        (totals(50, 20), False),
+        ((Load(Arm.CANARY, 5.0), Load(Arm.CONTROL, 1.0)), True),  # nobody knows of how many pods
+    ],
+)
+def test_weights_give_arms_a_part_of_the_traffic_whatever_their_size(load: tuple[Load, ...], compared: bool) -> None:
+    found = outcome(after(sample(10), sample(10), load=load), spec(route=ROUTE))
     assert found.reason == ("Measured" if compared else "ShareNotAchieved")
 
 
