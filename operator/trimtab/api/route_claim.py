@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trimtab.domain.names import ANNOTATION_ROUTE, MANAGED_BY
+from trimtab.domain.route import Shares
 
 MANAGER = MANAGED_BY  # the field manager of our PUTs, from the client's User-Agent
 _METADATA, _ANNOTATIONS = "f:metadata", "f:annotations"
@@ -40,7 +41,7 @@ class Written:
     experiment_name: str
     deadline: float
     since: float
-    share: float
+    shares: Shares
     rule: str
     at: int
     arms: tuple[str, ...]
@@ -56,7 +57,7 @@ class Written:
                 "experiment": {"name": self.experiment_name, "uid": self.experiment_uid},
                 "deadline": self.deadline,
                 "since": self.since,
-                "share": self.share,
+                "shares": list(self.shares),
                 "rule": self.rule,
                 "backend": self.at,
                 "arms": list(self.arms),
@@ -85,6 +86,7 @@ def written_in(manifest: Raw) -> Written | None:
 
 def _parsed(found: Any) -> Written:
     trial, experiment = found["trial"], found["experiment"]
+    canary, control = found["shares"]
     made = Written(
         trial_uid=str(trial["uid"]),
         trial_name=str(trial["name"]),
@@ -92,7 +94,7 @@ def _parsed(found: Any) -> Written:
         experiment_name=str(experiment["name"]),
         deadline=float(found["deadline"]),
         since=float(found["since"]),
-        share=float(found["share"]),
+        shares=(float(canary), float(control)),
         rule=str(found["rule"]),
         at=int(found["backend"]),
         arms=tuple(str(arm) for arm in found["arms"]),

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trimtab.domain.route import BackendView, split
+from trimtab.domain.route import BackendView, Shares, split
 
 Rule = Mapping[str, Any]
 Obj = dict[str, Any]
@@ -55,9 +55,9 @@ def with_arms(rule: Rule, weights: Sequence[int], at: int, arms: Sequence[str]) 
     return {**rule, "backendRefs": references}
 
 
-def planned_weights(rule: Rule, at: int, share: float) -> tuple[int, ...]:
-    """Of the rule's own backends and both arms, at this share."""
-    return split(weights_of(backends(rule)), at, share)
+def planned_weights(rule: Rule, at: int, shares: Shares) -> tuple[int, ...]:
+    """Of the rule's own backends and both arms, at these shares."""
+    return split(weights_of(backends(rule)), at, shares)
 
 
 def without_arms(live: Rule, original: Rule, weights: Sequence[int], at: int, arms: Sequence[str]) -> Obj:

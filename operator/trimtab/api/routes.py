@@ -67,7 +67,7 @@ def _claim(manifest: Manifest, written: Written) -> Claim:
         experiment_uid=written.experiment_uid,
         experiment_name=written.experiment_name,
         rule=written.rule,
-        share=written.share,
+        shares=written.shares,
         since=written.since,
         deadline=written.deadline,
         standing=_standing(_rule_of(manifest, written), written),
@@ -132,7 +132,7 @@ def with_weights(manifest: Manifest, plan: RoutePlan, now: float) -> Manifest | 
     if before is not None:
         if before.trial_uid != plan.trial_uid or _standing(live, before) is not Standing.WRITTEN:
             raise InvalidSpec(_where(plan), f"it carries weights of trial {before.trial_name}, or was edited")
-        if before.share == plan.share:
+        if before.shares == plan.shares:
             return None
         original, at, owners = before.original, before.at, before.owners
     else:
@@ -142,9 +142,9 @@ def with_weights(manifest: Manifest, plan: RoutePlan, now: float) -> Manifest | 
         original, at = live, found
         owners = owners_of_rules(manifest["metadata"].get("managedFields") or ())
     arms = (plan.canary, plan.control)
-    weights = planned_weights(original, at, plan.share)
+    weights = planned_weights(original, at, plan.shares)
     record = Written(
-        plan.trial_uid, plan.trial_name, plan.experiment_uid, plan.experiment_name, plan.deadline, now, plan.share,
+        plan.trial_uid, plan.trial_name, plan.experiment_uid, plan.experiment_name, plan.deadline, now, plan.shares,
         plan.rule, at, arms, weights, original, owners,
     )  # fmt: skip
     return _body(manifest, live, with_arms(original, weights, at, arms), record)

@@ -196,7 +196,7 @@ def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, rea
         yield problem("TargetNotReady", f"Deployment {target.name}", "none of its pods is ready", "repair or scale it")
         return
     if spec.route is not None:
-        yield from share_of_route(spec, spec.route, surroundings)
+        yield from share_of_route(spec, spec.route, target, surroundings)
         return
     share = arms / (ready + arms)
     taken = f"{arms} arm pods beside {ready} ready pods take {percent(share)} of the load"

@@ -44,13 +44,23 @@ class SeenRoute:
 NO_ROUTE = SeenRoute()
 
 
-def share_of_route(spec: ExperimentSpec, wanted: RouteSpec, surroundings: Surroundings) -> Iterator[Problem]:
-    """What both arms take of the load, against what they may."""
-    both, allowed, field = 2 * wanted.share, spec.canary.max_share, f"{FIELD}.canaryPercent"
+def share_of_route(
+    spec: ExperimentSpec, wanted: RouteSpec, target: Target, surroundings: Surroundings
+) -> Iterator[Problem]:
+    """What both arms take of the load at most, against what they may."""
+    allowed, tuned = spec.canary.max_share, spec.replicas_parameter
+    control = wanted.share if tuned is None else spec.canary.replicas / target.ready_replicas
+    both = spec.arm_share(target.ready_replicas) + control
     taken = f"both arms together take {percent(both)} of what the rule sends to {wanted.backend}"
+    if tuned is None:
+        field, lower, fits = f"{FIELD}.canaryPercent", "lower canaryPercent", f" to {50 * allowed:.3g}"
+    else:
+        field = f"spec.parameters[{tuned.name}].integer.min"
+        taken += " where replicas are least"
+        lower, fits = "raise it", ""
     if both > allowed + ROUNDING:
         needed = math.ceil(100 * both - ROUNDING)
-        remedy = f"lower it to {50 * allowed:.3g}, or set spec.canary.maxSharePercent to {needed}"
+        remedy = f"{lower}{fits}, or set spec.canary.maxSharePercent to {needed}"
         yield problem("ShareTooLarge", field, f"{taken}, {percent(allowed)} are allowed", remedy)
     for autoscaler in surroundings.autoscalers:
         if both >= autoscaler.tolerance - ROUNDING:
@@ -58,7 +68,7 @@ def share_of_route(spec: ExperimentSpec, wanted: RouteSpec, surroundings: Surrou
                 "AutoscalerDisturbed",
                 f"HorizontalPodAutoscaler {autoscaler.name}",
                 f"{taken}, not under its tolerance of {percent(autoscaler.tolerance)}: it could scale the target down",
-                f"lower {field}, or raise behavior.scaleDown.tolerance",
+                f"{lower} (both arms below {percent(autoscaler.tolerance)}), or raise behavior.scaleDown.tolerance",
             )
 
 
@@ -86,7 +96,8 @@ def route_problems(
         return
     yield from _rule(route, rule)
     yield from _backend(wanted, surroundings, rule)
-    yield from _load(spec, wanted, target)
+    if not surroundings.autoscalers and spec.replicas_parameter is None:  # else the arms have as many pods as it takes
+        yield from _load(spec, wanted, target)
 
 
 def _usable(route: RouteView) -> Iterator[Problem]:
@@ -143,7 +154,7 @@ def _weights(wanted: RouteSpec, rule: RuleView, backend: BackendView) -> Iterato
         yield problem("RouteBackendIdle", f"{FIELD}.backendService", what, "give it a weight, or name another backend")
         return
     weights, at = [b.weight for b in rule.backends], rule.backends.index(backend)
-    if coarseness(weights, at, wanted.share) > COARSE:
+    if coarseness(weights, at, (wanted.share, wanted.share)) > COARSE:
         what = f"the weights of rule {rule.name} are too large to be divided by {percent(wanted.share)}"
         remedy = "divide all its weights by a common factor"
         yield problem("RouteWeightsTooCoarse", f"{FIELD}.canaryPercent", what, remedy)

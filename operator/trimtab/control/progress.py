@@ -107,10 +107,13 @@ def _warm_up(context: Context, trial: Trial) -> Decision:
 
 def _ramp(context: Context, trial: Trial, route: RouteSpec, elapsed: float) -> Decision | float:
     """The next step of the arms' weights, or the wait for it; until when they still warm up once they have all."""
-    claim, wanted = routing.claim_of(context, trial), routing.wanted_share(context.spec, route, elapsed)
-    if claim is None or claim.share < wanted:
-        plan = routing.plan_weights(route, trial, wanted)
-        message = f"trial {trial.index}: each arm gets {percent(wanted)} of the traffic of rule {route.rule}"
+    claim, part = routing.claim_of(context, trial), routing.wanted_part(context.spec, elapsed)
+    assert context.state.target is not None
+    arms = (trial.assignment, context.state.target.baseline)
+    canary, control = (part * context.spec.route_share(assignment) for assignment in arms)
+    if claim is None or claim.shares[0] < canary:
+        plan = routing.plan_weights(route, trial, (canary, control))
+        message = f"trial {trial.index}: its canary gets {percent(canary)} of the traffic of rule {route.rule}"
         return context.say(message).do(SetRoute(machine.claimed(trial, context.seen.leader), plan), after=POLL)
     until = routing.next_step(context.spec, elapsed)
     return context.wait(min(_look(context), until)) if until else routing.settled(context.spec, claim)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trimtab.control.context import Context
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import arm_name
-from trimtab.domain.route import Claim, RoutePlan, RouteView, Standing
+from trimtab.domain.route import Claim, RoutePlan, RouteView, Shares, Standing
 from trimtab.domain.spec import ExperimentSpec, RouteSpec
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 
@@ -16,9 +16,9 @@ RAMP = ((0.0, 0.25), (0.25, 0.5), (0.5, 1.0))
 LOOK = 5.0  # seconds between two looks at a route that carries weights: nobody tells of its changes
 
 
-def wanted_share(spec: ExperimentSpec, route: RouteSpec, elapsed: float) -> float:
-    """What each arm is to get of the backend's traffic, so many seconds after both were ready."""
-    return route.share * max(part for after, part in RAMP if elapsed >= after * spec.trial.warm_up or not after)
+def wanted_part(spec: ExperimentSpec, elapsed: float) -> float:
+    """What the arms are to get of their shares, so many seconds after both were ready."""
+    return max(part for after, part in RAMP if elapsed >= after * spec.trial.warm_up or not after)
 
 
 def next_step(spec: ExperimentSpec, elapsed: float) -> float:
@@ -39,7 +39,7 @@ def claim_of(context: Context, trial: Trial) -> Claim | None:
     return claim if claim is not None and claim.trial_uid == trial.uid else None
 
 
-def plan_weights(route: RouteSpec, trial: Trial, share: float) -> RoutePlan:
+def plan_weights(route: RouteSpec, trial: Trial, shares: Shares) -> RoutePlan:
     """What to write for this trial."""
     return RoutePlan(
         namespace=trial.namespace,
@@ -48,7 +48,7 @@ def plan_weights(route: RouteSpec, trial: Trial, share: float) -> RoutePlan:
         backend=route.backend,
         canary=arm_name(trial.experiment_uid, trial.index, Arm.CANARY),
         control=arm_name(trial.experiment_uid, trial.index, Arm.CONTROL),
-        share=share,
+        shares=shares,
         trial_uid=trial.uid,
         trial_name=trial.name,
         experiment_uid=trial.experiment_uid,
@@ -84,4 +84,4 @@ def left_weights(context: Context) -> Iterator[str]:
         yield claim.trial_uid
 
 
-__all__ = ["LOOK", "claim_of", "left_weights", "lost", "next_step", "plan_weights", "settled", "wanted_share"]
+__all__ = ["LOOK", "claim_of", "left_weights", "lost", "next_step", "plan_weights", "settled", "wanted_part"]

@@ -207,9 +207,7 @@ def scale_changes(spec: ExperimentSpec, surroundings: Surroundings, assignment: 
 
 def share_of(spec: ExperimentSpec, assignment: Assignment) -> float:
     """The fraction of the route's traffic for an arm with this assignment. Mode HTTPRoute only."""
-    assert spec.route is not None
-    name = replicas_parameter(spec)
-    return spec.route.share if name is None else spec.canary.replicas / float(assignment.number(name))
+    return spec.route_share(assignment)
 
 
 def scaled_bounds(minimum: int, maximum: int, share: float) -> tuple[int, int]:

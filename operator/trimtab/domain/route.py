@@ -1,7 +1,7 @@
 """An HTTPRoute as the core sees it, and the arithmetic of its weights. Pure.
 
 Notation: a rule sends to its backend i the fraction w_i / sum(w) of its requests. The arms' backends take theirs from
-one backend b alone: with weights F w_i for all i except b, where F w_b becomes F w_b - 2 c, c and c, nobody else's
+one backend b alone: with weights F w_i for all i except b, where F w_b becomes F w_b - c - d, c and d, nobody else's
 fraction changes.
 """
 
@@ -15,6 +15,8 @@ from enum import StrEnum
 FINENESS = 1000  # times a weight, where the largest weight of the rule allows it
 MOST_WEIGHT = 1_000_000  # of the Gateway API
 MOST_BACKENDS = 16  # of a rule, of the Gateway API
+Shares = tuple[float, float]
+"""Fractions of a backend's traffic: of the canary, of the control."""
 ARM_BACKEND = re.compile(r"tt-[0-9a-f]{8}-\d+-[cb]")
 """Names of arms' Services, see `domain.names.arm_name`."""
 
@@ -55,15 +57,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """Whose weights a route carries, from its annotation. `share` of the backend's traffic is what each arm has,
-    `since` and `deadline` in unix seconds."""
+    """Whose weights a route carries, from its annotation. `shares` of the backend's traffic are what canary and control
+    have, `since` and `deadline` in unix seconds."""
 
     trial_uid: str
     trial_name: str
     experiment_uid: str
     experiment_name: str
     rule: str
-    share: float
+    shares: Shares
     since: float
     deadline: float
     standing: Standing
@@ -97,7 +99,7 @@ class RouteMissing:
 
 @dataclass(frozen=True)
 class RoutePlan:
-    """What is to be written into a route: weights of two arms in one rule, and whose they are. `share` for each arm."""
+    """What is to be written into a route: weights of two arms in one rule, and whose they are."""
 
     namespace: str
     route: str
@@ -105,7 +107,7 @@ class RoutePlan:
     backend: str
     canary: str
     control: str
-    share: float
+    shares: Shares
     trial_uid: str
     trial_name: str
     experiment_uid: str
@@ -113,21 +115,21 @@ class RoutePlan:
     deadline: float
 
 
-def split(weights: Sequence[int], at: int, share: float) -> tuple[int, ...]:
-    """The rule's weights with both arms at the end: each gets `share` of what the backend at index `at` had.
+def split(weights: Sequence[int], at: int, shares: Shares) -> tuple[int, ...]:
+    """The rule's weights with both arms at the end: each gets its share of what the backend at index `at` had.
 
     What the backend has less is exactly what the arms have, and all others keep their fraction of the whole.
 
     Args:
         weights: of the rule's backends, each 0 to MOST_WEIGHT; that of `at` above 0.
-        share: above 0, at most 0.5.
+        shares: of the canary and of the control, each above 0, together at most 1.
     """
     factor = fineness(weights)
     whole = factor * weights[at]
-    each = min(max(1, round(whole * share)), whole // 2)
+    canary, control = (min(max(1, round(whole * share)), whole // 2) for share in shares)
     rest = [factor * w for w in weights]
-    rest[at] = whole - 2 * each
-    return (*rest, each, each)
+    rest[at] = whole - canary - control
+    return (*rest, canary, control)
 
 
 def fineness(weights: Sequence[int]) -> int:
@@ -135,11 +137,11 @@ def fineness(weights: Sequence[int]) -> int:
     return max(1, min(FINENESS, MOST_WEIGHT // max(1, *weights)))
 
 
-def coarseness(weights: Sequence[int], at: int, share: float) -> float:
-    """By which fraction of `share` the arms' part is off, as weights are whole numbers."""
-    made = split(weights, at, share)
-    whole = made[at] + made[-1] + made[-2]
-    return abs(made[-1] / whole - share) / share if whole else 1.0
+def coarseness(weights: Sequence[int], at: int, shares: Shares) -> float:
+    """By which fraction of its share an arm's part is off at most, as weights are whole numbers."""
+    made = split(weights, at, shares)
+    whole = fineness(weights) * weights[at]
+    return max(abs(part / whole - share) / share for part, share in zip(made[-2:], shares, strict=True))
 
 
 __all__ = [
@@ -151,6 +153,7 @@ __all__ = [
     "RoutePlan",
     "RouteView",
     "RuleView",
+    "Shares",
     "Standing",
     "coarseness",
     "fineness",

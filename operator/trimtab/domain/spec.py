@@ -11,7 +11,7 @@ from enum import StrEnum
 from trimtab.domain.cost import Prices
 from trimtab.domain.placeholder import narrowed
 from trimtab.domain.schedule import Schedule
-from trimtab.domain.space import Assignment, SearchSpace
+from trimtab.domain.space import Assignment, Numeric, Parameter, ReplicaCount, SearchSpace
 
 
 class Mode(StrEnum):
@@ -357,11 +357,27 @@ class ExperimentSpec:
     schedule: Schedule | None = None  # None: at any time
     route: RouteSpec | None = None  # None: the arms get traffic from the target's Services
 
+    @property
+    def replicas_parameter(self) -> Parameter | None:
+        """The parameter that is the number of the target's replicas."""
+        return next((p for p in self.space.parameters if isinstance(p.locus, ReplicaCount)), None)
+
+    def route_share(self, assignment: Assignment) -> float:
+        """The fraction of the route's traffic for an arm with this assignment. Mode HTTPRoute only.
+
+        Where the number of replicas is tuned, the arm's pods get what they would get among so many.
+        """
+        assert self.route is not None
+        tuned = self.replicas_parameter
+        return self.route.share if tuned is None else self.canary.replicas / float(assignment.number(tuned.name))
+
     def arm_share(self, pods: int) -> float:
-        """The fraction of the load that one arm is to get: a route's weights say so, else as many pods as it has beside
-        `pods` of the target and those of the other arm."""
+        """The fraction of the load that one arm gets at most: a route's weights say so, else as many pods as it has
+        beside `pods` of the target and those of the other arm."""
         if self.route is not None:
-            return self.route.share
+            domain = self.replicas_parameter.domain if self.replicas_parameter is not None else None
+            least = float(domain.minimum) if isinstance(domain, Numeric) else 0.0
+            return min(self.canary.replicas / least, 1.0) if least else self.route.share
         arms = 2 if self.canary.control == "Clone" else 1
         return self.canary.replicas / max(pods + arms * self.canary.replicas, 1)
 

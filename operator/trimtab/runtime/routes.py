@@ -50,7 +50,7 @@ class RouteKeeper:
                 await self._cluster.replace(HTTP_ROUTES, plan.namespace, plan.route, body)
             except Conflict:
                 continue
-            log.info("route.weights", route=plan.route, trial=plan.trial_name, share=plan.share)
+            log.info("route.weights", route=plan.route, trial=plan.trial_name, shares=plan.shares)
             return
         raise RetryLater(
             AGAIN_SECONDS, f"HTTPRoute {plan.route} was changed by somebody else {ATTEMPTS} times in a row"

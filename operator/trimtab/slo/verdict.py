@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, NotAsked, Sample, Stale, TelemetryError
 from trimtab.domain.quantity import format_duration
-from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, RouteSpec, Sli
+from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
 from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
 from trimtab.slo.bounds import Standing, check
 
@@ -144,7 +144,7 @@ def _share(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
     """Arms that did not get their traffic, or not the same, cannot be compared."""
     loads = {load.arm: load for load in trial.load}
     if spec.route is not None:
-        return _share_of_route(spec.route, {arm: load.total for arm, load in loads.items()})
+        return _share_of_route(spec, trial, loads)
     canary, control, target = (loads.get(arm) for arm in (Arm.CANARY, Arm.CONTROL, Arm.TARGET))
     if canary is None or control is None:
         return None
@@ -160,25 +160,53 @@ def _share(spec: ExperimentSpec, trial: Trial) -> Verdict | None:
     return None
 
 
-def _share_of_route(route: RouteSpec, totals: Mapping[Arm, Load | None]) -> Verdict | None:
-    """By weights each arm gets a part of the traffic whatever its size; what counts is how much, and the same of both.
+def _share_of_route(spec: ExperimentSpec, trial: Trial, loads: Mapping[Arm, Load]) -> Verdict | None:
+    """By weights each arm gets a part of the traffic whatever its size: what all of it is must come to the same,
+    reckoned from either.
 
     What reaches the target by other ways than the rule makes the arms' part of it all smaller, and is allowed for to a
     half, as it is in the other mode.
     """
-    canary, control, target = (totals.get(arm) for arm in (Arm.CANARY, Arm.CONTROL, Arm.TARGET))
-    if canary is None or control is None:
+    if not {Arm.CANARY, Arm.CONTROL} <= loads.keys():
         return None
-    words = f"canary {canary.rps_per_pod:.3g} and control {control.rps_per_pod:.3g} requests/s"
-    least, most = sorted((canary.rps_per_pod, control.rps_per_pod))
+    shares = {arm: _route_share(spec, trial, arm) for arm in (Arm.CANARY, Arm.CONTROL)}
+    whole = {arm: _times(loads[arm], _pods(spec, trial, loads[arm]) / share) for arm, share in shares.items()}
+    got = {arm: whole[arm].rps_per_pod * share for arm, share in shares.items()}
+    words = f"canary {got[Arm.CANARY]:.3g} and control {got[Arm.CONTROL]:.3g} requests/s"
+    words += f", meant as {100 * shares[Arm.CANARY]:.3g} and {100 * shares[Arm.CONTROL]:.3g} % of the rule's"
+    least, most = sorted(load.rps_per_pod for load in whole.values())
+    target = loads.get(Arm.TARGET)
     if target is not None:
-        everything = least + most + target.rps_per_pod
-        words += f" of {everything:.3g} together, each was to get {100 * route.share:.3g} %"
-        if least < SHARE_LEAST * route.share * everything:
+        everything = sum(got.values()) + target.rps_per_pod * _pods(spec, trial, target)
+        words += f", of {everything:.3g} in all"
+        if least < SHARE_LEAST * everything:
             return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: the share was not achieved")
-    if least < SHARE_LEAST * most or _differ(canary, control):
+    if least < SHARE_LEAST * most or _differ(whole[Arm.CANARY], whole[Arm.CONTROL]):
         return Outcome(TrialPhase.INCONCLUSIVE, "ShareNotAchieved", f"{words}: too different to compare")
     return None
+
+
+def _route_share(spec: ExperimentSpec, trial: Trial, arm: Arm) -> float:
+    """What an arm was to get; where replicas are tuned, the control's is that of as many as the target had."""
+    assert spec.route is not None
+    if arm is Arm.CANARY:
+        return spec.route_share(trial.assignment)
+    if spec.replicas_parameter is None:
+        return spec.route.share
+    return spec.canary.replicas / max(trial.environment.target_replicas, 1)
+
+
+def _pods(spec: ExperimentSpec, trial: Trial, load: Load) -> float:
+    """Of how many pods this load is the mean."""
+    fixed = trial.environment.target_replicas if load.arm is Arm.TARGET else spec.canary.replicas
+    return load.pods if load.pods is not None else float(fixed)
+
+
+def _times(load: Load, factor: float) -> Load:
+    error = load.standard_error
+    return replace(
+        load, rps_per_pod=load.rps_per_pod * factor, standard_error=None if error is None else error * factor
+    )
 
 
 def _differ(one: Load, other: Load) -> bool:

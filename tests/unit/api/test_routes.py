@@ -34,7 +34,7 @@ NOW = 1777630000.0
 
 def claimed(before: Obj, share: float = 0.05) -> Obj:
     """The route after the PUT that gives the arms their share."""
-    made = with_weights(before, replace(PLAN, share=share), NOW)
+    made = with_weights(before, replace(PLAN, shares=(share, share)), NOW)
     assert made is not None
     return put_by(made, before)
 
@@ -109,7 +109,7 @@ class TestIn:
         live = claimed(route())
         live["spec"]["rules"][0]["timeouts"] = {"request": "1s"}
         with pytest.raises(InvalidSpec):
-            with_weights(live, replace(PLAN, share=0.04), NOW)
+            with_weights(live, replace(PLAN, shares=(0.04, 0.04)), NOW)
 
 
 class TestOut:
@@ -269,7 +269,7 @@ class TestView:
         claim = route_view(claimed(route())).claim
         assert claim is not None
         assert (claim.trial_uid, claim.trial_name, claim.experiment_uid) == ("trial-uid", "web-0f0e0d-0007", EXPERIMENT)
-        assert (claim.rule, claim.share, claim.since, claim.deadline) == ("pages", 0.05, NOW, PLAN.deadline)
+        assert (claim.rule, claim.shares, claim.since, claim.deadline) == ("pages", (0.05, 0.05), NOW, PLAN.deadline)
         assert claim.standing is Standing.WRITTEN
 
     def test_an_unaccepted_route(self) -> None:

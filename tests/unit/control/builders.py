@@ -34,6 +34,7 @@ from trimtab.domain.kube import (
 )
 from trimtab.domain.measurement import Arm, Measurement, Sample, Window
 from trimtab.domain.names import arm_name, trial_name
+from trimtab.domain.route import BackendView, Claim, RouteView, RuleView, Standing
 from trimtab.domain.space import (
     Apply,
     Assignment,
@@ -258,6 +259,25 @@ def budgets(bad: float = 1000.0, total: float = 1e6, spent: float = 0.0) -> Budg
     return BudgetReadings((month, hours), (("errors", spent),))
 
 
+def route(of: Trial | None = None, **changes: Any) -> RouteView:
+    """The route that `ROUTE` names, carrying the weights of a trial if one is given."""
+    made = RouteView("web", "shop", (RuleView("pages", (BackendView("web", 1, 80),)),))
+    return made if of is None else replace(made, claim=claim(of, **changes))
+
+
+def claim(of: Trial, **changes: Any) -> Claim:
+    """All of the share, since long ago."""
+    shares = (ROUTE.share, ROUTE.share)
+    made = Claim(of.uid, of.name, UID, "web", ROUTE.rule, shares, NOW - 100, NOW + 500, Standing.WRITTEN)
+    return replace(made, **changes)
+
+
+def _seen_route(record: ExperimentRecord, trials: tuple[Trial, ...]) -> RouteView | None:
+    if record.spec is None or record.spec.route is None:
+        return None
+    return route(next((t for t in trials if t.phase is TrialPhase.MEASURING), None))
+
+
 def snapshot(
     record: ExperimentRecord | None = None,
     trials: tuple[Trial, ...] = (),
@@ -266,15 +286,17 @@ def snapshot(
     **changes: Any,
 ) -> Snapshot:
     budget = budgets()
+    record = record or experiment()
     made = Snapshot(
         now=NOW,
-        experiment=record or experiment(),
+        experiment=record,
         trials=trials,
         target=target(),
         surroundings=surroundings(),
         arms=arms,
         lock=LockView(mine=True),
         leader="leader-1",
+        route=_seen_route(record, trials),
         answers=MappingProxyType({AskBudgets(): budget, **(answers or {})}),
     )
     return replace(made, **changes)

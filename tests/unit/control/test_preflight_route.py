@@ -27,7 +27,7 @@ from trimtab.domain.route import (
 WEB, OTHER = BackendView("web", 1, 80), BackendView("other", 3, 80)
 PAGES = RuleView("pages", (WEB, OTHER))
 GOOD = RouteView("web", "shop", (RuleView("api", (OTHER,)), PAGES))
-CLAIM = Claim("t", "web-1", "theirs", "api", "pages", 0.05, 1.0, 2.0, Standing.WRITTEN)
+CLAIM = Claim("t", "web-1", "theirs", "api", "pages", (0.05, 0.05), 1.0, 2.0, Standing.WRITTEN)
 
 
 def found(route: RouteView | RouteMissing | None = GOOD, about: Any = None, **changes: Any) -> Findings:
@@ -112,7 +112,7 @@ class TestShare:
         problem = only(found(about=self.spec(0.06, canary=replace(builders.spec().canary, replicas=2))))
         assert (problem.reason, problem.field) == ("ShareTooLarge", "spec.traffic.httpRoute.canaryPercent")
         assert "take 12 %" in problem.message
-        assert problem.remedy == "lower it to 5, or set spec.canary.maxSharePercent to 12"
+        assert problem.remedy == "lower canaryPercent to 5, or set spec.canary.maxSharePercent to 12"
 
     def test_an_autoscaler_must_not_notice(self) -> None:
         scaler = AutoscalerView("web", "Deployment", "web", 0.1)

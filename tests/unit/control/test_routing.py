@@ -9,13 +9,14 @@ import pytest
 from tests.unit.control.builders import (
     NOW,
     ROUTE,
-    UID,
     both_arms,
+    claim,
     condition,
     decided,
     experiment,
     kinds,
     outcome,
+    route,
     running,
     snapshot,
     spec,
@@ -24,29 +25,14 @@ from tests.unit.control.builders import (
 )
 
 from trimtab.control.actions import Decision, DeleteArms, SetRoute
-from trimtab.control.routing import RAMP, next_step, wanted_share
-from trimtab.domain.route import BackendView, Claim, RouteMissing, RouteView, RuleView, Standing
+from trimtab.control.routing import RAMP, next_step, wanted_part
+from trimtab.domain.route import RouteMissing, RouteView, Standing
 from trimtab.domain.state import ConditionType
 from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
 
 WARM_UP = 40.0
 SPEC = spec(route=ROUTE, trial=replace(spec().trial, warm_up=WARM_UP))
-FREE = RouteView("web", "shop", (RuleView("pages", (BackendView("web", 1, 80),)),))
-
-
-def claim(of: Trial, **changes: Any) -> Claim:
-    made = Claim(
-        trial_uid=of.uid,
-        trial_name=of.name,
-        experiment_uid=UID,
-        experiment_name="web",
-        rule="pages",
-        share=ROUTE.share,
-        since=NOW - 100,
-        deadline=NOW + 500,
-        standing=Standing.WRITTEN,
-    )
-    return replace(made, **changes)
+FREE = route()
 
 
 def warming(elapsed: float) -> Trial:
@@ -54,9 +40,9 @@ def warming(elapsed: float) -> Trial:
     return trial(TrialPhase.WARMING_UP, times=times, window=None)
 
 
-def look(of: Trial, route: RouteView | RouteMissing = FREE, **changes: Any) -> Decision:
+def look(of: Trial, seen: RouteView | RouteMissing = FREE, **changes: Any) -> Decision:
     record = experiment(running(), spec=SPEC)
-    return decided(snapshot(record, (of,), both_arms(of), route=route, **changes))
+    return decided(snapshot(record, (of,), both_arms(of), route=seen, **changes))
 
 
 def plan(decision: Decision) -> SetRoute:
@@ -67,12 +53,12 @@ def plan(decision: Decision) -> SetRoute:
 class TestRamp:
     @pytest.mark.parametrize(("elapsed", "part"), [(0, 0.25), (9, 0.25), (10, 0.5), (19, 0.5), (20, 1), (1000, 1)])
     def test_the_share_is_a_function_of_time(self, elapsed: float, part: float) -> None:
-        assert wanted_share(SPEC, ROUTE, elapsed) == part * ROUTE.share
+        assert wanted_part(SPEC, elapsed) == part
 
     def test_it_only_grows_and_ends_at_all_of_it(self) -> None:
-        shares = [wanted_share(SPEC, ROUTE, t) for t in range(60)]
+        shares = [wanted_part(SPEC, t) for t in range(60)]
         assert shares == sorted(shares)
-        assert shares[-1] == ROUTE.share
+        assert shares[-1] == 1.0
         assert RAMP[-1][0] < 1, "some of the warm-up is for all of the share"
 
     def test_when_to_look_again(self) -> None:
@@ -87,7 +73,7 @@ class TestWarmUp:
     @pytest.mark.parametrize(("elapsed", "part"), [(1.0, 0.25), (12.0, 0.5), (30.0, 1.0)])
     def test_each_step_is_written_for_both_arms(self, elapsed: float, part: float) -> None:
         action = plan(look(warming(elapsed)))
-        assert action.plan.share == part * ROUTE.share
+        assert action.plan.shares == (part * ROUTE.share, part * ROUTE.share)
         assert (action.plan.canary, action.plan.control) == ("tt-0f0e0d0c-0-c", "tt-0f0e0d0c-0-b")
         assert (action.plan.route, action.plan.rule, action.plan.backend) == ("web", "pages", "web")
         assert action.plan.deadline == NOW + 500
@@ -95,7 +81,7 @@ class TestWarmUp:
 
     def test_a_step_that_is_there_is_not_written_again(self) -> None:
         of = warming(5.0)
-        decision = look(of, replace(FREE, claim=claim(of, share=0.25 * ROUTE.share)))
+        decision = look(of, replace(FREE, claim=claim(of, shares=(0.25 * ROUTE.share, 0.25 * ROUTE.share))))
         assert kinds(decision) == []
         assert decision.requeue_after == pytest.approx(5.0)
 

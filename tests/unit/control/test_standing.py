@@ -104,9 +104,11 @@ def test_a_query_that_cannot_be_bounded_is_never_sent(query: str, words: str) ->
 
 
 class TestAnAutoscalerThatArmsHaveACopyOf:
+    SCALER = replace(scaled.SCALER, tolerance=0.12)  # the arms' share must not move it
+
     def seen(self, view: AutoscalerView, spec: ExperimentSpec) -> Decision:
         """A live trial in an Experiment that began with `SCALER`."""
-        surroundings, running_on = scaled.around(), scaled.target()
+        surroundings, running_on = scaled.around(self.SCALER), scaled.target()
         record = TargetRecord("target-uid", context_hash(spec, running_on, surroundings), scaled.assigned(target=70))
         live = trial(TrialPhase.MEASURING, suggestion=suggestion(assignment=scaled.assigned(target=80)))
         state = running(target=record, spec_digest=spec.digest)
@@ -122,13 +124,13 @@ class TestAnAutoscalerThatArmsHaveACopyOf:
         ],
     )
     def test_a_change_of_it_makes_a_live_trial_stale(self, change: dict[str, Any], reason: str, words: str) -> None:
-        decision = self.seen(replace(scaled.SCALER, **change), scaled.spec(scaled.UTILIZATION, budgets=()))
+        decision = self.seen(replace(self.SCALER, **change), scaled.spec(scaled.UTILIZATION, budgets=()))
         ended = outcome(decision)
         assert (ended.phase, ended.reason) == (TrialPhase.STALE, reason)
         assert words in ended.message
         assert decision.state.target is None
 
     def test_what_it_decides_does_not(self) -> None:
-        decision = self.seen(replace(scaled.SCALER, current=140), scaled.spec(scaled.UTILIZATION, budgets=()))
+        decision = self.seen(replace(self.SCALER, current=140), scaled.spec(scaled.UTILIZATION, budgets=()))
         assert kinds(decision) == []
         assert decision.state.target is not None

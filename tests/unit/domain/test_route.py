@@ -25,7 +25,7 @@ from trimtab.domain.route import FINENESS, MOST_WEIGHT, coarseness, fineness, sp
     ],
 )
 def test_examples(weights: list[int], at: int, share: float, made: tuple[int, ...]) -> None:
-    assert split(weights, at, share) == made
+    assert split(weights, at, (share, share)) == made
 
 
 @given(
@@ -36,7 +36,7 @@ def test_examples(weights: list[int], at: int, share: float, made: tuple[int, ..
 def test_nobody_elses_fraction_changes(weights: list[int], data: st.DataObject, share: float) -> None:
     at = data.draw(st.integers(0, len(weights) - 1))
     weights[at] = max(2, weights[at])
-    made = split(weights, at, share)
+    made = split(weights, at, (share, share))
     assert all(0 <= w <= MOST_WEIGHT for w in made)
     total, before = sum(made), sum(weights)
     for i, weight in enumerate(weights):
@@ -46,9 +46,13 @@ def test_nobody_elses_fraction_changes(weights: list[int], data: st.DataObject, 
     assert Fraction(made[at] + made[-1] + made[-2], total) == Fraction(weights[at], before)
 
 
+def test_arms_may_get_different_shares() -> None:
+    assert split([3, 1], 1, (0.2, 0.05)) == (3000, 750, 200, 50)
+
+
 @given(weight=st.integers(1, 1000), percent=st.integers(1, 50))
 def test_whole_percents_of_usual_weights_are_exact(weight: int, percent: int) -> None:
-    assert coarseness([weight], 0, percent / 100) == pytest.approx(0.0, abs=1e-12)
+    assert coarseness([weight], 0, (percent / 100, percent / 100)) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_how_fine_weights_can_be_made() -> None:
@@ -58,4 +62,4 @@ def test_how_fine_weights_can_be_made() -> None:
 
 
 def test_a_share_that_whole_numbers_cannot_hold_is_told() -> None:
-    assert coarseness([MOST_WEIGHT, 10], 1, 0.05) == pytest.approx(1.0)
+    assert coarseness([MOST_WEIGHT, 10], 1, (0.05, 0.05)) == pytest.approx(1.0)

@@ -67,8 +67,8 @@ class Ground:
             made["metadata"]["labels"]["trimtab.dev/experiment-uid"] = EXPERIMENT
             await self.cluster.create(kind, "shop", made)
 
-    async def give(self, share: float = PLAN.share) -> None:
-        await self.keeper.give(replace(PLAN, share=share), allowed)
+    async def give(self, share: float = 0.05) -> None:
+        await self.keeper.give(replace(PLAN, shares=(share, share)), allowed)
 
     async def route(self) -> Manifest:
         return await self.cluster.get(ROUTES, "shop", "web")

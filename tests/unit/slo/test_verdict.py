@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
-from tests.unit.control.builders import ROUTE, measured, spec, trial
+from tests.unit.control.builders import ROUTE, measured, spec, suggestion, trial
 
 from trimtab.domain.measurement import (
     Ambiguous,
@@ -17,6 +18,7 @@ from trimtab.domain.measurement import (
     Stale,
     TelemetryError,
 )
+from trimtab.domain.space import Assignment, Numeric, Parameter, ReplicaCount, Scale, SearchSpace
 from trimtab.domain.spec import (
     ExperimentSpec,
     ObjectiveTerm,
@@ -133,10 +135,10 @@ def test_arms_with_other_traffic_are_not_compared(load: tuple[Load, ...], compar
     assert found.reason == ("Measured" if compared else "ShareNotAchieved")
 
 
-def totals(canary: float, control: float, target: float | None = None, pods: int = 2) -> tuple[Load, ...]:
-    """Requests per second of whole arms, each of so many pods, beside ten of the target."""
+def totals(canary: float, control: float, target: float | None = None, pods: float = 2.0) -> tuple[Load, ...]:
+    """Requests per second of whole arms, each of so many pods on average, beside ten of the target."""
     arms = (Load(Arm.CANARY, canary / pods, 0.1, pods), Load(Arm.CONTROL, control / pods, 0.1, pods))
-    return arms if target is None else (*arms, Load(Arm.TARGET, target / 10, 0.1, 10))
+    return arms if target is None else (*arms, Load(Arm.TARGET, target / 10, 0.1, 10.0))
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,7 @@ def totals(canary: float, control: float, target: float | None = None, pods: int
     [
         (totals(50, 50, 900), True),  # as the weights say
         (totals(50, 50, 900, pods=20), True),  # however many pods share it
+        ((Load(Arm.CANARY, 50.0), Load(Arm.CONTROL, 50.0), Load(Arm.TARGET, 45.0)), True),  # of one and of 20 pods
         (totals(26, 26, 948), True),  # half of the target's traffic comes another way
         (totals(20, 20, 960), False),
         (totals(50, 20, 930), False),
@@ -151,7 +154,6 @@ def totals(canary: float, control: float, target: float | None = None, pods: int
         (totals(50, 45, 905), True),
         (totals(50, 50), True),
         (totals(50, 20), False),
-        ((Load(Arm.CANARY, 5.0), Load(Arm.CONTROL, 1.0)), True),  # nobody knows of how many pods
     ],
 )
 def test_weights_give_arms_a_part_of_the_traffic_whatever_their_size(load: tuple[Load, ...], compared: bool) -> None:
@@ -228,3 +230,12 @@ def test_a_bound_that_only_guards_keeps_no_screen_going() -> None:
     found = judge_screen(guarding, after(sample(52), sample(20)), False)
     assert isinstance(found, Outcome)
     assert found.reason == "Screened"
+
+
+def test_where_replicas_are_tuned_each_arm_is_held_to_its_own_share() -> None:
+    space = SearchSpace((Parameter("n", ReplicaCount(), Numeric(Decimal(5), Decimal(20), Decimal(1), Scale.LINEAR)),))
+    about, few = spec(route=ROUTE, space=space), suggestion(assignment=Assignment.of({"n": Decimal(10)}))
+    loads = (Load(Arm.CANARY, 100.0, 0.1), Load(Arm.CONTROL, 50.0, 0.1), Load(Arm.TARGET, 42.5))
+    assert outcome(after(sample(10), sample(10), load=loads, suggestion=few), about).reason == "Measured"
+    same = (replace(loads[0], rps_per_pod=50.0), *loads[1:])
+    assert outcome(after(sample(10), sample(10), load=same, suggestion=few), about).reason == "ShareNotAchieved"
