@@ -378,8 +378,7 @@ class ExperimentSpec:
             domain = self.replicas_parameter.domain if self.replicas_parameter is not None else None
             least = float(domain.minimum) if isinstance(domain, Numeric) else 0.0
             return min(self.canary.replicas / least, 1.0) if least else self.route.share
-        arms = 2 if self.canary.control == "Clone" else 1
-        return self.canary.replicas / max(pods + arms * self.canary.replicas, 1)
+        return self.canary.replicas / max(pods + 2 * self.canary.replicas, 1)
 
     @property
     def is_cost(self) -> bool:
