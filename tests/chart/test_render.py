@@ -116,6 +116,19 @@ class TestScope:
         assert ("/namespaces=billing", "get") in rights(roles["billing"])
         assert environment(objects)["TRIMTAB_NAMESPACE"] == "shop,billing"
 
+    def test_routes_are_asked_for_and_not_given_by_themselves(self) -> None:
+        gateway, more = "gateway.networking.k8s.io/httproutes", ("/services", "autoscaling/horizontalpodautoscalers")
+        objects, asked = rendered(), rendered(traffic={"httpRoute": True})
+        for name in (OWN, f"{OWN}-reap", f"{OWN}-uninstall"):
+            before, after = (rights(named("ClusterRole", name, each)) for each in (objects, asked))
+            added = after - before
+            assert {(gateway, verb) for verb in ("get", "list", "update")} <= added
+            assert {what for what, _ in added} == {gateway, *more}
+            assert not {verb for what, verb in added if what in more} & {"update", "patch"}
+        policy = named("ValidatingAdmissionPolicy", f"{OWN}-operator", asked)
+        narrowed = {r for rule in policy["spec"]["matchConstraints"]["resourceRules"] for r in rule["resources"]}
+        assert {"httproutes", "services", "horizontalpodautoscalers"} <= narrowed
+
     def test_the_rights_can_be_left_to_somebody_else(self) -> None:
         kinds = {o["kind"] for o in rendered(rbac={"create": False}, serviceAccount={"create": False, "name": "given"})}
         assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ServiceAccount"}

@@ -60,11 +60,23 @@ create, update and delete to the operator's own objects.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [get, list, create, update]
+{{- if .Values.traffic.httpRoute }}
+# traffic.mode HTTPRoute: weights in a route; arms have a Service and, where the target has an autoscaler, one of their own.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, update]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, create, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, create, delete]
+{{- end }}
 {{- end -}}
 
 
 {{/*
-What `trimtab reap` does in such a namespace: it sees arms and their Trials, and deletes arms.
+What `trimtab reap` does in such a namespace: it sees arms and their Trials, frees routes, and deletes arms.
 */}}
 {{- define "trimtab.reapRules" -}}
 - apiGroups: [apps]
@@ -79,6 +91,18 @@ What `trimtab reap` does in such a namespace: it sees arms and their Trials, and
 - apiGroups: [trimtab.dev]
   resources: [trials]
   verbs: [get]
+{{- if .Values.traffic.httpRoute }}
+# Routes are freed of an arm's weights before the arm is deleted.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, update]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, delete]
+{{- end }}
 {{- end -}}
 
 {{/*
