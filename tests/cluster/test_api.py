@@ -27,9 +27,9 @@ from trimtab.ports import ExperimentRecord, NewTrial
 GROUP_VERSION = "trimtab.dev/v1alpha1"
 GOOD, BAD = table.good(), table.bad()
 UNSUPPORTED = {  # valid manifests that this version refuses by a condition, with the first field it names
-    "autoscaler": "spec.parameters[0].autoscaler",
-    "complete": "spec.parameters[2].autoscaler",
-    "inference": "spec.parameters[1].replicas",
+    "autoscaler": "spec.traffic.mode",
+    "complete": "spec.trial.parallel",
+    "inference": "spec.traffic.mode",
 }
 # where the schema itself refuses, lint has better words than the API server
 SCHEMA_WORDS = (

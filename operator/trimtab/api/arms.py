@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trimtab.api.kube_arms import ANNOTATION_LIVE, ANNOTATION_TRIAL_NAME, live_digest, shape_digest
+from trimtab.api.kube_arms import (
+    ANNOTATION_LIVE,
+    ANNOTATION_SCALED_BY,
+    ANNOTATION_TRIAL_NAME,
+    live_digest,
+    shape_digest,
+)
 from trimtab.api.kube_target import TEMPLATE_HASH
 from trimtab.domain.kinds import DEPLOYMENTS, TRIALS
 from trimtab.domain.kube import ArmPlan, EnvSetting, Manifest, ResourceSetting
@@ -72,6 +78,8 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
             "template": template,
         },
     }
+    if plan.autoscaler is not None:
+        body["metadata"]["annotations"][ANNOTATION_SCALED_BY] = plan.name
     body["metadata"]["annotations"][ANNOTATION_LIVE] = shape_digest(body)
     return body
 

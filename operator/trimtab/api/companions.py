@@ -1,12 +1,15 @@
-"""What an arm has beside its Deployment: a Service of its own, where a route's weights lead to it."""
+"""What an arm has beside its Deployment where a route's weights lead to it: a Service, and an autoscaler if the target
+has one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from trimtab.api.arms import arm_metadata, kept_labels
+from trimtab.api.kube_arms import ANNOTATION_LIVE
+from trimtab.api.kube_autoscaler import changed_spec, scaler_digest
 from trimtab.api.kube_read import Raw
-from trimtab.domain.kinds import SERVICES
+from trimtab.domain.kinds import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from trimtab.domain.kube import ArmPlan, Manifest
 
 PORT_FIELDS = ("name", "protocol", "port", "targetPort", "appProtocol")
@@ -38,4 +41,22 @@ def arm_service(backend: Manifest, plan: ArmPlan) -> dict[str, Any]:
     return {"apiVersion": SERVICES.api_version, "kind": SERVICES.name, "metadata": metadata, "spec": made}
 
 
-__all__ = ["arm_service"]
+def arm_autoscaler(plan: ArmPlan) -> dict[str, Any]:
+    """The HorizontalPodAutoscaler to POST for a plan that has one: the target's own with the plan's changes and bounds,
+    for the arm's Deployment."""
+    assert plan.autoscaler is not None
+    original = plan.autoscaler.source.manifest
+    spec = changed_spec(original["spec"], plan.autoscaler.changes)
+    spec |= {
+        "scaleTargetRef": {"apiVersion": DEPLOYMENTS.api_version, "kind": DEPLOYMENTS.name, "name": plan.name},
+        "minReplicas": plan.autoscaler.minimum,
+        "maxReplicas": plan.autoscaler.maximum,
+    }
+    kind = HORIZONTAL_POD_AUTOSCALERS
+    metadata = arm_metadata(plan, kept_labels(original))
+    body = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": spec}
+    metadata["annotations"][ANNOTATION_LIVE] = scaler_digest(body)
+    return body
+
+
+__all__ = ["arm_autoscaler", "arm_service"]

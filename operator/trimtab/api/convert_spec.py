@@ -13,7 +13,6 @@ from trimtab.api.experiment import ExperimentSpec
 from trimtab.api.parameters import DEFAULT_STEPS
 from trimtab.api.presets import resolve
 from trimtab.api.problems import Unreadable, read
-from trimtab.api.scaling_rules import check_scaling
 from trimtab.api.support import require_supported
 from trimtab.api.timetable import schedule_of
 from trimtab.domain import space, spec
@@ -61,15 +60,10 @@ def spec_digest(wire: ExperimentSpec) -> str:
 
 
 def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
-    """The domain's form of a checked spec.
-
-    Raises:
-        InvalidSpec: names the field that the schema alone cannot judge, and the remedy.
-    """
+    """The domain's form of a checked spec."""
     searched = space.SearchSpace(
         tuple(_parameter(p) for p in wire.parameters), tuple(_relation(r) for r in wire.parameter_constraints)
     )
-    check_scaling(searched)
     return spec.ExperimentSpec(
         mode=wire.mode,
         paused=wire.paused,

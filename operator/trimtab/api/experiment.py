@@ -13,6 +13,7 @@ from trimtab.api.goals import Constraint, ErrorBudget, Objective
 from trimtab.api.parameters import Parameter
 from trimtab.api.relations import ParameterConstraint
 from trimtab.api.scalars import DURATION_PATTERN, Text, unless_malformed
+from trimtab.api.scaling_rules import SPEC_RULES
 from trimtab.api.settings import (
     Canary,
     Prices,
@@ -157,6 +158,7 @@ _CROSS_RULES = (
         lambda spec: spec.traffic.mode == "HTTPRoute" or all(p.replicas is None for p in spec.parameters),
         field=".parameters",
     ),
+    *SPEC_RULES,
     _refers(
         "self.parameterConstraints.map(c, has(c.order) ? [c.order.lower, c.order.upper] : "
         "has(c.sum) ? c.sum.terms.map(t, t.parameter) : has(c.ratio) ? [c.ratio.of, c.ratio.to] : [])"

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from trimtab.api.kube_autoscaler import autoscaler_from, scaler_digest
 from trimtab.api.kube_read import Raw, digest, resources_from, unix
 from trimtab.api.kube_target import TEMPLATE_HASH, pod_from
+from trimtab.domain.autoscaler import ArmScaler
 from trimtab.domain.kube import ArmView, Manifest, Resources
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import (
@@ -22,6 +24,7 @@ from trimtab.domain.names import (
 )
 
 ANNOTATION_LIVE = f"{GROUP}/live-digest"
+ANNOTATION_SCALED_BY = f"{GROUP}/scaled-by"
 ANNOTATION_TRIAL_NAME = f"{GROUP}/trial-name"
 ARM_POD = re.compile(r"tt-[0-9a-f]{8}-\d+-[cb]-[a-z0-9]+-[a-z0-9]+")
 """Names of arms' pods, see `domain.names.arm_name`."""
@@ -49,10 +52,27 @@ def arm_views(
     replica_sets: Sequence[Manifest],
     pods: Sequence[Manifest],
     endpoint_slices: Sequence[Manifest],
+    autoscalers: Sequence[Manifest] = (),
 ) -> tuple[ArmView, ...]:
     """Every arm, also one of which only leftovers (ReplicaSets, pods) remain."""
-    ready = ready_endpoint_names(endpoint_slices)
-    return tuple(arm_view(arm, parts, ready) for (_, arm), parts in arm_parts(deployments, replica_sets, pods))
+    ready, scalers = ready_endpoint_names(endpoint_slices), arm_scalers(autoscalers)
+    found = arm_parts(deployments, replica_sets, pods)
+    return tuple(arm_view(key[1], parts, ready, scalers.get(key)) for key, parts in found)
+
+
+def arm_scalers(autoscalers: Iterable[Manifest]) -> dict[tuple[str, Arm], Manifest]:
+    """The autoscalers of arms, by the Trial's uid and the arm."""
+    found = {}
+    for manifest in autoscalers:
+        arm = (manifest["metadata"].get("labels") or {}).get(LABEL_ARM)
+        if arm in {Arm.CANARY.value, Arm.CONTROL.value}:
+            found[trial_uid_of(manifest), Arm(arm)] = manifest
+    return found
+
+
+def scales(deployment: Manifest) -> bool:
+    """Whether an arm was made with an autoscaler."""
+    return ANNOTATION_SCALED_BY in ((deployment.get("metadata") or {}).get("annotations") or {})
 
 
 def arm_parts(
@@ -73,9 +93,9 @@ ArmParts = tuple[list[Manifest], list[Manifest], list[Manifest]]
 """Deployments, ReplicaSets and pods of one arm."""
 
 
-def arm_view(arm: Arm, parts: ArmParts, ready: frozenset[str]) -> ArmView:
-    """One arm; `ready` are the names of `ready_endpoint_names`. Where the Deployment is gone, the arm's name, the
-    Trial's and the deadline are known from what it left."""
+def arm_view(arm: Arm, parts: ArmParts, ready: frozenset[str], scaler: Manifest | None = None) -> ArmView:
+    """One arm; `ready` are the names of `ready_endpoint_names`, `scaler` is its autoscaler if it has one. Where the
+    Deployment is gone, the arm's name, the Trial's and the deadline are known from what it left."""
     deployments, replica_sets, raw_pods = parts
     pods = tuple(pod_from(p) for p in raw_pods)
     objects = (*deployments, *replica_sets, *raw_pods)
@@ -100,6 +120,23 @@ def arm_view(arm: Arm, parts: ArmParts, ready: frozenset[str]) -> ArmView:
         failure=_failure(deployment) if deployment else "",
         pods=pods,
         ready_endpoints=sum(p.name in ready for p in pods),
+        scaled_by=annotations.get(ANNOTATION_SCALED_BY, "") if deployment else "",
+        scaler=_scaler(scaler) if scaler is not None else None,
+    )
+
+
+def _scaler(manifest: Manifest) -> ArmScaler:
+    metadata, view, now = manifest["metadata"], autoscaler_from(manifest), scaler_digest(manifest)
+    made = plan_digest(manifest)
+    as_made = (metadata.get("annotations") or {}).get(ANNOTATION_LIVE) == now
+    return ArmScaler(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        spec_digest=made,
+        observed_digest=made if as_made else f"edited-{now}",
+        deleting=bool(metadata.get("deletionTimestamp")),
+        minimum=view.minimum,
+        maximum=view.maximum,
     )
 
 
@@ -128,7 +165,8 @@ def shape_digest(deployment: Manifest) -> str:
     template = spec["template"]
     labels = (template.get("metadata") or {}).get("labels") or {}
     containers = [_shape(c) for c in template["spec"]["containers"]]
-    return digest([spec.get("replicas", 1), spec["selector"].get("matchLabels"), labels, containers])
+    pods = None if scales(deployment) else spec.get("replicas", 1)  # an autoscaler's
+    return digest([pods, spec["selector"].get("matchLabels"), labels, containers])
 
 
 def _shape(container: Raw) -> dict[str, Any]:
@@ -154,12 +192,20 @@ def live_digest(deployment: Manifest) -> str:
     """The plan's digest while the arm's spec is as it was created, something else after any edit.
 
     Arms are never patched, so the server counted one generation, and one more for a deletion. That notices every edit
-    of the spec; the digest also notices an arm that was deleted and made anew by hand.
+    of the spec; the digest also notices an arm that was deleted and made anew by hand. Of an arm that scales each
+    scaling is a generation, too, so there it is the owners of fields that tell.
     """
     metadata = deployment["metadata"]
     annotations = metadata.get("annotations") or {}
     now = shape_digest(deployment)
     generation = metadata.get("generation", 1) - (1 if metadata.get("deletionTimestamp") else 0)
-    if generation > 1 or annotations.get(ANNOTATION_LIVE) != now:
+    changed = _rewritten(metadata) if scales(deployment) else generation > 1
+    if changed or annotations.get(ANNOTATION_LIVE) != now:
         return f"edited-{now}-{generation}"
     return plan_digest(deployment)
+
+
+def _rewritten(metadata: Raw) -> bool:
+    """Whether anybody but the creator wrote the spec itself: an autoscaler writes by the subresource `scale`."""
+    entries = metadata.get("managedFields") or ()
+    return sum(1 for e in entries if not e.get("subresource") and "f:spec" in (e.get("fieldsV1") or {})) > 1

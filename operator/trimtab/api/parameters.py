@@ -20,6 +20,7 @@ from trimtab.api.scalars import (
     percentage,
     unless_malformed,
 )
+from trimtab.api.scaling_rules import PARAMETER_RULES
 from trimtab.domain.quantity import parse_quantity
 from trimtab.domain.space import Apply, LimitsRule
 
@@ -343,4 +344,5 @@ class Parameter(WireModel):
             _grid_fits,
             field=".quantity",
         ),
+        *PARAMETER_RULES,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trimtab.control.snapshot import Inquiry
+from trimtab.domain.autoscaler import ScaleChanges
 from trimtab.domain.kube import ArmPlan, PodChanges
 from trimtab.domain.route import RoutePlan
 from trimtab.domain.state import ExperimentState, RecommendationState
@@ -108,11 +109,13 @@ class RecordSpending:
 
 @dataclass(frozen=True)
 class PublishRecommendation:
-    """Write the ConfigMap that carries the recommendation for a pipeline: the target's pods with `changes`."""
+    """Write the ConfigMap that carries the recommendation for a pipeline: the target's pods with `changes`, as many as
+    `scale` makes of them."""
 
     recommendation: RecommendationState
     target: str
     changes: PodChanges
+    scale: ScaleChanges
 
 
 @dataclass(frozen=True)

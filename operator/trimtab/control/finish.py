@@ -12,6 +12,7 @@ from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
 from trimtab.control.saving import saving_of
+from trimtab.control.scale_point import compared, scale_changes
 from trimtab.control.snapshot import AskRecommendation
 from trimtab.control.start import start_trial
 from trimtab.control.study import build_study
@@ -174,9 +175,10 @@ def _better(context: Context, assignment: Assignment, fresh: tuple[Trial, ...]) 
 
 def _publish(context: Context, study: Study, answer: Recommended, verified: bool) -> Decision:
     spec, record, identity = context.spec, context.state.target, context.seen.experiment
-    target = context.seen.target
+    target, surroundings = context.seen.target, context.seen.surroundings
     assert record is not None
     assert isinstance(target, Target)
+    assert surroundings is not None
     cost, chosen = cost_model(spec, target, record), answer.assignment
     text = spec.space.describe(answer.assignment)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
@@ -193,6 +195,9 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
         worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${saved.before:.3f} per hour)" if answer.keep_baseline else found
+    scale = scale_changes(spec, target, surroundings, record.baseline, answer.assignment)
+    moved = compared(scale.before, scale.after)
+    message += f"; pods are added above {moved}" if moved else ""
     message += expense.standing(context)
     state = RecommendationState(
         digest=digest,
@@ -219,7 +224,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
     context = context.enter(ExperimentPhase.COMPLETED, message)
-    publish = PublishRecommendation(state, target.name, pod_changes(spec, target, answer.assignment))
+    publish = PublishRecommendation(state, target.name, pod_changes(spec, target, answer.assignment), scale)
     return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))
 
 

@@ -15,6 +15,7 @@ from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
 from trimtab.domain.spec import ExperimentSpec, RouteSpec
 from trimtab.domain.trial import SEARCHES, Outcome, Purpose, Trial, TrialPhase
+from trimtab.slo.arm_scaling import unscaled
 from trimtab.slo.edited import edited
 from trimtab.slo.verdict import NeedsExtension, Verdict, judge_early, judge_screen, judge_trial
 from trimtab.slo.words import show
@@ -52,7 +53,7 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     fault = edited(found) or _infrastructure(plans, found)
     if fault is not None:
         return context.do(*withdraw(trial, context.now, fault))
-    if len(found) == len(plans) and all(_serving(v) for v in found):
+    if len(found) == len(plans) and all(_serving(v, plans) for v in found):
         message = f"trial {trial.index}: warming up {context.spec.space.describe(trial.assignment)}"
         return context.say(message).do(WriteTrial(machine.arms_ready(trial, context.now)))
     serving, wanted = sum(v.ready_endpoints for v in found), sum(p.replicas for p in plans)
@@ -61,8 +62,13 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     return context.wait(POLL if sum(v.ready_pods for v in found) > serving else LOOK)
 
 
-def _serving(view: ArmView) -> bool:
-    return view.ready_endpoints >= view.replicas and view.ready_pods >= view.replicas
+def _serving(view: ArmView, plans: tuple[ArmPlan, ...]) -> bool:
+    """All pods that it was planned with, or that its autoscaler has left of them by now."""
+    if view.scaled_by and view.scaler is None:
+        return False
+    wanted = min((p.replicas for p in plans if view.scaled_by and p.arm is view.arm), default=view.replicas)
+    wanted = min(wanted, view.replicas)
+    return view.ready_endpoints >= wanted and view.ready_pods >= wanted
 
 
 def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> Outcome | None:
@@ -76,7 +82,7 @@ def _infrastructure(plans: tuple[ArmPlan, ...], views: tuple[ArmView, ...]) -> O
 def _arms_lost(context: Context, trial: Trial) -> Outcome | None:
     """Both Deployments must stay, unedited, while the trial measures, and a route's weights as they were written."""
     views = context.seen.arms_of(trial)
-    changed = edited(views)
+    changed = edited(views) or unscaled(views)
     if changed is not None:
         return changed
     for arm in (Arm.CANARY, Arm.CONTROL):

@@ -10,9 +10,9 @@ from decimal import Decimal
 
 from trimtab.control.arms import tuned, write
 from trimtab.control.preflight_capacity import resized
-from trimtab.control.scaling import autoscaler_changes
-from trimtab.domain.autoscaler import AutoscalerView, ScalePoint
-from trimtab.domain.kube import ContainerView, Target
+from trimtab.control.scaling import autoscaler_changes, autoscaler_of, replicas_parameter
+from trimtab.domain.autoscaler import AutoscalerView, ScaleChanges, ScalePoint
+from trimtab.domain.kube import ContainerView, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Resource
 from trimtab.domain.spec import ExperimentSpec
 
@@ -41,6 +41,22 @@ def _request(containers: tuple[ContainerView, ...], resource: Resource, name: st
     return sum(known, Decimal(0)) if known and len(known) == len(amounts) else None
 
 
+def scale_changes(
+    spec: ExperimentSpec, target: Target, surroundings: Surroundings, baseline: Assignment, assignment: Assignment
+) -> ScaleChanges:
+    """What a recommendation changes of the number of pods, and where its autoscaler adds more, if it has one.
+
+    Raises:
+        BaselineError: the autoscaler lacks what is tuned.
+    """
+    name, view = replicas_parameter(spec), autoscaler_of(spec, surroundings)
+    replicas = int(assignment.number(name)) if name is not None else None
+    if view is None:
+        return ScaleChanges(replicas)
+    before, after = (scale_points(spec, target, view, a) for a in (baseline, assignment))
+    return ScaleChanges(replicas, view, autoscaler_changes(spec, view, assignment), before, after)
+
+
 def moving(spec: ExperimentSpec, points: tuple[ScalePoint, ...]) -> bool:
     """Whether requests are tuned that these points are shares of."""
     requests = {(locus.resource, locus.container) for _, locus in tuned(spec) if locus.apply is not Apply.LIMITS}
@@ -64,4 +80,4 @@ def compared(before: tuple[ScalePoint, ...], after: tuple[ScalePoint, ...]) -> s
     return "" if before == after else f"{point_words(before)} -> {point_words(after)}"
 
 
-__all__ = ["compared", "moving", "point_words", "scale_points"]
+__all__ = ["compared", "moving", "point_words", "scale_changes", "scale_points"]

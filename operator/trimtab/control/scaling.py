@@ -17,7 +17,6 @@ from trimtab.domain.autoscaler import (
     AutoscalerChanges,
     AutoscalerPlan,
     AutoscalerView,
-    ScaleChanges,
     UtilizationTarget,
 )
 from trimtab.domain.kube import Surroundings, Target
@@ -190,19 +189,6 @@ def autoscaler_changes(spec: ExperimentSpec, view: AutoscalerView, assignment: A
         tolerance_down=fractions.get("ScaleDownTolerancePercent"),
         tolerance_up=fractions.get("ScaleUpTolerancePercent"),
     )
-
-
-def scale_changes(spec: ExperimentSpec, surroundings: Surroundings, assignment: Assignment) -> ScaleChanges:
-    """What a recommendation changes of the number of pods.
-
-    Raises:
-        BaselineError: the autoscaler lacks what is tuned.
-    """
-    name, view = replicas_parameter(spec), autoscaler_of(spec, surroundings)
-    replicas = int(assignment.number(name)) if name is not None else None
-    if view is None or not fields(spec):
-        return ScaleChanges(replicas)
-    return ScaleChanges(replicas, view, autoscaler_changes(spec, view, assignment))
 
 
 def share_of(spec: ExperimentSpec, assignment: Assignment) -> float:

@@ -108,15 +108,6 @@ class ArmScaler:
 
 
 @dataclass(frozen=True)
-class ScaleChanges:
-    """What a recommendation changes of how many pods the target has."""
-
-    replicas: int | None = None  # of a target of fixed size
-    autoscaler: AutoscalerView | None = None
-    changes: AutoscalerChanges = AutoscalerChanges()
-
-
-@dataclass(frozen=True)
 class ScalePoint:
     """The use per pod (cores or bytes) at which the autoscaler adds pods: a utilization target times a request."""
 
@@ -128,6 +119,20 @@ class ScalePoint:
     @property
     def value(self) -> Decimal:
         return self.request * self.percent / 100
+
+
+@dataclass(frozen=True)
+class ScaleChanges:
+    """What a recommendation changes of how many pods the target has: `replicas` of a fixed size, or its autoscaler.
+
+    `before` and `after` are where that adds pods, which a request changes, too.
+    """
+
+    replicas: int | None = None
+    autoscaler: AutoscalerView | None = None
+    changes: AutoscalerChanges = AutoscalerChanges()
+    before: tuple[ScalePoint, ...] = ()
+    after: tuple[ScalePoint, ...] = ()
 
 
 __all__ = [

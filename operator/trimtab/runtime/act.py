@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from trimtab.api.arms import arm_manifest, live_digest
-from trimtab.api.companions import arm_service
+from trimtab.api.companions import arm_autoscaler, arm_service
 from trimtab.api.export import recommendation_data
 from trimtab.api.kube_arms import plan_digest
 from trimtab.control import machine
@@ -129,8 +129,8 @@ class Actor:
                 await self._locks.release(claim(experiment, target_uid))
             case RecordSpending():
                 await self._record_spending(experiment, action)
-            case PublishRecommendation(recommendation, target, changes):
-                data = recommendation_data(experiment, recommendation, target, changes)
+            case PublishRecommendation(recommendation, target, changes, scale):
+                data = recommendation_data(experiment, recommendation, target, changes, scale)
                 await self._publish(experiment, recommendation.config_map, dict(data))
             case EmitEvent(severity, reason, message, about):
                 await self._emit(experiment, severity, reason, message, about)
@@ -216,7 +216,10 @@ class Actor:
         if not plan.backend:
             return ()
         backend = await self._cluster.get(kinds.SERVICES, plan.namespace, plan.backend)
-        return ((kinds.SERVICES, arm_service(backend, plan)),)
+        service = (kinds.SERVICES, arm_service(backend, plan))
+        if plan.autoscaler is None:
+            return (service,)
+        return (service, (kinds.HORIZONTAL_POD_AUTOSCALERS, arm_autoscaler(plan)))
 
     async def _set_route(self, experiment: ExperimentRecord, trial: Trial, plan: RoutePlan) -> None:
         """Give the arms their weights; where the API server refuses that, the trial ends."""

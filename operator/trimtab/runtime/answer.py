@@ -40,6 +40,7 @@ from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.spending import SpendingAccount, read_events
+from trimtab.slo.arm_scaling import settled
 from trimtab.slo.budget import CLEAR_SECONDS
 
 TIMEOUT = 10.0
@@ -49,6 +50,7 @@ DAY = 86400.0
 USAGE_SECONDS = DAYS * DAY
 LATELY = 900.0  # seconds that say how high the load is at present
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
+UNSCRAPED_SECONDS = 60.0  # for which a pod that an autoscaler added may be Ready without being scraped
 PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
 
 
@@ -170,8 +172,9 @@ class Answerer:
     async def _measurements(self, ask: AskMeasurements, seen: Snapshot) -> TrialReadings:
         spec = _spec(seen)
         trial = next(t for t in seen.trials if t.name == ask.trial)
-        pods = {arm: trial_pods(trial, arm, seen.arm(trial, arm)) for arm in (Arm.CANARY, Arm.CONTROL)}
-        asked = [(sli, arm) for sli in spec.slis for arm in (Arm.CANARY, Arm.CONTROL)]
+        arms = (Arm.CANARY, Arm.CONTROL)
+        pods = {arm: trial_pods(trial, arm, seen.arm(trial, arm), ask.window.end) for arm in arms}
+        asked = [(sli, arm) for sli in spec.slis for arm in arms]
         requests = [SliRequest(sli, pods[arm], ask.window) for sli, arm in asked]
         readings = await self._telemetry.read(requests, timeout=TIMEOUT)
         measurements = tuple(
@@ -249,9 +252,14 @@ def counting_sli(spec: ExperimentSpec) -> Sli | None:
     return next((s for s in spec.slis if not isinstance(s.query, ValueQuery | ScalingQuery)), None)
 
 
-def trial_pods(trial: Trial, arm: Arm, view: ArmView | None) -> PodSet:
-    """The pods of one arm, by name; those that the API server shows Ready must be scraped."""
-    live = tuple(p.name for p in view.pods if p.ready and not p.deleting) if view is not None else ()
+def trial_pods(trial: Trial, arm: Arm, view: ArmView | None, until: float | None = None) -> PodSet:
+    """The pods of one arm, by name; those that the API server shows Ready must be scraped, but for those that an
+    autoscaler added only just before `until` (unix seconds)."""
+    ready = [p for p in view.pods if p.ready and not p.deleting] if view is not None else []
+    if view is not None and view.scaled_by and until is not None:
+        known = until - UNSCRAPED_SECONDS
+        ready = [p for p in ready if settled(p, trial.times) or (p.ready_since is not None and p.ready_since < known)]
+    live = tuple(p.name for p in ready)
     return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live, trial.experiment_uid)
 
 

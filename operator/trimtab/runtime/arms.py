@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from trimtab.api.kube import ArmParts, arm_parts, arm_view, ready_endpoint_names
+from trimtab.api.kube import ArmParts, arm_parts, arm_scalers, arm_view, ready_endpoint_names, scales
 from trimtab.api.remembered import Remembered, version_of
 from trimtab.domain import kinds
-from trimtab.domain.kube import ArmView
+from trimtab.domain.kube import ArmView, Manifest
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.ports import Cluster
@@ -23,7 +23,7 @@ class ArmReader:
         self._known: Remembered[ArmView] = Remembered()
 
     async def read(self, scope: str | None, experiment_uid: str = "") -> tuple[ArmView, ...]:
-        """Every arm with its leftovers and ready endpoints: Deployments, ReplicaSets and pods by label.
+        """Every arm with its leftovers, ready endpoints and autoscaler: Deployments, ReplicaSets and pods by label.
 
         Args:
             scope: a namespace, or None for all of them.
@@ -34,17 +34,25 @@ class ArmReader:
         """
         labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}={experiment_uid}" if experiment_uid else LABEL_ARM
         layers = await asyncio.gather(*(self._cluster.list(kind, scope, labels=labels) for kind in LAYERS))
+        scalers: dict[tuple[str, Arm], Manifest] = {}
+        if any(map(scales, layers[0])):  # nobody else has one
+            scalers = arm_scalers(await self._cluster.list(kinds.HORIZONTAL_POD_AUTOSCALERS, scope, labels=labels))
         found: list[ArmView] = []
         for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
             ready = ready_endpoint_names(await self._cluster.list(kinds.ENDPOINT_SLICES, namespace))
             here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
-            found += (self._view(namespace, key, parts, ready) for key, parts in arm_parts(*here))
+            found += (self._view(namespace, key, parts, ready, scalers.get(key)) for key, parts in arm_parts(*here))
         return tuple(found)
 
-    def _view(self, namespace: str, key: tuple[str, Arm], parts: ArmParts, ready: frozenset[str]) -> ArmView:
-        versions = tuple(version_of(manifest) for layer in parts for manifest in layer)
+    def _view(
+        self, namespace: str, key: tuple[str, Arm], parts: ArmParts, ready: frozenset[str], scaler: Manifest | None
+    ) -> ArmView:
+        objects = (*(manifest for layer in parts for manifest in layer), *([scaler] if scaler is not None else []))
+        versions = tuple(map(version_of, objects))
         serving = ready & {pod["metadata"]["name"] for pod in parts[2]}
-        return self._known.known((namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready))
+        return self._known.known(
+            (namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready, scaler)
+        )
 
 
 __all__ = ["ArmReader"]

@@ -187,7 +187,7 @@ class Watchman:
         """Remember what is new."""
         view, at = self._view(experiment, spec, trial, arms), self._clock.monotonic()
         memory = self._memories.setdefault(trial.uid, _Memory(view.now))
-        canary = trial_pods(trial, Arm.CANARY, view.canary)
+        canary = trial_pods(trial, Arm.CANARY, view.canary, view.now)
         watch, seen, alerts, events = await asyncio.gather(
             self._windows(experiment, spec, view),
             self._newest(spec, view, canary),
@@ -284,8 +284,9 @@ class Watchman:
 
     async def _read(self, spec: ExperimentSpec, view: SafetyView, window: Window) -> SafetyWindow:
         arms = ((Arm.CANARY, view.canary), (Arm.CONTROL, view.control))
-        asked = [(sli, arm, trial_pods(view.trial, arm, seen)) for sli in spec.slis for arm, seen in arms]
-        requests = [SliRequest(sli, pods, window) for sli, _, pods in asked]
+        pods = {arm: trial_pods(view.trial, arm, seen, window.end) for arm, seen in arms}
+        asked = [(sli, arm, pods[arm]) for sli in spec.slis for arm, _ in arms]
+        requests = [SliRequest(sli, of, window) for sli, _, of in asked]
         readings, uses = await asyncio.gather(
             self._telemetry.read(requests, timeout=_timeout(spec)), self._uses(spec, view, window)
         )

@@ -12,9 +12,16 @@ def edited(arms: Iterable[ArmView | None]) -> Outcome | None:
     """How a trial ends whose arm is not what was created; None while all are."""
     for arm in arms:
         if arm is not None and arm.uid is not None and arm.observed_digest != arm.spec_digest:
-            message = f"Deployment {arm.name} was changed by somebody else; arms are never patched"
-            return Outcome(TrialPhase.ABORTED, "ArmEdited", message)
+            return _edited(f"Deployment {arm.name}")
+        scaler = arm.scaler if arm is not None else None
+        if scaler is not None and scaler.observed_digest != scaler.spec_digest:
+            return _edited(f"HorizontalPodAutoscaler {scaler.name}")
     return None
+
+
+def _edited(what: str) -> Outcome:
+    message = f"{what} was changed by somebody else; arms are never patched"
+    return Outcome(TrialPhase.ABORTED, "ArmEdited", message)
 
 
 __all__ = ["edited"]

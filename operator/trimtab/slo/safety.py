@@ -14,6 +14,7 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.slo.aborting import aborts, overdispersion, window_check
 from trimtab.slo.alerts import ALERT_FIRING
+from trimtab.slo.arm_scaling import unplaced, unready, unscaled
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited
 from trimtab.slo.evidence import level, worse_words
@@ -117,7 +118,8 @@ def _clock(view: SafetyView) -> Outcome | None:
 
 def _edited(view: SafetyView) -> Outcome | None:
     """An arm that somebody changed: before what the cluster makes of that, which would look like a disruption."""
-    return edited((view.canary, view.control))
+    arms = (view.canary, view.control)
+    return edited(arms) or (unscaled(arms) if view.trial.phase in SERVING else None)
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:
@@ -137,13 +139,23 @@ def _infrastructure(view: SafetyView) -> Outcome | None:
             found = _init_failure(pod)
             if found:
                 return Outcome(TrialPhase.INFRA_FAILED, "InitContainerFailed", found)
-        leaving = next((p for p in _pods(arm) if p.deleting), None)
-        if leaving is not None and arm is not None and arm.uid is not None and not arm.deleting:
-            message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
-            return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", message)
-        if arm is not None and (lost := _lost_pod(view, arm)):
-            return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", lost)
+        outcome = None if arm is None else _coming_and_going(view, arm)
+        if outcome is not None:
+            return outcome
     return None
+
+
+def _coming_and_going(view: SafetyView, arm: ArmView) -> Outcome | None:
+    """Pods that leave, are gone or came in place of others, where no autoscaler decides about that."""
+    if arm.scaled_by and arm.pods:
+        words = unplaced(arm, view.trial.times, view.now) if view.trial.phase in SERVING else ""
+        return Outcome(TrialPhase.INFRA_FAILED, "Unschedulable", words[:300]) if words else None
+    leaving = next((p for p in arm.pods if p.deleting), None)
+    if leaving is not None and arm.uid is not None and not arm.deleting:
+        message = f"pod {leaving.name} is being deleted while its arm stays (a drain, an eviction, or by hand)"
+        return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", message)
+    lost = _lost_pod(view, arm)
+    return Outcome(TrialPhase.INFRA_FAILED, "Disrupted", lost) if lost else None
 
 
 def _lost_pod(view: SafetyView, arm: ArmView) -> str:
@@ -208,6 +220,9 @@ def _readiness(view: SafetyView, arm: ArmView | None) -> tuple[str, str] | None:
     """An arm that once served no longer does. While deploying, nothing has been lost yet."""
     if arm is None or view.trial.phase not in SERVING:
         return None
+    if arm.scaled_by:
+        words = unready(arm, view.trial.times, view.now)
+        return ("ReadinessLost", words) if words else None
     for pod in arm.pods:
         if not pod.ready and not pod.deleting:
             return "ReadinessLost", f"pod {pod.name} was ready and is not any more"

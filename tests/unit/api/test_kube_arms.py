@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.unit.api.kube_manifests import Obj, arm_labels, endpoint_slice, pod
+from tests.unit.api.test_kube_autoscaler import scaler
 
 from trimtab.api.kube import (
     ANNOTATION_LIVE,
@@ -16,6 +17,8 @@ from trimtab.api.kube import (
     ready_endpoint_names,
     shape_digest,
 )
+from trimtab.api.kube_arms import ANNOTATION_SCALED_BY
+from trimtab.api.kube_autoscaler import scaler_digest
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import ANNOTATION_DEADLINE, ANNOTATION_DIGEST
 
@@ -95,6 +98,66 @@ class TestViews:
         made["metadata"]["annotations"][ANNOTATION_DEADLINE] = "tomorrow"
         (view,) = arm_views([made], [], [], [])
         assert view.deadline is None
+
+
+def arm_scaler(**spec: Any) -> Obj:
+    made = scaler(scaleTargetRef={"kind": "Deployment", "name": NAME}, **spec)
+    made["metadata"] |= {"name": NAME, "uid": "hpa-uid", "labels": arm_labels()}
+    made["metadata"]["annotations"] = {ANNOTATION_DIGEST: "plan-1", ANNOTATION_LIVE: scaler_digest(made)}
+    return made
+
+
+class TestAnArmThatScales:
+    """Its replicas are its autoscaler's; everything else of it, and of the autoscaler, is nobody's to change."""
+
+    def arm(self) -> Obj:
+        made = arm_deployment()
+        made["metadata"]["annotations"][ANNOTATION_SCALED_BY] = NAME
+        made["metadata"]["annotations"][ANNOTATION_LIVE] = shape_digest(made)
+        return made
+
+    def test_its_autoscaler_is_seen(self) -> None:
+        (view,) = arm_views([self.arm()], [], [], [], [arm_scaler()])
+        assert view.scaled_by == NAME
+        assert view.scaler is not None
+        assert (view.scaler.name, view.scaler.uid) == (NAME, "hpa-uid")
+        assert (view.scaler.minimum, view.scaler.maximum, view.scaler.deleting) == (2, 20, False)
+        assert view.scaler.spec_digest == view.scaler.observed_digest == "plan-1"
+
+    def test_or_missed(self) -> None:
+        (view,) = arm_views([self.arm()], [], [], [])
+        assert (view.scaled_by, view.scaler) == (NAME, None)
+        (plain,) = arm_views([arm_deployment()], [], [], [])
+        assert plain.scaled_by == ""
+
+    def test_an_edit_of_the_autoscaler_is_noticed(self) -> None:
+        edited = arm_scaler()
+        edited["spec"]["maxReplicas"] = 30
+        (view,) = arm_views([self.arm()], [], [], [], [edited])
+        assert view.scaler is not None
+        assert view.scaler.observed_digest != view.scaler.spec_digest
+
+    def test_scaling_is_no_edit(self) -> None:
+        scaled = self.arm()
+        scaled["spec"]["replicas"] = 7
+        scaled["metadata"]["generation"] = 5
+        scaled["metadata"]["managedFields"] = [
+            {"manager": "trimtab", "operation": "Update", "fieldsV1": {"f:metadata": {}, "f:spec": {}}},
+            {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "kube-controller-manager", "subresource": "status", "fieldsV1": {"f:status": {}}},
+            {"manager": "labeller", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {}}}},
+        ]
+        assert live_digest(scaled) == "plan-1"
+
+    def test_an_edit_is_one(self) -> None:
+        image, unseen = self.arm(), self.arm()
+        image["spec"]["template"]["spec"]["containers"][0]["image"] = "web:2"
+        assert live_digest(image).startswith("edited")
+        unseen["metadata"]["managedFields"] = [
+            {"manager": "trimtab", "fieldsV1": {"f:spec": {}}},
+            {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:template": {}}}},
+        ]
+        assert live_digest(unseen).startswith("edited")
 
 
 @pytest.mark.parametrize(

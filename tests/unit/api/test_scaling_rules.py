@@ -1,56 +1,63 @@
-"""What Kubernetes would refuse of an autoscaler's fields is refused by the spec already, with the field."""
+"""What Kubernetes would refuse of an autoscaler's fields is refused by the spec already, with the field.
+
+The API server's words are in `tests/cluster/manifests/bad/scaling.yaml`.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.unit.control.scaled import DOWN, LEAST, MOST, UTILIZATION, count, whole
+from tests.cluster.manifests import table
 
-from trimtab.api.scaling_rules import check_scaling
-from trimtab.domain.errors import InvalidSpec
-from trimtab.domain.space import Order, Parameter, ParameterConstraint, SearchSpace
+from trimtab.api.experiment import ExperimentSpec
+from trimtab.api.problems import Unreadable, read
 
-WIDE = whole("most", "MaxReplicas", 20, 300, 10)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "field", "words"),
-    [
-        ((whole("a", "MinReplicas", 0, 5),), "[a].integer.min", "must be at least 1"),
-        ((whole("a", "CPUUtilization", 0, 80, 10),), "[a].integer.min", "raise min to 1"),
-        ((count(0, 9),), "[replicas].integer.min", "must be at least 1"),
-        ((whole("a", "ScaleDownStabilizationSeconds", 0, 3601),), "[a].integer.max", "at most 3600"),
-        ((whole("a", "ScaleUpTolerancePercent", 0, 101),), "[a].integer.max", "at most 100"),
-        ((count(), UTILIZATION), "[target]", "both decide on the number of pods"),
-        ((UTILIZATION, whole("b", "MinReplicas", 1, 5, name="other")), "[b].autoscaler.name", "target names another"),
-        ((UTILIZATION, whole("b", "CPUUtilization", 50, 60)), "[b].autoscaler.field", "target sets the same field"),
-        ((LEAST, WIDE), "Constraints", "order: {lower: least, upper: most}"),
-        ((WIDE, LEAST), "Constraints", "order: {lower: least, upper: most}"),
-    ],
-)
-def test_what_is_refused(parameters: tuple[Parameter, ...], field: str, words: str) -> None:
-    with pytest.raises(InvalidSpec, match=words) as caught:
-        check_scaling(SearchSpace(parameters))
-    assert caught.value.field.endswith(field)
-    assert caught.value.remedy
+CASES = [case for case in table.bad() if case.table == "scaling"]
 
 
-def test_a_fraction_of_a_pod_is_refused() -> None:
-    halves = whole("a", "MinReplicas", 1, 5)
-    fractional = Parameter(
-        "a", halves.locus, type(halves.domain)(*list(vars(halves.domain).values())[:4], integer=False)
-    )
-    with pytest.raises(InvalidSpec, match="is a whole number"):
-        check_scaling(SearchSpace((fractional,)))
+def problems(spec: dict[str, Any]) -> list[str]:
+    try:
+        read(ExperimentSpec, spec, "spec")
+    except Unreadable as error:
+        return [f"{p.field}: {p.problem}; {p.remedy}" for p in error.problems]
+    return []
+
+
+def bound(name: str, field: str, low: int, high: int, **autoscaler: Any) -> dict[str, Any]:
+    return {"name": name, "autoscaler": {"field": field, **autoscaler}, "integer": {"min": low, "max": high}}
+
+
+def scaled(*parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**table.good()["autoscaler"]["spec"], "parameters": list(parameters), **more}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_lint_says_what_the_server_says(case: table.Case) -> None:
+    (said,) = problems(case.manifest["spec"])
+    field, _, words = said.partition(": ")
+    assert words in case.message
+    assert field in case.message
 
 
 @pytest.mark.parametrize(
-    ("parameters", "rules"),
+    "spec",
     [
-        ((UTILIZATION, LEAST, MOST, DOWN), ()),
-        ((LEAST, WIDE), (Order("ordered", "least", "most"),)),
-        ((UTILIZATION, whole("b", "CPUUtilization", 50, 60, metric_container="web")), ()),
-        ((count(),), ()),
+        scaled(bound("least", "MinReplicas", 1, 5), bound("most", "MaxReplicas", 5, 20)),
+        scaled(
+            bound("most", "MaxReplicas", 4, 20),
+            bound("least", "MinReplicas", 1, 5),
+            parameterConstraints=[{"name": "bounds", "order": {"lower": "least", "upper": "most"}}],
+        ),
+        scaled(
+            bound("all", "CPUUtilization", 50, 60),
+            bound("one", "CPUUtilization", 50, 60, metric={"container": "web"}),
+        ),
+        scaled(
+            bound("slack", "ScaleUpTolerancePercent", 0, 100), bound("wait", "ScaleUpStabilizationSeconds", 0, 3600)
+        ),
+        scaled({"name": "replicas", "replicas": {}, "integer": {"min": 1, "max": 9}}),
     ],
 )
-def test_what_is_fine(parameters: tuple[Parameter, ...], rules: tuple[ParameterConstraint, ...]) -> None:
-    check_scaling(SearchSpace(parameters, rules))
+def test_what_is_fine(spec: dict[str, Any]) -> None:
+    assert problems(spec) == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from tests.unit.control import scaled
 from tests.unit.control.builders import (
     NOW,
     arm,
@@ -13,19 +15,27 @@ from tests.unit.control.builders import (
     kinds,
     measured,
     outcome,
+    pod,
+    running,
     snapshot,
     spec,
+    suggestion,
     trial,
     written,
 )
 
+from trimtab.control.actions import Decision
+from trimtab.control.scaling import context_hash
 from trimtab.control.snapshot import (
     AskMeasurements,
     TrialReadings,
 )
+from trimtab.domain.autoscaler import ArmScaler
+from trimtab.domain.kube import ArmView
 from trimtab.domain.measurement import Arm
 from trimtab.domain.spec import TrialTiming
-from trimtab.domain.trial import PhaseTimes, Purpose, TrialPhase
+from trimtab.domain.state import TargetRecord
+from trimtab.domain.trial import Environment, PhaseTimes, Purpose, Trial, TrialPhase
 
 
 def test_deploying_is_on_record_before_any_arm_exists() -> None:
@@ -103,3 +113,46 @@ def test_arms_that_the_safety_loop_takes_away_are_nobody_elses_fault() -> None:
     decision = decided(snapshot(None, (live,), (), withdrawing=frozenset({live.uid})))
     assert kinds(decision) == []
     assert "safety monitor" in decision.state.message
+
+
+class TestArmsThatScale:
+    LIVE = trial(
+        TrialPhase.DEPLOYING,
+        suggestion=suggestion(assignment=scaled.assigned(target=80)),
+        environment=Environment("hash-1", "target-uid", "web:1", 100),
+    )
+    SCALER = ArmScaler("a", "hpa-uid", "plan", "plan", False, 2, 10)
+
+    def decided(self, pods: int, of: Trial = LIVE, **changes: Any) -> Decision:
+        """Of 5 pods that each arm begins with, so many are there and ready, in both arms."""
+
+        def one(which: Arm) -> ArmView:
+            names = tuple(pod(f"{which}-{i}") for i in range(pods))
+            usual = {"replicas": pods, "ready_endpoints": pods, "scaled_by": "a", "scaler": self.SCALER}
+            return arm(of, which, pods=names, **{**usual, **changes})
+
+        spec = scaled.spec(scaled.UTILIZATION, budgets=())
+        around, target = scaled.around(), scaled.target()
+        record = TargetRecord("target-uid", context_hash(spec, target, around), scaled.assigned(target=70))
+        held = experiment(running(target=record, spec_digest=spec.digest), spec=spec)
+        arms = (one(Arm.CANARY), one(Arm.CONTROL))
+        return decided(snapshot(held, (of,), arms, target=target, surroundings=around))
+
+    def test_they_serve_when_the_pods_that_they_begin_with_are_ready(self) -> None:
+        assert written(self.decided(5), TrialPhase.WARMING_UP)
+        assert kinds(self.decided(5, ready_endpoints=4)) == []
+
+    def test_no_more_than_that_is_waited_for(self) -> None:
+        assert written(self.decided(5, replicas=9), TrialPhase.WARMING_UP)
+
+    def test_nor_more_than_the_autoscaler_left(self) -> None:
+        assert written(self.decided(2), TrialPhase.WARMING_UP)
+
+    def test_without_its_autoscaler_an_arm_is_not_ready(self) -> None:
+        assert kinds(self.decided(5, scaler=None)) == []
+
+    def test_an_autoscaler_deleted_by_hand_aborts_the_trial(self) -> None:
+        live = replace(self.LIVE, phase=TrialPhase.MEASURING)
+        assert outcome(self.decided(7, live, scaler=None)).reason == "ArmDeleted"
+        edited = replace(self.SCALER, observed_digest="other")
+        assert outcome(self.decided(7, live, scaler=edited)).reason == "ArmEdited"

@@ -12,6 +12,7 @@ from tests.unit.control import builders, scaled
 from tests.unit.control.scaled import ALL, DOWN, LEAST, MOST, SCALER, UTILIZATION, around, assigned, count, whole
 
 from trimtab.control.arms import baseline_assignment, cost_model, plan_arms
+from trimtab.control.scale_point import scale_changes
 from trimtab.control.scaling import (
     arms_autoscaler,
     autoscaler_changes,
@@ -20,12 +21,18 @@ from trimtab.control.scaling import (
     first_pods,
     most_pods,
     rescaled,
-    scale_changes,
     scaled_bounds,
     share_of,
 )
 from trimtab.control.values import BaselineError
-from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, MetricView, ScaleChanges, UtilizationTarget
+from trimtab.domain.autoscaler import (
+    AutoscalerChanges,
+    AutoscalerView,
+    MetricView,
+    ScaleChanges,
+    ScalePoint,
+    UtilizationTarget,
+)
 from trimtab.domain.kube import Surroundings
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment, Parameter, Resource
@@ -156,10 +163,22 @@ class TestChanges:
     def test_for_a_recommendation(self) -> None:
         spec = scaled.spec(UTILIZATION)
         changes = AutoscalerChanges(targets=(UtilizationTarget(Resource.CPU, "", 80),))
-        assert scale_changes(spec, around(), assigned(target=80)) == ScaleChanges(None, SCALER, changes)
+        before, after = (ScalePoint(Resource.CPU, "", percent, D(2)) for percent in (70, 80))
+        target, now = scaled.target(), assigned(target=70)
+        found = scale_changes(spec, target, around(), now, assigned(target=80))
+        assert found == ScaleChanges(None, SCALER, changes, (before,), (after,))
         fixed = around(autoscalers=())
-        assert scale_changes(scaled.spec(count()), fixed, assigned(replicas=80)) == ScaleChanges(80)
-        assert scale_changes(scaled.spec(scaled.cores()), around(), assigned(cpu=1)) == ScaleChanges()
+        found = scale_changes(scaled.spec(count()), target, fixed, assigned(replicas=100), assigned(replicas=80))
+        assert found == ScaleChanges(80)
+
+    def test_a_request_alone_moves_the_scale_point(self) -> None:
+        spec = scaled.spec(scaled.cores(), route=None)
+        found = scale_changes(spec, scaled.target(), around(), assigned(cpu=2), assigned(cpu=1))
+        assert (found.changes, [p.value for p in found.before], [p.value for p in found.after]) == (
+            AutoscalerChanges(),
+            [D("1.4")],
+            [D("0.7")],
+        )
 
 
 class TestShares:

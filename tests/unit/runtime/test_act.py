@@ -12,6 +12,7 @@ from tests.unit.control.builders import ROUTE, spec, surroundings, target
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.ledger import KubernetesLedger
+from trimtab.api.kube_autoscaler import autoscaler_from
 from trimtab.control import machine
 from trimtab.control.actions import (
     Action,
@@ -39,6 +40,7 @@ from trimtab.domain.kube import ArmPlan
 from trimtab.domain.trial import BrokenTrial, Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 from trimtab.runtime.act import Actor
+from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.spending import SpendingAccount, account_name
@@ -76,6 +78,7 @@ class Bench:
         self.effects: list[str] = []
         self.leading = True
         self.spec = spec()
+        self.around = surroundings()
         self.ledger = KubernetesLedger(self.client, self.clock)
         self.events = EventRecorder(self.client, self.clock, instance="test")
         withdrawer, locks = Withdrawer(self.client, self.clock), TargetLocks(self.client, self.clock)
@@ -105,7 +108,7 @@ class Bench:
         return record, trial
 
     def plans(self, trial: Trial) -> tuple[ArmPlan, ArmPlan]:
-        return plan_arms(self.spec, replace(target(), namespace=NAMESPACE), surroundings(), trial)
+        return plan_arms(self.spec, replace(target(), namespace=NAMESPACE), self.around, trial)
 
     def create(self, trial: Trial, leader: str = "me/1") -> CreateArms:
         return CreateArms(machine.claimed(trial, leader), self.plans(trial))
@@ -162,6 +165,26 @@ class TestArmsOfARoute:
         assert (outcome.phase, outcome.reason) == (TrialPhase.ABORTED, "ArmNameTaken")
         assert await bench.arms() == []
         assert await bench.cluster.get(kinds.SERVICES, NAMESPACE, name)
+
+    async def test_an_autoscaler_is_there_before_what_it_scales(self) -> None:
+        bench, record, trial = await self.begin()
+        reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        production = {"metadata": {"name": "web-hpa"}, "spec": {"scaleTargetRef": reference, "maxReplicas": 20}}
+        view = autoscaler_from(await bench.cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, NAMESPACE, production))
+        bench.around = surroundings(autoscalers=(view,))
+        await bench.actor.act(record, (bench.create(trial),))
+        once = ["replace:Trial/status", "create:Service", "create:HorizontalPodAutoscaler", "create:Deployment"]
+        assert bench.effects == 2 * once
+        name = bench.plans(trial)[0].name
+        made = await bench.cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, NAMESPACE, name)
+        assert made["spec"]["scaleTargetRef"]["name"] == name
+        (canary, _) = await ArmReader(bench.cluster).read(NAMESPACE)
+        assert canary.scaled_by == name
+        assert canary.scaler is not None
+        assert canary.scaler.observed_digest == canary.scaler.spec_digest == canary.observed_digest
+        await bench.actor.act(record, (DeleteArms(trial.uid, verify=True),))
+        left = await bench.cluster.list(kinds.HORIZONTAL_POD_AUTOSCALERS, NAMESPACE)
+        assert [each["metadata"]["name"] for each in left] == ["web-hpa"]
 
     async def test_a_backend_that_is_gone_ends_the_trial(self) -> None:
         bench, record, trial = await self.begin()

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.control.builders import BASELINE, NOW, both_arms, experiment, measured, running, snapshot, spec, trial
+from tests.unit.control.builders import (
+    BASELINE,
+    NOW,
+    arm,
+    both_arms,
+    experiment,
+    measured,
+    pod,
+    running,
+    snapshot,
+    spec,
+    trial,
+)
 from tests.unit.runtime.telemetry import Told
 from tests.virtual import passes
 
@@ -28,7 +40,7 @@ from trimtab.domain.spec import ScalingQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.trial import Load, Trial, TrialPhase
 from trimtab.ports import PodSet
-from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer
+from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer, trial_pods
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.simulate.cluster import InMemoryCluster
@@ -190,3 +202,31 @@ class TestHistory:
         found = await self.told(Told(sums=sums))
         assert found == LoadHistory(50.0, ((50.0, 50.0), (50.0, 50.0)))
         assert await self.told(Told()) == LoadHistory()
+
+
+class TestWhoMustBeScraped:
+    """A pod that an autoscaler has just added is Ready before its first scrape."""
+
+    LIVE = replace(LIVE, times=replace(LIVE.times, warming_up=NOW - 300))
+
+    def names(self, until: float | None, scaled_by: str = "hpa") -> set[str]:
+        pods = (
+            pod("first", created=NOW - 400, ready_since=NOW - 310),
+            pod("added", created=NOW - 200, ready_since=NOW - 190),
+            pod("fresh", created=NOW - 40, ready_since=NOW - 30),
+            pod("starting", ready=False, created=NOW - 10),
+            pod("leaving", deleting=True, created=NOW - 400),
+        )
+        view = arm(self.LIVE, Arm.CANARY, pods=pods, scaled_by=scaled_by)
+        return set(trial_pods(self.LIVE, Arm.CANARY, view, until).live)
+
+    def test_of_an_arm_that_scales(self) -> None:
+        assert self.names(NOW) == {"first", "added"}
+        assert self.names(NOW + 60) == {"first", "added", "fresh"}
+        assert self.names(NOW - 180) == {"first"}
+
+    def test_of_a_fixed_one(self) -> None:
+        assert self.names(NOW, scaled_by="") == {"first", "added", "fresh"}
+
+    def test_nobody_of_an_arm_that_is_gone(self) -> None:
+        assert trial_pods(self.LIVE, Arm.CANARY, None).live == ()

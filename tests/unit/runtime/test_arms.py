@@ -88,3 +88,10 @@ async def test_what_was_made_of_an_arm_stands_until_it_or_its_endpoints_change()
     again, changed = await reader.read(None)
     assert again is served
     assert changed.pods[0].phase == "Failed"
+
+
+async def test_autoscalers_are_listed_only_where_arms_scale() -> None:
+    cluster = Counting()
+    await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")
+    await ArmReader(cluster).read("shop")
+    assert kinds.HORIZONTAL_POD_AUTOSCALERS.plural not in cluster.listed
