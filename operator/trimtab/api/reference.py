@@ -51,6 +51,16 @@ ANNOTATIONS: dict[str, tuple[str, str, str]] = {
         "<who, why>",
         "Allows arms of a workload that consumes queues or migrates data when it starts.",
     ),
+    names.ANNOTATION_WEIGHTS_OK: (
+        "HTTPRoute",
+        "<who, why>",
+        "Allows the weights of a route that Argo CD or Flux owns to be changed: the tool ignores its backendRefs.",
+    ),
+    names.ANNOTATION_ROUTE: (
+        "HTTPRoute (written by Trimtab)",
+        "<JSON>",
+        "While a trial has its weights in the route: whose they are, and what to put back.",
+    ),
     names.ANNOTATION_DEADLINE: ("arms (written by Trimtab)", "<time>", "When the arm is deleted, whatever happened."),
     names.ANNOTATION_DIGEST: ("arms, Trials (written by Trimtab)", "<digest>", "What the object was created from."),
     names.ANNOTATION_OWNER: ("Events (written by Trimtab)", "<owner>", "spec.owner, for tools that route Events."),

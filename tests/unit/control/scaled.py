@@ -27,7 +27,7 @@ from trimtab.domain.space import (
 from trimtab.domain.spec import ExperimentSpec, RouteSpec
 
 D = Decimal
-ROUTE = RouteSpec("web", "main", "web", 0.05)
+ROUTE = RouteSpec("web", "pages", "web", 0.05)
 CPU = MetricView("Resource", "cpu", utilization=70)
 SCALER = AutoscalerView(
     "web-hpa", "Deployment", "web", uid="hpa-uid", minimum=40, maximum=200, current=100, metrics=(CPU,), rest="rest"

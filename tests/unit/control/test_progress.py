@@ -132,7 +132,7 @@ class TestArmsThatScale:
             return arm(of, which, pods=names, **{**usual, **changes})
 
         spec = scaled.spec(scaled.UTILIZATION, budgets=())
-        around, target = scaled.around(), scaled.target()
+        around, target = scaled.around(replace(scaled.SCALER, tolerance=0.15)), scaled.target()
         record = TargetRecord("target-uid", context_hash(spec, target, around), scaled.assigned(target=70))
         held = experiment(running(target=record, spec_digest=spec.digest), spec=spec)
         arms = (one(Arm.CANARY), one(Arm.CONTROL))
