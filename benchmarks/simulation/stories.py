@@ -20,6 +20,7 @@ from trimtab.adapters.series_store import QueryFailed
 from trimtab.api.times import parse_time
 from trimtab.domain import kinds
 from trimtab.domain.trial import ENDED_EARLY
+from trimtab.simulate.objects import SERVED
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
 from trimtab.workload import WorkloadSpec, parse_workload
@@ -30,19 +31,39 @@ SECONDS = 1200.0  # a story that has not ended by then stands still
 SCRAPE = 1.0
 SEARCH = {"designer": "Sobol", "initialTrials": 2}
 
+TEAM = "team"  # applies the route
+ROUTE: dict[str, Any] = {
+    "apiVersion": kinds.HTTP_ROUTES.api_version,
+    "kind": kinds.HTTP_ROUTES.name,
+    "metadata": {"name": "shop", "labels": {"team": "web"}},
+    "spec": {
+        "parentRefs": [{"name": "gateway"}],
+        "rules": [{"name": "pages", "backendRefs": [{"name": TARGET, "port": 80}]}],
+    },
+}
+BY_WEIGHTS: dict[str, Any] = {
+    "search": SEARCH,
+    "traffic": {
+        "mode": "HTTPRoute",
+        "httpRoute": {"name": "shop", "ruleName": "pages", "backendService": TARGET, "canaryPercent": "16"},
+    },
+}
+
 Step = tuple[Callable[[World], bool], Callable[[World], object]]
 """As soon as the first holds, the second is done, once; steps are taken in their order."""
 
 
 @dataclass(frozen=True)
 class Story:
-    """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for."""
+    """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for. `routed`: the
+    service is behind a Gateway."""
 
     name: str
     sections: Mapping[str, Any]
     steps: tuple[Step, ...] = ()
     ended: Callable[[World], bool] = lambda world: world.ended(NAME)()
     check: Callable[[World], None] = lambda world: None  # noqa: ARG005
+    routed: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -58,8 +79,11 @@ def service() -> tuple[WorkloadSpec, tuple[dict[str, Any], ...]]:
 async def begun(story: Story, seed: int = 1) -> World:
     """The story's world with its Experiment and its director, and no operator."""
     workload, manifests = service()
-    options = Options(seed=seed, scraping=Scraping(interval=SCRAPE, past_days=2.0))
+    served = SERVED | ({kinds.HTTP_ROUTES} if story.routed else set())
+    options = Options(seed=seed, scraping=Scraping(interval=SCRAPE, past_days=2.0), served=served)
     world = await World.build(Setting(workload, manifests, NAMESPACE), options)
+    if story.routed:
+        world.admin.apply_server_side(ROUTE, NAMESPACE, TEAM)
     world.admin.apply(experiment(NAME, NAMESPACE, **story.sections), NAMESPACE)
     Director(world, story.steps)
     return world
@@ -148,6 +172,15 @@ def terminate(world: World) -> None:
     world.life.stop.set()
 
 
+def edit_route(world: World) -> None:
+    """A hand gives the rule a timeout."""
+
+    def change(route: dict[str, Any]) -> None:
+        route["spec"]["rules"][0]["timeouts"] = {"request": "10s"}
+
+    world.admin.edit(kinds.HTTP_ROUTES, NAMESPACE, "shop", change)
+
+
 def another_experiment(world: World) -> None:
     """A second Experiment on the same target."""
     sections: dict[str, Mapping[str, Any]] = {"search": SEARCH, "stopping": {"maxTrials": 1}}
@@ -169,6 +202,34 @@ def nothing_left(world: World) -> None:
     target = world.admin.find(kinds.DEPLOYMENTS, NAMESPACE, TARGET)
     assert target is not None
     assert target["metadata"]["generation"] == 1, "the target was changed"
+
+
+def _route(world: World) -> Mapping[str, Any]:
+    """Its one rule, once nothing of a trial is left in the route."""
+    route = world.admin.find(kinds.HTTP_ROUTES, NAMESPACE, "shop")
+    assert route is not None
+    assert not route["metadata"].get("annotations"), route["metadata"]["annotations"]
+    services = [s["metadata"]["name"] for s in world.admin.list(kinds.SERVICES, NAMESPACE)]
+    assert services == [TARGET], services
+    (rule,) = route["spec"]["rules"]
+    assert [(b["name"], b["weight"]) for b in rule["backendRefs"]] == [(TARGET, 1)], rule
+    found: Mapping[str, Any] = rule
+    return found
+
+
+def _route_as_it_was(world: World) -> None:
+    """It completed, and whoever applies the route again has nothing to change and nobody to ask."""
+    completed(world)
+    assert "timeouts" not in _route(world)
+    world.admin.apply_server_side(ROUTE, NAMESPACE, TEAM)
+
+
+def _edit_stays(world: World) -> None:
+    """What a hand wrote meanwhile is still there, and the trial in which it did taught nothing."""
+    completed(world)
+    assert _route(world)["timeouts"] == {"request": "10s"}
+    (trial,) = (t for t in world.trials(NAME) if t["spec"]["index"] == 0)
+    assert phase_of(trial) != "Succeeded", trial["status"]["outcome"]
 
 
 def completed(world: World) -> None:
@@ -316,6 +377,24 @@ STORIES: tuple[Story, ...] = (
         ((lambda w: w.ended(NAME)(), another_experiment),),
         ended=lambda w: w.experiment(AGAIN) is not None and w.ended(AGAIN)(),
         check=completed,
+    ),
+    Story("route", {**BY_WEIGHTS, "stopping": {"maxTrials": 1}}, check=_route_as_it_was, routed=True),
+    Story(
+        "route-withdrawal",
+        {**BY_WEIGHTS, "stopping": {"maxTrials": 3}},
+        (
+            (trial_is(2, *MEASURING), errors_on_canaries),
+            (trial_ended(2), no_errors),
+        ),
+        check=_route_as_it_was,
+        routed=True,
+    ),
+    Story(
+        "route-edited",
+        {**BY_WEIGHTS, "stopping": {"maxTrials": 1}},
+        ((trial_is(0, *MEASURING), edit_route),),
+        check=_edit_stays,
+        routed=True,
     ),
 )
 

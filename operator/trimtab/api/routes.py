@@ -108,6 +108,17 @@ def _accepted(manifest: Manifest) -> bool:
     return any(c.get("type") == "Accepted" and c.get("status") == "True" for c in conditions)
 
 
+def observed(manifest: Manifest) -> bool:
+    """Every parent has decided on the route as it is now; true where there is none."""
+    now = manifest["metadata"].get("generation", 0)
+    parents = (manifest.get("status") or {}).get("parents") or ()
+    return all(any(_seen(c, now) for c in parent.get("conditions") or ()) for parent in parents)
+
+
+def _seen(condition: Raw, generation: int) -> bool:
+    return bool(condition.get("type") == "Accepted" and condition.get("observedGeneration", 0) >= generation)
+
+
 def _managed_by(metadata: Raw) -> str:
     known = managed_by(metadata)
     tools = (TOOLS[e["manager"]] for e in metadata.get("managedFields") or () if e.get("manager") in TOOLS)
@@ -233,4 +244,4 @@ def _without_annotation(manifest: Manifest) -> Obj:
     return {**manifest, "metadata": metadata}
 
 
-__all__ = ["route_view", "toward_release", "with_weights", "written_in_or_none"]
+__all__ = ["observed", "route_view", "toward_release", "with_weights", "written_in_or_none"]

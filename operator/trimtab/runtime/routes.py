@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from trimtab.api.routes import route_view, toward_release, with_weights
-from trimtab.domain.errors import Conflict, Forbidden, InvalidSpec, NotFound, RetryLater
+from trimtab.api.routes import observed, route_view, toward_release, with_weights
+from trimtab.domain.errors import ApiError, Conflict, Forbidden, InvalidSpec, NotFound, RetryLater
 from trimtab.domain.kinds import HTTP_ROUTES
 from trimtab.domain.kube import Manifest
 from trimtab.domain.route import Claim, RoutePlan
@@ -20,6 +20,9 @@ from trimtab.ports import Clock, Cluster
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 5  # at a route that somebody else writes all the time
+GATEWAY_SECONDS = 2.0  # for which a Gateway may take to say that it has seen a route that was freed
+LAG_SECONDS = 0.5  # until its proxies do as it says
+POLL_SECONDS = 0.1
 AGAIN_SECONDS = 1.0
 Fence = Callable[[], Awaitable[bool]]
 """Asked just before each write that gives weights; False when nothing may be started for this trial any more."""
@@ -57,7 +60,8 @@ class RouteKeeper:
         )
 
     async def free(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
-        """Take this trial's weights out of whatever route has them; returns how many writes that took.
+        """Take this trial's weights out of whatever route has them, and give its Gateway the time to follow: until it
+        does, requests go where they went, and what they meet there is to be no worse. Returns how many writes it took.
 
         Raises:
             ApiError: a route could not be read or written.
@@ -96,7 +100,20 @@ class RouteKeeper:
                     break
         if writes:
             log.warning("route.freed", route=name, trial_uid=trial_uid)
+            await self._followed(namespace, name)
         return writes
+
+    async def _followed(self, namespace: str, name: str) -> None:
+        """Wait until the Gateways have seen the route as it is, for a little while at most."""
+        begun = self._clock.monotonic()
+        while self._clock.monotonic() - begun < GATEWAY_SECONDS:
+            try:
+                if observed(await self._cluster.get(HTTP_ROUTES, namespace, name)):
+                    await self._clock.sleep(LAG_SECONDS)
+                    return
+            except ApiError:
+                return
+            await self._clock.sleep(POLL_SECONDS)
 
 
 __all__ = ["Fence", "RouteKeeper"]

@@ -12,6 +12,7 @@ from trimtab.simulate.invariants.limits import LIMIT_INVARIANTS
 from trimtab.simulate.invariants.pauses import PAUSE_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
 from trimtab.simulate.invariants.reaping import REAP_INVARIANTS
+from trimtab.simulate.invariants.routes import ROUTE_INVARIANTS
 from trimtab.simulate.record import Record
 
 INVARIANTS: tuple[type[Invariant], ...] = (
@@ -20,6 +21,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     *LIMIT_INVARIANTS,
     *PEOPLE_INVARIANTS,
     *PAUSE_INVARIANTS,
+    *ROUTE_INVARIANTS,
 )
 
 
