@@ -24,7 +24,7 @@ from tests.unit.api.route_manifests import (
     rule,
 )
 
-from trimtab.api.routes import route_view, toward_release, with_weights
+from trimtab.api.routes import observed, route_view, toward_release, with_weights
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import ANNOTATION_ROUTE, ANNOTATION_WEIGHTS_OK
 from trimtab.domain.route import Standing
@@ -278,6 +278,16 @@ class TestView:
         assert not route_view(live).accepted
         del live["status"]
         assert not route_view(live).accepted
+
+    @pytest.mark.parametrize(
+        ("generations", "seen"), [((), True), ((3,), True), ((2,), False), ((3, 2), False), ((4, 3), True)]
+    )
+    def test_a_gateway_has_followed(self, generations: tuple[int, ...], seen: bool) -> None:
+        live = route(generation=3)
+        live["status"]["parents"] = [
+            {"conditions": [{"type": "Accepted", "status": "True", "observedGeneration": g}]} for g in generations
+        ]
+        assert observed(live) is seen
 
     @pytest.mark.parametrize(
         ("metadata", "tool"),

@@ -15,7 +15,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import Conflict, Forbidden, NotFound, RetryLater, Unavailable
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import ANNOTATION_ROUTE
-from trimtab.runtime.routes import ATTEMPTS, RouteKeeper
+from trimtab.runtime.routes import ATTEMPTS, GATEWAY_SECONDS, RouteKeeper
 from trimtab.runtime.withdraw import ROUTE_SECONDS, Withdrawer
 from trimtab.simulate.admin import Admin
 from trimtab.simulate.client import Client, Request
@@ -161,6 +161,20 @@ class TestTakingBack:
         assert ground.effects == TAKE
         assert await ground.left() == []
         await ground.as_before()
+
+    async def test_its_gateway_is_given_the_time_to_follow(self) -> None:
+        ground = Ground()
+        await ground.give()
+        now = await ground.route()
+        seen = {"type": "Accepted", "status": "True", "observedGeneration": now["metadata"]["generation"]}
+        parent = {"parentRef": {"name": "gateway"}, "controllerName": "c", "conditions": [seen]}
+        await ground.cluster.replace(
+            ROUTES, "shop", "web", {**now, "status": {"parents": [parent]}}, subresource="status"
+        )
+        begun = ground.clock.monotonic()
+        await ground.keeper.free("shop", EXPERIMENT, TRIAL)
+        assert ground.clock.monotonic() - begun == pytest.approx(GATEWAY_SECONDS, abs=0.2), "it never looked"
+        assert await ground.weights() == {"web": 1}
 
     async def test_of_another_trial_nothing_is_taken(self) -> None:
         ground = Ground()
