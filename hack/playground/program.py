@@ -21,6 +21,7 @@ from .exposition import render
 from .gateway import Gateway
 from .kube import Access, Cache, Kube
 from .kubelet import Kubelet
+from .metrics_api import MetricsApi, Usage
 from .nodes import Nodes
 from .podrun import PodRun
 from .server import application
@@ -42,6 +43,7 @@ class Options:
     node_cores: int = 32
     node_memory_gib: int = 128
     address_file: Path | None = None
+    metrics_api: bool = False
 
 
 class Program:
@@ -62,6 +64,8 @@ class Program:
         self._traffic = Traffic(
             self._workloads, options.namespaces, self.faults, self._clock, options.seed, self._kubelet.kill
         )
+        self._usage = Usage()
+        self._metrics = MetricsApi(self._kube, self._usage, lambda: self._kubelet.runs) if options.metrics_api else None
         self._gateway = Gateway(self._kube, options.namespaces)
         self._slices: list[Cache] = []
         self._deployments: list[Cache] = []
@@ -78,6 +82,8 @@ class Program:
     def healthy(self) -> bool:
         """Whether nodes are registered and every watch has begun."""
         caches = [*self._slices, *self._deployments, *self._pods, *self._gateway.caches]
+        if self._metrics is not None and not self._metrics.available.is_set():
+            return False
         return self._registered and bool(caches) and all(cache.synced.is_set() for cache in caches)
 
     async def run(self) -> None:
@@ -87,6 +93,8 @@ class Program:
             nodes = Nodes(self._kube, self._options.nodes, self._options.node_cores, self._options.node_memory_gib)
             await nodes.register(self.now())
             self._registered = True
+            if self._metrics is not None:
+                await stack.enter_async_context(self._metrics.serving())
             async with asyncio.TaskGroup() as group:
                 group.create_task(nodes.keep_alive(asyncio.get_running_loop(), self.now()))
                 for cache in self._caches():
@@ -94,6 +102,8 @@ class Program:
                 group.create_task(self._kubelet.run())
                 group.create_task(self._gateway.run())
                 group.create_task(self._ticks())
+                if self._metrics is not None:
+                    group.create_task(self._metrics.run())
 
     def metrics_page(self) -> str:
         """What Prometheus scrapes."""
@@ -159,6 +169,7 @@ class Program:
             now = self.now()
             slices = {key: item for cache in self._slices for key, item in cache.items.items()}
             self._traffic.tick(self._kubelet.runs, slices, now, max(now - last, 0.0), self._gateway.routes)
+            self._usage.look(self._kubelet.runs.values(), now)
             last = now
 
 

@@ -122,6 +122,7 @@ class World:
         workloads = tuple(dict.fromkeys(s.workload for s in self.settings))
         self.kubelet = Kubelet(cluster, self.scheduler, self.traffic, self.clock, workloads, seed=seed)
         self.limits = Limits(cluster)
+        self.autoscaler = Autoscaler(cluster, self.traffic, self.clock)
         cluster.admit = all_of(admit_own, admit_routes, self.limits.admit)
         controllers = (
             Workloads(cluster, seed=seed),
@@ -129,7 +130,7 @@ class World:
             self.kubelet,
             Services(cluster, self.traffic, seed=seed),
             Routes(cluster, self.traffic),
-            Autoscaler(cluster, self.traffic, self.clock),
+            self.autoscaler,
             self.limits,
             Expiry(cluster, self.clock),
         )
