@@ -69,6 +69,7 @@ class Program:
         self._gateway = Gateway(self._kube, options.namespaces)
         self._slices: list[Cache] = []
         self._deployments: list[Cache] = []
+        self._autoscalers: list[Cache] = []
         self._pods: list[Cache] = []
         self._registered = False
         self.address: str | None = None
@@ -81,7 +82,7 @@ class Program:
     @property
     def healthy(self) -> bool:
         """Whether nodes are registered and every watch has begun."""
-        caches = [*self._slices, *self._deployments, *self._pods, *self._gateway.caches]
+        caches = self._watched
         if self._metrics is not None and not self._metrics.available.is_set():
             return False
         return self._registered and bool(caches) and all(cache.synced.is_set() for cache in caches)
@@ -111,7 +112,8 @@ class Program:
         kind = FaultKind.SCRAPE_MISSING
         missing = {run.uid for run in runs if self.faults.acting(kind, run.labels, now, run.key[0])}
         deployments = {key: item for cache in self._deployments for key, item in cache.items.items()}
-        return render(runs, missing, deployments)
+        autoscalers = {key: item for cache in self._autoscalers for key, item in cache.items.items()}
+        return render(runs, missing, deployments, autoscalers)
 
     def state(self) -> dict[str, Any]:
         """Everything a test or a demo may want to see, with the noise-free truth of each pod."""
@@ -146,7 +148,12 @@ class Program:
             self._pods.append(Cache(self._kube, f"{core}/pods", self._kubelet.changed))
             self._slices.append(Cache(self._kube, f"/apis/discovery.k8s.io/v1{base}/endpointslices"))
             self._deployments.append(Cache(self._kube, f"/apis/apps/v1{base}/deployments"))
-        return [*self._pods, *self._slices, *self._deployments, *self._gateway.caches]
+            self._autoscalers.append(Cache(self._kube, f"/apis/autoscaling/v2{base}/horizontalpodautoscalers"))
+        return self._watched
+
+    @property
+    def _watched(self) -> list[Cache]:
+        return [*self._pods, *self._slices, *self._deployments, *self._autoscalers, *self._gateway.caches]
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=0.5)

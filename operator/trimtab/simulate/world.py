@@ -42,6 +42,7 @@ from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.history import Change, History
+from trimtab.simulate.kubestate import KubeState
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import BY_NAME, OPTIONAL, SERVED
@@ -104,7 +105,8 @@ class World:
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
         self.traffic = Traffic(self.clock, services, options.scraping, seed=options.seed)
-        self.alerts = Alerts(self.clock, self.traffic)
+        state = KubeState(self.cluster, self.clock, self.traffic, options.scraping.interval)
+        self.alerts = Alerts(self.clock, state)
         self.prometheus = SimulatedPrometheus(self.alerts)
         self.store: SeriesStore = self.prometheus  # what operators ask; faults may stand in between
         self.designer = designer or InlineDesigner()
