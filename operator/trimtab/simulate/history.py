@@ -25,6 +25,7 @@ RECORDED: tuple[Kind, ...] = (
     kinds.NAMESPACES,
     kinds.HORIZONTAL_POD_AUTOSCALERS,
     kinds.POD_DISRUPTION_BUDGETS,
+    kinds.SERVICES,
 )
 
 
