@@ -48,6 +48,7 @@ def _play_parser() -> argparse.ArgumentParser:
     parser.add_argument("--time-origin", help="time of the offered load at the start, ISO 8601; default now")
     parser.add_argument("--load-speed", type=float, default=1.0, help="how fast the offered load's clock runs")
     parser.add_argument("--nodes", type=int, default=6)
+    parser.add_argument("--metrics-api", action="store_true", help="serve metrics.k8s.io; one program per cluster")
     parser.add_argument("--faults", type=Path, help="YAML list of faults; start in seconds after the program's")
     parser.add_argument("--verbose", action="store_true")
     return parser
@@ -66,6 +67,7 @@ def _play(args: argparse.Namespace) -> int:
         load_speed=args.load_speed,
         nodes=args.nodes,
         address_file=args.address_file,
+        metrics_api=args.metrics_api,
     )
     workloads = [load_workload(path) for path in args.workload]
     program = Program(load_access(args.kubeconfig), workloads, options, _faults(args.faults))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
+from trimtab.workload.kubestate import NAMES, of_autoscaler, of_deployment
 from trimtab.workload.lifecycle import Phase
 
-from .kube import Obj
+from .kube import Key, Obj
 from .podrun import PodRun
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,11 +32,16 @@ _FAMILIES: Final = (
     ("kube_pod_container_resource_limits", "gauge"),
     ("kube_pod_container_status_restarts_total", "counter"),
     ("kube_pod_status_ready", "gauge"),
-    ("kube_deployment_status_replicas_ready", "gauge"),
+    *((name, "gauge") for name in NAMES),
 )
 
 
-def render(runs: Iterable[PodRun], missing: set[str], deployments: Mapping[tuple[str, str], Obj]) -> str:
+def render(
+    runs: Iterable[PodRun],
+    missing: set[str],
+    deployments: Mapping[Key, Obj],
+    autoscalers: Mapping[Key, Obj] = MappingProxyType({}),
+) -> str:
     """The page. `missing`: uids of pods whose own metrics cannot be scraped now."""
     lines: dict[str, list[str]] = {name: [] for name, _ in _FAMILIES}
     for run in runs:
@@ -45,11 +52,11 @@ def render(runs: Iterable[PodRun], missing: set[str], deployments: Mapping[tuple
             labels = _labels(run)
             lines["up"].append(f"up{{{labels}}} {int(run.running and run.uid not in missing)}")
         _state(run, lines)
-    for (namespace, name), item in sorted(deployments.items()):
-        ready = item.get("status", {}).get("readyReplicas", 0)
-        lines["kube_deployment_status_replicas_ready"].append(
-            f'kube_deployment_status_replicas_ready{{namespace="{namespace}",deployment="{name}"}} {ready}'
-        )
+    counted = (("deployment", deployments, of_deployment), ("horizontalpodautoscaler", autoscalers, of_autoscaler))
+    for label, items, counts in counted:
+        for (namespace, name), item in sorted(items.items()):
+            for series, value in counts(item).items():
+                lines[series].append(f'{series}{{namespace="{namespace}",{label}="{name}"}} {value}')
     page: list[str] = []
     for name, kind in _FAMILIES:
         if lines[name]:

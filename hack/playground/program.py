@@ -21,6 +21,7 @@ from .exposition import render
 from .gateway import Gateway
 from .kube import Access, Cache, Kube
 from .kubelet import Kubelet
+from .metrics_api import MetricsApi, Usage
 from .nodes import Nodes
 from .podrun import PodRun
 from .server import application
@@ -42,6 +43,7 @@ class Options:
     node_cores: int = 32
     node_memory_gib: int = 128
     address_file: Path | None = None
+    metrics_api: bool = False
 
 
 class Program:
@@ -62,9 +64,12 @@ class Program:
         self._traffic = Traffic(
             self._workloads, options.namespaces, self.faults, self._clock, options.seed, self._kubelet.kill
         )
+        self._usage = Usage()
+        self._metrics = MetricsApi(self._kube, self._usage, lambda: self._kubelet.runs) if options.metrics_api else None
         self._gateway = Gateway(self._kube, options.namespaces)
         self._slices: list[Cache] = []
         self._deployments: list[Cache] = []
+        self._autoscalers: list[Cache] = []
         self._pods: list[Cache] = []
         self._registered = False
         self.address: str | None = None
@@ -77,7 +82,9 @@ class Program:
     @property
     def healthy(self) -> bool:
         """Whether nodes are registered and every watch has begun."""
-        caches = [*self._slices, *self._deployments, *self._pods, *self._gateway.caches]
+        caches = self._watched
+        if self._metrics is not None and not self._metrics.available.is_set():
+            return False
         return self._registered and bool(caches) and all(cache.synced.is_set() for cache in caches)
 
     async def run(self) -> None:
@@ -87,6 +94,8 @@ class Program:
             nodes = Nodes(self._kube, self._options.nodes, self._options.node_cores, self._options.node_memory_gib)
             await nodes.register(self.now())
             self._registered = True
+            if self._metrics is not None:
+                await stack.enter_async_context(self._metrics.serving())
             async with asyncio.TaskGroup() as group:
                 group.create_task(nodes.keep_alive(asyncio.get_running_loop(), self.now()))
                 for cache in self._caches():
@@ -94,6 +103,8 @@ class Program:
                 group.create_task(self._kubelet.run())
                 group.create_task(self._gateway.run())
                 group.create_task(self._ticks())
+                if self._metrics is not None:
+                    group.create_task(self._metrics.run())
 
     def metrics_page(self) -> str:
         """What Prometheus scrapes."""
@@ -101,7 +112,8 @@ class Program:
         kind = FaultKind.SCRAPE_MISSING
         missing = {run.uid for run in runs if self.faults.acting(kind, run.labels, now, run.key[0])}
         deployments = {key: item for cache in self._deployments for key, item in cache.items.items()}
-        return render(runs, missing, deployments)
+        autoscalers = {key: item for cache in self._autoscalers for key, item in cache.items.items()}
+        return render(runs, missing, deployments, autoscalers)
 
     def state(self) -> dict[str, Any]:
         """Everything a test or a demo may want to see, with the noise-free truth of each pod."""
@@ -136,7 +148,12 @@ class Program:
             self._pods.append(Cache(self._kube, f"{core}/pods", self._kubelet.changed))
             self._slices.append(Cache(self._kube, f"/apis/discovery.k8s.io/v1{base}/endpointslices"))
             self._deployments.append(Cache(self._kube, f"/apis/apps/v1{base}/deployments"))
-        return [*self._pods, *self._slices, *self._deployments, *self._gateway.caches]
+            self._autoscalers.append(Cache(self._kube, f"/apis/autoscaling/v2{base}/horizontalpodautoscalers"))
+        return self._watched
+
+    @property
+    def _watched(self) -> list[Cache]:
+        return [*self._pods, *self._slices, *self._deployments, *self._autoscalers, *self._gateway.caches]
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=0.5)
@@ -159,6 +176,7 @@ class Program:
             now = self.now()
             slices = {key: item for cache in self._slices for key, item in cache.items.items()}
             self._traffic.tick(self._kubelet.runs, slices, now, max(now - last, 0.0), self._gateway.routes)
+            self._usage.look(self._kubelet.runs.values(), now)
             last = now
 
 

@@ -20,6 +20,7 @@ class Playground:
         workloads: workload files.
         namespaces: whose pods it plays.
         seed: of all its noise.
+        metrics_api: serve metrics.k8s.io, for the HPA controller.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Playground:
         seed: int = 1,
         time_origin: str = "2026-03-04T10:00",
         tick: str = "250ms",
+        metrics_api: bool = False,
     ) -> None:
         self._address_file = directory / "playground.address"
         arguments = ["--kubeconfig", str(kubeconfig), "--address-file", str(self._address_file), "--seed", str(seed)]
         arguments += ["--time-origin", time_origin, "--tick", tick]
+        arguments += ["--metrics-api"] if metrics_api else []
         for path in workloads:
             arguments += ["--workload", str(path)]
         for namespace in namespaces:

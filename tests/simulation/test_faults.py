@@ -12,8 +12,8 @@ from trimtab.simulate.campaign import ASKED, ASKS_EVERY, Tally, plan_of_seed, pl
 from trimtab.simulate.campaign_replay import replay_of
 from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables, unhit
 from trimtab.simulate.faults.catalogue import CELLS
-from trimtab.simulate.faults.kinds import FaultKind, Moment
-from trimtab.simulate.faults.plan import Asks, FaultPlan, Scenario, plan_of
+from trimtab.simulate.faults.kinds import Asks, FaultKind, Moment
+from trimtab.simulate.faults.plan import FaultPlan, Scenario, plan_of
 from trimtab.simulate.replay import from_replay
 from trimtab.simulate.run import run
 

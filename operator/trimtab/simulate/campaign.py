@@ -19,10 +19,11 @@ from typing import Literal
 import structlog
 
 from trimtab.domain.trial import TERMINAL_PHASES
+from trimtab.simulate.faults.catalogue import CATALOGUE, CELLS
 from trimtab.simulate.faults.generate import Story, draw_plan
 from trimtab.simulate.faults.inject import Injector
-from trimtab.simulate.faults.kinds import FaultKind, Moment
-from trimtab.simulate.faults.plan import Asks, FaultPlan, Scenario
+from trimtab.simulate.faults.kinds import Asks, FaultKind, Moment
+from trimtab.simulate.faults.plan import FaultPlan, Scenario
 from trimtab.simulate.faults.scenario import NAME, NAMESPACE, experiment, options, setting
 from trimtab.simulate.faults.strikes.people import RIVAL
 from trimtab.simulate.history import Change
@@ -43,7 +44,7 @@ GP_EVERY = 40
 """Every so many seeds the Gaussian process chooses, in the others Sobol's sequence."""
 ASKS_EVERY = 9
 """Every so many seeds the Experiment asks for something beyond the usual."""
-ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front", "Early")
+ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Scaled")
 BY_MODEL: frozenset[Asks] = frozenset({"Repair"})
 """What only the model can do."""
 _TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
@@ -109,9 +110,13 @@ class Tally:
 
 
 def scenario_of(seed: int) -> Scenario:
-    """Three to five trials and a verification; most ask for no more, so that each cell of faults is hit."""
+    """Three to five trials and a verification; most ask for no more, so that each cell of faults is hit, but for what
+    the seed's own fault needs."""
     designer: Literal["Sobol", "GaussianProcess"] = "GaussianProcess" if seed % GP_EVERY == GP_EVERY - 1 else "Sobol"
     asks: Asks = "Plain" if seed % ASKS_EVERY else ASKED[seed // ASKS_EVERY % len(ASKED)]
+    needs = CATALOGUE[CELLS[seed % len(CELLS)][0]].needs
+    if needs:
+        asks = needs[seed // len(CELLS) % len(needs)]
     if asks in BY_MODEL:
         designer = "GaussianProcess"
     return Scenario(trials=3 + seed % 3, designer=designer, asks=asks)

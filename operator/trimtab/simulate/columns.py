@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from trimtab.workload import WorkloadSpec
+from trimtab.workload.kubestate import NAMES
 from trimtab.workload.latency import FloatArray
 
 HISTOGRAM = "http_request_duration_seconds"
@@ -77,7 +78,7 @@ def columns_of(workload: WorkloadSpec, limited: bool, with_sum: bool) -> Columns
 def offered(workload: WorkloadSpec) -> tuple[str, ...]:
     """Names of all metrics that pods of this workload expose."""
     counters = {name for name, _ in columns_of(workload, True, True).keys}
-    return tuple(sorted({*counters, WORKING_SET, *STATE}))
+    return tuple(sorted({*counters, WORKING_SET, *STATE, *NAMES}))
 
 
 __all__ = [

@@ -26,6 +26,7 @@ RECORDED: tuple[Kind, ...] = (
     kinds.HORIZONTAL_POD_AUTOSCALERS,
     kinds.POD_DISRUPTION_BUDGETS,
     kinds.HTTP_ROUTES,
+    kinds.SERVICES,
 )
 
 

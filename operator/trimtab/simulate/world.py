@@ -42,6 +42,7 @@ from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.history import Change, History
+from trimtab.simulate.kubestate import KubeState
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import BY_NAME, OPTIONAL, SERVED
@@ -104,7 +105,8 @@ class World:
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
         self.traffic = Traffic(self.clock, services, options.scraping, seed=options.seed)
-        self.alerts = Alerts(self.clock, self.traffic)
+        state = KubeState(self.cluster, self.clock, self.traffic, options.scraping.interval)
+        self.alerts = Alerts(self.clock, state)
         self.prometheus = SimulatedPrometheus(self.alerts)
         self.store: SeriesStore = self.prometheus  # what operators ask; faults may stand in between
         self.designer = designer or InlineDesigner()
@@ -122,6 +124,7 @@ class World:
         workloads = tuple(dict.fromkeys(s.workload for s in self.settings))
         self.kubelet = Kubelet(cluster, self.scheduler, self.traffic, self.clock, workloads, seed=seed)
         self.limits = Limits(cluster)
+        self.autoscaler = Autoscaler(cluster, self.traffic, self.clock)
         cluster.admit = all_of(admit_own, admit_routes, self.limits.admit)
         controllers = (
             Workloads(cluster, seed=seed),
@@ -129,7 +132,7 @@ class World:
             self.kubelet,
             Services(cluster, self.traffic, seed=seed),
             Routes(cluster, self.traffic),
-            Autoscaler(cluster, self.traffic, self.clock),
+            self.autoscaler,
             self.limits,
             Expiry(cluster, self.clock),
         )

@@ -3,10 +3,13 @@
 Notation: n pods now; of each metric target T, use u_i and request r_i of pod i; ratio rho = (sum u / sum r) / T, of
 which sum u / sum r is cut to whole percent first.
   proposal   n where |rho - 1| is within the direction's tolerance, else ceil(rho x ready pods). A pod without metrics
-             is taken to use all of its request where that would scale down, and nothing where it would scale up; one
-             that is not ready counts as using nothing where it would scale up. Of several metrics the largest wins
+             is taken to use all of its request, or T of it if that is more, where that would scale down, and nothing
+             where it would scale up; one that is not ready counts as using nothing where it would scale up. Of several
+             metrics the largest wins
   stabilized within [min of proposals over the up window, max over the down window], as near to n as that allows
   limited    by the policies: so many pods, or per cent of the pods at the period's start, within each period
+Without `spec.behavior` older rules hold: the largest proposal of the last five minutes, at most twice as many as there
+are, or four.
 This is the algorithm that the Kubernetes documentation describes ("Horizontal Pod Autoscaling", algorithm details and
 configurable scaling behavior). Times are seconds.
 """
@@ -22,6 +25,7 @@ from typing import Final
 TOLERANCE: Final = 0.1
 SYNC_SECONDS: Final = 15.0
 ROUNDING: Final = 1e-9
+LEAST_LIMIT: Final = 4  # pods to which any number may grow at once, where there are no policies
 LONGEST: Final = 3600.0  # of windows and periods, as the API allows
 
 
@@ -58,12 +62,13 @@ DOWN: Final = Rules(300.0, (Policy(True, 100, 15.0),))
 
 @dataclass(frozen=True)
 class Hpa:
-    """What it is told: bounds and behavior."""
+    """What it is told: bounds and behavior. `plain`: it has no `spec.behavior` at all."""
 
     least: int
     most: int
     up: Rules = UP
     down: Rules = DOWN
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def proposal(hpa: Hpa, seen: Seen, current: int) -> int | None:
         return current if _tolerated(hpa, ratio) else math.ceil(ratio * seen.ready - ROUNDING)
     use, request, counted = seen.use, seen.request, seen.ready
     if seen.missing:
-        use += sum(seen.missing) if ratio < 1 else 0.0
+        use += max(1.0, seen.target) * sum(seen.missing) if ratio < 1 else 0.0
         request, counted = request + sum(seen.missing), counted + len(seen.missing)
     if rising:
         request, counted = request + sum(seen.unready), counted + len(seen.unready)
@@ -131,7 +136,7 @@ def decide(hpa: Hpa, metrics: Sequence[Seen], current: int, memory: Memory, now:
     if current == 0:
         return 0
     if not hpa.least <= current <= hpa.most:
-        return _moved(memory, current, min(max(current, hpa.least), hpa.most), now)
+        return moved(memory, current, min(max(current, hpa.least), hpa.most), now)
     wanted = largest(hpa, metrics, current)
     return current if wanted is None else act(hpa, wanted, current, memory, now)
 
@@ -145,20 +150,27 @@ def largest(hpa: Hpa, metrics: Sequence[Seen], current: int) -> int | None:
 
 def act(hpa: Hpa, wanted: int, current: int, memory: Memory, now: float) -> int:
     """Pods from now on where the metrics want so many and `current` lies within the bounds."""
-    settled = _stabilized(hpa, memory, current, wanted, now)
-    return _moved(memory, current, _limited(hpa, memory, current, settled, now), now)
+    return limited(hpa, stabilized(hpa, wanted, current, memory, now), current, memory, now)
 
 
-def _stabilized(hpa: Hpa, memory: Memory, current: int, wanted: int, now: float) -> int:
+def stabilized(hpa: Hpa, wanted: int, current: int, memory: Memory, now: float) -> int:
+    """What the windows make of what the metrics want, which is remembered."""
     least = most = wanted
     for n, at in memory.proposals.items():
         least = min(least, n) if now - at < hpa.up.window else least
         most = max(most, n) if now - at < hpa.down.window else most
     memory.proposals = {n: at for n, at in memory.proposals.items() if now - at < LONGEST} | {wanted: now}
-    return min(max(current, least), max(most, least))
+    return most if hpa.plain else min(max(current, least), max(most, least))
 
 
-def _limited(hpa: Hpa, memory: Memory, current: int, wanted: int, now: float) -> int:
+def limited(hpa: Hpa, wanted: int, current: int, memory: Memory, now: float) -> int:
+    """What the policies and the bounds make of it; the change is remembered."""
+    return moved(memory, current, _within(hpa, memory, current, wanted, now), now)
+
+
+def _within(hpa: Hpa, memory: Memory, current: int, wanted: int, now: float) -> int:
+    if hpa.plain:
+        return min(max(wanted, hpa.least), max(2 * current, LEAST_LIMIT), hpa.most)
     if wanted > current:
         limit = max(_limit(hpa.up, memory, current, now, up=True), current)
         return min(wanted, limit, hpa.most)
@@ -188,7 +200,7 @@ def _limit(rules: Rules, memory: Memory, current: int, now: float, *, up: bool) 
     return max(found) if up is widest else min(found)
 
 
-def _moved(memory: Memory, current: int, wanted: int, now: float) -> int:
+def moved(memory: Memory, current: int, wanted: int, now: float) -> int:
     """Remember the change."""
     if wanted > current:
         memory.added = [(at, n) for at, n in memory.added if now - at < LONGEST] + [(now, wanted - current)]
@@ -211,6 +223,9 @@ __all__ = [
     "act",
     "decide",
     "largest",
+    "limited",
+    "moved",
     "proposal",
+    "stabilized",
     "utilization",
 ]

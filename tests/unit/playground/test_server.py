@@ -103,10 +103,14 @@ def test_the_page_is_what_prometheus_understands(web: WorkloadSpec, make_pod: Ma
     counters.latency_sum_s, counters.cpu_seconds, counters.working_set_bytes = 4.5, 12.25, 5e8
     counters.periods, counters.throttled, counters.oom_events = 100, 7, 1
     deployments: dict[tuple[str, str], Any] = {
-        ("shop", "web"): {"status": {"readyReplicas": 3}},
+        ("shop", "web"): {
+            "spec": {"replicas": 4},
+            "status": {"replicas": 3, "readyReplicas": 3, "availableReplicas": 2},
+        },
         ("shop", "x"): {"status": {}},
     }
-    got = samples(render([run], set(), deployments))
+    autoscalers: dict[tuple[str, str], Any] = {("shop", "web"): {"status": {"desiredReplicas": 5}}}
+    got = samples(render([run], set(), deployments, autoscalers))
     pod = {("namespace", "shop"), ("pod", "web-1"), ("container", "web")}
 
     def value(name: str, **labels: str) -> float:
@@ -132,6 +136,12 @@ def test_the_page_is_what_prometheus_understands(web: WorkloadSpec, make_pod: Ma
     replicas = "kube_deployment_status_replicas_ready"
     assert got[replicas, frozenset({("namespace", "shop"), ("deployment", "web")})] == 3
     assert got[replicas, frozenset({("namespace", "shop"), ("deployment", "x")})] == 0
+    web_labels = frozenset({("namespace", "shop"), ("deployment", "web")})
+    assert got["kube_deployment_spec_replicas", web_labels] == 4
+    assert got["kube_deployment_status_replicas", web_labels] == 3
+    assert got["kube_deployment_status_replicas_available", web_labels] == 2
+    scaler = frozenset({("namespace", "shop"), ("horizontalpodautoscaler", "web")})
+    assert got["kube_horizontalpodautoscaler_status_desired_replicas", scaler] == 5
 
 
 def test_a_pod_that_cannot_be_scraped_has_only_its_state(web: WorkloadSpec, make_pod: MakePod) -> None:

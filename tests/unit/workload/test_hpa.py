@@ -44,6 +44,19 @@ def test_pods_without_metrics_hold_it_back_in_both_directions() -> None:
     assert proposal(HPA, high, 4) == 4
 
 
+def test_pods_without_metrics_count_as_on_target_where_that_is_more_than_their_request() -> None:
+    low = Seen(3.0, 2.0, 2.0, 2, missing=(1.0,))  # 100 % of a target of 300 %; the missing at 300 %: 166 %
+    assert proposal(HPA, low, 3) == 2
+
+
+def test_without_behavior_it_doubles_or_grows_to_four_and_remembers_the_most_of_five_minutes() -> None:
+    plain, memory = replace(HPA, plain=True), Memory()
+    assert decide(plain, [at(5.0, 1)], 1, memory, 0.0) == 4  # wants ten
+    assert decide(plain, [at(0.5, 4)], 4, memory, 15.0) == 8  # content with four, but ten is what was wanted lately
+    assert decide(plain, [at(0.5, 8)], 8, memory, 301.0) == 8
+    assert decide(plain, [at(0.25, 8)], 8, memory, 602.0) == 4
+
+
 def test_new_pods_dampen_a_rise() -> None:
     assert proposal(HPA, Seen(0.5, 4.0, 4.0, 4, unready=(1.0,) * 4), 8) == 8
     assert proposal(HPA, Seen(0.5, 4.0, 4.0, 4), 4) == 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trimtab.simulate.faults.kinds import Choice, FaultKind, Moment, Number, Parameter, Seconds
+from trimtab.simulate.faults.kinds import Asks, Choice, FaultKind, Moment, Number, Parameter, Seconds
 
 K, M = FaultKind, Moment
 
@@ -19,7 +19,8 @@ class Row:
 
     `usual` are the bounds (seconds) from which a random duration is drawn, None for what happens in an instant.
     `hinders` says that the operator or its way to the API server is impaired meanwhile: promises about time begin
-    afterwards. `ends` says that the Experiment cannot go on afterwards.
+    afterwards. `ends` says that the Experiment cannot go on afterwards. `needs`: what the built-in Experiment must ask
+    for (one of them), or nothing happens.
     """
 
     kind: FaultKind
@@ -30,6 +31,7 @@ class Row:
     moments: tuple[Moment, ...] = tuple(Moment)
     hinders: bool = False
     ends: bool = False
+    needs: tuple[Asks, ...] = ()
 
     @property
     def lasts(self) -> bool:
@@ -53,6 +55,8 @@ DISRUPTED = "arm pods evicted, preempted, drained, node lost"
 REFUSED = "image pull, scheduling, quota, LimitRange, admission, mutated resources"
 TEMPLATE = "target's template edited or rolled out mid-trial"
 NEIGHBOURS = "target scaled, HPA, VPA or PodDisruptionBudget added mid-trial"
+ROUTES = "traffic by HTTPRoute: the route edited or deleted, a backend without endpoints"
+SCALERS = "the tuned autoscaler edited mid-trial, metrics API absent"
 GONE = "target deleted, namespace terminating"
 DELETED = "Experiment deleted mid-trial, also while no operator runs"
 EDITED = "Experiment's spec edited mid-run"
@@ -66,8 +70,8 @@ ALERTS = "an alert fires that the Experiment names"
 ON_CALL = "on-call pause, rollback, skip, approve"
 
 SITUATIONS = (
-    DIES, LEADERS, API, CUT_OFF, PROMETHEUS, ABSENCE, BREAKS, DISRUPTED, REFUSED, TEMPLATE, NEIGHBOURS, GONE, DELETED,
-    EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ALERTS, ON_CALL,
+    DIES, LEADERS, API, CUT_OFF, PROMETHEUS, ABSENCE, BREAKS, DISRUPTED, REFUSED, TEMPLATE, NEIGHBOURS, ROUTES,
+    SCALERS, GONE, DELETED, EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ALERTS, ON_CALL,
 )  # fmt: skip
 
 JOINING = {
@@ -75,7 +79,6 @@ JOINING = {
     "PromotionReverted": "promotion by Apply: somebody reverts it",
     "TargetUnhealthyAfterPromotion": "promotion by Apply: the target does not become healthy",
     "RollbackTargetUnhealthy": "promotion by Apply: the original is not healthy either",
-    "RouteEdited": "traffic by HTTPRoute: somebody edits the route, or a backend loses its endpoints",
 }
 """Faults that join together with their feature, by the name that they will have."""
 
@@ -205,6 +208,29 @@ _TARGET = (
     Row(K.NAMESPACE_DELETED, GONE, "The namespace is deleted.", ends=True),
 )
 
+_BEHIND: tuple[Asks, ...] = ("Route", "Scaled")
+_ROUTES = (
+    Row(
+        K.ROUTE_EDITED, ROUTES,
+        "Somebody edits the route's rule: another field, the weights, the arms out of it, or all by server-side apply.",
+        (Choice("how", ("field", "weights", "backends", "apply")),), moments=RUNNING, needs=_BEHIND,
+    ),
+    Row(
+        K.ROUTE_DELETED, ROUTES, "The route is deleted, and made again.", usual=SHORT, moments=RUNNING, needs=_BEHIND,
+    ),
+    Row(
+        K.BACKEND_EMPTIED, ROUTES, "The Service of an arm selects no pods any more.", (OF,),
+        moments=ARMS, needs=_BEHIND,
+    ),
+    Row(
+        K.AUTOSCALER_EDITED, SCALERS, "The target's autoscaler gets other values, or is deleted.",
+        (Choice("how", ("bounds", "target", "deleted")),), usual=LONG, moments=RUNNING, needs=("Scaled",),
+    ),
+    Row(
+        K.METRICS_API_ABSENT, SCALERS, "No autoscaler gets metrics.", usual=LONG, moments=RUNNING, needs=("Scaled",),
+    ),
+)  # fmt: skip
+
 _PEOPLE = (
     Row(
         K.EXPERIMENT_DELETED, DELETED, "The Experiment is deleted, perhaps while no operator runs.",
@@ -251,7 +277,7 @@ _OTHERS = (
 )  # fmt: skip
 
 CATALOGUE: dict[FaultKind, Row] = {
-    row.kind: row for row in (*_OPERATOR, *_API, *_TELEMETRY, *_PODS, *_TARGET, *_PEOPLE, *_OTHERS)
+    row.kind: row for row in (*_OPERATOR, *_API, *_TELEMETRY, *_PODS, *_TARGET, *_ROUTES, *_PEOPLE, *_OTHERS)
 }
 
 CELLS: tuple[tuple[FaultKind, Moment], ...] = tuple(
@@ -275,6 +301,8 @@ faults:
 - {kind: OOMKilled, when: {moment: Measuring, trial: 1, after: 5s}, parameters: {of: canary}}
 - {kind: OperatorKilled, when: {effect: "after:create:Deployment", nth: 2}, parameters: {restartAfter: 10s}}
 ```
+
+Faults of routes and autoscalers do something where the Experiment has its traffic by an HTTPRoute, or an autoscaler.
 
 An effect is `<before|after>:<create|replace|delete>:<Kind>[/<subresource>]`. The moments are those of the Trial with
 index `trial` (from 0), and Preflight (no Trial yet), Between (none is live), Ended (the Experiment is over).

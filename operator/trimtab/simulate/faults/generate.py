@@ -40,14 +40,15 @@ def draw_plan(seed: int, story: Story, scenario: Scenario = Scenario()) -> Fault
     kind, moment = CELLS[seed % len(CELLS)]
     faults = [_at_moment(rng, CATALOGUE[kind], moment, story, later=0.0)]
     (count,) = rng.choices([n for n, _ in COUNTS], [w for _, w in COUNTS])
-    faults += [_anything(rng, story) for _ in range(count - 1)]
+    faults += [_anything(rng, story, scenario) for _ in range(count - 1)]
     return FaultPlan(seed=seed, scenario=scenario, faults=tuple(faults))
 
 
-def _anything(rng: random.Random, story: Story) -> Fault:
-    row = CATALOGUE[rng.choice(tuple(FaultKind))]
+def _anything(rng: random.Random, story: Story, scenario: Scenario) -> Fault:
+    possible = [row for row in map(CATALOGUE.__getitem__, FaultKind) if not row.needs or scenario.asks in row.needs]
+    row = rng.choice(possible)
     while row.ends and rng.random() > ENDING_SHARE:
-        row = CATALOGUE[rng.choice(tuple(FaultKind))]
+        row = rng.choice(possible)
     draw = rng.random()
     if draw < AT_MOMENT:
         return _at_moment(rng, row, rng.choice(row.moments), story)

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 from trimtab.workload.units import parse_seconds
 
@@ -14,6 +15,9 @@ Value = float | str
 """Of a parameter: seconds or a plain number, or one of a list of words."""
 
 DAY = 86_400.0
+
+Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Scaled"]
+"""What the built-in Experiment asks for beyond the usual."""
 
 
 class Moment(StrEnum):
@@ -94,6 +98,11 @@ class FaultKind(StrEnum):
     DISRUPTION_BUDGET_ADDED = "DisruptionBudgetAdded"
     TARGET_DELETED = "TargetDeleted"
     NAMESPACE_DELETED = "NamespaceDeleted"
+    ROUTE_EDITED = "RouteEdited"
+    ROUTE_DELETED = "RouteDeleted"
+    BACKEND_EMPTIED = "BackendEmptied"
+    AUTOSCALER_EDITED = "AutoscalerEdited"
+    METRICS_API_ABSENT = "MetricsAPIAbsent"
     EXPERIMENT_DELETED = "ExperimentDeleted"
     SPEC_EDITED = "SpecEdited"
     TRIAL_DELETED = "TrialDeleted"

@@ -21,7 +21,16 @@ from pydantic.alias_generators import to_camel
 from trimtab.api.base import failed_rules
 from trimtab.api.problems import Problem, Unreadable, nearest, read
 from trimtab.simulate.faults.catalogue import CATALOGUE, Row
-from trimtab.simulate.faults.kinds import DAY, LIVE_MOMENTS, FaultKind, Moment, Value, read_seconds, write_seconds
+from trimtab.simulate.faults.kinds import (
+    DAY,
+    LIVE_MOMENTS,
+    Asks,
+    FaultKind,
+    Moment,
+    Value,
+    read_seconds,
+    write_seconds,
+)
 
 MAX_FAULTS = 50
 MAX_TRIAL = 9999
@@ -144,14 +153,11 @@ class Fault(_Model):
         return found
 
 
-Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front", "Early"]
-
-
 class Scenario(_Model):
     """The built-in Experiment that a plan is played on when none is given: how long it is, what chooses its
     assignments, how many trials verify the recommendation (0: none), and what it asks for beyond the usual: a short
     window first, a cap on what trials cost, the repair of a baseline that breaks its bound, a measured objective, two
-    objectives, or trials that end early."""
+    objectives, trials that end early, traffic by the weights of a route, or an autoscaler that is tuned behind one."""
 
     trials: Annotated[int, Field(ge=1, le=50)] = 4
     designer: Literal["Sobol", "GaussianProcess"] = "Sobol"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from trimtab.domain.kinds import VERTICAL_POD_AUTOSCALERS
+from trimtab.domain.kinds import HORIZONTAL_POD_AUTOSCALERS, HTTP_ROUTES, VERTICAL_POD_AUTOSCALERS
 from trimtab.domain.names import GROUP, VERSION
 from trimtab.simulate.faults.plan import Scenario
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import SERVED
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting
-from trimtab.workload import parse_workload
+from trimtab.workload import WorkloadSpec, parse_workload
 
 NAME, NAMESPACE = "tune", "shop"
 REPLICAS = 8
@@ -19,6 +19,8 @@ SCRAPE_SECONDS = 1.0
 SIZED = ("2", "2Gi")
 SCARCE, UNDERSIZED = ("600m", "1Gi"), ("400m", "768Mi")  # there is something to gain; a bound is broken
 MAX_COST = "0.01"  # $: reckoned with their deadlines two trials fit
+BEHIND = ("Route", "Scaled")  # what gets its traffic by a route
+SHARE_PERCENT = "10"  # as much for an arm as a pod of the target has
 SLOW = {"name": "slow-share", "goal": "Minimize", "sli": "slow"}
 
 WORKLOAD = """
@@ -78,6 +80,13 @@ def _asked(scenario: Scenario) -> dict[str, Any]:
             "constraints": [EASY, usual["constraints"][1]],
             "errorBudgets": [_BUDGET | {"objectivePercent": "99"}],
         },
+        "Route": {"traffic": _BY_ROUTE},
+        "Scaled": {
+            "traffic": {**_BY_ROUTE, "httpRoute": _ROUTE | {"canaryPercent": "16"}},
+            "parameters": [usual["parameters"][0], AIM],
+            "trial": usual["trial"] | {"duration": "40s", "deadline": "180s"},
+            "verification": usual["verification"] | {"duration": "40s"},
+        },
     }[scenario.asks]
 
 
@@ -114,6 +123,9 @@ def _spec(scenario: Scenario) -> dict[str, Any]:
     }
 
 
+_ROUTE = {"name": "shop", "ruleName": "pages", "backendService": "web", "canaryPercent": SHARE_PERCENT}
+_BY_ROUTE = {"mode": "HTTPRoute", "httpRoute": _ROUTE}
+AIM = {"name": "aim", "autoscaler": {"field": "CPUUtilization"}, "integer": {"min": 40, "max": 80, "step": 5}}
 ALERTS = ["ServiceDown", "ErrorsHigh"]
 _ABORT = {"breaches": 3, "outOf": 4}
 EASY = {"name": "p95", "sli": "slow", "max": "0.3", "sequential": {"maxErrorRatio": "5"}, "abort": _ABORT}
@@ -132,8 +144,33 @@ _BUDGET = {
 def setting(scenario: Scenario = Scenario()) -> Setting:  # noqa: B008 - it is frozen
     """The service, as it stands before anybody tunes it."""
     workload = parse_workload(WORKLOAD)
-    cpu, memory = {"Repair": UNDERSIZED, "Measured": SCARCE}.get(scenario.asks, SIZED)
-    return Setting(workload, manifests_for(workload, replicas=REPLICAS, cpu=cpu, memory=memory), NAMESPACE)
+    cpu, memory = {"Repair": UNDERSIZED, "Measured": SCARCE, "Scaled": SCARCE}.get(scenario.asks, SIZED)
+    made = manifests_for(workload, replicas=REPLICAS, cpu=cpu, memory=memory)
+    behind = [route(workload)] if scenario.asks in BEHIND else []
+    scaled = [autoscaler(workload)] if scenario.asks == "Scaled" else []
+    return Setting(workload, (*made, *behind, *scaled), NAMESPACE)
+
+
+def route(workload: WorkloadSpec) -> dict[str, Any]:
+    """The route that leads to the service."""
+    backend = {"name": workload.target.service, "port": 80}
+    spec = {"parentRefs": [{"name": "gateway"}], "rules": [{"name": "pages", "backendRefs": [backend]}]}
+    kind = HTTP_ROUTES
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "shop"}, "spec": spec}
+
+
+def autoscaler(workload: WorkloadSpec) -> dict[str, Any]:
+    """The target's autoscaler, which is content with the pods that there are, and quick."""
+    kind, name = HORIZONTAL_POD_AUTOSCALERS, workload.target.deployment
+    target = {"type": "Utilization", "averageUtilization": 50}
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "minReplicas": 4,
+        "maxReplicas": 16,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": "0.4"}},
+    }
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": name}, "spec": spec}
 
 
 def options(seed: int) -> Options:
@@ -142,4 +179,4 @@ def options(seed: int) -> Options:
     return Options(seed=seed, scraping=scraping, served=SERVED | {VERTICAL_POD_AUTOSCALERS})
 
 
-__all__ = ["NAME", "NAMESPACE", "WORKLOAD", "Scenario", "experiment", "options", "setting"]
+__all__ = ["NAME", "NAMESPACE", "WORKLOAD", "Scenario", "autoscaler", "experiment", "options", "route", "setting"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from trimtab.domain import kinds
+from trimtab.domain.errors import ApiError
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import LABEL_ARM
 from trimtab.simulate.faults.acting import ActingFaults
@@ -103,6 +104,13 @@ class Stage:
         return heal
 
 
+@contextlib.contextmanager
+def by_hand(stage: Stage) -> Iterator[None]:
+    """What people do may be refused, or come too late: the object is gone."""
+    with stage.hand(), contextlib.suppress(ApiError):
+        yield
+
+
 def _selectors(of: str) -> list[dict[str, str]]:
     if not of:
         return [{}]
@@ -114,4 +122,4 @@ def _is_arm(obj: Manifest, of: str) -> bool:
     return arm is not None and of in ("arms", arm)
 
 
-__all__ = ["Heal", "Stage"]
+__all__ = ["Heal", "Stage", "by_hand"]

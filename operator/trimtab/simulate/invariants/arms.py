@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from trimtab.api.times import parse_time
@@ -28,6 +29,7 @@ OVERDUE_SECONDS = 45.0
 PODS_SECONDS = 60.0
 FOREIGN_SECONDS = 30.0
 AUTOSCALERS = "horizontalpodautoscalers"
+ARM_PARTS = ("replicasets", "pods", "services", AUTOSCALERS)
 AUTOSCALED = "as the autoscaler wants"
 REVISION = "deployment.kubernetes.io/revision"
 BY_OWN_CLOCK = 15.0  # a lease that a hand took away is the leader's for so long by its own clock
@@ -75,31 +77,48 @@ class OneCanary(Invariant):
     A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. So may
     controllers of the cluster that stood still: from what they knew, they replace the pods of an arm that has gone. A
     pod that has ended, as one that was evicted, is none: its ReplicaSet replaces it while it still stands in the list.
+    A canary with an autoscaler of its own may have as many pods as that allows.
     """
 
-    kinds = frozenset({"deployments", "pods"})
+    kinds = frozenset({"deployments", "pods", AUTOSCALERS})
     bound = TWO_CANARIES_SECONDS
+
+    def begin(self) -> None:
+        self._most: dict[str, int] = {}  # pods that a trial's own autoscaler allows, also when that has gone first
 
     def see(self, change: Change) -> None:
         """After each change of an arm or a pod."""
-        if LABEL_ARM not in labels_of(change.object):
+        labels = labels_of(change.object)
+        if LABEL_ARM not in labels:
+            return
+        if change.kind == AUTOSCALERS:
+            most = int(change.object["spec"]["maxReplicas"])
+            self._most[labels[LABEL_TRIAL]] = max(most, self._most.get(labels[LABEL_TRIAL], 1))
             return
         twice: dict[str, str] = {}
         at_once: list[str] = []
         for kind, words in (("deployments", "canaries"), ("pods", "canary pods")):
-            found: dict[str, list[str]] = {}
-            for name, obj in self.view.all(kind).items():
-                labels = labels_of(obj)
-                if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in FINISHED:
-                    found.setdefault(labels.get(LABEL_EXPERIMENT_UID, ""), []).append(name)
-            many = {uid: names for uid, names in found.items() if len(names) > 1}
-            told = {f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in many.items()}
+            told = {f"{kind} {uid}": f"{words} {', '.join(names)}" for uid, names in self._too_many(kind)}
             twice.update(told)
             if kind == "deployments" or not self._brought_late(change.at):
                 at_once += told.values()
         if at_once and not self.calm.disturbed(change.at):
             self.broken(change.at, "; ".join(at_once))
         self.waits.update(change.at, twice)
+
+    def _too_many(self, kind: str) -> Iterator[tuple[str, list[str]]]:
+        """(Experiment's uid, its canaries of this kind) where these are more than one trial may have."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for name, obj in self.view.all(kind).items():
+            labels = labels_of(obj)
+            if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in FINISHED:
+                trial = str(labels.get(LABEL_TRIAL, ""))
+                found.setdefault(str(labels.get(LABEL_EXPERIMENT_UID, "")), []).append((trial, name))
+        for uid, canaries in found.items():
+            trials = {trial for trial, _ in canaries}
+            most = max(self._most.get(trial, 1) for trial in trials) if kind == "pods" else 1
+            if len(trials) > 1 or len(canaries) > most:
+                yield uid, [name for _, name in canaries]
 
     def _brought_late(self, at: float) -> bool:
         return any(since <= at <= until + TWO_CANARIES_SECONDS for since, until in self.record.stood_still)
@@ -163,12 +182,12 @@ class DeadlineKept(Invariant):
 
 
 class NothingLeft(Invariant):
-    """Pods and ReplicaSets of an arm go with it: within PODS_SECONDS their deletion is asked for.
+    """Everything that belongs to an arm goes with it: within PODS_SECONDS its deletion is asked for.
 
     A pod whose node is lost stays until the node is back; it serves nobody.
     """
 
-    kinds = frozenset({"deployments", "replicasets", "pods"})
+    kinds = frozenset({"deployments", *ARM_PARTS})
     bound = PODS_SECONDS
 
     def see(self, change: Change) -> None:
@@ -177,7 +196,7 @@ class NothingLeft(Invariant):
             return
         arms = {(labels_of(a).get(LABEL_TRIAL), labels_of(a).get(LABEL_ARM)) for a in self.view.arms()}
         left = {}
-        for kind in ("replicasets", "pods"):
+        for kind in ARM_PARTS:
             for name, obj in self.view.all(kind).items():
                 labels = labels_of(obj)
                 if (
@@ -243,12 +262,15 @@ _MAY = {
     ("update", "experiments"), ("create", "trials"), ("update", "trials"), ("create", "deployments"),
     ("delete", "deployments"), ("delete", "replicasets"), ("delete", "pods"), ("create", "configmaps"),
     ("update", "configmaps"), ("create", "leases"), ("update", "leases"), ("create", "events"), ("update", "events"),
+    ("create", "services"), ("delete", "services"), ("create", AUTOSCALERS), ("delete", AUTOSCALERS),
+    ("update", "httproutes"),
 }  # fmt: skip
-_ARM_KINDS = frozenset({"deployments", "replicasets", "pods"})
+_ARM_KINDS = frozenset({"deployments", *ARM_PARTS})
 
 
 class OnlyItsOwn(Invariant):
-    """The operator writes nothing but its own objects: no target, no autoscaler, no Service, no foreign pod."""
+    """The operator writes nothing but its own objects, and routes: no target, and nobody else's autoscaler, Service or
+    pod. What it may do to a route is other promises'."""
 
     def end(self) -> None:
         """Look at all deeds."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, arm_name
 from trimtab.simulate.faults.kinds import FaultKind
 from trimtab.simulate.faults.plan import Fault
-from trimtab.simulate.faults.stage import Heal, Stage
+from trimtab.simulate.faults.stage import Heal, Stage, by_hand
 from trimtab.simulate.frozen import thawed
 
 K = FaultKind
@@ -26,18 +24,11 @@ BROKEN: dict[str, dict[str, Any]] = {
 }
 
 
-@contextlib.contextmanager
-def _by_hand(stage: Stage) -> Any:
-    """What people do may be refused, or come too late: the object is gone."""
-    with stage.hand(), contextlib.suppress(ApiError):
-        yield
-
-
 def _experiment_deleted(stage: Stage, fault: Fault) -> None:
     absent = fault.number("operatorAbsent")
     if absent > 0:
         stage.fleet.absent(absent)
-    with _by_hand(stage):
+    with by_hand(stage):
         stage.world.admin.delete(kinds.EXPERIMENTS, stage.namespace, stage.experiment)
 
 
@@ -58,7 +49,7 @@ def _spec_edited(stage: Stage, fault: Fault) -> Heal:
     field, saved = fault.text("field"), stage.world.experiment(stage.experiment)
 
     def edit(change: Callable[[dict[str, Any]], object]) -> None:
-        with _by_hand(stage):
+        with by_hand(stage):
             stage.world.admin.edit(
                 kinds.EXPERIMENTS, stage.namespace, stage.experiment, lambda body: change(body["spec"])
             )
@@ -82,7 +73,7 @@ def _trial_deleted(stage: Stage, fault: Fault) -> None:
     if chosen is None:
         return
     name = chosen["metadata"]["name"]
-    with _by_hand(stage):
+    with by_hand(stage):
         stage.world.admin.delete(kinds.TRIALS, stage.namespace, name)
         if fault.text("finalizer") == "removed":
             stage.world.admin.edit(
@@ -91,13 +82,13 @@ def _trial_deleted(stage: Stage, fault: Fault) -> None:
 
 
 def _arm_deleted(stage: Stage, fault: Fault) -> None:
-    with _by_hand(stage):
+    with by_hand(stage):
         for name in stage.arms(fault.text("of")):
             stage.world.admin.delete(kinds.DEPLOYMENTS, stage.namespace, name)
 
 
 def _arm_edited(stage: Stage, fault: Fault) -> None:
-    with _by_hand(stage):
+    with by_hand(stage):
         for name in stage.arms(fault.text("of")):
             stage.world.admin.roll(stage.namespace, name, "web:edited-by-hand")
 
@@ -120,7 +111,7 @@ def _arm_name_taken(stage: Stage, fault: Fault) -> Heal | None:
         for name in made:
             found = stage.world.admin.find(kinds.DEPLOYMENTS, stage.namespace, name)
             if found is not None and LABEL_ARM not in (found["metadata"].get("labels") or {}):
-                with _by_hand(stage):
+                with by_hand(stage):
                     stage.world.admin.delete(kinds.DEPLOYMENTS, stage.namespace, name)
 
     return heal
@@ -131,7 +122,7 @@ def _foreign(stage: Stage, name: str) -> bool:
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "other:1"}]}}
     spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels}, "spec": spec}
-    with _by_hand(stage):
+    with by_hand(stage):
         stage.world.admin.apply(body, stage.namespace)
         return True
     return False
@@ -143,11 +134,11 @@ def _second_experiment(stage: Stage, fault: Fault) -> Heal | None:
     if first is None or stage.world.experiment(RIVAL) is not None:
         return None
     body = {"apiVersion": first["apiVersion"], "kind": "Experiment", "metadata": {"name": RIVAL}, "spec": first["spec"]}
-    with _by_hand(stage):
+    with by_hand(stage):
         stage.world.admin.apply(thawed(body), stage.namespace)
 
     def heal() -> None:
-        with _by_hand(stage):
+        with by_hand(stage):
             stage.world.admin.delete(kinds.EXPERIMENTS, stage.namespace, RIVAL)
 
     return heal
@@ -183,7 +174,7 @@ def _annotated(key: str, value: Callable[[Stage, Fault], str]) -> Callable[[Stag
 
     def strike(stage: Stage, fault: Fault) -> Heal:
         def annotate(text: str | None) -> None:
-            with _by_hand(stage):
+            with by_hand(stage):
                 stage.world.admin.annotate(kinds.EXPERIMENTS, stage.namespace, stage.experiment, **{key: text})
 
         annotate(value(stage, fault))
@@ -196,7 +187,7 @@ def _namespace_paused(stage: Stage, fault: Fault) -> Heal:
     del fault
 
     def annotate(text: str | None) -> None:
-        with _by_hand(stage):
+        with by_hand(stage):
             stage.world.admin.annotate(kinds.NAMESPACES, None, stage.namespace, pause=text)
 
     annotate("anna: maintenance")
