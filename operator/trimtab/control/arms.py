@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-from trimtab.control.scaling import autoscaler_plan, first_pods, present_scaling, replicas_parameter
+from trimtab.control.scaling import autoscaler_plan, first_pods, present_scaling
 from trimtab.control.values import BaselineError, env_settings, inside, node_labels, node_parameter, present
 from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
 from trimtab.domain.kube import (
@@ -327,13 +327,14 @@ def cost_model(spec: ExperimentSpec, target: Target, record: TargetRecord | None
         amounts = (c.resources.request(resource) for c in running if (c.name, resource) not in priced)
         return float(sum((a for a in amounts if a is not None), Decimal(0)))
 
+    counted = spec.replicas_parameter
     cost = CostModel(
         target.replicas,
         spec.prices,
         tuple(terms),
         fixed(Resource.CPU),
         fixed(Resource.MEMORY),
-        replicas_parameter=replicas_parameter(spec),
+        replicas_parameter=counted.name if counted is not None else None,
         node_parameter=node_parameter(spec),
     )
     return cost if record is None or record.scaled is None else _scaled(spec, target, cost, record, record.scaled)

@@ -92,12 +92,13 @@ def _efficiency(spec: ExperimentSpec, done: tuple[Trial, ...]) -> float | None:
 def _share(spec: ExperimentSpec, done: tuple[Trial, ...]) -> float | None:
     """Of the newest trial whose load is known in all three places: what the canary got of it all."""
     for trial in reversed(done):
-        rates = {load.arm: load.rps_per_pod for load in trial.load}
+        usual = dict.fromkeys((Arm.CANARY, Arm.CONTROL), spec.canary.replicas)
+        usual[Arm.TARGET] = trial.environment.target_replicas
+        counts = {load.arm: usual[load.arm] if load.pods is None else load.pods for load in trial.load}
+        rates = {load.arm: load.rps_per_pod * counts[load.arm] for load in trial.load}
         if set(rates) != set(Arm):
             continue
-        replicas = dict.fromkeys((Arm.CANARY, Arm.CONTROL), spec.canary.replicas)
-        replicas[Arm.TARGET] = trial.environment.target_replicas
-        total = sum(rates[arm] * count for arm, count in replicas.items())
+        total = sum(rates.values())
         if total > 0:
-            return rates[Arm.CANARY] * replicas[Arm.CANARY] / total
+            return rates[Arm.CANARY] / total
     return None

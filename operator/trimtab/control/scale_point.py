@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from trimtab.control.arms import tuned, write
 from trimtab.control.preflight_capacity import resized
-from trimtab.control.scaling import autoscaler_changes, autoscaler_of, replicas_parameter
+from trimtab.control.scaling import autoscaler_changes, autoscaler_of
 from trimtab.domain.autoscaler import AutoscalerView, ScaleChanges, ScalePoint
 from trimtab.domain.kube import ContainerView, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Resource
@@ -49,8 +49,8 @@ def scale_changes(
     Raises:
         BaselineError: the autoscaler lacks what is tuned.
     """
-    name, view = replicas_parameter(spec), autoscaler_of(spec, surroundings)
-    replicas = int(assignment.number(name)) if name is not None else None
+    tuned_count, view = spec.replicas_parameter, autoscaler_of(spec, surroundings)
+    replicas = int(assignment.number(tuned_count.name)) if tuned_count is not None else None
     if view is None:
         return ScaleChanges(replicas)
     before, after = (scale_points(spec, target, view, a) for a in (baseline, assignment))

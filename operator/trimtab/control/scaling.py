@@ -38,11 +38,6 @@ def fields(spec: ExperimentSpec) -> Tuned:
     return tuple((p, p.locus) for p in spec.space.parameters if isinstance(p.locus, AutoscalerField))
 
 
-def replicas_parameter(spec: ExperimentSpec) -> str | None:
-    """The parameter that is the number of replicas."""
-    return next((p.name for p in spec.space.parameters if isinstance(p.locus, ReplicaCount)), None)
-
-
 def autoscaler_of(spec: ExperimentSpec, surroundings: Surroundings) -> AutoscalerView | None:
     """The target's autoscaler, the one that parameters name; None where there is none, or nobody can tell which."""
     names = {locus.name for _, locus in fields(spec) if locus.name}
@@ -191,11 +186,6 @@ def autoscaler_changes(spec: ExperimentSpec, view: AutoscalerView, assignment: A
     )
 
 
-def share_of(spec: ExperimentSpec, assignment: Assignment) -> float:
-    """The fraction of the route's traffic for an arm with this assignment. Mode HTTPRoute only."""
-    return spec.route_share(assignment)
-
-
 def scaled_bounds(minimum: int, maximum: int, share: float) -> tuple[int, int]:
     """Least and greatest number of pods of an arm that gets `share` of the load."""
     low = max(1, math.ceil(minimum * share - ROUNDING))
@@ -214,14 +204,14 @@ def autoscaler_plan(spec: ExperimentSpec, surroundings: Surroundings, assignment
     changes = autoscaler_changes(spec, view, assignment)
     least = view.minimum if changes.minimum is None else changes.minimum
     most = view.maximum if changes.maximum is None else changes.maximum
-    return AutoscalerPlan(view, *scaled_bounds(least, most, share_of(spec, assignment)), changes)
+    return AutoscalerPlan(view, *scaled_bounds(least, most, spec.route_share(assignment)), changes)
 
 
 def first_pods(spec: ExperimentSpec, plan: AutoscalerPlan | None, replicas: int, assignment: Assignment) -> int:
     """The pods with which an arm begins: of `replicas` pods of the target its share, within its autoscaler's bounds."""
     if plan is None:
         return spec.canary.replicas
-    wanted = max(spec.canary.replicas, round(replicas * share_of(spec, assignment)))
+    wanted = max(spec.canary.replicas, round(replicas * spec.route_share(assignment)))
     return min(max(wanted, plan.minimum), plan.maximum)
 
 

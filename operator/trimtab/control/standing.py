@@ -154,7 +154,7 @@ def preflight(context: Context) -> Decision | None:
         baseline = baseline_assignment(spec, target, surroundings)
     except InvalidSpec as error:
         return _refuse(context, (Problem("BaselineOutsideSpace", error.field, str(error), error.remedy),))
-    dear = expense.too_small(spec, target, baseline)
+    dear = expense.too_small(spec, target, surroundings, baseline)
     if dear is not None:
         return _refuse(context, (dear,))
     scrapes = [p.scrape_interval for p in probes if p.scrape_interval is not None]

@@ -24,13 +24,22 @@ from trimtab.domain.space import (
     Scale,
     SearchSpace,
 )
-from trimtab.domain.spec import ExperimentSpec, RouteSpec
+from trimtab.domain.spec import ExperimentSpec
 
 D = Decimal
-ROUTE = RouteSpec("web", "pages", "web", 0.05)
+ROUTE = replace(builders.ROUTE, share=0.05)
 CPU = MetricView("Resource", "cpu", utilization=70)
 SCALER = AutoscalerView(
-    "web-hpa", "Deployment", "web", uid="hpa-uid", minimum=40, maximum=200, current=100, metrics=(CPU,), rest="rest"
+    "web-hpa",
+    "Deployment",
+    "web",
+    0.15,
+    uid="hpa-uid",
+    minimum=40,
+    maximum=200,
+    current=100,
+    metrics=(CPU,),
+    rest="rest",
 )
 
 

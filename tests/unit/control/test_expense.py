@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.unit.control import scaled
 from tests.unit.control.builders import (
     BASELINE,
     CHEAPER,
@@ -21,17 +22,23 @@ from tests.unit.control.builders import (
     spec,
     study,
     suggestion,
+    surroundings,
     target,
     verified,
 )
 
 from trimtab.control.actions import Decision
-from trimtab.control.expense import dollars, too_small
+from trimtab.control.arms import cost_model
+from trimtab.control.expense import dollars, most, spent_by, too_small
+from trimtab.control.scaling import most_pods
 from trimtab.control.snapshot import AskProposal, AskRecommendation
+from trimtab.domain.cost import CostModel
+from trimtab.domain.measurement import Arm
+from trimtab.domain.space import Resource
 from trimtab.domain.spec import ExperimentSpec, Mode
-from trimtab.domain.state import ConditionType, ExperimentPhase
+from trimtab.domain.state import ConditionType, ExperimentPhase, ScaledBy, TargetRecord
 from trimtab.domain.study import Recommended
-from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
+from trimtab.domain.trial import Load, PhaseTimes, Trial, TrialPhase
 
 # A pod of the baseline costs 2 x $0.03 + 2 x $0.004 an hour, one of the cheaper assignment half of that. The longest
 # trial is its deadline of 600 s, the target's grace of 10 s and 5 s of slack.
@@ -108,9 +115,9 @@ def test_what_can_no_longer_be_verified_is_not_recommended() -> None:
 
 def test_a_cap_that_no_trial_fits_is_refused_before_the_first() -> None:
     least = 3 * 2 * POD * LONGEST  # the first trial and two verifications
-    assert too_small(capped(least + 1e-9), target(), BASELINE) is None
-    assert too_small(replace(capped(0.01), mode=Mode.OBSERVE), target(), BASELINE) is None
-    found = too_small(capped(least - 1e-9), target(), BASELINE)
+    assert too_small(capped(least + 1e-9), target(), surroundings(), BASELINE) is None
+    assert too_small(replace(capped(0.01), mode=Mode.OBSERVE), target(), surroundings(), BASELINE) is None
+    found = too_small(capped(least - 1e-9), target(), surroundings(), BASELINE)
     assert found is not None
     assert found.message == (
         "spec.stopping.maxCost: 3 trials at the present settings could cost $0.0697 until their deadlines; raise it, "
@@ -131,3 +138,29 @@ def test_preflight_says_so() -> None:
 )
 def test_money_in_words(amount: float, words: str) -> None:
     assert dollars(amount) == words
+
+
+class TestArmsThatScale:
+    """An arm of 5 % has up to 10 pods, of $0.068 an hour like those of the baseline."""
+
+    SPEC = scaled.spec(scaled.UTILIZATION)
+    NOW_ = scaled.assigned(target=70)
+
+    def cost(self) -> CostModel:
+        record = TargetRecord("target-uid", "hash-1", self.NOW_, ScaledBy("web-hpa", 100, Resource.CPU, "", 0.7))
+        return cost_model(self.SPEC, scaled.target(), record)
+
+    def test_the_most_counts_all_pods_that_they_may_have(self) -> None:
+        pod = self.cost().pod_hourly(self.NOW_)
+        found = most(
+            self.SPEC, scaled.target(), self.cost(), self.NOW_, self.NOW_, most_pods(self.SPEC, scaled.around())
+        )
+        assert found == pytest.approx(10 * 2 * pod * 615 / 3600)
+
+    def test_what_was_spent_counts_those_that_they_had(self) -> None:
+        pod = self.cost().pod_hourly(self.NOW_)
+        ended = replace(done(1.0), suggestion=suggestion(assignment=self.NOW_))
+        loads = (Load(Arm.CANARY, 10.0, pods=4.0), Load(Arm.CONTROL, 10.0, pods=5.5))
+        counted = replace(ended, load=loads)
+        assert spent_by(self.SPEC, self.cost(), self.NOW_, (counted,)) == pytest.approx(9.5 * pod)
+        assert spent_by(self.SPEC, self.cost(), self.NOW_, (ended,)) == pytest.approx(2 * 5 * pod)

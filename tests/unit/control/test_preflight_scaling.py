@@ -30,7 +30,7 @@ from trimtab.domain.state import ScaledBy
 
 D = Decimal
 LABELS = (("app", "web"), ("instance", "production"), ("tier", "front"))
-NOW = {"target": 70, "least": 40, "most": 200, "down": 300, "easy": 10, "cpu": 2}
+NOW = {"target": 70, "least": 40, "most": 200, "down": 300, "easy": 15, "cpu": 2}
 
 
 def today(spec: ExperimentSpec) -> Assignment:

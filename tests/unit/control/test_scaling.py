@@ -22,7 +22,6 @@ from trimtab.control.scaling import (
     most_pods,
     rescaled,
     scaled_bounds,
-    share_of,
 )
 from trimtab.control.values import BaselineError
 from trimtab.domain.autoscaler import (
@@ -39,14 +38,14 @@ from trimtab.domain.space import Assignment, Parameter, Resource
 from trimtab.domain.trial import Environment, TrialPhase
 
 D = Decimal
-TODAY = assigned(target=70, least=40, most=200, down=300, up=0, easy=10, eager=10)
+TODAY = assigned(target=70, least=40, most=200, down=300, up=0, easy=15, eager=10)
 
 
 class TestToday:
     def test_every_field_has_a_baseline(self) -> None:
         found = baseline_assignment(scaled.spec(*ALL), scaled.target(), around())
         assert found == TODAY
-        assert scaled.spec(*ALL).space.describe(found) == "target=70 least=40 most=200 down=300 up=0 easy=10 eager=10"
+        assert scaled.spec(*ALL).space.describe(found) == "target=70 least=40 most=200 down=300 up=0 easy=15 eager=10"
 
     def test_of_one_container(self) -> None:
         view = replace(SCALER, metrics=(MetricView("ContainerResource", "memory", "web", 60),))
@@ -203,8 +202,8 @@ class TestShares:
 
     def test_a_fixed_size_is_emulated_by_the_share(self) -> None:
         spec = scaled.spec(count(), canary=replace(scaled.spec(count()).canary, replicas=2))
-        assert share_of(spec, assigned(replicas=80)) == 0.025
-        assert share_of(scaled.spec(UTILIZATION), assigned(target=80)) == 0.05
+        assert spec.route_share(assigned(replicas=80)) == 0.025
+        assert scaled.spec(UTILIZATION).route_share(assigned(target=80)) == 0.05
 
     def test_arms_begin_with_their_share_of_the_pods(self) -> None:
         spec, now = scaled.spec(UTILIZATION), assigned(target=70)
