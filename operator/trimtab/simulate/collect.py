@@ -17,7 +17,8 @@ from trimtab.domain.trial import SEARCHES, Prediction, Purpose, Trial, TrialPhas
 from trimtab.simulate import results as r
 from trimtab.simulate.exposure import Exposure
 from trimtab.simulate.objectives import front_results, objective_results
-from trimtab.simulate.truth import NoOptimum, Truth, Verdict
+from trimtab.simulate.optimum import NoOptimum, optimum_of
+from trimtab.simulate.truth import Truth, Verdict
 from trimtab.slo.verdict import absence_reason
 
 Z95: Final = 1.959963984540054
@@ -261,9 +262,9 @@ def _money(truth: Truth, finished: Finished) -> _Money:
     recommendation = finished.state.recommendation
     best: r.Number = _no_recommendation(finished.state)
     if recommendation is not None:
-        best = truth.cost.hourly(recommendation.assignment)
-    optimum = truth.optimum(finished.peak_rps)
-    baseline = truth.cost.hourly(truth.baseline)
+        best = truth.hourly(recommendation.assignment)
+    optimum = optimum_of(truth, finished.peak_rps)
+    baseline = truth.hourly(truth.baseline)
     if isinstance(optimum, NoOptimum):
         return _Money(baseline, best, r.Absent(absent=optimum.reason, detail=optimum.detail), ())
     return _Money(baseline, best, optimum.cost, values(truth, optimum.assignment))
