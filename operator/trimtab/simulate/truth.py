@@ -180,9 +180,10 @@ class Truth:
     def _fleets(self) -> dict[tuple[Assignment, float], Fleet]:
         return {}
 
-    def arm_share(self, assignment: Assignment) -> float:
-        """The fraction of the load that an arm of this assignment gets, where loads are those of the whole service."""
-        return share_of(self.spec, assignment)
+    def arm_share(self, assignment: Assignment) -> float | None:
+        """The fraction of the service's load that an arm of this assignment gets by the route's weights; None where
+        there is no route."""
+        return share_of(self.spec, assignment) if self.spec.route is not None else None
 
     def load_of_pod(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> float:
         """Requests/s of each pod at a load: with an autoscaler of the fewest pods that it would keep."""
@@ -208,6 +209,11 @@ class Truth:
             return found
         play = played(self.fleet(assignment, share), share, self.workload, self.period)
         return replace(found, values=(*found.values, *((q.sli, q.of(play)) for q in self.scaling)))
+
+    def judge_arm(self, assignment: Assignment, load_rps: float) -> Verdict:
+        """The same for an arm of it, whose autoscaler has another size, at the load that its trial saw."""
+        share = self.arm_share(assignment) if self.autoscaler is not None else None
+        return self.judge(assignment, load_rps, 1.0 if share is None else share)
 
     def holds(self, assignment: Assignment, load_rps: float, each: float | None = None) -> bool:
         """Whether every bound is kept at this load: what `judge` says, but no more of it than that takes. `each` is the
