@@ -17,7 +17,7 @@ from trimtab.api.kube_arms import (
     trial_uid_of,
 )
 from trimtab.api.kube_read import resources_from
-from trimtab.api.kube_surroundings import scaled_workloads, surroundings_from
+from trimtab.api.kube_surroundings import autoscalers_around, scaled_workloads, surroundings_from
 from trimtab.api.kube_target import pod_from, target_from
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "arm_scalers",
     "arm_view",
     "arm_views",
+    "autoscalers_around",
     "live_digest",
     "pod_from",
     "ready_endpoint_names",

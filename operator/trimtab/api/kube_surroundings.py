@@ -71,6 +71,22 @@ def surroundings_from(
     )
 
 
+def autoscalers_around(target: Target, autoscalers: Sequence[Manifest]) -> Surroundings:
+    """The same of the namespace's autoscalers alone."""
+    return surroundings_from(
+        target,
+        services=(),
+        autoscalers=autoscalers,
+        disruption_budgets=(),
+        vpas=(),
+        quotas=(),
+        limit_ranges=(),
+        network_policies=(),
+        endpoint_slices=(),
+        version="",
+    )
+
+
 def _service_selects(service: Manifest, labels: Mapping[str, str]) -> bool:
     selector = service["spec"].get("selector") or {}
     return bool(selector) and all(labels.get(k) == v for k, v in selector.items())

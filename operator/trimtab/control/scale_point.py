@@ -11,7 +11,7 @@ from decimal import Decimal
 from trimtab.control.arms import tuned, write
 from trimtab.control.preflight_capacity import resized
 from trimtab.control.scaling import autoscaler_changes, autoscaler_of
-from trimtab.domain.autoscaler import AutoscalerView, ScaleChanges, ScalePoint
+from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, ScaleChanges, ScalePoint
 from trimtab.domain.kube import ContainerView, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Resource
 from trimtab.domain.spec import ExperimentSpec
@@ -22,7 +22,14 @@ def scale_points(
 ) -> tuple[ScalePoint, ...]:
     """One for each metric of the autoscaler that is a utilization; without those whose request is not set."""
     containers = (*resized(spec, target, assignment), *(c for c in target.init_containers if c.sidecar))
-    changed = {(t.resource.value, t.container): t.percent for t in autoscaler_changes(spec, view, assignment).targets}
+    return points_of(view, autoscaler_changes(spec, view, assignment), containers)
+
+
+def points_of(
+    view: AutoscalerView, changes: AutoscalerChanges, containers: tuple[ContainerView, ...]
+) -> tuple[ScalePoint, ...]:
+    """The same where these are the containers of a pod that have requests: those that keep running."""
+    changed = {(t.resource.value, t.container): t.percent for t in changes.targets}
     found = []
     for metric in view.metrics:
         if metric.utilization is None or metric.name not in {r.value for r in Resource}:
@@ -80,4 +87,4 @@ def compared(before: tuple[ScalePoint, ...], after: tuple[ScalePoint, ...]) -> s
     return "" if before == after else f"{point_words(before)} -> {point_words(after)}"
 
 
-__all__ = ["compared", "moving", "point_words", "scale_changes", "scale_points"]
+__all__ = ["compared", "moving", "point_words", "points_of", "scale_changes", "scale_points"]

@@ -83,7 +83,7 @@ def _money(s: Summary) -> Iterator[Fact]:
     if isinstance(s.optimum_cost, Absent):
         yield Fact("true optimum", f"none: {s.optimum_cost.detail}", Tone.WARN)
     else:
-        peak = f"at the peak of {s.peak_load:,.0f} requests/s a pod"
+        peak = f"at the peak of {s.peak_load:,.0f} requests/s{' a pod' if s.load_of == 'Pod' else ''}"
         yield Fact("true optimum", f"{words.money(s.optimum_cost)} with {words.assignment(s.optimum)}, {peak}")
 
 

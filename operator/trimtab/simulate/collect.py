@@ -17,7 +17,8 @@ from trimtab.domain.trial import SEARCHES, Prediction, Purpose, Trial, TrialPhas
 from trimtab.simulate import results as r
 from trimtab.simulate.exposure import Exposure
 from trimtab.simulate.objectives import front_results, objective_results
-from trimtab.simulate.truth import NoOptimum, Truth, Verdict
+from trimtab.simulate.optimum import NoOptimum, optimum_of
+from trimtab.simulate.truth import Truth, Verdict
 from trimtab.slo.verdict import absence_reason
 
 Z95: Final = 1.959963984540054
@@ -27,7 +28,8 @@ Z95: Final = 1.959963984540054
 class Finished:
     """What a simulation left behind: the Experiment's last state, its Trials by index, and their exposures.
 
-    `peak_rps` is the peak load per pod without arms, `ended` the virtual time of the last look.
+    `peak_rps` is the peak load without arms, per pod or as `Truth.whole` says, `ended` the virtual time of the last
+    look.
     """
 
     state: ExperimentState
@@ -59,7 +61,7 @@ def simulation(truth: Truth, inputs: r.Inputs, finished: Finished, comparison: t
 def trial_result(truth: Truth, trial: Trial, exposure: Exposure, peak_rps: float) -> r.TrialResult:
     """One row: what was measured beside the truth."""
     at_peak = truth.judge(trial.assignment, peak_rps)
-    seen = None if exposure.load_rps is None else truth.judge(trial.assignment, exposure.load_rps)
+    seen = None if exposure.load_rps is None else truth.judge_arm(trial.assignment, exposure.load_rps)
     unserved = r.Absent(absent="NotServed", detail="its pods never served")
     outcome = trial.outcome
     finished = trial.times.finished
@@ -197,6 +199,7 @@ def summarize(truth: Truth, finished: Finished, rows: tuple[r.TrialResult, ...])
         saving_of_optimum_percent=_share(money),
         optimum=money.optimum_values,
         peak_load=finished.peak_rps,
+        load_of="Service" if truth.whole else "Pod",
         truly_feasible=chosen.at_peak,
         truly_feasible_at_load_seen=chosen.at_load_seen,
         unsafe_trials=sum(row.truly_unsafe is True for row in rows),
@@ -261,9 +264,9 @@ def _money(truth: Truth, finished: Finished) -> _Money:
     recommendation = finished.state.recommendation
     best: r.Number = _no_recommendation(finished.state)
     if recommendation is not None:
-        best = truth.cost.hourly(recommendation.assignment)
-    optimum = truth.optimum(finished.peak_rps)
-    baseline = truth.cost.hourly(truth.baseline)
+        best = truth.hourly(recommendation.assignment)
+    optimum = optimum_of(truth, finished.peak_rps)
+    baseline = truth.hourly(truth.baseline)
     if isinstance(optimum, NoOptimum):
         return _Money(baseline, best, r.Absent(absent=optimum.reason, detail=optimum.detail), ())
     return _Money(baseline, best, optimum.cost, values(truth, optimum.assignment))

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from trimtab.control.routing import wanted_part
 from trimtab.domain.measurement import NoData
 from trimtab.domain.spec import RatioQuery, SlowRatioQuery
 from trimtab.domain.trial import Trial
@@ -31,7 +32,7 @@ class BadEvents:
 
 @dataclass(frozen=True)
 class Exposure:
-    """Of one trial. `load_rps` is the mean per pod, None when no canary pod served."""
+    """Of one trial. `load_rps` is the mean load per pod, or as `Truth.whole` says; None when no canary pod served."""
 
     seconds: float
     load_rps: float | None
@@ -47,17 +48,26 @@ def exposure_of(truth: Truth, offered: OfferedLoad, trial: Trial) -> Exposure:
     begun, ended = trial.times.warming_up, _off_traffic(trial)
     if begun is None or ended is None or ended <= begun:
         return NOT_EXPOSED
-    arms = truth.spec.canary.replicas
-    times = np.arange(begun, ended, STEP_S)
-    load = float(offered.series(times).mean()) / (trial.environment.target_replicas + 2 * arms)
-    requests = load * arms * (ended - begun)
-    ours, todays = truth.judge(trial.assignment, load), truth.judge(truth.baseline, load)
+    load, requests = _met(truth, offered, trial, begun, ended)
+    ours, todays = truth.judge_arm(trial.assignment, load), truth.judge_arm(truth.baseline, load)
     bad = []
     for sli in counted_slis(truth):
         ratio, usual = ours.value(sli), todays.value(sli)
         if not isinstance(ratio, NoData) and not isinstance(usual, NoData):
             bad.append(BadEvents(sli, ratio * requests, usual * requests))
     return Exposure(ended - begun, load, requests, tuple(bad))
+
+
+def _met(truth: Truth, offered: OfferedLoad, trial: Trial, begun: float, ended: float) -> tuple[float, float]:
+    """(mean load, requests of the canary) in this time: of as many pods as there are, or by the route's weights."""
+    arms, times = truth.spec.canary.replicas, np.arange(begun, ended, STEP_S)
+    loads, share = offered.series(times), truth.arm_share(trial.assignment)
+    if share is None:
+        load = float(loads.mean()) / (trial.environment.target_replicas + 2 * arms)
+        return load, load * arms * (ended - begun)
+    parts = np.array([wanted_part(truth.spec, float(t - begun)) for t in times])
+    load = float(loads.mean()) if truth.whole else float(loads.mean()) * share / arms
+    return load, float((loads * parts).mean()) * share * (ended - begun)
 
 
 def _off_traffic(trial: Trial) -> float | None:

@@ -22,8 +22,16 @@ from numpy.typing import NDArray
 
 from trimtab.domain.space import Resource
 from trimtab.simulate.shares import Run
-from trimtab.workload import ORDINARY, Conditions, PodBehaviour, cold_slowdown, evaluate, startup_seconds
-from trimtab.workload.hpa import SYNC_SECONDS, Hpa, Memory, Seen, act, decide, largest, utilization
+from trimtab.workload import (
+    ORDINARY,
+    Conditions,
+    PodBehaviour,
+    asked_cores,
+    cold_slowdown,
+    evaluate,
+    startup_seconds,
+)
+from trimtab.workload.hpa import ROUNDING, SYNC_SECONDS, Hpa, Memory, Seen, act, decide, largest
 from trimtab.workload.model import GRID
 
 FloatArray = NDArray[np.float64]
@@ -73,26 +81,57 @@ class Fleet:
         """The fewest pods that it would keep at each load (requests/s), shape (m,): it comes to them from more, and
         adds none. Their use is up to the target and the tolerance above it."""
         limit = self._most_level(loads)
-        each = math.inf if limit is None else math.exp((limit + 0.5) * GRID)
-        return np.clip(np.ceil(loads / each - 1e-9), self.hpa.least, self.hpa.most).astype(np.int64)
+        return self._shared(loads, math.inf if limit is None else math.exp((limit + 0.5) * GRID))
+
+    def no_fewer(self, loads: FloatArray) -> IntArray:
+        """Quickly, at most as many as `fewest`, and nearly always the same where pods are not overloaded."""
+        low, high = self._ends(loads)
+        guess = self._guess(low, high)
+        return self._shared(loads, math.inf if guess + 1 >= high else math.exp((guess + 0.5) * GRID))
+
+    def _shared(self, loads: FloatArray, each: float) -> IntArray:
+        return np.clip(np.ceil(loads / each - ROUNDING), self.hpa.least, self.hpa.most).astype(np.int64)
+
+    def _ends(self, loads: FloatArray) -> tuple[int, int]:
+        """Levels just beyond those that a pod can be left with."""
+        return _level(float(loads.min()) / self.hpa.most) - 1, _level(float(loads.max()) / self.hpa.least) + 1
 
     def _most_level(self, loads: FloatArray) -> int | None:
         """The highest load of a pod, on the grid, at which none is added; None where none is at any of these loads."""
-        low = _level(float(loads.min()) / self.hpa.most)
-        high = _level(float(loads.max()) / self.hpa.least)
-        if self._kept(high):
-            return None
-        if not self._kept(low):
-            return low - 1
+        low, end = self._ends(loads)
+        high, guess = end, self._guess(low, end)
+        for middle in (guess, guess + 1):
+            if low < middle < high:
+                low, high = (middle, high) if self._kept(middle) else (low, middle)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._kept(middle) else (low, middle)
+        return None if high == end else low
+
+    def _guess(self, low: int, high: int) -> int:
+        """The same by the CPU that pods ask for, which is quick: exact while they are not overloaded."""
+        limits = [limit for aim, limit in self.limits if aim.resource is Resource.CPU]
+        while high - low > 1 and limits:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._asked(middle) < min(limits) else (low, middle)
         return low
 
+    @cached_property
+    def limits(self) -> tuple[tuple[Aim, float], ...]:
+        """Of each metric that says something the use (cores or bytes a pod) from which on pods are added."""
+        percents = ((aim, math.floor(100 * aim.target * (1 + self.hpa.up.tolerance) + ROUNDING)) for aim in self.aims)
+        return tuple((aim, aim.request * (percent + 1 - ROUNDING) / 100) for aim, percent in percents if aim.request)
+
     def _kept(self, level: int) -> bool:
+        """Whether no pod is added where each gets this load."""
+        asked = self._asked(level)
+        if all(aim.resource is Resource.CPU and asked < limit for aim, limit in self.limits):
+            return True
         behaviour = self.pods.at(level)
-        shares = (utilization(used(behaviour, a.resource), a.request) / a.target for a in self.aims if a.request > 0)
-        return all(share <= 1 + self.hpa.up.tolerance for share in shares)
+        return all(used(behaviour, aim.resource) < limit for aim, limit in self.limits)
+
+    def _asked(self, level: int) -> float:
+        return min(asked_cores(*self.run, math.exp(level * GRID)), self.run[1].cpu_limit)
 
     def settled(self, load: float) -> int:
         """Pods after a while at one load (requests/s), beginning with the least number."""

@@ -17,7 +17,8 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.spec import Objective, QuantileQuery, ValueQuery
 from trimtab.domain.state import RecommendationState
 from trimtab.simulate import results as r
-from trimtab.simulate.truth import Truth, axes_of
+from trimtab.simulate.optimum import axes_of
+from trimtab.simulate.truth import Truth
 
 MOST_JUDGED: Final = 4_000
 
@@ -42,7 +43,7 @@ def front_results(
     return tuple(
         r.FrontPoint(
             assignment=tuple(r.Value(name=n, value=v) for n, v in truth.spec.space.format(point.assignment)),
-            truly_feasible=truth.judge(point.assignment, peak_rps).feasible,
+            truly_feasible=truth.holds(point.assignment, peak_rps),
             objectives=tuple(
                 r.FrontValue(
                     name=v.name,
@@ -62,7 +63,7 @@ def true_value(truth: Truth, objective: Objective, assignment: Assignment, load_
     """The weighted sum in the model without noise."""
     verdict, total = truth.judge(assignment, load_rps), 0.0
     for term in objective.terms:
-        value = truth.cost.hourly(assignment) if term.sli is None else verdict.value(term.sli)
+        value = truth.hourly(assignment) if term.sli is None else verdict.value(term.sli)
         if isinstance(value, NoData):
             return r.Absent(absent="NoData", detail=value.detail)
         total += term.weight * value
@@ -115,12 +116,12 @@ def _best(truth: Truth, objective: Objective, load: float, peak_rps: float) -> r
         dear = limit is not None and truth.cost.hourly(assignment) > limit * COST_SLACK
         if dear or truth.spec.space.violated(assignment) is not None:
             continue
-        if truth.judge(assignment, peak_rps).feasible:
+        if truth.holds(assignment, peak_rps):
             value = true_value(truth, objective, assignment, load)
             found += [] if isinstance(value, r.Absent) else [value]
     if not found:
         return r.Absent(
-            absent="Infeasible", detail=f"no assignment keeps every bound at {peak_rps:.0f} requests/s a pod"
+            absent="Infeasible", detail=f"no assignment keeps every bound at {peak_rps:.0f} {truth.load_unit}"
         )
     return max(found) if objective.maximize else min(found)
 

@@ -68,12 +68,19 @@ def question(sli: Sli, workload: WorkloadSpec) -> Question:
             case ValueQuery(query, _, samples):
                 return Question(sli.name, _expression(query, samples, workload))
             case ScalingQuery():
-                raise _Unanswered("how an arm scales is no property of a single pod")
+                raise TypeError(f"{sli.name}: how pods scale is no property of a single one")
     except (_Unanswered, NotSimulated) as gap:
         words = f"{gap} is not simulated" if isinstance(gap, NotSimulated) else str(gap)
         problem = f"the workload {workload.name} cannot answer it: {words}"
         raise NotOffered(f"spec.slis[{sli.name}]", problem, f"it offers {describe(workload)}") from None
     raise TypeError(f"no SLI query: {sli.query!r}")
+
+
+def unscaled(sli: Sli, target: str) -> NotOffered:
+    """An SLI that asks how pods scale where nothing scales them."""
+    problem = f"no HorizontalPodAutoscaler scales the arms of Deployment {target}"
+    remedy = "give the autoscaler's manifest with another -f, and set traffic.mode: HTTPRoute"
+    return NotOffered(f"spec.slis[{sli.name}]", problem, remedy)
 
 
 def describe(workload: WorkloadSpec) -> str:
@@ -218,4 +225,4 @@ def _at_ease(workload: WorkloadSpec) -> PodBehaviour:
     return evaluate(workload, Resources.equal(16.0, 64 * GIB), 1.0)
 
 
-__all__ = ["Question", "describe", "question"]
+__all__ = ["Question", "Value", "describe", "question", "unscaled"]

@@ -13,15 +13,16 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.api.convert import parse_experiment
-from trimtab.api.kube import target_from
+from trimtab.api.kube import autoscalers_around, target_from
 from trimtab.api.times import format_time
 from trimtab.domain.errors import InvalidSpec
-from trimtab.domain.kinds import DEPLOYMENTS, SERVICES
+from trimtab.domain.kinds import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.simulate.clock import EPOCH
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import BY_NAME
 from trimtab.simulate.results import Inputs
+from trimtab.simulate.scaling import Period
 from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, WorkloadSpec, parse_workload
 from trimtab.workload.load import DAY_S
@@ -85,9 +86,13 @@ class Scenario:
         """
         deployment = next(o for o in self.objects if o["kind"] == DEPLOYMENTS.name and _named(o, self.spec.target.name))
         deployment = {**deployment, "metadata": {"uid": "", **deployment["metadata"]}}
-        made = Truth(self.spec, target_from(deployment), self.workload)
+        target = target_from(deployment)
+        autoscalers = [o for o in self.objects if o["kind"] == HORIZONTAL_POD_AUTOSCALERS.name]
+        period = Period(self.start, self.end)
+        made = Truth(self.spec, target, self.workload, autoscalers_around(target, autoscalers), period)
         if len(made.questions) and made.baseline:
             made.resources(made.baseline)
+        made.scaling  # noqa: B018 - raises what nothing answers
         return made
 
     @cached_property
@@ -97,10 +102,11 @@ class Scenario:
 
     @cached_property
     def peak_rps(self) -> float:
-        """The highest load of the horizon, per pod of the target, without noise and without arms."""
+        """The highest load of the horizon without noise and without arms: per pod of the target, or as `Truth.whole`
+        says."""
         times = np.arange(self.start, self.end + SAMPLE_S, SAMPLE_S)
         highest = max(self.offered.expected(float(t)) for t in times)
-        return highest / self.truth.target.replicas
+        return highest if self.truth.whole else highest / self.truth.target.replicas
 
     def inputs(self, faults: str = "") -> Inputs:
         """What the result depends on, as it is printed."""

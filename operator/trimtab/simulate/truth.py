@@ -4,27 +4,34 @@ An assignment is *truly unsafe* when the model breaks a constraint of the Experi
 or expects more than one OOM kill in a thousand hours of a pod. It is *gross* when latency is over 1.5 times its bound,
 errors over twice theirs, another value over 1.5 times its bound, or an OOM kill is expected every hour.
 
+Loads are requests/s of one pod, but of the whole service where the assignment, or an autoscaler that arms have a copy
+of, decides how many pods share them (`Truth.whole`). At a load the autoscaler is judged by the fewest pods that it
+would keep; what it costs, and how often it scales, is played over the days of the period with all of their load.
+
 Nothing that decides may import this.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from itertools import count, product
 from typing import Final
 
+import numpy as np
+
 from trimtab.control.arms import baseline_assignment, cost_model, pod_changes, target_settings
+from trimtab.control.preflight_capacity import resized
+from trimtab.control.scaling import arms_autoscaler, autoscaler_changes
+from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.cost import CostModel
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.measurement import NoData
-from trimtab.domain.space import Assignment, Categorical, ContainerResource, Numeric, Resource, Value
-from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, SliKind, SlowRatioQuery
-from trimtab.simulate.questions import Question, question
+from trimtab.domain.space import Assignment, Resource
+from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, ScalingQuery, SliKind, SlowRatioQuery
+from trimtab.simulate.fleet import Fleet, Play
+from trimtab.simulate.questions import Question, question, unscaled
+from trimtab.simulate.scaling import Period, ScalingQuestion, fleet_of, hpa_of, loads_of
 from trimtab.simulate.shares import Run
 from trimtab.workload import UNLIMITED, PodBehaviour, Resources, WorkloadSpec, evaluate
 from trimtab.workload.effects import adapted
@@ -34,16 +41,18 @@ MAX_OOM_PER_HOUR: Final = 0.001
 GROSS_OOM_PER_HOUR: Final = 1.0
 GROSS_LATENCY: Final = 1.5
 GROSS_ERRORS: Final = 2.0
-MOST_VISITED: Final = 500_000
-MOST_CHOICES: Final = 512
+
+
+Values = tuple[tuple[str, float | NoData], ...]
+"""(SLI, value)."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the model says of one assignment at one load. `values` are (SLI, value); `broken` names constraints."""
+    """What the model says of one assignment at one load. `broken` names constraints."""
 
     load_rps: float
-    values: tuple[tuple[str, float | NoData], ...]
+    values: Values
     broken: tuple[str, ...]
     gross: bool
     oom_per_hour: float
@@ -57,24 +66,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Optimum:
-    """The cheapest feasible assignment of the Experiment's grid. `evaluated` counts the assignments looked at."""
-
-    assignment: Assignment
-    cost: float
-    verdict: Verdict
-    evaluated: int
-
-
-@dataclass(frozen=True)
-class NoOptimum:
-    """There is none, or it was not found: CamelCase reason, and words."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Truth:
     """The noise-free model of one Experiment on one target. Pure; `target` is the Deployment as it was."""
 
@@ -82,6 +73,7 @@ class Truth:
     target: Target
     workload: WorkloadSpec
     surroundings: Surroundings = field(default_factory=Surroundings)
+    period: Period = field(default_factory=Period)
 
     @cached_property
     def cost(self) -> CostModel:
@@ -93,12 +85,44 @@ class Truth:
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
-        """The Experiment's SLIs.
+        """The Experiment's SLIs that single pods answer.
 
         Raises:
             InvalidSpec: the workload cannot answer one.
         """
-        return tuple(question(sli, self.workload) for sli in self.spec.slis)
+        slis = (sli for sli in self.spec.slis if not isinstance(sli.query, ScalingQuery))
+        return tuple(question(sli, self.workload) for sli in slis)
+
+    @cached_property
+    def scaling(self) -> tuple[ScalingQuestion, ...]:
+        """Those that ask how pods scale.
+
+        Raises:
+            InvalidSpec: no autoscaler does, or the workload cannot answer the SLI behind one.
+        """
+        found = []
+        for sli in self.spec.slis:
+            if isinstance(sli.query, ScalingQuery):
+                if self.autoscaler is None:
+                    raise unscaled(sli, self.target.name)
+                counting = question(replace(sli, query=sli.query.counting), self.workload)
+                found.append(ScalingQuestion(sli.name, sli.query, counting))
+        return tuple(found)
+
+    @cached_property
+    def autoscaler(self) -> AutoscalerView | None:
+        """The autoscaler that arms have a copy of; None where the number of pods is fixed while trials run."""
+        return arms_autoscaler(self.spec, self.surroundings)
+
+    @property
+    def whole(self) -> bool:
+        """Loads are those of the whole service, not of one pod."""
+        return self.autoscaler is not None or not self.cost.fixed
+
+    @property
+    def load_unit(self) -> str:
+        """Of loads, in words."""
+        return "requests/s" if self.whole else "requests/s a pod"
 
     def resources(self, assignment: Assignment) -> Resources:
         """What the workload's container gets under an assignment.
@@ -138,18 +162,95 @@ class Truth:
         nodes = dict(self.target.node_selector) | dict(changes.node_selector)
         return adapted(self.workload, env, nodes), self.resources(assignment)
 
-    def judge(self, assignment: Assignment, load_rps: float) -> Verdict:
-        """Every SLI and constraint of the Experiment for an assignment, at one load per pod."""
-        return self.judge_run(self.run(assignment), load_rps)
+    # How many pods
+
+    def fleet(self, assignment: Assignment, share: float = 1.0) -> Fleet:
+        """The pods of an assignment and their autoscaler, of the size that fits a share of the load."""
+        key = (assignment, share)
+        if key not in self._fleets:
+            assert self.autoscaler is not None
+            changes = autoscaler_changes(self.spec, self.autoscaler, assignment)
+            sidecars = (c for c in self.target.init_containers if c.sidecar)
+            containers = (*resized(self.spec, self.target, assignment), *sidecars)
+            hpa = hpa_of(self.autoscaler, changes, share)
+            self._fleets[key] = fleet_of(self.autoscaler, changes, self.run(assignment), containers, hpa)
+        return self._fleets[key]
+
+    @cached_property
+    def _fleets(self) -> dict[tuple[Assignment, float], Fleet]:
+        return {}
+
+    def arm_share(self, assignment: Assignment) -> float | None:
+        """The fraction of the service's load that an arm of this assignment gets by the route's weights; None where
+        there is no route."""
+        return self.spec.route_share(assignment) if self.spec.route is not None else None
+
+    def load_of_pod(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> float:
+        """Requests/s of each pod at a load: with an autoscaler of the fewest pods that it would keep."""
+        if self.autoscaler is not None:
+            load = load_rps * share
+            return load / int(self.fleet(assignment, share).fewest(np.array([load]))[0])
+        return load_rps if self.cost.fixed else load_rps / self.cost.pods(assignment)
+
+    def hourly(self, assignment: Assignment) -> float:
+        """$ per hour of the whole target."""
+        if self.autoscaler is None:
+            return self.cost.hourly(assignment)
+        fleet = self.fleet(assignment)
+        return mean_pods(fleet, self.workload, self.period) * self.cost.pod_hourly(assignment)
+
+    # Verdicts
+
+    def judge(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> Verdict:
+        """Every SLI and constraint of the Experiment for an assignment at one load; `share` is less than 1 for an
+        arm."""
+        found = self._verdict(load_rps, self._behaviour(assignment, load_rps, share), self._usual(load_rps, share))
+        if not self.scaling:
+            return found
+        play = played(self.fleet(assignment, share), share, self.workload, self.period)
+        return replace(found, values=(*found.values, *((q.sli, q.of(play)) for q in self.scaling)))
+
+    def judge_arm(self, assignment: Assignment, load_rps: float) -> Verdict:
+        """The same for an arm of it, whose autoscaler has another size, at the load that its trial saw."""
+        share = self.arm_share(assignment) if self.autoscaler is not None else None
+        return self.judge(assignment, load_rps, 1.0 if share is None else share)
+
+    def holds(self, assignment: Assignment, load_rps: float, each: float | None = None) -> bool:
+        """Whether every bound is kept at this load: what `judge` says, but no more of it than that takes. `each` is the
+        load of a pod where that is another one."""
+        each = self.load_of_pod(assignment, load_rps) if each is None else each
+        behaviour, usual = evaluate(*self.run(assignment), each), dict(self._usual(load_rps))
+        if behaviour.oom_per_s * SECONDS_PER_HOUR > MAX_OOM_PER_HOUR:
+            return False
+        asked = {q.sli: q for q in self.questions}
+        values = ((c, asked[c.sli].of(behaviour, self.spec.canary.replicas)) for c in self.spec.constraints)
+        return not any(_breaks(c, value, usual[c.sli]) for c, value in values)
 
     def judge_run(self, run: Run, load_rps: float) -> Verdict:
-        """The same for what no assignment may have."""
-        pods = self.spec.canary.replicas
-        behaviour = evaluate(*run, load_rps)
-        reference = evaluate(*self.run(self.baseline), load_rps)
-        values = tuple((q.sli, q.of(behaviour, pods)) for q in self.questions)
-        base = {q.sli: q.of(reference, pods) for q in self.questions}
-        known = dict(values)
+        """The same for what no assignment may have, at one load per pod."""
+        usual = self._values(evaluate(*self.run(self.baseline), load_rps))
+        return self._verdict(load_rps, evaluate(*run, load_rps), usual)
+
+    def _behaviour(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> PodBehaviour:
+        return evaluate(*self.run(assignment), self.load_of_pod(assignment, load_rps, share))
+
+    def _usual(self, load_rps: float, share: float = 1.0) -> Values:
+        """What today's values do at this load."""
+        key = (load_rps, share)
+        if key not in self._today:
+            self._today[key] = self._values(self._behaviour(self.baseline, load_rps, share))
+        return self._today[key]
+
+    @cached_property
+    def _today(self) -> dict[tuple[float, float], Values]:
+        return {}
+
+    def _values(self, behaviour: PodBehaviour) -> Values:
+        return tuple((q.sli, q.of(behaviour, self.spec.canary.replicas)) for q in self.questions)
+
+    def _verdict(self, load_rps: float, behaviour: PodBehaviour, usual: Values) -> Verdict:
+        values = self._values(behaviour)
+        known, base = dict(values), dict(usual)
         broken = [c.name for c in self.spec.constraints if _breaks(c, known[c.sli], base[c.sli])]
         gross = any(self._gross(c, known[c.sli], behaviour) for c in self.spec.constraints)
         oom = behaviour.oom_per_s * SECONDS_PER_HOUR
@@ -165,10 +266,6 @@ class Truth:
             return behaviour.slow_fraction(GROSS_LATENCY * sli.query.threshold) > constraint.maximum
         factor = GROSS_ERRORS if sli.kind is SliKind.ERRORS else GROSS_LATENCY
         return value > factor * constraint.maximum
-
-    def optimum(self, load_rps: float) -> Optimum | NoOptimum:
-        """The cheapest assignment of the grid that keeps every constraint at this load per pod."""
-        return _optimum(self, load_rps)
 
 
 def _breaks(constraint: OutcomeConstraint, value: float | NoData, base: float | NoData) -> bool:
@@ -189,114 +286,13 @@ def _breaks(constraint: OutcomeConstraint, value: float | NoData, base: float | 
     return relative.max_increase is not None and value > base + relative.max_increase
 
 
-# The optimum
-
-Axes = list[tuple[Value, ...]]
-Judge = Callable[[Assignment], Verdict]
-Choices = tuple[int | None, ...]
-"""Per parameter the index of what is chosen, None for what is searched."""
-Priced = tuple[float, tuple[int, ...], Assignment]
-"""($ per hour, indices, assignment)."""
+@lru_cache(maxsize=8)
+def played(fleet: Fleet, share: float, workload: WorkloadSpec, period: Period) -> Play:
+    """The period with a share of its load."""
+    return fleet.play(loads_of(workload, period) * share)
 
 
-@lru_cache(maxsize=64)
-def _optimum(truth: Truth, load_rps: float) -> Optimum | NoOptimum:
-    axes = axes_of(truth)
-    seen: dict[Run, Verdict] = {}
-
-    def judged(assignment: Assignment) -> Verdict:
-        run = truth.run(assignment)
-        if run not in seen:
-            seen[run] = truth.judge(assignment, load_rps)
-        return seen[run]
-
-    walks = [_walk(truth, axes, starts, at) for at, starts in _starts(truth, axes, judged)]
-    if not walks:
-        return NoOptimum("Infeasible", f"no assignment keeps every bound at {load_rps:.0f} requests/s a pod")
-    for visited, assignment in enumerate(_by_cost(walks)):
-        if visited > MOST_VISITED:
-            return NoOptimum("GridTooLarge", f"none of the {MOST_VISITED:,} cheapest assignments keeps every bound")
-        if truth.spec.space.violated(assignment) is None and judged(assignment).feasible:
-            return Optimum(assignment, truth.cost.hourly(assignment), judged(assignment), len(seen))
-    return NoOptimum("Infeasible", f"no assignment keeps every bound at {load_rps:.0f} requests/s a pod")
-
-
-def axes_of(truth: Truth) -> Axes:
-    """The values of each parameter, ascending."""
-    return [_axis(truth, parameter.name) for parameter in truth.spec.space.parameters]
-
-
-def _axis(truth: Truth, name: str) -> tuple[Value, ...]:
-    """The values of a parameter, ascending."""
-    domain = truth.spec.space[name].domain
-    return domain.grid() if isinstance(domain, Numeric) else domain.values
-
-
-def _starts(truth: Truth, axes: Axes, judged: Judge) -> Iterator[tuple[Choices, list[int]]]:
-    """Every choice of what has no order of safety (categories, variables), with the least indices that may be feasible
-    with it; choices of which nothing is feasible are left out."""
-    ordered = _more_is_safer(truth)
-    choosing = [not isinstance(p.locus, ContainerResource) for p in truth.spec.space.parameters]
-    if math.prod(len(axis) for axis, chosen in zip(axes, choosing, strict=True) if chosen) > MOST_CHOICES:
-        ordered, choosing = False, [isinstance(p.domain, Categorical) for p in truth.spec.space.parameters]
-    for at in product(*(range(len(axis)) if chosen else (None,) for axis, chosen in zip(axes, choosing, strict=True))):
-        starts = _floors(truth, axes, judged, at) if ordered else [0 if i is None else i for i in at]
-        if starts is not None:
-            yield at, starts
-
-
-def _more_is_safer(truth: Truth) -> bool:
-    """More resources never break a bound: true of errors and latency, which is what the model promises."""
-    kinds = {truth.spec.sli(c.sli).kind for c in truth.spec.constraints}
-    bounded_below = any(c.minimum is not None for c in truth.spec.constraints)
-    return not bounded_below and SliKind.VALUE not in kinds
-
-
-def _floors(truth: Truth, axes: Axes, judged: Judge, choice: Choices) -> list[int] | None:
-    """Per resource the least index that is feasible with all others at their most; None when not even that is."""
-    names = truth.spec.space.names
-    top = [len(axis) - 1 if i is None else i for axis, i in zip(axes, choice, strict=True)]
-    if not judged(_point(names, axes, top)).feasible:
-        return None
-    floors = []
-    for position in range(len(axes)):
-        low, high = 0 if choice[position] is None else top[position], top[position]
-        while low < high:
-            middle = (low + high) // 2
-            at = [*top[:position], middle, *top[position + 1 :]]
-            if judged(_point(names, axes, at)).feasible:
-                high = middle
-            else:
-                low = middle + 1
-        floors.append(low)
-    return floors
-
-
-def _point(names: tuple[str, ...], axes: Axes, at: Sequence[int]) -> Assignment:
-    return Assignment(tuple((name, axis[index]) for name, axis, index in zip(names, axes, at, strict=True)))
-
-
-def _by_cost(walks: Sequence[Iterator[Priced]]) -> Iterator[Assignment]:
-    """All assignments of the walks, cheapest first."""
-    yield from (assignment for _, _, assignment in heapq.merge(*walks, key=lambda found: found[:2]))
-
-
-def _walk(truth: Truth, axes: Axes, starts: list[int], choice: Choices) -> Iterator[Priced]:
-    """Those with this choice at or above `starts`, cheapest first: a heap walks the grid, as cost grows with every
-    number."""
-    names = truth.spec.space.names
-    order = count()
-    first = tuple(starts)
-    heap = [(truth.cost.hourly(_point(names, axes, first)), next(order), first)]
-    seen = {first}
-    while heap:
-        cost, _, at = heapq.heappop(heap)
-        yield cost, at, _point(names, axes, at)
-        for position, axis in enumerate(axes):
-            if choice[position] is not None or at[position] + 1 >= len(axis):
-                continue
-            following = (*at[:position], at[position] + 1, *at[position + 1 :])
-            if following not in seen:
-                seen.add(following)
-                price = truth.cost.hourly(_point(names, axes, following))
-                heapq.heappush(heap, (price, next(order), following))
+@lru_cache(maxsize=8192)
+def mean_pods(fleet: Fleet, workload: WorkloadSpec, period: Period) -> float:
+    """Pods of the whole service over the period."""
+    return played(fleet, 1.0, workload, period).mean_pods

@@ -121,6 +121,15 @@ def effective_cores(workload: WorkloadSpec, resources: Resources) -> float:
     return (1.0 - contended) * free + contended * full
 
 
+def asked_cores(workload: WorkloadSpec, resources: Resources, load_rps_per_pod: float) -> float:
+    """CPU that a warm pod would use if no request were lost, and no limit kept it from that: quick, and never less than
+    what `evaluate` says."""
+    request = workload.request
+    held = request.dependency.mean + request.cpu
+    memory = _memory(workload, resources, load_rps_per_pod, held, 0.0)
+    return workload.cpu.background + memory.gc_cores + load_rps_per_pod * request.cpu
+
+
 @lru_cache(maxsize=4096)
 def evaluate(
     workload: WorkloadSpec, resources: Resources, load_rps_per_pod: float, conditions: Conditions = ORDINARY

@@ -11,7 +11,8 @@ from tests.unit.simulate.stories import place, web_truth
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.space import Numeric, Ratio, SearchSpace
 from trimtab.domain.spec import OutcomeConstraint, QuantileQuery, RelativeBound, Sli, SliKind, ValueQuery
-from trimtab.simulate.truth import NoOptimum, Optimum, Truth
+from trimtab.simulate.optimum import NoOptimum, Optimum, optimum_of
+from trimtab.simulate.truth import Truth
 from trimtab.workload import UNLIMITED, Prices, TruthConstraints, cheapest_feasible, resource_grid, steps
 from trimtab.workload.units import MIB
 
@@ -25,7 +26,7 @@ def at_most(sli: str, maximum: float) -> OutcomeConstraint:
 
 
 def best(truth: Truth, load: float) -> Optimum:
-    found = truth.optimum(load)
+    found = optimum_of(truth, load)
     assert isinstance(found, Optimum)
     return found
 
@@ -68,7 +69,7 @@ def test_parameter_constraints_bind_the_optimum() -> None:
 
 
 def test_a_load_that_nothing_serves_has_no_optimum() -> None:
-    found = web_truth().optimum(20_000.0)
+    found = optimum_of(web_truth(), 20_000.0)
     assert isinstance(found, NoOptimum)
     assert found.reason == "Infeasible"
 

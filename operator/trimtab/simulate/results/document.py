@@ -11,7 +11,7 @@ from trimtab.simulate.results.base import Number, Part, Real
 from trimtab.simulate.results.summary import Summary
 from trimtab.simulate.results.trial import TrialResult
 
-SCHEMA_VERSION: Final = "1.1"
+SCHEMA_VERSION: Final = "1.2"
 
 
 class Bound(Part):
@@ -111,7 +111,7 @@ class Promises(Part):
 class Simulation(Part):
     """One simulated Experiment."""
 
-    schema_version: Literal["1.1"] = SCHEMA_VERSION
+    schema_version: Literal["1.2"] = SCHEMA_VERSION
     """Version of this form."""
     kind: Literal["Simulation"] = "Simulation"
     """Tells it from a SimulationSet."""
@@ -179,7 +179,7 @@ class PeerSpread(Part):
 class SimulationSet(Part):
     """The same Experiment under several seeds (`--seeds`)."""
 
-    schema_version: Literal["1.1"] = SCHEMA_VERSION
+    schema_version: Literal["1.2"] = SCHEMA_VERSION
     """Version of this form."""
     kind: Literal["SimulationSet"] = "SimulationSet"
     """Tells it from a Simulation."""

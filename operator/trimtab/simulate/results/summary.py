@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from trimtab.domain.state import ExperimentPhase
 from trimtab.simulate.results.base import Absent, Flag, Number, Part, Real
 from trimtab.simulate.results.trial import TrueSli, Value
@@ -133,7 +135,10 @@ class Summary(Part):
     optimum: tuple[Value, ...]
     """The optimum's values; empty when there is none."""
     peak_load: Real
-    """Requests per second per pod at the peak of the horizon, without noise and arms."""
+    """Requests per second at the peak of the horizon, without noise and arms."""
+    load_of: Literal["Pod", "Service"] = "Pod"
+    """Whose requests are counted in `peakLoad` and in the trials' `loadSeen`: those of one pod, or of the whole service
+    where an autoscaler or the assignment decides how many pods share them."""
     truly_feasible: Flag
     """The recommendation keeps every bound at peak load in the model without noise; absent without one."""
     truly_feasible_at_load_seen: Flag

@@ -101,7 +101,7 @@ class TrialResult(Part):
     finished: str
     """Virtual time of its end; empty while it is live."""
     load_seen: Number
-    """Requests per second per pod that its pods were offered."""
+    """Requests per second that each of its pods was offered, or the whole service (`summary.loadOf`)."""
     measured: tuple[Measured, ...]
     """What the operator measured."""
     predicted: tuple[Predicted, ...]
