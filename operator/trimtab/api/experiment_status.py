@@ -55,6 +55,7 @@ class AutoscalerStatus(StatusModel):
     resource: Resource | None = Field(None, description="The resource whose utilization it goes by.")
     container: Id = Field("", description="The container whose utilization it goes by; empty for the whole pod.")
     utilization: FiniteFloat = Field(1.0, description="The fraction of the request that it aims at.")
+    tolerance: FiniteFloat = Field(0.1, description="How far above that it stands still, as a fraction.")
 
 
 class TargetStatus(StatusModel):

@@ -1,20 +1,23 @@
 """How many pods arms had where an autoscaler decides that, against how many the cost expects. Pure.
 
-Notation: an arm gets the fraction s of the service's load; it had p pods on average (Load.pods) at q = rps_per_pod x p
-requests a second. Scaled to the whole service these are p / s pods at q / s requests a second.
+Notation: an arm gets the fraction s of the service's load; it had p pods on average (Load.pods), lambda requests a
+second each. The whole service would have p / s pods.
   r(x) = (p / s) / pods(x)    pods of those that `CostModel.pods` expects; the cost of x is hourly(x) r(x)
-Both arms of a trial see the same load, so r of the canary is compared with r of its own control.
+r moves with the load, of which both arms of a trial see the same: the model learns the canary's r over its control's.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import median
 
 from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.trial import Load, Trial
 
+ROUNDED_UP = 1.05
 LEAST_ERROR = 0.01  # of a mean that never moved: a scrape more or less is not seen
 
 
@@ -24,13 +27,24 @@ def load_of(trial: Trial, arm: Arm) -> Load | None:
 
 
 def load_context(cost: CostModel, own: Assignment, load: Load) -> float | None:
-    """What makes an arm slow for reasons outside its assignment: requests a second of one pod, but of the whole service
-    where the assignment, or an autoscaler, decides how many pods share them. None where pods were not counted."""
-    if cost.fixed:
-        return load.rps_per_pod
-    if cost.share is None:  # pods of the arm see what each of so many replicas would
-        return load.rps_per_pod * cost.pods(own)
-    return None if load.pods is None else load.rps_per_pod * load.pods / cost.share
+    """What makes an arm slow for reasons outside its assignment: requests a second of one pod.
+
+    Where the assignment decides how many pods share the load, times their number, which is the load of the whole
+    service. Where an autoscaler does, times the number that it aims at: that is how hard a pod is driven against what
+    the autoscaler means it to be (at its target whatever the assignment, R lambda), as it takes swings of the load out.
+    None where pods were not counted.
+    """
+    if cost.share is not None and load.pods is None:
+        return None
+    return load.rps_per_pod if cost.fixed else load.rps_per_pod * cost.pods(own)
+
+
+def hardest(controls: Sequence[float], seen: Sequence[float], tolerance: float) -> float | None:
+    """How hard pods are driven at most, from what arms saw: an autoscaler stands still up to (1 + tolerance) of its
+    target, and the controls, which run at it on average, are at most by a twentieth below it for want of whole pods."""
+    usual = median(controls) if controls else None
+    found = [*seen, *([] if usual is None else [ROUNDED_UP * (1 + tolerance) * usual])]
+    return max(found, default=None)
 
 
 def pods_ratio(cost: CostModel, own: Assignment, trial: Trial, arm: Arm) -> Sample | None:
@@ -57,4 +71,14 @@ def cost_of(cost: CostModel, own: Assignment, trials: tuple[Trial, ...], arm: Ar
     return hourly * ratio, hourly * math.sqrt(1 / sum(weights))
 
 
-__all__ = ["cost_of", "load_context", "load_of", "pods_ratio"]
+def against_control(cost: CostModel, own: Assignment, baseline: Assignment, trial: Trial) -> Sample | None:
+    """r of the canary over that of its control, which saw the same load; standard errors add as those of logarithms."""
+    canary, control = pods_ratio(cost, own, trial, Arm.CANARY), pods_ratio(cost, baseline, trial, Arm.CONTROL)
+    if canary is None or control is None:
+        return None
+    ratio = canary.value / control.value
+    relative = (max(s.standard_error / s.value, LEAST_ERROR) for s in (canary, control))
+    return Sample(ratio, ratio * math.hypot(*relative), 1.0)
+
+
+__all__ = ["against_control", "cost_of", "hardest", "load_context", "load_of", "pods_ratio"]

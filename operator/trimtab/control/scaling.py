@@ -62,8 +62,9 @@ def scaled_by(spec: ExperimentSpec, target: Target, surroundings: Surroundings) 
     known = [m for m in view.metrics if m.utilization is not None]
     metric = next((m for m in known if (m.name, m.container) in tuned), known[0] if known else None)
     if metric is None:
-        return ScaledBy(view.name, replicas)
-    return ScaledBy(view.name, replicas, Resource(metric.name), metric.container, (metric.utilization or 0) / 100)
+        return ScaledBy(view.name, replicas, tolerance=view.tolerance_up)
+    share = (metric.utilization or 0) / 100
+    return ScaledBy(view.name, replicas, Resource(metric.name), metric.container, share, view.tolerance_up)
 
 
 # Today

@@ -134,7 +134,8 @@ def _propose(context: Context) -> Decision:
     study = build_study(
         context.spec, target, record, context.seen.trials, started, state.floors, earlier=earlier.trials
     )
-    if study.peak_load is not None and context.spec.search.designer == MODEL:
+    # An autoscaler takes swings of the load out: its pods are driven as hard at night.
+    if study.peak_load is not None and context.spec.search.designer == MODEL and record.scaled is None:
         loads = context.seen.loads()
         if loads is None:
             return context.ask(AskLoads())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
-from trimtab.control.pods import load_context, load_of, pods_ratio
+from trimtab.control.pods import against_control, hardest, load_context, load_of
 from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
@@ -61,7 +61,6 @@ def build_study(
     cost = cost_model(spec, target, record)
     outcomes = tuple(_outcome(spec, cost, record.baseline, t) for t in here)
     inherited = _taught(spec, cost, tuple(t for t in done if t.environment.template_hash != record.template_hash))
-    loads = [load for o in outcomes if (load := _load(o)) is not None]
     return Study(
         space=spec.space,
         baseline=record.baseline,
@@ -74,7 +73,7 @@ def build_study(
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(spec, cost, loads, target.ready_replicas),
+        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
@@ -142,10 +141,16 @@ def _load(outcome: TrialOutcome) -> float | None:
     return fmean(loads) if loads else None
 
 
-def _peak(spec: ExperimentSpec, cost: CostModel, loads: list[float], ready: int) -> float | None:
+def _peak(
+    spec: ExperimentSpec, cost: CostModel, record: TargetRecord, outcomes: tuple[TrialOutcome, ...], ready: int
+) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
     took their part of the same load, are gone. By a route's weights an arm gets its share whatever its size. That of
-    the whole service is what it is."""
+    the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
+    loads = [load for o in outcomes if (load := _load(o)) is not None]
+    if record.scaled is not None:
+        controls = [o.control.load for o in outcomes if o.control is not None and o.control.load is not None]
+        return hardest(controls, loads, record.scaled.tolerance)
     if not loads or not cost.fixed:
         return max(loads, default=None)
     replicas = spec.canary.replicas
@@ -178,11 +183,16 @@ def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[Const
 def _outcome(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, trial: Trial) -> TrialOutcome:
     finished = trial.times.finished if trial.times.finished is not None else trial.times.created
     control = _arm(spec, cost, trial, Arm.CONTROL, baseline)
+    canary, ratio = _arm(spec, cost, trial, Arm.CANARY, trial.assignment), None
+    if not cost.known:
+        ratio = against_control(cost, trial.assignment, baseline, trial)
+    if ratio is not None:
+        canary = replace(canary, readings=(*canary.readings, ConstraintReading(PODS, ratio)))
     return TrialOutcome(
         index=trial.index,
         purpose=_purpose(trial),
         finished=finished,
-        canary=_arm(spec, cost, trial, Arm.CANARY, trial.assignment),
+        canary=canary,
         control=control if control.readings else None,
         failure=HARD_FAILURES.get(trial.outcome.reason) if trial.outcome is not None else None,
         truncated=_truncated(trial),
@@ -216,8 +226,5 @@ def _arm(spec: ExperimentSpec, cost: CostModel, trial: Trial, arm: Arm, assignme
         measurement = trial.measurement(sli, arm) if sli is not None else None
         if sli is not None and measurement is not None and isinstance(measurement.reading, Sample):
             readings.append(ConstraintReading(measured_name(sli), measurement.reading))
-    ratio = pods_ratio(cost, assignment, trial, arm)
-    if ratio is not None:
-        readings.append(ConstraintReading(PODS, ratio))
     load = load_of(trial, arm)
     return ArmOutcome(assignment, None if load is None else load_context(cost, assignment, load), tuple(readings))

@@ -206,7 +206,8 @@ class ScaledBy:
     """The autoscaler of the target, which its arms have clones of, and what it goes by.
 
     `resource` is None where it goes by nothing whose request is known. `container` is "" for the whole pod;
-    `utilization` is the fraction of the request that it aims at; `replicas` were there when it was looked at.
+    `utilization` is the fraction of the request that it aims at, `tolerance` how far above that it stands still;
+    `replicas` were there when it was looked at.
     """
 
     name: str
@@ -214,6 +215,7 @@ class ScaledBy:
     resource: Resource | None = None
     container: str = ""
     utilization: float = 1.0
+    tolerance: float = 0.1
 
 
 @dataclass(frozen=True)

@@ -50,14 +50,14 @@ def measured_name(sli: str) -> str:
 
 
 PODS = "scaling/pods"
-"""The name of the measured target that corrects the cost where an autoscaler decides how many pods there are: pods, of
-those that the cost expects (`CostModel.pods`)."""
+"""The name of the measured target that corrects the cost where an autoscaler decides how many pods there are: pods of
+those that the cost expects (`CostModel.pods`), over the same of the control. Only a canary has it."""
 
 
 @dataclass(frozen=True)
 class ArmOutcome:
-    """One arm of one trial. `load` is requests per second per pod, of the whole service where an autoscaler decides how
-    many pods share them; None when it was not measured."""
+    """One arm of one trial. `load` is requests per second per pod, or where the assignment or an autoscaler decides how
+    many pods there are, times their number (`control.pods.load_context`); None when it was not measured."""
 
     assignment: Assignment
     load: float | None

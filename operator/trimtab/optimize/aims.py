@@ -30,7 +30,7 @@ from trimtab.optimize.data import LoadScale, build_rows, has_counts, hinted_rows
 from trimtab.optimize.encoding import Encoder
 from trimtab.optimize.health import checked, fitter
 from trimtab.optimize.kernel import Inputs
-from trimtab.optimize.objective import teaching, weights
+from trimtab.optimize.objective import loadless, teaching, weights
 from trimtab.optimize.surrogate import JITTERS, Posterior, cholesky, prior_for
 
 Floats = NDArray[np.float64]
@@ -235,9 +235,11 @@ def learn(study: Study, encoder: Encoder, loads: LoadScale) -> Learned:
     symptoms: list[Symptom] = []
     doubtful: list[int] = []
     for target in study.measured:
-        signs = np.zeros_like(encoder.signs) if target.name == PODS else encoder.signs  # the trend is the cost's
+        pods = target.name == PODS
+        signs = np.zeros_like(encoder.signs) if pods else encoder.signs  # the trend is the cost's
         prior = prior_for(target.kind, has_counts(told, target), signs, len(study.space.parameters))
-        rows = build_rows(told, target, encoder, loads, (), math.exp(2 * prior.tau[0]))
+        data = loadless(told) if pods else told
+        rows = build_rows(data, target, encoder, loads, (), math.exp(2 * prior.tau[0]))
         fitted = fitter(encoder.groups, prior, study.max_fit_evaluations)
         found = checked(target.name, rows, fitted, [t.index for t in everything])
         models.append(found.model)

@@ -123,8 +123,22 @@ def teaching(study: Study) -> Study:
     return replace(study, inherited=only(study.inherited), outcomes=only(study.outcomes), hints=only(study.hints))
 
 
+def loadless(study: Study) -> Study:
+    """The study of which no arm's load is known. How hard pods are driven follows from how many there are, so it must
+    not explain their number."""
+
+    def bare(arm: ArmOutcome | None) -> ArmOutcome | None:
+        return None if arm is None else replace(arm, load=None)
+
+    def all_of(trials: tuple[TrialOutcome, ...]) -> tuple[TrialOutcome, ...]:
+        return tuple(replace(t, canary=replace(t.canary, load=None), control=bare(t.control)) for t in trials)
+
+    return replace(study, inherited=all_of(study.inherited), outcomes=all_of(study.outcomes), hints=all_of(study.hints))
+
+
 __all__ = [
     "allowed",
+    "loadless",
     "observed_value",
     "reading",
     "referenced",

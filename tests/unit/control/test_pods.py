@@ -125,13 +125,22 @@ def test_a_known_cost_has_no_interval_whatever_was_counted() -> None:
     assert (found.fraction, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
-def test_the_study_learns_pods_and_the_load_of_the_whole_service() -> None:
+def test_an_autoscaler_stands_still_up_to_its_tolerance() -> None:
+    study = build_study(SPEC, target(), RECORD, (seen(2.0), seen(2.0, 1.0, 1)), NOW)
+    assert study.peak_load == pytest.approx(1.05 * 1.1 * 400.0)
+
+
+def test_the_study_learns_pods_and_how_hard_they_are_driven() -> None:
     study = build_study(SPEC, target(), RECORD, (seen(1.5),), NOW)
     canary, control = study.outcomes[0].canary, study.outcomes[0].control
     assert control is not None
-    assert (canary.load, control.load) == (pytest.approx(400.0), pytest.approx(400.0))
-    assert study.peak_load == pytest.approx(400.0)
+    assert (canary.load, control.load) == (
+        pytest.approx(400.0 / 0.75),
+        pytest.approx(400.0),
+    )  # fewer pods, driven harder
+    assert study.peak_load == pytest.approx(400.0 * (1 + 1 / 0.75) / 2)  # more than 1.05 x 1.1 x the control's
     assert [r.sample.value for r in canary.readings if r.constraint == PODS] == [pytest.approx(0.75)]
+    assert [r for r in control.readings if r.constraint == PODS] == []
     assert [t.name for t in study.measured] == [PODS]
     assert study.objectives == SPEC.objectives
 
