@@ -22,6 +22,7 @@ from controlplane.client import Conflict, NotFound
 from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
 from stack.namespaces import release_all
 from stack.paths import EXAMPLES
+from stack.place import LAYERS
 
 API = "trimtab.dev/v1alpha1"
 LEASE = ("coordination.k8s.io/v1", "Lease", "trimtab-operator")
@@ -30,7 +31,6 @@ ARM = "trimtab.dev/arm"
 CANARY = {ARM: "canary"}
 ENDED = frozenset({"Completed", "Stopped", "Failed"})
 TERMINAL = frozenset({"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"})
-LAYERS = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
 PATIENCE = 60.0  # seconds for which an API server may be away while somebody looks
 REPLICAS = 4
 LOAD = 4000  # requests per second: 667 for each of four pods and two arms

@@ -16,7 +16,13 @@ ARM = "trimtab.dev/arm"
 TRIAL_UID = "trimtab.dev/trial"
 TERMINAL = frozenset({"Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed"})
 MEASURING = frozenset({"WarmingUp", "Measuring"})
-LAYERS = (("apps/v1", "Deployment"), ("apps/v1", "ReplicaSet"), ("v1", "Pod"))
+LAYERS = (
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
+    ("v1", "Pod"),
+    ("v1", "Service"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+)
 Obj = dict[str, Any]
 
 

@@ -3,7 +3,7 @@
 `stack` belongs to a module: one operator for every namespace, one Prometheus, one workload program, and a few
 namespaces in which the workload is up before the first test starts. A test gets one of them as its `place`, and the
 next test gets it again unless it was spoiled. `own_stack` is a test's own, installed in one namespace with the narrower
-rights; a module uses one of the two. A module may set TARGET_REPLICAS.
+rights; a module uses one of the two. A module may set TARGET_REPLICAS and CHART_VALUES.
 """
 
 from __future__ import annotations
@@ -37,8 +37,15 @@ def stack(
     make_namespaces(controlplane.client, namespace, *places)
     directory = tmp_path_factory.mktemp("stack")
     replicas = getattr(request.module, "TARGET_REPLICAS", REPLICAS)
-    load = workload(directory, replicas)
-    options = StackOptions(namespace=namespace, cluster=True, places=places, days=0, replicas=replicas, workload=load)
+    options = StackOptions(
+        namespace=namespace,
+        cluster=True,
+        places=places,
+        days=0,
+        replicas=replicas,
+        workload=workload(directory, replicas),
+        values=getattr(request.module, "CHART_VALUES", {}),
+    )
     try:
         with Stack(controlplane, directory, options) as running:
             yield running
