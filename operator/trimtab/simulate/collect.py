@@ -61,7 +61,7 @@ def simulation(truth: Truth, inputs: r.Inputs, finished: Finished, comparison: t
 def trial_result(truth: Truth, trial: Trial, exposure: Exposure, peak_rps: float) -> r.TrialResult:
     """One row: what was measured beside the truth."""
     at_peak = truth.judge(trial.assignment, peak_rps)
-    seen = None if exposure.load_rps is None else truth.judge_arm(trial.assignment, exposure.load_rps)
+    seen = exposure.verdict
     unserved = r.Absent(absent="NotServed", detail="its pods never served")
     outcome = trial.outcome
     finished = trial.times.finished

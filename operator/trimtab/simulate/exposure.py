@@ -12,10 +12,14 @@ from typing import Final
 import numpy as np
 
 from trimtab.control.routing import wanted_part
+from trimtab.control.scaling import autoscaler_plan, first_pods
 from trimtab.domain.measurement import NoData
+from trimtab.domain.space import Assignment
 from trimtab.domain.spec import RatioQuery, SlowRatioQuery
 from trimtab.domain.trial import Trial
-from trimtab.simulate.truth import Truth
+from trimtab.simulate.fleet import STEP_S as SYNC_S
+from trimtab.simulate.fleet import Play
+from trimtab.simulate.truth import Truth, Verdict
 from trimtab.workload import OfferedLoad
 
 STEP_S: Final = 10.0
@@ -32,12 +36,17 @@ class BadEvents:
 
 @dataclass(frozen=True)
 class Exposure:
-    """Of one trial. `load_rps` is the mean load per pod, or as `Truth.whole` says; None when no canary pod served."""
+    """Of one trial. `load_rps` is the mean load per pod, or as `Truth.whole` says; None when no canary pod served.
+
+    `verdict` is what the model says of the canary at this load; where its pods scaled, of all requests that they had by
+    the whole share of the route.
+    """
 
     seconds: float
     load_rps: float | None
     requests: float
     bad: tuple[BadEvents, ...]
+    verdict: Verdict | None = None
 
 
 NOT_EXPOSED: Final = Exposure(0.0, None, 0.0, ())
@@ -49,13 +58,17 @@ def exposure_of(truth: Truth, offered: OfferedLoad, trial: Trial) -> Exposure:
     if begun is None or ended is None or ended <= begun:
         return NOT_EXPOSED
     load, requests = _met(truth, offered, trial, begun, ended)
-    ours, todays = truth.judge_arm(trial.assignment, load), truth.judge_arm(truth.baseline, load)
+    if truth.autoscaler is None:
+        ours, todays = truth.judge(trial.assignment, load), truth.judge(truth.baseline, load)
+    else:
+        canary, control = (_played(truth, offered, trial, a, begun, ended) for a in (trial.assignment, truth.baseline))
+        ours, todays = truth.judge_play(load, canary, control), truth.judge_play(load, control, control)
     bad = []
     for sli in counted_slis(truth):
         ratio, usual = ours.value(sli), todays.value(sli)
         if not isinstance(ratio, NoData) and not isinstance(usual, NoData):
             bad.append(BadEvents(sli, ratio * requests, usual * requests))
-    return Exposure(ended - begun, load, requests, tuple(bad))
+    return Exposure(ended - begun, load, requests, tuple(bad), ours)
 
 
 def _met(truth: Truth, offered: OfferedLoad, trial: Trial, begun: float, ended: float) -> tuple[float, float]:
@@ -68,6 +81,20 @@ def _met(truth: Truth, offered: OfferedLoad, trial: Trial, begun: float, ended: 
     parts = np.array([wanted_part(truth.spec, float(t - begun)) for t in times])
     load = float(loads.mean()) if truth.whole else float(loads.mean()) * share / arms
     return load, float((loads * parts).mean()) * share * (ended - begun)
+
+
+def _played(
+    truth: Truth, offered: OfferedLoad, trial: Trial, assignment: Assignment, begun: float, ended: float
+) -> Play:
+    """The pods of an arm over this time, once it had all of its share if it came to that."""
+    spec, replicas = truth.spec, trial.environment.target_replicas
+    share = spec.route_share(assignment)
+    steps = np.arange(max(1, round((ended - begun) / SYNC_S)))
+    parts = np.array([wanted_part(spec, (step + 0.5) * SYNC_S) for step in steps.tolist()])
+    loads = offered.series(begun + (steps + 0.5) * SYNC_S) * parts * share
+    first = first_pods(spec, autoscaler_plan(spec, truth.surroundings, assignment), replicas, assignment)
+    play = truth.fleet(assignment, share).play(loads, first)
+    return play.since(int(np.argmax(parts == parts.max())))
 
 
 def _off_traffic(trial: Trial) -> float | None:

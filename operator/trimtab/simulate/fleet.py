@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Final
 
@@ -88,6 +88,10 @@ class Fleet:
         low, high = self._ends(loads)
         guess = self._guess(low, high)
         return self._shared(loads, math.inf if guess + 1 >= high else math.exp((guess + 0.5) * GRID))
+
+    def usual(self, loads: FloatArray) -> IntArray:
+        """As many as the target itself asks for at each load, shape (m,)."""
+        return replace(self, hpa=replace(self.hpa, up=replace(self.hpa.up, tolerance=0.0))).fewest(loads)
 
     def _shared(self, loads: FloatArray, each: float) -> IntArray:
         return np.clip(np.ceil(loads / each - ROUNDING), self.hpa.least, self.hpa.most).astype(np.int64)
@@ -220,6 +224,19 @@ class Play:
     which: IntArray
     requests: FloatArray
     behaviours: tuple[PodBehaviour, ...]
+
+    def since(self, step: int) -> Play:
+        """From this step on."""
+        later = self.at >= step
+        return Play(
+            self.loads[step:],
+            self.pods[step:],
+            self.serving[step:],
+            self.at[later] - step,
+            self.which[later],
+            self.requests[later],
+            self.behaviours,
+        )
 
     @property
     def mean_pods(self) -> float:

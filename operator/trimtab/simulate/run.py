@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from trimtab.api import convert
 from trimtab.api.times import format_time
 from trimtab.domain.errors import CorruptLedger, InvalidSpec
@@ -27,6 +29,7 @@ from trimtab.simulate.collect import Finished, simulation, trial_result
 from trimtab.simulate.exposure import exposure_of
 from trimtab.simulate.faults.inject import Injector
 from trimtab.simulate.faults.plan import FaultPlan
+from trimtab.simulate.fleet import Fleet
 from trimtab.simulate.horizon import Horizon
 from trimtab.simulate.invariants import INVARIANTS, check
 from trimtab.simulate.objects import SERVED
@@ -139,7 +142,7 @@ class _End:
 
 
 async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, plan: FaultPlan) -> _End:
-    setting = Setting(scenario.workload, scenario.objects, scenario.namespace)
+    setting = Setting(scenario.workload, scenario.objects, scenario.namespace, _fleet(truth))
     try:
         world = await World.build(setting, _options(scenario, truth))
     except Unsettled as error:
@@ -156,6 +159,10 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, p
     end = _End(record, tuple(world.trials(scenario.name)), world.clock.now(), injector)
     await world.close()
     return end
+
+
+def _fleet(truth: Truth) -> Fleet | None:
+    return None if truth.autoscaler is None else truth.fleet(truth.baseline)
 
 
 async def _until_over(scenario: Scenario, world: World, injector: Injector) -> None:
@@ -182,7 +189,7 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
     for container in (*truth.target.containers, *truth.target.init_containers):
         for resource in Resource:
             demand[resource] += float(container.resources.request(resource) or 0)
-    pods = truth.target.replicas * ROOM
+    pods = _most_pods(scenario, truth) * ROOM
     cores, gib = demand[Resource.CPU], demand[Resource.MEMORY] / 2**30
     node_cores, node_gib = max(NODE_CORES, 2 * cores), max(NODE_GIB, 2 * gib)
     nodes = max(LEAST_NODES, math.ceil(pods * max(cores / node_cores, gib / node_gib)) + 1)
@@ -197,6 +204,12 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
         ),
         served=SERVED | {VERTICAL_POD_AUTOSCALERS},
     )
+
+
+def _most_pods(scenario: Scenario, truth: Truth) -> int:
+    """Of the target as it is, at any time."""
+    fleet = _fleet(truth)
+    return truth.target.replicas if fleet is None else int(fleet.usual(np.array([scenario.peak_rps]))[0])
 
 
 def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World) -> Callable[[WatchEvent], None]:

@@ -163,8 +163,20 @@ def scenario(
     complete = _complete(objects, workload, metadata["namespace"])
     made = Scenario(placed, complete, text, workload, 0, days, start, scrape)
     made = made.with_seed(spec.search.seed if seed is None else seed)
-    made.truth  # noqa: B018 - raises what does not fit
-    return made
+    return replace(made, objects=tuple(_settled(made, each) for each in complete))
+
+
+def _settled(made: Scenario, manifest: Manifest) -> Manifest:
+    """The target of an autoscaler begins with as many pods as that asks for at the time; all else is as it is.
+
+    Raises:
+        InvalidSpec: Experiment, Deployment and workload do not fit together.
+    """
+    truth, is_target = made.truth, manifest["kind"] == DEPLOYMENTS.name and _named(manifest, made.spec.target.name)
+    if truth.autoscaler is None or not is_target:
+        return manifest
+    pods = truth.fleet(truth.baseline).usual(made.offered.series(made.start))
+    return {**manifest, "spec": {**manifest["spec"], "replicas": int(pods[0])}}
 
 
 def _seeded(experiment: Manifest, seed: int) -> Manifest:

@@ -12,11 +12,12 @@ import numpy as np
 from trimtab.ports import Clock
 from trimtab.simulate.columns import LATENCY_SUM, STATE, columns_of
 from trimtab.simulate.drawing import draw_spans
+from trimtab.simulate.fleet import Fleet
 from trimtab.simulate.meter import PodFacts, PodMeter, PodPast, PodState
 from trimtab.simulate.promql import Selector
 from trimtab.simulate.shares import ServiceShare
 from trimtab.simulate.tracks import LOOKBACK, Past, Track
-from trimtab.workload import Resources, WorkloadSpec, noise
+from trimtab.workload import OfferedLoad, Resources, WorkloadSpec, noise
 from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.latency import FloatArray
 from trimtab.workload.past import expected_gains
@@ -65,18 +66,20 @@ class Traffic:
         self._rng = np.random.default_rng(int(noise.uniform(seed, "traffic", 0)[0] * 2**53))
         self._generation = 0
         self.begun = now
-        self.founding: dict[tuple[str, str], int] = {}  # Services whose pods, so many, have always been there
+        # Services whose pods, so many, have always been there, and the autoscaler that has always scaled them.
+        self.founding: dict[tuple[str, str], tuple[int, Fleet | None]] = {}
 
     # What happens
 
     def add(self, pod: PodFacts) -> PodMeter:
         """A pod is bound to a node."""
         key = (pod.namespace, pod.workload.target.service)
-        share, replicas = self.shares[key], self.founding.get(key)
+        share, founding = self.shares[key], self.founding.get(key)
         with_sum = LATENCY_SUM in self._scraping.names
         past = None
-        if replicas is not None and self._scraping.past_days > 0:
-            past = past_of(pod.workload, pod.resources, replicas, self.begun, self._scraping.past_days, with_sum)
+        if founding is not None and self._scraping.past_days > 0:
+            days = self._scraping.past_days
+            past = past_of(pod.workload, pod.resources, founding[0], self.begun, days, with_sum, founding[1])
         meter = PodMeter(pod, share, self.faults, seed=self._seed, now=self._clock.now(), with_sum=with_sum, past=past)
         self.meters[pod.namespace, pod.name] = meter
         self._generation += 1
@@ -223,11 +226,21 @@ def _dense(end: float, days: float) -> FloatArray:
 
 @lru_cache(maxsize=16)
 def past_of(
-    workload: WorkloadSpec, resources: Resources, replicas: int, end: float, days: float, with_sum: bool
+    workload: WorkloadSpec,
+    resources: Resources,
+    replicas: int,
+    end: float,
+    days: float,
+    with_sum: bool,
+    fleet: Fleet | None = None,
 ) -> PodPast:
-    """What each of so many equal pods has counted in the days before `end`: what the model expects, without noise."""
+    """What each of so many equal pods has counted in the days before `end`: what the model expects, without noise.
+    Where there were more or fewer of them, as `fleet` would have it, these have counted what all had."""
     times = np.concatenate((np.arange(end - days * 86400.0, end - DENSE_SECONDS, SPARSE_STEP), _dense(end, days)))
-    gains = expected_gains(workload, resources, times, times, replicas, workload.seed, with_sum=with_sum)
+    sharing = None if fleet is None else fleet.usual(OfferedLoad.of(workload).series(times)).astype(float)
+    gains = expected_gains(
+        workload, resources, times, times, replicas, workload.seed, with_sum=with_sum, sharing=sharing
+    )
     columns = columns_of(workload, math.isfinite(resources.cpu_limit), with_sum)
     nothing = np.zeros(len(times))
     extra = (gains.errors, nothing, gains.cpu_seconds, nothing, nothing, gains.latency_sum)

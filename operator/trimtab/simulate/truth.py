@@ -13,6 +13,7 @@ Nothing that decides may import this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Final
@@ -45,6 +46,8 @@ GROSS_ERRORS: Final = 2.0
 
 Values = tuple[tuple[str, float | NoData], ...]
 """(SLI, value)."""
+Mixture = Sequence[tuple[PodBehaviour, float]]
+"""What requests meet, and which part of them; together 1."""
 
 
 @dataclass(frozen=True)
@@ -204,16 +207,17 @@ class Truth:
     def judge(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> Verdict:
         """Every SLI and constraint of the Experiment for an assignment at one load; `share` is less than 1 for an
         arm."""
-        found = self._verdict(load_rps, self._behaviour(assignment, load_rps, share), self._usual(load_rps, share))
+        behaviour = self._behaviour(assignment, load_rps, share)
+        found = self._verdict(load_rps, ((behaviour, 1.0),), self._usual(load_rps, share))
         if not self.scaling:
             return found
         play = played(self.fleet(assignment, share), share, self.workload, self.period)
         return replace(found, values=(*found.values, *((q.sli, q.of(play)) for q in self.scaling)))
 
-    def judge_arm(self, assignment: Assignment, load_rps: float) -> Verdict:
-        """The same for an arm of it, whose autoscaler has another size, at the load that its trial saw."""
-        share = self.arm_share(assignment) if self.autoscaler is not None else None
-        return self.judge(assignment, load_rps, 1.0 if share is None else share)
+    def judge_play(self, load_rps: float, play: Play, usual: Play) -> Verdict:
+        """The same of pods that were played, and with today's values: by all requests that they had."""
+        found = self._verdict(load_rps, _mixture(play), self._values(_mixture(usual)))
+        return replace(found, values=(*found.values, *((q.sli, q.of(play)) for q in self.scaling)))
 
     def holds(self, assignment: Assignment, load_rps: float, each: float | None = None) -> bool:
         """Whether every bound is kept at this load: what `judge` says, but no more of it than that takes. `each` is the
@@ -228,8 +232,8 @@ class Truth:
 
     def judge_run(self, run: Run, load_rps: float) -> Verdict:
         """The same for what no assignment may have, at one load per pod."""
-        usual = self._values(evaluate(*self.run(self.baseline), load_rps))
-        return self._verdict(load_rps, evaluate(*run, load_rps), usual)
+        usual = self._values(((evaluate(*self.run(self.baseline), load_rps), 1.0),))
+        return self._verdict(load_rps, ((evaluate(*run, load_rps), 1.0),), usual)
 
     def _behaviour(self, assignment: Assignment, load_rps: float, share: float = 1.0) -> PodBehaviour:
         return evaluate(*self.run(assignment), self.load_of_pod(assignment, load_rps, share))
@@ -238,34 +242,54 @@ class Truth:
         """What today's values do at this load."""
         key = (load_rps, share)
         if key not in self._today:
-            self._today[key] = self._values(self._behaviour(self.baseline, load_rps, share))
+            self._today[key] = self._values(((self._behaviour(self.baseline, load_rps, share), 1.0),))
         return self._today[key]
 
     @cached_property
     def _today(self) -> dict[tuple[float, float], Values]:
         return {}
 
-    def _values(self, behaviour: PodBehaviour) -> Values:
-        return tuple((q.sli, q.of(behaviour, self.spec.canary.replicas)) for q in self.questions)
+    def _values(self, mixture: Mixture) -> Values:
+        pods = self.spec.canary.replicas
+        return tuple(
+            (q.sli, _mean([(q.of(behaviour, pods), part) for behaviour, part in mixture])) for q in self.questions
+        )
 
-    def _verdict(self, load_rps: float, behaviour: PodBehaviour, usual: Values) -> Verdict:
-        values = self._values(behaviour)
+    def _verdict(self, load_rps: float, mixture: Mixture, usual: Values) -> Verdict:
+        values = self._values(mixture)
         known, base = dict(values), dict(usual)
         broken = [c.name for c in self.spec.constraints if _breaks(c, known[c.sli], base[c.sli])]
-        gross = any(self._gross(c, known[c.sli], behaviour) for c in self.spec.constraints)
-        oom = behaviour.oom_per_s * SECONDS_PER_HOUR
+        gross = any(self._gross(c, known[c.sli], mixture) for c in self.spec.constraints)
+        oom = sum(part * behaviour.oom_per_s for behaviour, part in mixture) * SECONDS_PER_HOUR
         if oom > MAX_OOM_PER_HOUR:
             broken.append("OOMKilled")
         return Verdict(load_rps, values, tuple(broken), gross or oom >= GROSS_OOM_PER_HOUR, oom)
 
-    def _gross(self, constraint: OutcomeConstraint, value: float | NoData, behaviour: PodBehaviour) -> bool:
+    def _gross(self, constraint: OutcomeConstraint, value: float | NoData, mixture: Mixture) -> bool:
         if isinstance(value, NoData) or constraint.maximum is None:
             return False
         sli = self.spec.sli(constraint.sli)
         if isinstance(sli.query, SlowRatioQuery):  # the quantile behind the fraction, over 1.5 times the threshold
-            return behaviour.slow_fraction(GROSS_LATENCY * sli.query.threshold) > constraint.maximum
+            late = GROSS_LATENCY * sli.query.threshold
+            return sum(part * b.slow_fraction(late) for b, part in mixture) > constraint.maximum
         factor = GROSS_ERRORS if sli.kind is SliKind.ERRORS else GROSS_LATENCY
         return value > factor * constraint.maximum
+
+
+def _mixture(play: Play) -> Mixture:
+    """What requests met."""
+    parts = np.bincount(play.which, play.requests, len(play.behaviours)) / play.requests.sum()
+    return tuple((b, float(part)) for b, part in zip(play.behaviours, parts, strict=True) if part > 0)
+
+
+def _mean(values: Sequence[tuple[float | NoData, float]]) -> float | NoData:
+    """Of values, each of a part of the requests; nothing where one has none."""
+    total = 0.0
+    for value, part in values:
+        if isinstance(value, NoData):
+            return value
+        total += value * part
+    return total
 
 
 def _breaks(constraint: OutcomeConstraint, value: float | NoData, base: float | NoData) -> bool:

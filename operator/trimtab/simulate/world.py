@@ -41,6 +41,7 @@ from trimtab.simulate.controllers.routes import Routes
 from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
+from trimtab.simulate.fleet import Fleet
 from trimtab.simulate.history import Change, History
 from trimtab.simulate.kubestate import KubeState
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
@@ -58,11 +59,13 @@ ENDED = frozenset(p.value for p in ExperimentPhase if p.terminal)
 
 @dataclass(frozen=True)
 class Setting:
-    """A service that is there before anybody tunes it. `manifests` default to those that fit the workload."""
+    """A service that is there before anybody tunes it. `manifests` default to those that fit the workload; `fleet` are
+    its pods and the autoscaler that has always decided how many there are."""
 
     workload: WorkloadSpec
     manifests: tuple[Mapping[str, Any], ...] = ()
     namespace: str = "shop"
+    fleet: Fleet | None = None
 
     @property
     def objects(self) -> tuple[Mapping[str, Any], ...]:
@@ -168,7 +171,7 @@ class World:
                 made = self.admin.apply(manifest, setting.namespace)
                 if made["kind"] == "Deployment" and made["metadata"]["name"] == setting.workload.target.deployment:
                     key = (setting.namespace, setting.workload.target.service)
-                    self.traffic.founding[key] = int(made["spec"].get("replicas", 1))
+                    self.traffic.founding[key] = (int(made["spec"].get("replicas", 1)), setting.fleet)
         if not await self.until(self._settled, seconds=SETTLE_SECONDS):
             missing = [s.workload.target.deployment for s in self.settings if not self._is_settled(s)]
             raise Unsettled(f"Deployment {', '.join(missing)} did not become ready; give it more nodes or less to ask")

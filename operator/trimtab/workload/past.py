@@ -68,6 +68,7 @@ def expected_gains(
     seed: int,
     *,
     with_sum: bool = True,
+    sharing: FloatArray | None = None,
 ) -> Gains:
     """What a pod gains in each interval on average: the model at the load in its middle, on a 2 % grid.
 
@@ -76,10 +77,13 @@ def expected_gains(
         load_times: times of the offered load at `times`, shape (n,).
         pods: how many share the load.
         with_sum: latencies are summed up too, which is most of the work; zeros otherwise.
+        sharing: how many pods shared the load at each time, where an autoscaler decided that, shape (n,): what all of
+            them gained is what `pods` pods together are given here.
     """
     gaps = np.diff(times, prepend=times[0])
     load = OfferedLoad.of(workload, seed).series(load_times - 0.5 * gaps) / pods
-    grid = np.array([rounded(value) for value in load])
+    crowd = np.ones(len(times)) if sharing is None else sharing / pods
+    grid = np.array([rounded(value) for value in load / crowd])
     known = {value: evaluate(workload, resources, float(value)) for value in np.unique(grid)}
     requests = load * gaps
     at = [known[value] for value in grid]
@@ -87,6 +91,6 @@ def expected_gains(
         buckets=np.array([b.latency.bucket_probabilities(workload.buckets) for b in at]) * requests[:, None],
         errors=np.array([b.error_ratio for b in at]) * requests,
         latency_sum=np.array([b.latency.mean_s if with_sum else 0.0 for b in at]) * requests,
-        cpu_seconds=np.array([b.cpu_usage_cores for b in at]) * gaps,
+        cpu_seconds=np.array([b.cpu_usage_cores for b in at]) * gaps * crowd,
         working_set=np.array([b.working_set_bytes for b in at]),
     )

@@ -59,7 +59,7 @@ def hpa(utilization: int = 40, least: int = 4, most: int = 60, **behavior: Any) 
 def experiment(*parameters: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """In mode HTTPRoute; the example's bounds."""
     found: dict[str, Any] = yaml.safe_load((WEB / "experiment.yaml").read_text())
-    route = {"name": "web", "ruleName": "all", "backendService": "web", "canaryPercent": "5"}
+    route = {"name": "web", "ruleName": "all", "backendService": "web", "canaryPercent": "4"}
     found["spec"] |= {
         "parameters": copy.deepcopy(list(parameters or (CPU, MEMORY, TARGET))),
         "traffic": {"mode": "HTTPRoute", "httpRoute": route},

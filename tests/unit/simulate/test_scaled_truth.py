@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
 import numpy as np
 import pytest
 from tests.unit.simulate.scaled import CPU, MEMORY, ROUTE, TARGET, experiment, field, hpa, scaled, workload
+from tests.unit.simulate.stories import START, story
 
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.space import Assignment
+from trimtab.domain.trial import Environment, PhaseTimes, Purpose, Suggestion, Trial
+from trimtab.simulate.exposure import exposure_of
 from trimtab.simulate.optimum import NoOptimum, Optimum, _settled, axes_of, optimum_of
 from trimtab.simulate.scaling import loads_of
-from trimtab.simulate.scenario import scenario
+from trimtab.simulate.scenario import Scenario, scenario
+from trimtab.simulate.traffic import past_of
 from trimtab.simulate.truth import Truth
 from trimtab.workload import evaluate
 
@@ -71,11 +76,11 @@ def test_a_verdict_is_that_of_a_pod_with_its_share() -> None:
 
 def test_an_arm_has_bounds_of_its_size() -> None:
     truth = scaled(scaler=hpa(least=20, most=40)).truth
-    fleet = truth.fleet(truth.baseline, 0.05)
+    fleet = truth.fleet(truth.baseline, 0.04)
     assert (fleet.hpa.least, fleet.hpa.most) == (1, 2)
-    verdict = truth.judge_arm(truth.baseline, 20_800.0)
+    verdict = truth.judge(truth.baseline, 20_800.0, 0.04)
     assert verdict.load_rps == 20_800.0
-    values = truth.judge_run(truth.run(truth.baseline), 20_800.0 * 0.05).values
+    values = truth.judge_run(truth.run(truth.baseline), 20_800.0 * 0.04).values
     assert verdict.values == values  # one pod is enough
 
 
@@ -175,3 +180,55 @@ def test_without_parameters_of_the_autoscaler_pods_scale_all_the_same() -> None:
     loads = np.array([10_000.0, 20_000.0])
     few = truth.fleet(truth.baseline).fewest(loads)
     assert few[1] > few[0]
+
+
+def ended(made: Scenario, assignment: Assignment, seconds: float = 1200.0) -> Trial:
+    """A trial that served for so long."""
+    begun = made.start + 600.0
+    times = PhaseTimes(begun, begun, begun + 30.0, begun + 150.0, begun + 30.0 + seconds, begun + 40.0 + seconds)
+    environment = Environment("hash", "uid", "web:1", made.truth.target.replicas)
+    suggestion = Suggestion(assignment, Purpose.SEARCH, 0, True, 0.97, 0.1, (), "m", 0.1, 0.1)
+    return replace(story()[1].trials[-1], suggestion=suggestion, environment=environment, times=times)
+
+
+def test_a_trial_begins_with_as_many_pods_as_the_autoscaler_asks_for() -> None:
+    made = scaled()
+    settled = made.truth.fleet(made.truth.baseline).usual(made.offered.series(made.start))
+    assert made.truth.target.replicas == settled[0] != 20
+    assert made.objects[-2]["spec"]["replicas"] == settled[0]
+
+
+def test_an_exposure_is_that_of_the_route_and_of_the_pods_that_scaled() -> None:
+    made = scaled(text=workload(requestsPerSecond=80_000), scaler=hpa(least=20, most=200))
+    truth = made.truth
+    risky = truth.baseline.replace("cpu", Decimal("0.5")).replace("target", Decimal(80))
+    found = exposure_of(truth, made.offered, ended(made, risky))
+    assert found.verdict is not None
+    load = made.offered.series(made.start + 630.0 + np.arange(0, 1200, 10.0)).mean()
+    assert found.load_rps == pytest.approx(load)
+    ramped = 1200.0 - 0.75 * 30 - 0.5 * 30  # a quarter of the share, then half of it, of two minutes a quarter each
+    assert found.requests == pytest.approx(0.04 * load * ramped, rel=0.01)
+    few = truth.judge(risky, float(load), 0.04).value("slow")
+    assert number(found.verdict.value("slow")) == pytest.approx(number(few), rel=0.2)
+    assert "p95-under-100ms" in found.verdict.broken
+    assert exposure_of(truth, made.offered, ended(made, truth.baseline)).verdict.feasible  # type: ignore[union-attr]
+
+
+def test_an_arm_of_fixed_size_gets_its_share_of_the_route() -> None:
+    text = workload()
+    made = scenario(experiment(CPU, MEMORY), (ROUTE,), text, seed=1, days=0.5)
+    assert not made.truth.whole
+    found = exposure_of(made.truth, made.offered, ended(made, made.truth.baseline))
+    load = made.offered.series(made.start + 630.0 + np.arange(0, 1200, 10.0)).mean()
+    assert found.load_rps == pytest.approx(0.04 * load)
+
+
+def test_the_past_of_scaled_pods_has_all_requests_and_none_slower_than_they_were() -> None:
+    made = scaled(text=workload(requestsPerSecond=80_000), scaler=hpa(least=20, most=200))
+    fleet, pods = made.truth.fleet(made.truth.baseline), 20
+    resources = made.truth.resources(made.truth.baseline)
+    alone, shared = (past_of(made.workload, resources, pods, START, 1.0, False, f) for f in (None, fleet))
+    everything, bounds = slice(0, len(made.workload.buckets) + 1), made.workload.buckets.index(0.1) + 1
+    assert shared.counts[everything].sum() == pytest.approx(alone.counts[everything].sum(), rel=1e-3)
+    slow = [past.counts[bounds : everything.stop].sum() / past.counts[everything].sum() for past in (alone, shared)]
+    assert slow[0] > 0.05 > slow[1] > 0.01
