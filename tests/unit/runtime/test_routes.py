@@ -15,6 +15,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import Conflict, Forbidden, NotFound, RetryLater, Unavailable
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import ANNOTATION_ROUTE
+from trimtab.runtime.reaper import LeftReader, Undoer
 from trimtab.runtime.routes import ATTEMPTS, GATEWAY_SECONDS, RouteKeeper
 from trimtab.runtime.withdraw import ROUTE_SECONDS, Withdrawer
 from trimtab.simulate.admin import Admin
@@ -250,3 +251,28 @@ class TestTakingBack:
         await ground.give()
         ground.refuse["replace:HTTPRoute"] = NotFound(404, "gone")
         assert await ground.keeper.free("shop", EXPERIMENT, TRIAL) == 0
+
+
+class TestLeft:
+    """Whoever removes what is left finds weights also where no arm is left any more."""
+
+    async def test_weights_without_arms_are_found_by_trial(self) -> None:
+        ground = Ground()
+        reader = LeftReader(ground.client, ground.clock)
+        await ground.give()
+        (weights,) = await reader.read("shop")
+        assert (weights.namespace, weights.trial_uid, weights.trial_name) == ("shop", TRIAL, PLAN.trial_name)
+        assert (weights.experiment_uid, weights.deadline) == (EXPERIMENT, PLAN.deadline)
+
+    async def test_with_arms_they_are_one(self) -> None:
+        ground = Ground()
+        await ground.with_arm()
+        await ground.give()
+        assert len(await LeftReader(ground.client, ground.clock).read(None)) == 1
+
+    async def test_they_are_removed_as_arms_are(self) -> None:
+        ground = Ground()
+        await ground.give()
+        (weights,) = await LeftReader(ground.client, ground.clock).read("shop")
+        assert await Undoer(ground.client, ground.clock).remove(weights, "nobody leads") == ""
+        await ground.as_before()
