@@ -17,7 +17,9 @@ from trimtab.simulate.invariants import check_history
 from trimtab.simulate.objects import SERVED
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
-from trimtab.workload import parse_workload
+from trimtab.workload import Fault, FaultKind, parse_workload
+
+pytestmark = pytest.mark.thorough
 
 HPA = kinds.HORIZONTAL_POD_AUTOSCALERS
 LASTING = ("uid", "labels", "annotations")
@@ -31,7 +33,7 @@ SCALER: dict[str, Any] = {
         "minReplicas": 10,
         "maxReplicas": 80,
         "metrics": [{"type": "Resource", "resource": CPU}],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60, "tolerance": "0.3"}},
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60, "tolerance": "0.22"}},
     },
 }
 
@@ -64,7 +66,7 @@ async def fleet(
         "parameters": list(parameters),
         "traffic": {
             "mode": "HTTPRoute",
-            "httpRoute": {"name": "shop", "ruleName": "pages", "backendService": TARGET, "canaryPercent": "10"},
+            "httpRoute": {"name": "shop", "ruleName": "pages", "backendService": TARGET, "canaryPercent": "8"},
         },
     }
     world.admin.apply(experiment(NAME, NAMESPACE, **{**usual, **sections}), NAMESPACE)
@@ -110,13 +112,19 @@ def arms(world: World) -> list[Any]:
     return [d for d in found if "trimtab.dev/arm" in (d["metadata"].get("labels") or {})]
 
 
+def replicas(world: World) -> int:
+    """Of the canary's Deployment."""
+    found = world.admin.find(kinds.DEPLOYMENTS, NAMESPACE, canary(world))
+    assert found is not None
+    return int(found["spec"]["replicas"])
+
+
 def nothing_left(world: World) -> bool:
     services = {s["metadata"]["name"] for s in world.admin.list(kinds.SERVICES, NAMESPACE)}
     scalers = {h["metadata"]["name"] for h in world.admin.list(HPA, NAMESPACE)}
     return not arms(world) and services == {TARGET} and scalers <= {TARGET}
 
 
-@pytest.mark.thorough
 def test_arms_scale_and_production_does_not_notice() -> None:
     told(_scale())
 
@@ -183,10 +191,54 @@ async def _touched(deed: Callable[[World], None], ended: tuple[str, str]) -> Non
     assert outcome(world) == ended
 
 
+SLOW = Fault(name="slow", kind=FaultKind.SLOW_CPU, selector={}, factor=1.7)
+MOST = 7  # pods of an arm, 8 % of those of the target
+OOM = Fault(name="oom", kind=FaultKind.OOM, selector={"trimtab.dev/arm": "canary"})
+
+
+def test_pods_that_come_and_go_are_no_failure() -> None:
+    told(_swing())
+
+
+async def _swing() -> None:
+    world = await fleet(SCALER, AIM, stopping={"maxTrials": 1})
+    world.start()
+    assert await world.until(lambda: phase_is(world, "Measuring"), seconds=600)
+    name = canary(world)
+    world.traffic.faults.set(SLOW, world.clock.now())
+    assert await world.until(lambda: replicas(world) == MOST, seconds=90)
+    world.traffic.faults.remove(SLOW.name)
+    assert await world.until(lambda: replicas(world) < MOST, seconds=150)
+    assert phase_is(world, "Measuring")
+    assert await world.until(lambda: outcome(world)[0] != "", seconds=600)
+    await world.close()
+    check_history(world.history.changes)
+    assert outcome(world) == ("Succeeded", "Measured")
+    assert counts(world)[name][0] < MOST
+
+
+def test_one_of_several_pods_out_of_memory_ends_the_trial() -> None:
+    told(_out_of_memory())
+
+
+async def _out_of_memory() -> None:
+    world = await fleet(SCALER, AIM)
+    world.start()
+    assert await world.until(lambda: phase_is(world, "Measuring"), seconds=600)
+    world.traffic.faults.set(OOM, world.clock.now())
+    world.kubelet.look()
+    assert await world.until(lambda: outcome(world)[0] != "", seconds=90)
+    after = counts(world)[TARGET]
+    assert await world.until(lambda: nothing_left(world), seconds=60)
+    await world.until(lambda: False, seconds=120)
+    await world.close()
+    assert outcome(world) == ("Infeasible", "OOMKilled")
+    assert counts(world)[TARGET] == after == [PODS], "what the arms had is production's again, within its tolerance"
+
+
 REPLICAS: dict[str, Any] = {"name": "pods", "replicas": {}, "integer": {"min": 48, "max": 52, "step": 4}}
 
 
-@pytest.mark.thorough
 def test_a_number_of_replicas_is_emulated_by_the_share() -> None:
     told(_emulated())
 
