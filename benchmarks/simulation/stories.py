@@ -49,6 +49,25 @@ BY_WEIGHTS: dict[str, Any] = {
     },
 }
 
+AUTOSCALER: dict[str, Any] = {
+    "apiVersion": kinds.HORIZONTAL_POD_AUTOSCALERS.api_version,
+    "kind": kinds.HORIZONTAL_POD_AUTOSCALERS.name,
+    "metadata": {"name": TARGET},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": TARGET},
+        "minReplicas": REPLICAS,
+        "maxReplicas": 4 * REPLICAS,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 20}},
+            }
+        ],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": "0.4"}},
+    },
+}
+AIM = {"name": "aim", "autoscaler": {"field": "CPUUtilization"}, "integer": {"min": 10, "max": 40, "step": 5}}
+
 Step = tuple[Callable[[World], bool], Callable[[World], object]]
 """As soon as the first holds, the second is done, once; steps are taken in their order."""
 
@@ -56,7 +75,7 @@ Step = tuple[Callable[[World], bool], Callable[[World], object]]
 @dataclass(frozen=True)
 class Story:
     """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for. `routed`: the
-    service is behind a Gateway."""
+    service is behind a Gateway; `scaled`: it has an autoscaler, too."""
 
     name: str
     sections: Mapping[str, Any]
@@ -64,6 +83,7 @@ class Story:
     ended: Callable[[World], bool] = lambda world: world.ended(NAME)()
     check: Callable[[World], None] = lambda world: None  # noqa: ARG005
     routed: bool = False
+    scaled: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -84,6 +104,8 @@ async def begun(story: Story, seed: int = 1) -> World:
     world = await World.build(Setting(workload, manifests, NAMESPACE), options)
     if story.routed:
         world.admin.apply_server_side(ROUTE, NAMESPACE, TEAM)
+    if story.scaled:
+        world.admin.apply(AUTOSCALER, NAMESPACE)
     world.admin.apply(experiment(NAME, NAMESPACE, **story.sections), NAMESPACE)
     Director(world, story.steps)
     return world
@@ -222,6 +244,17 @@ def _route_as_it_was(world: World) -> None:
     completed(world)
     assert "timeouts" not in _route(world)
     world.admin.apply_server_side(ROUTE, NAMESPACE, TEAM)
+
+
+def _autoscaler_as_it_was(world: World) -> None:
+    """It is the only one, and nobody else ever counted its pods."""
+    _route_as_it_was(world)
+    (scaler,) = world.admin.list(kinds.HORIZONTAL_POD_AUTOSCALERS, NAMESPACE)
+    own = ("scaleTargetRef", "minReplicas", "maxReplicas", "metrics")
+    assert {k: scaler["spec"][k] for k in own} == {k: AUTOSCALER["spec"][k] for k in own}
+    seen = (c.object for c in world.history.changes if c.kind == kinds.HORIZONTAL_POD_AUTOSCALERS.plural)
+    told = {c["reason"] for each in seen for c in (each.get("status") or {}).get("conditions") or ()}
+    assert "AmbiguousSelector" not in told, told
 
 
 def _edit_stays(world: World) -> None:
@@ -395,6 +428,13 @@ STORIES: tuple[Story, ...] = (
         ((trial_is(0, *MEASURING), edit_route),),
         check=_edit_stays,
         routed=True,
+    ),
+    Story(
+        "scaled",
+        {**BY_WEIGHTS, "parameters": [AIM], "stopping": {"maxTrials": 1}},
+        check=_autoscaler_as_it_was,
+        routed=True,
+        scaled=True,
     ),
 )
 

@@ -206,6 +206,9 @@ def live_digest(deployment: Manifest) -> str:
 
 
 def _rewritten(metadata: Raw) -> bool:
-    """Whether anybody but the creator wrote the spec itself: an autoscaler writes by the subresource `scale`."""
+    """Whether anybody wrote the spec itself after its creation: an autoscaler writes by the subresource `scale`."""
     entries = metadata.get("managedFields") or ()
-    return sum(1 for e in entries if not e.get("subresource") and "f:spec" in (e.get("fieldsV1") or {})) > 1
+    writers = [e for e in entries if not e.get("subresource") and "f:spec" in (e.get("fieldsV1") or {})]
+    made = unix(metadata.get("creationTimestamp"))
+    times = (unix(e.get("time")) for e in writers)
+    return len(writers) > 1 or any(made is not None and at is not None and at > made for at in times)

@@ -158,6 +158,13 @@ class TestAnArmThatScales:
             {"manager": "kubectl-edit", "fieldsV1": {"f:spec": {"f:template": {}}}},
         ]
         assert live_digest(unseen).startswith("edited")
+        later = self.arm()
+        later["metadata"]["creationTimestamp"] = "2026-05-01T10:00:00Z"
+        entry = {"manager": "trimtab", "time": "2026-05-01T10:00:00Z", "fieldsV1": {"f:spec": {}}}
+        later["metadata"]["managedFields"] = [entry]
+        assert live_digest(later) == "plan-1"
+        entry["time"] = "2026-05-01T10:00:07Z"
+        assert live_digest(later).startswith("edited")
 
 
 @pytest.mark.parametrize(
