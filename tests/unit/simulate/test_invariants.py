@@ -250,7 +250,7 @@ def test_never_two_canary_pods() -> None:
     assert "OneCanary" in story.broken()
 
 
-def own_autoscaler(index: int = 0, most: int = 2) -> Obj:
+def own_autoscaler(index: int = 0, most: int = 2) -> dict[str, Any]:
     labels = arm(index)["metadata"]["labels"]
     metadata = {"name": f"tt-e1-{index}-c", "namespace": "shop", "uid": f"h-{index}", "labels": labels}
     return {"metadata": metadata, "spec": {"maxReplicas": most}}
