@@ -57,6 +57,33 @@ def test_whatever_is_asked_for_ends_when_nothing_goes_wrong(asks: Asks) -> None:
     assert result.terminal >= 4
 
 
+@pytest.mark.parametrize(
+    ("asks", "kind", "parameters", "reasons"),
+    [
+        *(("Route", "RouteEdited", {"how": how}, {"RouteEdited"}) for how in ("field", "weights", "backends", "apply")),
+        ("Route", "RouteDeleted", {}, {"RouteNotFound"}),
+        ("Route", "BackendEmptied", {"of": "canary"}, {"ArmEdited"}),
+        ("Route", "BackendEmptied", {"of": "control"}, {"ArmEdited"}),
+        ("Scaled", "AutoscalerEdited", {"how": "bounds"}, {"TargetChanged"}),
+        ("Scaled", "AutoscalerEdited", {"how": "target"}, {"AutoscalerChanged"}),
+        ("Scaled", "AutoscalerEdited", {"how": "deleted"}, {"TargetChanged"}),
+        ("Scaled", "MetricsAPIAbsent", {}, set()),
+    ],
+)
+def test_what_becomes_of_a_trial_whose_route_or_autoscaler_is_not_what_it_was(
+    asks: Asks, kind: str, parameters: dict[str, str], reasons: set[str]
+) -> None:
+    when = {"moment": "Measuring", "trial": 1, "after": "2s"}
+    faults = [{"kind": kind, "when": when, "parameters": parameters}]
+    plan = plan_of({"seed": 5, "scenario": {"asks": asks, "trials": 3}, "faults": faults}, kind)
+    result = play(plan)
+    assert not result.broken, explained(result)
+    assert result.phase == "Completed"
+    made, again = from_replay(json.loads(replay_of(result)), "replay")
+    trials = run(made, plan=again).result.trials
+    assert {t.reason for t in trials} - {"Measured"} == reasons
+
+
 def test_seeds_ask_for_everything() -> None:
     assert {scenario_of(ASKS_EVERY * n).asks for n in range(len(ASKED))} == set(ASKED)
 

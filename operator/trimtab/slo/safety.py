@@ -16,7 +16,7 @@ from trimtab.slo.aborting import aborts, overdispersion, window_check
 from trimtab.slo.alerts import ALERT_FIRING
 from trimtab.slo.arm_scaling import unplaced, unready, unscaled
 from trimtab.slo.deadline import overdue
-from trimtab.slo.edited import edited
+from trimtab.slo.edited import edited, unreached
 from trimtab.slo.evidence import level, worse_words
 from trimtab.slo.guards import strained
 from trimtab.slo.watching import SafetyWindow, WatchState
@@ -119,7 +119,12 @@ def _clock(view: SafetyView) -> Outcome | None:
 def _edited(view: SafetyView) -> Outcome | None:
     """An arm that somebody changed: before what the cluster makes of that, which would look like a disruption."""
     arms = (view.canary, view.control)
-    return edited(arms) or (unscaled(arms) if view.trial.phase in SERVING else None)
+    found = edited(arms)
+    if found is None and view.trial.phase in SERVING:
+        found = unscaled(arms)
+        if found is None and view.spec.route is not None:
+            found = unreached(arms, view.now)
+    return found
 
 
 def _pods(arm: ArmView | None) -> tuple[PodView, ...]:

@@ -250,6 +250,23 @@ def test_never_two_canary_pods() -> None:
     assert "OneCanary" in story.broken()
 
 
+def own_autoscaler(index: int = 0, most: int = 2) -> dict[str, Any]:
+    labels = arm(index)["metadata"]["labels"]
+    metadata = {"name": f"tt-e1-{index}-c", "namespace": "shop", "uid": f"h-{index}", "labels": labels}
+    return {"metadata": metadata, "spec": {"maxReplicas": most}}
+
+
+def test_a_canary_may_have_as_many_pods_as_its_own_autoscaler_allows() -> None:
+    story = begun()
+    story.put("horizontalpodautoscalers", own_autoscaler())
+    for suffix in "xy":
+        story.put("pods", pod(suffix=suffix))
+    story.drop("horizontalpodautoscalers", own_autoscaler())  # which goes first
+    assert "OneCanary" not in story.broken()
+    story.put("pods", pod(suffix="z"))
+    assert "OneCanary" in story.broken()
+
+
 def test_controllers_that_stood_still_may_bring_a_second_pod_for_a_while_but_no_second_canary() -> None:
     story = begun()
     story.record.stood_still.append((story.at - 10.0, story.at))
@@ -346,6 +363,16 @@ def test_nothing_of_an_arm_outlives_it() -> None:
     assert "NothingLeft" not in story.broken()
 
 
+@pytest.mark.parametrize("kind", ["services", "horizontalpodautoscalers"])
+def test_an_arms_service_and_autoscaler_go_with_it(kind: str) -> None:
+    story = begun()
+    story.put(kind, own_autoscaler())
+    assert "NothingLeft" not in story.broken()
+    story.drop("deployments", arm())
+    story.record.ended = story.at + 61
+    assert "NothingLeft" in story.broken()
+
+
 def test_the_target_is_peoples() -> None:
     story = begun()
     story.put("deployments", target(5), by_hand=True)
@@ -366,6 +393,8 @@ def test_the_target_is_not_deleted() -> None:
     [
         ("update", "deployments", "web"), ("delete", "deployments", "web"), ("create", "deployments", "web-2"),
         ("update", "horizontalpodautoscalers", "web"), ("delete", "pods", "web-7f9-1"), ("update", "services", "web"),
+        ("create", "services", "web-2"), ("delete", "horizontalpodautoscalers", "web"), ("create", "httproutes", "r"),
+        ("delete", "httproutes", "shop"),
     ],
 )  # fmt: skip
 def test_the_operator_writes_only_its_own(verb: str, kind: str, name: str) -> None:
@@ -373,6 +402,9 @@ def test_the_operator_writes_only_its_own(verb: str, kind: str, name: str) -> No
     story.put("leases", lease("one"))
     story.deed("create", "deployments", "tt-e1-0-c")
     story.deed("update", "experiments", "tune")
+    story.deed("create", "services", "tt-e1-0-c")
+    story.deed("create", "horizontalpodautoscalers", "tt-e1-0-b")
+    story.deed("update", "httproutes", "shop")
     assert story.broken() == set()
     story.deed(verb, kind, name)
     assert "OnlyItsOwn" in story.broken()

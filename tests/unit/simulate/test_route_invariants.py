@@ -12,7 +12,7 @@ from tests.unit.simulate.test_invariants import UID, Story, arm, experiment, tri
 from trimtab.api.routes import toward_release, with_weights
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import arm_name
-from trimtab.simulate.invariants.routes import LEFT_SECONDS, NOBODY_SECONDS
+from trimtab.simulate.invariants.routes import DEAF_SECONDS, LEFT_SECONDS, NOBODY_SECONDS
 
 MINE = replace(
     PLAN,
@@ -57,6 +57,14 @@ def serving() -> Story:
     return story
 
 
+def heard(story: Story, ready: bool) -> None:
+    """Both arms' pods are, or are no longer, ready endpoints."""
+    for name in (MINE.canary, MINE.control):
+        labels, endpoint = {"kubernetes.io/service-name": name}, {"conditions": {"ready": ready}}
+        made = {"metadata": {"name": f"{name}-x", "uid": f"s-{name}", "labels": labels}, "endpoints": [endpoint]}
+        story.put("endpointslices", made)
+
+
 def over(story: Story) -> None:
     for kind in ("canary", "control"):
         story.drop("deployments", named(kind))
@@ -74,6 +82,20 @@ def test_routes_first() -> None:
     story.at += 1000
     story.put("experiments", experiment())
     assert not story.broken() & ROUTES
+
+
+def test_arms_that_nobody_hears_are_an_outage() -> None:
+    story = serving()
+    heard(story, True)
+    story.at += 1000
+    heard(story, False)
+    story.at += DEAF_SECONDS - 1
+    story.put("httproutes", free(written())[0])
+    assert "NoWeightOnTheDeaf" not in story.broken()
+    story.put("httproutes", written())
+    story.at += DEAF_SECONDS + 1
+    story.put("httproutes", free(written())[0])
+    assert "NoWeightOnTheDeaf" in story.broken()
 
 
 def test_arms_first_are_an_outage() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.control.builders import NOW, arm, pod, spec, trial
+from tests.unit.control.builders import NOW, ROUTE, arm, pod, spec, trial
 
 from trimtab.domain.kube import ArmView, ContainerStatus, PodView
 from trimtab.domain.measurement import (
@@ -158,6 +158,22 @@ def test_what_the_cluster_did_teaches_nothing(which: Arm, changes: dict[str, Any
     assert (found.rule, found.outcome.phase, found.outcome.reason) == (
         "infrastructure", TrialPhase.INFRA_FAILED, reason,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("which", [Arm.CANARY, Arm.CONTROL])
+def test_an_arm_behind_a_route_that_gets_nothing_of_its_share_is_taken_away(which: Arm) -> None:
+    def judged(since: float, **of_spec: Any) -> Any:
+        there = arm(LIVE, which)
+        pods = tuple(replace(p, ready=True, ready_since=NOW - since) for p in there.pods)
+        lost = {which.value: replace(there, pods=pods, ready_endpoints=0)}
+        return judge_tick(view(spec=spec(**of_spec), **lost))
+
+    found = judged(6.0, route=ROUTE)
+    assert isinstance(found, Withdraw)
+    assert (found.rule, found.outcome.phase, found.outcome.reason) == ("edited", TrialPhase.ABORTED, "ArmEdited")
+    assert found.outcome.message.startswith(f"Service {arm(LIVE, which).name}, which leads to none of 1 ready pods")
+    assert isinstance(judged(4.0, route=ROUTE), Continue)  # it has just become ready
+    assert isinstance(judged(6.0), Continue)  # without a route its share goes to the others
 
 
 @pytest.mark.parametrize("which", [Arm.CANARY, Arm.CONTROL])

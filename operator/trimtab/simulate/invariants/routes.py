@@ -5,6 +5,7 @@ from __future__ import annotations
 from trimtab.api.routes import route_view
 from trimtab.domain.names import ANNOTATION_ROUTE
 from trimtab.domain.route import ARM_BACKEND, RouteView
+from trimtab.simulate.controllers.services import SERVICE_NAME
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants.base import (
     TERMINAL,
@@ -16,6 +17,7 @@ from trimtab.simulate.invariants.base import (
     trials_by_uid,
 )
 
+DEAF_SECONDS = 15.0
 NOBODY_SECONDS = 10.0  # the arms of a route that cannot be written are deleted after five seconds
 LEFT_SECONDS = 60.0
 ROUTES = "httproutes"
@@ -34,6 +36,24 @@ class NoWeightOnNobody(Invariant):
             f"{view.name} {backend}": f"HTTPRoute {view.name} leads to {backend}, of which there is nothing"
             for view in map(route_view, self.view.all(ROUTES).values())
             for backend in _arms(view) - there
+        }
+        self.waits.update(change.at, lost)
+
+
+class NoWeightOnTheDeaf(Invariant):
+    """No route sends requests to an arm without ready endpoints for longer than DEAF_SECONDS: they would fail."""
+
+    kinds = frozenset({ROUTES, "endpointslices"})
+    bound = DEAF_SECONDS
+
+    def see(self, change: Change) -> None:
+        """A route changed, or who is behind a Service."""
+        slices = self.view.all("endpointslices").values()
+        heard = {labels_of(s).get(SERVICE_NAME) for s in slices if any(map(_ready, s.get("endpoints") or ()))}
+        lost = {
+            f"{view.name} {backend}": f"HTTPRoute {view.name} leads to {backend}, which has no ready endpoint"
+            for view in map(route_view, self.view.all(ROUTES).values())
+            for backend in _arms(view) - heard
         }
         self.waits.update(change.at, lost)
 
@@ -77,13 +97,22 @@ class RouteAsBefore(Invariant):
             return
         if name not in self._before:
             self._before[name] = last
-        elif claimed and _same_claim(last, now) and now["spec"] not in (last["spec"], self._before[name]["spec"]):
-            self._edited.add(name)  # operators write a record with each change, but for the one that puts all back
+        elif claimed and (change.version in self.record.hands or self._foreign(last, now)):
+            self._edited.add(name)
         elif not claimed:
             before, edited = self._before.pop(name), name in self._edited
             self._edited.discard(name)
             if not edited and change.version not in self.record.hands and _lasting(before) != _lasting(now):
                 self.broken(change.at, f"HTTPRoute {name} is not as it was before its weights")
+
+    def _foreign(self, last: Obj, now: Obj) -> bool:
+        """Operators write a record with each change, but for the one that puts all back."""
+        before = self._before[now["metadata"]["name"]]
+        return _same_claim(last, now) and now["spec"] not in (last["spec"], before["spec"])
+
+
+def _ready(endpoint: Obj) -> bool:
+    return (endpoint.get("conditions") or {}).get("ready") is not False
 
 
 def _arms(view: RouteView) -> set[str]:
@@ -100,6 +129,6 @@ def _lasting(route: Obj) -> tuple[object, ...]:
     return route["spec"], labels_of(route), annotations_of(route), [o for o in owners if "f:spec" in o[2]]
 
 
-ROUTE_INVARIANTS = (NoWeightOnNobody, NoWeightsLeft, RouteAsBefore)
+ROUTE_INVARIANTS = (NoWeightOnNobody, NoWeightOnTheDeaf, NoWeightsLeft, RouteAsBefore)
 
-__all__ = ["ROUTE_INVARIANTS", "NoWeightOnNobody", "NoWeightsLeft", "RouteAsBefore"]
+__all__ = ["ROUTE_INVARIANTS", "NoWeightOnNobody", "NoWeightOnTheDeaf", "NoWeightsLeft", "RouteAsBefore"]
