@@ -63,8 +63,11 @@ class Ground:
             raise self.refuse[str(request)]
 
     async def with_arm(self) -> None:
+        pod: dict[str, Any] = {"containers": [{"name": "web", "image": "web:1"}]}
+        workload = {"selector": {"matchLabels": {"arm": "c"}}, "template": {"metadata": {}, "spec": pod}}
+        inner = {kinds.PODS: pod, kinds.SERVICES: {}}
         for kind in (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS, kinds.SERVICES):
-            made = labelled(kind, CANARY, spec={})
+            made = labelled(kind, CANARY, spec=inner.get(kind, workload))
             made["metadata"]["labels"]["trimtab.dev/experiment-uid"] = EXPERIMENT
             await self.cluster.create(kind, "shop", made)
 
