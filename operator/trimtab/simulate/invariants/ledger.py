@@ -217,11 +217,18 @@ class AbsenceIsNoSuccess(Invariant):
 
     kinds = frozenset({"trials"})
 
+    def begin(self) -> None:
+        self._succeeded: set[str] = set()  # uids: what a hand makes of the record later is not the operator's
+
     def see(self, change: Change) -> None:
         """A Trial changed."""
         status: Obj = change.object.get("status") or {}
         if status.get("phase") != "Succeeded" or change.type == "DELETED" or change.version in self.record.hands:
             return
+        uid = str(change.object["metadata"]["uid"])
+        if uid in self._succeeded:
+            return
+        self._succeeded.add(uid)
         found = [m for m in status.get("measurements") or () if m["arm"] == "canary"]
         if not found or any("sample" not in m for m in found):
             self.broken(change.at, f"Trial {change.name} succeeded without samples of its canary")
