@@ -40,7 +40,8 @@ def simulate_command(
     faults: Annotated[Path | None, typer.Option(help="A plan of faults.")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="What to print.")] = Output.TABLE,
     compare: Annotated[
-        str, typer.Option(metavar="RULES", help="Rules on the same load: vpa, krr, random, hold, by commas.")
+        str,
+        typer.Option(metavar="RULES", help="Rules on the same load: vpa, krr, random, hold, default-hpa, by commas."),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="So many seeds, from --seed upwards.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes for several seeds.")] = 1,

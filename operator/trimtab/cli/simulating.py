@@ -73,7 +73,7 @@ def simulate(wanted: Wanted) -> int:
     _check(wanted)
     try:
         made, plan = _read(wanted)
-        unlike = incomparable(made.spec)
+        unlike = incomparable(made.truth, peers)
         if peers and unlike:
             raise Unusable(f"--compare: {unlike}; leave it out")
         several = _several(made, plan, wanted, peers) if wanted.seeds > 1 else [_one(made, plan, wanted, peers)]

@@ -64,6 +64,11 @@ every hour. *At the load seen* is the load that the trial's pods had; *at peak* 
 noise and without arms. Injected faults are no doing of an assignment: they are not in its truth.
 
 The *true optimum* is the cheapest assignment of the Experiment's own grid that keeps every constraint at peak.
+
+Where the arms have copies of an autoscaler, or replicas are tuned, loads are those of the whole service. At a load the
+autoscaler is taken to have the fewest pods that it would keep, which is when they are slowest: their use is up to its
+tolerance above the target. A trial is judged by the pods that its arm had while it served, played without noise, and
+costs and SLIs of scaling by the pods of the whole service, played over the horizon with all of its load.
 """
 
 RULES = """\
@@ -73,7 +78,7 @@ Every rule is played over the whole horizon on the load that the world offers, w
 have no noise, so that a rule is judged by what it does and not by its luck. While a node is full
 (`cpu.contendedPercent` of the minutes, drawn by the seed) a pod gets its CPU request and no more. A minute is broken
 when the service as a whole, trial pods included, breaks a constraint; an unsafe canary minute is one in which a canary
-alone does.
+alone does. Where an autoscaler scales the target, $ at the end are those of the last settings over the whole horizon.
 """
 
 

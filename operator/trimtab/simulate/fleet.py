@@ -262,6 +262,12 @@ class Play:
         parts = np.array([of(behaviour) for behaviour in self.behaviours])[self.which]
         return float(self.requests @ parts / self.requests.sum())
 
+    def seconds(self, of: Callable[[PodBehaviour], float]) -> float:
+        """The sum over pods that served, and over time, of what `of` says of a pod."""
+        rates = np.array([of(behaviour) for behaviour in self.behaviours])[self.which]
+        parts = self.requests / np.maximum(self.loads[self.at] * STEP_S, LEAST_LOAD)
+        return float(np.sum(parts * self.serving[self.at] * rates) * STEP_S)
+
     def breach_seconds_per_hour(self, of: Callable[[PodBehaviour], float], above: float) -> float:
         """Seconds per hour in steps in which that part is beyond `above`."""
         return HOUR_S * float(np.mean(self.ratios(of) > above))

@@ -8,40 +8,43 @@ that a rule is judged by what it does and not by its luck. In the minutes in whi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.domain.cost import GIB
 from trimtab.domain.measurement import NoData
+from trimtab.domain.quantity import format_cpu
+from trimtab.domain.space import Assignment
 from trimtab.domain.spec import OutcomeConstraint, QuantileQuery
 from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, PodBehaviour, Resources, WorkloadSpec, evaluate, noise
+from trimtab.workload.units import MIB
+
+FloatArray = NDArray[np.float64]
 
 MINUTE_S: Final = 60.0
 LOAD_STEP: Final = 0.01
 """Loads are rounded up to steps of one percent, so that each is evaluated once."""
 
-Pods = tuple[tuple[Resources, int], ...]
-"""Groups of pods that share the load: (resources of the workload's container, how many)."""
+S = TypeVar("S")
+"""What pods run with: `Resources` of the workload's container, or what else a horizon plays."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """From `start` (unix seconds) until the next one the service is `target`, with `canary` and `control` beside it."""
+class Segment(Generic[S]):
+    """From `start` (unix seconds) until the next one the service is `target`, with `canary` and `control` beside it:
+    groups of pods, (what they run with, how many)."""
 
     start: float
-    target: Resources
-    canary: Pods = ()
-    control: Pods = ()
-
-    @property
-    def pods(self) -> Pods:
-        return (*self.canary, *self.control)
+    target: S
+    canary: tuple[tuple[S, int], ...] = ()
+    control: tuple[tuple[S, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,58 @@ class Score:
     oom_kills: float
 
 
+class Days(Protocol[S]):
+    """The days over which rules are compared. Times are unix seconds."""
+
+    @property
+    def truth(self) -> Truth: ...
+
+    @property
+    def offered(self) -> OfferedLoad: ...
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def end(self) -> float: ...
+
+    @property
+    def baseline(self) -> Resources:
+        """What the workload's container has today."""
+        ...
+
+    def setting(self, assignment: Assignment) -> S:
+        """What pods run with under an assignment."""
+        ...
+
+    def resized(self, resources: Resources) -> S:
+        """The target as it is, but for these resources of the workload's container."""
+        ...
+
+    def arm(self, setting: S) -> tuple[tuple[S, int], ...]:
+        """The pods of an arm, at its beginning."""
+        ...
+
+    def usage(self, resources: Resources, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """CPU (cores) and working set (bytes) of one pod in each minute, shape of `times` each."""
+        ...
+
+    def held(self, assignment: Assignment, begun: float, seconds: float) -> bool:
+        """Whether an arm of this kept every bound in this time, without noise."""
+        ...
+
+    def score(self, segments: Iterable[Segment[S]]) -> Score:
+        """What the service cost and broke; the first segment must begin with the horizon."""
+        ...
+
+    def shown(self, setting: S) -> str:
+        """In one line for people."""
+        ...
+
+
 @dataclass(frozen=True)
 class Horizon:
-    """The days over which rules are compared. Pure."""
+    """The days over which rules are compared where the number of pods is fixed. Implements `Days`. Pure."""
 
     truth: Truth
     offered: OfferedLoad
@@ -69,7 +121,7 @@ class Horizon:
         return self.start + self.days * 86400.0
 
     @cached_property
-    def minutes(self) -> NDArray[np.float64]:
+    def minutes(self) -> FloatArray:
         """The middle of each minute, unix seconds; shape (m,)."""
         return minutes_between(self.start, self.end)
 
@@ -77,32 +129,55 @@ class Horizon:
     def baseline(self) -> Resources:
         return self.truth.resources(self.truth.baseline)
 
-    def load(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    def setting(self, assignment: Assignment) -> Resources:
+        """What pods run with under an assignment."""
+        return self.truth.resources(assignment)
+
+    def resized(self, resources: Resources) -> Resources:
+        """The target as it is, but for these resources of the workload's container."""
+        return resources
+
+    def arm(self, setting: Resources) -> Pods:
+        """The pods of an arm."""
+        return ((setting, self.truth.spec.canary.replicas),)
+
+    def usage(self, resources: Resources, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """CPU (cores) and working set (bytes) of one pod in each minute, shape of `times` each."""
+        loads = self.load(times) / self.truth.target.replicas
+        pairs, index = np.unique(np.stack([loads, self.full(times).astype(float)]), axis=1, return_inverse=True)
+        behaviours = [self.behaviour(resources, float(load), bool(full)) for load, full in pairs.T]
+        cpu = np.array([b.cpu_usage_cores for b in behaviours])
+        memory = np.array([b.working_set_bytes for b in behaviours])
+        return cpu[index.ravel()], memory[index.ravel()]
+
+    def held(self, assignment: Assignment, begun: float, seconds: float) -> bool:
+        """Whether an arm of this kept every bound in this time, without noise."""
+        pods = self.truth.target.replicas + 2 * self.truth.spec.canary.replicas
+        loads = self.load(minutes_between(begun, begun + max(seconds, MINUTE_S))) / pods
+        return all(self.truth.judge(assignment, float(load)).feasible for load in np.unique(loads))
+
+    def shown(self, setting: Resources) -> str:
+        """In one line for people."""
+        return resource_words(setting)
+
+    def load(self, times: FloatArray) -> FloatArray:
         """Requests per second of the whole service, in steps of one percent; shape of `times`."""
         steps = np.ceil(np.log(self.offered.series(times)) / math.log1p(LOAD_STEP) - 1e-9)
         return np.asarray(np.exp(steps * math.log1p(LOAD_STEP)))
 
-    def full(self, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def full(self, times: FloatArray) -> NDArray[np.bool_]:
         """Whether the node is full in each of these minutes; shape of `times`."""
-        index = np.floor(times / MINUTE_S).astype(np.int64)
-        share = self.truth.workload.cpu.contended_percent / 100.0
-        return np.asarray(noise.uniform(self.offered.seed, "node-full", index) < share)
+        return node_full(self.truth.workload, self.offered, times)
 
     def behaviour(self, resources: Resources, load_rps: float, full: bool) -> PodBehaviour:
         """One pod in a minute in which its node is full, or not."""
-        return evaluate(_when(self.truth.workload, full), resources, load_rps)
+        return evaluate(when_full(self.truth.workload, full), resources, load_rps)
 
     def cost(self, resources: Resources) -> float:
         """$ per hour of one pod: requests of the workload's container, and of what else is in the pod."""
-        other = self.truth.cost.pod_hourly(self.truth.baseline) - self._price(self.baseline)
-        return other + self._price(resources)
+        return pod_cost(self.truth, resources)
 
-    def _price(self, resources: Resources) -> float:
-        prices = self.truth.spec.prices
-        memory = resources.memory_request / GIB * prices.memory_gib_hour
-        return resources.cpu_request * prices.cpu_core_hour + memory
-
-    def score(self, segments: Iterable[Segment]) -> Score:
+    def score(self, segments: Iterable[Segment[Resources]]) -> Score:
         """What the service cost and broke; the first segment must begin with the horizon."""
         parts = sorted(segments, key=lambda s: s.start)
         ends = [*(s.start for s in parts[1:]), self.end]
@@ -119,10 +194,10 @@ class Horizon:
         final = self.truth.target.replicas * self.cost(parts[-1].target)
         return Score(final, spent / (self.end - self.start), int(broken), int(unsafe), kills)
 
-    def _pods(self, segment: Segment) -> Pods:
-        return ((segment.target, self.truth.target.replicas), *segment.pods)
+    def _pods(self, segment: Segment[Resources]) -> Pods:
+        return ((segment.target, self.truth.target.replicas), *segment.canary, *segment.control)
 
-    def _moments(self, times: NDArray[np.float64], pods: int) -> list[tuple[float, bool, int]]:
+    def _moments(self, times: FloatArray, pods: int) -> list[tuple[float, bool, int]]:
         """Distinct (load per pod, node full) with how many minutes each."""
         pairs = np.stack([self.load(times) / pods, self.full(times).astype(float)])
         found, counts = np.unique(pairs, axis=1, return_counts=True)
@@ -170,15 +245,49 @@ class Horizon:
 
 
 Behaviours = tuple[tuple[PodBehaviour, int], ...]
+Pods = tuple[tuple[Resources, int], ...]
 
 
-def minutes_between(start: float, end: float) -> NDArray[np.float64]:
+def minutes_between(start: float, end: float) -> FloatArray:
     """The middle of each whole minute; shape (m,)."""
     return np.asarray(start + MINUTE_S * (np.arange(int((end - start) / MINUTE_S)) + 0.5))
 
 
+def node_full(workload: WorkloadSpec, offered: OfferedLoad, times: FloatArray) -> NDArray[np.bool_]:
+    """Whether the node is full in each of these minutes; shape of `times`."""
+    index = np.floor(times / MINUTE_S).astype(np.int64)
+    share = workload.cpu.contended_percent / 100.0
+    return np.asarray(noise.uniform(offered.seed, "node-full", index) < share)
+
+
 @lru_cache(maxsize=32)
-def _when(workload: WorkloadSpec, full: bool) -> WorkloadSpec:
+def when_full(workload: WorkloadSpec, full: bool) -> WorkloadSpec:
     """The workload while its node is full, or has room."""
     cpu = workload.cpu.model_copy(update={"contended_percent": 100.0 if full else 0.0})
     return workload.model_copy(update={"cpu": cpu})
+
+
+def pod_cost(truth: Truth, resources: Resources) -> float:
+    """$ per hour of one pod: requests of the workload's container, and of what else is in the pod today."""
+    prices = truth.spec.prices
+
+    def price(of: Resources) -> float:
+        memory = of.memory_request / GIB * prices.memory_gib_hour
+        return of.cpu_request * prices.cpu_core_hour + memory
+
+    other = truth.cost.pod_hourly(truth.baseline) - price(truth.resources(truth.baseline))
+    return other + price(resources)
+
+
+def resource_words(resources: Resources) -> str:
+    """Requests and limits of one container for people."""
+
+    def side(request: float, limit: float, write: Callable[[Decimal], str]) -> str:
+        text = write(Decimal(round(request, 6)))
+        if request == limit:
+            return text
+        return f"{text}/{'none' if math.isinf(limit) else write(Decimal(round(limit, 6)))}"
+
+    cpu = side(resources.cpu_request, resources.cpu_limit, lambda x: format_cpu(x.quantize(Decimal("0.001"))))
+    memory = side(resources.memory_request, resources.memory_limit, lambda x: f"{float(x) / MIB:.0f}Mi")
+    return f"cpu {cpu} memory {memory}"

@@ -13,7 +13,12 @@ is counted is what their rule costs and breaks, not what their authors promise.
   request and limit = the maximum of 14 days plus 15 %. Floors 10m and 100Mi.
 - random: as many search trials as Trimtab, at random places of the grid with no thought for safety, one after the
   other; then the cheapest that held every bound while it was tried (judged without noise, which favours it).
+- default-hpa: Kubernetes' default behavior of the target's autoscaler (300 s down, 0 s up, tolerance 10 %), with its
+  bounds and targets as they are.
 - trimtab: the simulated Experiment; its recommendation is applied when it is ready.
+
+Where an autoscaler scales the target it goes on doing so, whatever the rule: vpa and krr set the requests of which its
+target is a share.
 
 CPU use is a minute's mean. What OOM kills do to VPA's memory target is left out: the model counts expected kills.
 """
@@ -23,20 +28,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Final
+from typing import Any, Final, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.control.progress import duration_of
-from trimtab.domain.quantity import format_cpu
 from trimtab.domain.space import Assignment, ContainerResource, Numeric
-from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import SEARCHES, Purpose, Trial
 from trimtab.simulate.collect import Finished
-from trimtab.simulate.horizon import Horizon, Segment, minutes_between
+from trimtab.simulate.horizon import Days, S, Segment, minutes_between
 from trimtab.simulate.results import Peer
+from trimtab.simulate.scaled_days import ScaledDays, Sized
+from trimtab.simulate.truth import Truth
 from trimtab.workload import UNLIMITED, Resources, noise
 from trimtab.workload.units import MIB
 
@@ -62,67 +66,67 @@ ATTEMPTS: Final = 50
 
 
 @dataclass(frozen=True)
-class Played:
+class Played(Generic[S]):
     """What a rule did: its segments over the horizon, and how often it replaced the target's pods."""
 
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment[S], ...]
     restarts: int = 0
 
 
-def hold(horizon: Horizon, _finished: Finished) -> Played:
+def hold(horizon: Days[S], _finished: Finished) -> Played[S]:
     """Change nothing."""
-    return Played((Segment(horizon.start, horizon.baseline),))
+    return Played((Segment(horizon.start, horizon.resized(horizon.baseline)),))
 
 
-def trimtab(horizon: Horizon, finished: Finished) -> Played:
+def default_hpa(horizon: ScaledDays, _finished: Finished) -> Played[Sized]:
+    """Kubernetes' own behavior, from the beginning on."""
+    return Played((Segment(horizon.start, horizon.usual_behavior()),))
+
+
+def trimtab(horizon: Days[S], finished: Finished) -> Played[S]:
     """The Experiment as it ran: arms beside the target, and the recommendation from its end on."""
-    truth, now = horizon.truth, horizon.baseline
-    arms = truth.spec.canary.replicas
+    now = horizon.resized(horizon.baseline)
     segments = [Segment(horizon.start, now)]
     for trial in finished.trials:
         begun, ended = trial.times.warming_up, trial.times.draining
         if begun is None:
             continue
-        canary = truth.resources(trial.assignment)
         segments += [
-            Segment(begun, now, ((canary, arms),), ((now, arms),)),
+            Segment(begun, now, horizon.arm(horizon.setting(trial.assignment)), horizon.arm(now)),
             Segment(finished.ended if ended is None else ended + (trial.withdraw_seconds or 0.0), now),
         ]
     answer = finished.state.recommendation
     if answer is None or answer.keep_baseline:
         return Played(tuple(segments))
     at = finished.state.finished if finished.state.finished is not None else finished.ended
-    return Played((*segments, Segment(at, truth.resources(answer.assignment))), 1)
+    return Played((*segments, Segment(at, horizon.setting(answer.assignment))), 1)
 
 
-def random_search(horizon: Horizon, finished: Finished) -> Played:
+def random_search(horizon: Days[S], finished: Finished) -> Played[S]:
     """As many trials as Trimtab's search, anywhere."""
-    truth, now, start = horizon.truth, horizon.baseline, horizon.start
+    truth, now, start = horizon.truth, horizon.resized(horizon.baseline), horizon.start
     spec = truth.spec
-    arms = spec.canary.replicas
     seconds = spec.trial.warm_up + duration_of(spec, Purpose.SEARCH)
     tries = sum(_is_search(t) for t in finished.trials)
     segments, held = [Segment(start, now)], []
     for index in range(tries):
         assignment = _random_place(horizon, index)
         begun = start + index * (seconds + TRIAL_OVERHEAD_S) + TRIAL_OVERHEAD_S
-        canary = truth.resources(assignment)
-        segments += [Segment(begun, now, ((canary, arms),), ((now, arms),)), Segment(begun + seconds, now)]
-        pods = truth.target.replicas + 2 * arms
-        loads = horizon.load(minutes_between(begun, begun + max(seconds, 60.0))) / pods
-        if all(truth.judge(assignment, float(load)).feasible for load in np.unique(loads)):
+        canary, control = horizon.arm(horizon.setting(assignment)), horizon.arm(now)
+        segments += [Segment(begun, now, canary, control), Segment(begun + seconds, now)]
+        if horizon.held(assignment, begun, seconds):
             held.append(assignment)
     if not held:
         return Played(tuple(segments))
-    best = min(held, key=truth.cost.hourly)
-    return Played((*segments, Segment(segments[-1].start, truth.resources(best))), 1)
+    best = min(held, key=truth.hourly)
+    return Played((*segments, Segment(segments[-1].start, horizon.setting(best))), 1)
 
 
 def _is_search(trial: Trial) -> bool:
     return trial.purpose in SEARCHING
 
 
-def _random_place(horizon: Horizon, index: int) -> Assignment:
+def _random_place(horizon: Days[S], index: int) -> Assignment:
     """A place of the grid that keeps the parameter constraints; the baseline where none is found."""
     truth, seed = horizon.truth, horizon.offered.seed
     for attempt in range(ATTEMPTS):
@@ -137,24 +141,14 @@ def _random_place(horizon: Horizon, index: int) -> Assignment:
     return truth.baseline
 
 
-def krr(horizon: Horizon, _finished: Finished) -> Played:
+def krr(horizon: Days[S], _finished: Finished) -> Played[S]:
     """One recommendation from 14 days of the baseline."""
     times = minutes_between(horizon.start - KRR_HISTORY_DAYS * DAY_S, horizon.start)
-    cpu, memory = _usage(horizon, horizon.baseline, times)
+    cpu, memory = horizon.usage(horizon.baseline, times)
     cores = max(_up_to(float(np.percentile(cpu, KRR_CPU_PERCENTILE)), 1e-3), KRR_LEAST[0])
     size = max(_up_to(float(memory.max()) * MARGIN, MIB), KRR_LEAST[1])
     changed = Resources(cores, UNLIMITED, size, size)
-    return Played((Segment(horizon.start, changed),), int(changed != horizon.baseline))
-
-
-def _usage(horizon: Horizon, resources: Resources, times: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """CPU (cores) and working set (bytes) of one pod in each minute, shape of `times` each."""
-    loads = horizon.load(times) / horizon.truth.target.replicas
-    pairs, index = np.unique(np.stack([loads, horizon.full(times).astype(float)]), axis=1, return_inverse=True)
-    behaviours = [horizon.behaviour(resources, float(load), bool(full)) for load, full in pairs.T]
-    cpu = np.array([b.cpu_usage_cores for b in behaviours])
-    memory = np.array([b.working_set_bytes for b in behaviours])
-    return cpu[index.ravel()], memory[index.ravel()]
+    return Played((Segment(horizon.start, horizon.resized(changed)),), int(changed != horizon.baseline))
 
 
 # Vertical Pod Autoscaler
@@ -190,29 +184,29 @@ class _Decaying:
         return self._first * (VPA_GROWTH**bucket - 1.0) / (VPA_GROWTH - 1.0)
 
 
-def vpa(horizon: Horizon, _finished: Finished) -> Played:
+def vpa(horizon: Days[S], _finished: Finished) -> Played[S]:
     """Recommendations once an hour from decaying histograms; pods are replaced by the updater's rules."""
     cpu, memory = _Decaying(VPA_FIRST_BUCKET[0]), _Decaying(VPA_FIRST_BUCKET[1])
     baseline = now = horizon.baseline
     begun = horizon.start - VPA_HISTORY_DAYS * DAY_S
     past = minutes_between(begun, horizon.start)
-    used, held = _usage(horizon, now, past)
+    used, held = horizon.usage(now, past)
     cpu.add(used, past)
     for day in np.array_split(np.arange(len(past)), int(VPA_HISTORY_DAYS)):
         memory.add(held[day].max(keepdims=True), past[day][-1:])
-    segments, changed_at, peak = [Segment(horizon.start, now)], -math.inf, 0.0
+    segments, changed_at, peak = [Segment(horizon.start, horizon.resized(now))], -math.inf, 0.0
     for start in np.arange(horizon.start, horizon.end, HOUR_S):
         target, low, high = (_vpa_bound(cpu, memory, which, start - begun) for which in ("target", "lower", "upper"))
         wanted = _with_limits(baseline, *target)
         outside = any(not a <= x <= b for x, a, b in zip(_requests(now), low, high, strict=True))
         due = outside or (start - changed_at >= VPA_STAY_S and _change(now, wanted) >= VPA_CHANGE)
         if due and wanted != now:
-            segments.append(Segment(float(start), wanted))
+            segments.append(Segment(float(start), horizon.resized(wanted)))
             now, changed_at = wanted, float(start)
         times = minutes_between(float(start), min(float(start) + HOUR_S, horizon.end))
         if not len(times):
             break
-        used, held = _usage(horizon, now, times)
+        used, held = horizon.usage(now, times)
         cpu.add(used, times)
         peak = max(peak, float(held.max()))
         if (start + HOUR_S - horizon.start) % DAY_S < HOUR_S:
@@ -255,22 +249,29 @@ def _up_to(value: float, step: float) -> float:
     return math.ceil(value / step - 1e-9) * step
 
 
-Rule = Callable[[Horizon, Finished], Played]
-RULES: Final[dict[str, Rule]] = {"hold": hold, "vpa": vpa, "krr": krr, "random": random_search, "trimtab": trimtab}
+Rule = Callable[[Any, Finished], Played[Any]]
+DEFAULT_HPA: Final = "default-hpa"
+RULES: Final[dict[str, Rule]] = {
+    "hold": hold, "vpa": vpa, "krr": krr, "random": random_search, DEFAULT_HPA: default_hpa, "trimtab": trimtab,
+}  # fmt: skip
 
 
-def incomparable(spec: ExperimentSpec) -> str:
-    """Why the other rules cannot answer the same question, in words; "" when they can."""
-    others = [p.name for p in spec.space.parameters if not isinstance(p.locus, ContainerResource)]
+def incomparable(truth: Truth, names: tuple[str, ...] = ()) -> str:
+    """Why these rules cannot answer the same question, in words; "" when they can."""
+    if truth.autoscaler is not None:
+        return ""
+    if DEFAULT_HPA in names:
+        return f"{DEFAULT_HPA}: no HorizontalPodAutoscaler scales the target in this Experiment"
+    others = [p.name for p in truth.spec.space.parameters if not isinstance(p.locus, ContainerResource)]
     return f"{', '.join(others)}: the rules set container resources and nothing else" if others else ""
 
 
-def compare(horizon: Horizon, finished: Finished, names: tuple[str, ...]) -> tuple[Peer, ...]:
+def compare(horizon: Days[Any], finished: Finished, names: tuple[str, ...]) -> tuple[Peer, ...]:
     """Trimtab first, then the rules that were asked for, each over the whole horizon."""
     return tuple(_peer(horizon, name, RULES[name](horizon, finished)) for name in dict.fromkeys(("trimtab", *names)))
 
 
-def _peer(horizon: Horizon, name: str, played: Played) -> Peer:
+def _peer(horizon: Days[S], name: str, played: Played[S]) -> Peer:
     played = replace(played, segments=tuple(s for s in played.segments if s.start < horizon.end))
     score = horizon.score(played.segments)
     return Peer(
@@ -281,17 +282,5 @@ def _peer(horizon: Horizon, name: str, played: Played) -> Peer:
         unsafe_canary_minutes=score.unsafe_canary_minutes,
         oom_kills=score.oom_kills,
         restarts=played.restarts,
-        setting=_shown(played.segments[-1].target),
+        setting=horizon.shown(played.segments[-1].target),
     )
-
-
-def _shown(resources: Resources) -> str:
-    def side(request: float, limit: float, write: Callable[[Decimal], str]) -> str:
-        text = write(Decimal(round(request, 6)))
-        if request == limit:
-            return text
-        return f"{text}/{'none' if math.isinf(limit) else write(Decimal(round(limit, 6)))}"
-
-    cpu = side(resources.cpu_request, resources.cpu_limit, lambda x: format_cpu(x.quantize(Decimal("0.001"))))
-    memory = side(resources.memory_request, resources.memory_limit, lambda x: f"{float(x) / MIB:.0f}Mi")
-    return f"cpu {cpu} memory {memory}"

@@ -36,6 +36,7 @@ from trimtab.simulate.objects import SERVED
 from trimtab.simulate.offers import check_offered
 from trimtab.simulate.peers import compare
 from trimtab.simulate.results import Breach, Promises, Simulation, Struck, TrialResult
+from trimtab.simulate.scaled_days import ScaledDays
 from trimtab.simulate.scenario import Scenario
 from trimtab.simulate.store import WatchEvent
 from trimtab.simulate.traffic import Scraping
@@ -87,7 +88,8 @@ def run(
     records = tuple(_readable(end.trials, truth))
     exposures = tuple(exposure_of(truth, scenario.offered, t) for t in records)
     finished = Finished(_state(end), records, exposures, scenario.peak_rps, end.at)
-    horizon = Horizon(truth, scenario.offered, scenario.start, scenario.days)
+    played = Horizon if truth.autoscaler is None else ScaledDays
+    horizon = played(truth, scenario.offered, scenario.start, scenario.days)
     result = simulation(
         truth, scenario.inputs(_digest(plan)), finished, compare(horizon, finished, peers) if peers else ()
     )
