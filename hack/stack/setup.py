@@ -46,6 +46,7 @@ class StackOptions:
     The operator is installed in `namespace` and watches it alone, or with `cluster` every namespace; `installs` are
     several namespaces with an install of their own each. The workload runs in `places`, by default where the operator
     is installed. `days` of its past are backfilled (0: none). `values` go to the chart. `operator`: start one, too.
+    `metrics_api`: serve metrics.k8s.io, one stack of a control plane at a time.
     """
 
     namespace: str = "shop"
@@ -62,6 +63,7 @@ class StackOptions:
     values: Mapping[str, Any] = field(default_factory=dict)
     operator_environment: Mapping[str, str] = field(default_factory=dict)
     time_origin: str = "2026-03-04T10:00"
+    metrics_api: bool = False
 
     @property
     def workload_namespaces(self) -> tuple[str, ...]:
@@ -92,6 +94,7 @@ class Stack:
             directory,
             seed=options.seed,
             time_origin=options.time_origin,
+            metrics_api=options.metrics_api,
         )
         self._prometheus: PrometheusServer | None = None
         self._operator: OperatorProcess | None = None

@@ -3,7 +3,7 @@
 `stack` belongs to a module: one operator for every namespace, one Prometheus, one workload program, and a few
 namespaces in which the workload is up before the first test starts. A test gets one of them as its `place`, and the
 next test gets it again unless it was spoiled. `own_stack` is a test's own, installed in one namespace with the narrower
-rights; a module uses one of the two. A module may set TARGET_REPLICAS and CHART_VALUES.
+rights; a module uses one of the two. A module may set TARGET_REPLICAS, CHART_VALUES and METRICS_API.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def stack(
         replicas=replicas,
         workload=workload(directory, replicas),
         values=getattr(request.module, "CHART_VALUES", {}),
+        metrics_api=getattr(request.module, "METRICS_API", False),
     )
     try:
         with Stack(controlplane, directory, options) as running:
