@@ -202,7 +202,8 @@ class Answerer:
         scaling = replace(sli, query=ScalingQuery(Scaling.MEAN_REPLICAS, query))
         found = await self._telemetry.read([SliRequest(scaling, pods[arm], window) for arm in asked], timeout=TIMEOUT)
         counted = {arm: reading for arm, reading in zip(asked, found, strict=True) if isinstance(reading, Sample)}
-        return tuple(_by_pods(load, seen.arm(trial, load.arm), counted.get(load.arm)) for load in loads)
+        found_loads = (_by_pods(load, seen.arm(trial, load.arm), counted.get(load.arm)) for load in loads)
+        return tuple(load for load in found_loads if load is not None)
 
     async def _spent(self, ask: AskSpent, seen: Snapshot) -> SpentReadings:
         trial = next(t for t in seen.trials if t.name == ask.trial)
@@ -233,10 +234,13 @@ class Answerer:
         )
 
 
-def _by_pods(load: Load, view: ArmView | None, pods: Sample | None) -> Load:
-    """The same requests, divided by how many pods there were on average."""
-    if view is None or pods is None or not pods.value > 0:
+def _by_pods(load: Load, view: ArmView | None, pods: Sample | None) -> Load | None:
+    """The same requests, divided by how many pods there were on average; None for an arm of which that is not known:
+    by the last number it would be another load. The target's pods are not counted."""
+    if load.arm is Arm.TARGET:
         return load
+    if view is None or pods is None or not pods.value > 0:
+        return None
     factor = view.replicas / pods.value
     error = None if load.standard_error is None else load.standard_error * factor
     return Load(load.arm, load.rps_per_pod * factor, error, pods.value, pods.standard_error)

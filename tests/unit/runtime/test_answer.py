@@ -129,9 +129,8 @@ class TestCountedPods:
         assert canary.standard_error == pytest.approx(0.02 * 40.0)
         assert (found[Arm.TARGET].rps_per_pod, found[Arm.TARGET].pods) == (50.0, None)
 
-    async def test_what_cannot_be_counted_stays_as_it_is(self) -> None:
-        found = await self.loads(NoData("nothing"))
-        assert (found[Arm.CANARY].rps_per_pod, found[Arm.CANARY].pods) == (60.0, None)
+    async def test_an_arm_that_cannot_be_counted_has_no_load(self) -> None:
+        assert set(await self.loads(NoData("nothing"))) == {Arm.TARGET}
 
 
 class TestProbe:
