@@ -226,7 +226,15 @@ def live_stack(
 
 @contextlib.contextmanager
 def live_places(
-    plane: ControlPlane, directory: Path, name: str, count: int, *, replicas: int = REPLICAS, load: int = LOAD
+    plane: ControlPlane,
+    directory: Path,
+    name: str,
+    count: int,
+    *,
+    replicas: int = REPLICAS,
+    load: int = LOAD,
+    values: Mapping[str, Any] | None = None,
+    metrics_api: bool = False,
 ) -> Iterator[list[Live]]:
     """One stack with several namespaces, each with the workload, a day of its past, and an install of its own."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -236,7 +244,15 @@ def live_places(
     path.write_text(yaml.safe_dump(workload))
     run = secrets.token_hex(3)
     namespaces = tuple(f"{name}-{run}-{number}" for number in range(count))
-    options = StackOptions(installs=namespaces, days=1.0, replicas=replicas, workload=path, operator=False)
+    options = StackOptions(
+        installs=namespaces,
+        days=1.0,
+        replicas=replicas,
+        workload=path,
+        operator=False,
+        values=values or {},
+        metrics_api=metrics_api,
+    )
     try:
         with Stack(plane, directory / "stack", options) as stack:
             yield [Live(stack, namespace) for namespace in namespaces]

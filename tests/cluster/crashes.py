@@ -91,6 +91,7 @@ class Story:
         provoke: what happens to the first trial while it measures; None: nothing.
         settle: what is done once the first trial has ended.
         tells: which points are this story's own; the others are told by another one.
+        sections: what else its Experiments' specs have.
     """
 
     name: str
@@ -100,16 +101,19 @@ class Story:
     provoke: Step | None = None
     settle: Step = nothing
     tells: Callable[[Point], bool] = bool
+    sections: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _ended(live: Live, name: str) -> bool:
+def ended(live: Live, name: str) -> bool:
+    """The Experiment is over."""
     return (live.find(name).get("status") or {}).get("phase") in ENDED
 
 
-def _succeeded(live: Live, name: str) -> None:
-    ended, trials = live.find(name), live.trials(name)
-    assert ended["status"]["phase"] == "Completed"
-    assert [t["spec"]["index"] for t in trials] == list(range(ended["status"]["trialsCreated"]))
+def succeeded(live: Live, name: str) -> None:
+    """One trial was measured, and none is missing."""
+    found, trials = live.find(name), live.trials(name)
+    assert found["status"]["phase"] == "Completed"
+    assert [t["spec"]["index"] for t in trials] == list(range(found["status"]["trialsCreated"]))
     assert [phase_of(t) for t in trials].count("Succeeded") == 1
 
 
@@ -127,10 +131,10 @@ def _gone(live: Live, name: str) -> bool:
     return not live.find(name) and not live.trials(name)
 
 
-TUNE = Story("tune", _ended, _succeeded, tells=lambda point: point.part != SAFETY)
+TUNE = Story("tune", ended, succeeded, tells=lambda point: point.part != SAFETY)
 WITHDRAW = Story(
     "withdraw",
-    _ended,
+    ended,
     _withdrawn,
     LONG_TRIAL,
     provoke=_slow_canary,
@@ -243,7 +247,7 @@ def tell(
     deaths = 0
     with witnessed(live, name, stood_still), ThreadPoolExecutor(1) as side:
         operator = _operator(live, logs[0], points[0] if points else None)
-        live.create(name, **({"trial": story.trial} if story.trial else {}))
+        live.create(name, **story.sections, **({"trial": story.trial} if story.trial else {}))
         # A death may come before there is anything to provoke: then it is a successor's trial that measures.
         provoked = side.submit(_provoke, live, story, name)
         if not points:
