@@ -16,7 +16,7 @@ import aiohttp
 from trimtab.workload import WorkloadSpec, startup_seconds
 from trimtab.workload.faultboard import FaultBoard
 from trimtab.workload.faults import FaultKind
-from trimtab.workload.lifecycle import Acting, Phase, advance, evicted, killed
+from trimtab.workload.lifecycle import CREATE_SECONDS, Acting, Phase, advance, evicted, killed
 from trimtab.workload.podstatus import pod_ip, status_patch
 
 from .kube import MERGE, Kube, KubeError, Obj, key_of
@@ -25,7 +25,6 @@ from .podrun import PodRun, adopt
 log = logging.getLogger("playground")
 
 PASS_SECONDS: Final = 0.1
-CREATE_SECONDS: Final = 0.3
 _RETRY_SECONDS: Final = 0.5
 _DEFAULT_SHUTDOWN: Final = 0.5
 _FINAL: Final = ("Succeeded", "Failed")

@@ -11,7 +11,7 @@ from trimtab.api.times import format_time
 from trimtab.domain.measurement import Absence, Measurement, NoData
 from trimtab.domain.measurement import Sample as Measure
 from trimtab.domain.space import Assignment
-from trimtab.domain.spec import ErrorBudget, OutcomeConstraint, QuantileQuery, ValueQuery
+from trimtab.domain.spec import ErrorBudget, OutcomeConstraint, QuantileQuery, ScalingQuery, ValueQuery
 from trimtab.domain.state import BudgetState, ConditionType, ExperimentState
 from trimtab.domain.trial import SEARCHES, Prediction, Purpose, Trial, TrialPhase
 from trimtab.simulate import results as r
@@ -159,7 +159,7 @@ def _bound(truth: Truth, constraint: OutcomeConstraint) -> r.Bound:
 
 def _unit(truth: Truth, sli: str) -> str:
     query = truth.spec.sli(sli).query
-    if isinstance(query, QuantileQuery | ValueQuery):
+    if isinstance(query, QuantileQuery | ValueQuery | ScalingQuery):
         return query.unit
     return "ratio"
 

@@ -3,8 +3,8 @@
 Time goes in steps of 15 s, the period of the autoscaler. In step k a load of L_k requests/s is shared alike by the
 pods that serve. At its end the autoscaler sees what pods used in it and says how many there are from then on
 (`hpa.py`). A new pod is ready after its start-up time, and serves from the first step whose middle is later; it is slow
-while it is cold, and counts for the autoscaler once it has been ready for a step. The youngest pods are taken away
-first.
+while it is cold. The autoscaler has no metrics of it until its container has run for a step, and leaves it out as not
+ready until it has been ready for one. The youngest pods are taken away first.
 
 Behaviours are computed once for each load per pod on the model's grid of 2 %, and kept.
 """
@@ -32,6 +32,7 @@ from trimtab.workload import (
     startup_seconds,
 )
 from trimtab.workload.hpa import ROUNDING, SYNC_SECONDS, Hpa, Memory, Seen, act, decide, largest
+from trimtab.workload.lifecycle import CREATE_SECONDS
 from trimtab.workload.model import GRID
 
 FloatArray = NDArray[np.float64]
@@ -151,10 +152,10 @@ class Fleet:
 
     def seen(self, behaviour: PodBehaviour, count: int) -> list[Seen]:
         """What the autoscaler sees of so many pods that behave like this and are ready."""
-        return self.mixed(((behaviour, count),), 0)
+        return self.mixed(((behaviour, count),))
 
-    def mixed(self, groups: Sequence[tuple[PodBehaviour, int]], unready: int) -> list[Seen]:
-        """The same of groups of pods, and of some that do not count yet."""
+    def mixed(self, groups: Sequence[tuple[PodBehaviour, int]], unready: int = 0, missing: int = 0) -> list[Seen]:
+        """The same of groups of pods, and of some that are not ready or have no metrics yet."""
         counted = sum(n for _, n in groups)
         found = [
             Seen(
@@ -162,6 +163,7 @@ class Fleet:
                 sum(n * used(behaviour, aim.resource) for behaviour, n in groups),
                 aim.request * counted,
                 counted,
+                missing=(aim.request,) * missing,
                 unready=(aim.request,) * (unready if aim.resource is Resource.CPU else 0),
             )
             for aim in self.aims
@@ -342,7 +344,8 @@ class _Player:
         self._serving.append(serving)
         self._rows += [(number, behaviour, n / serving) for behaviour, n, _ in groups]
         counted = [(self._behaviours[b], n) for b, n, ready in groups if ready + STEP_S <= end]
-        seen = self._fleet.mixed(counted, pods - sum(n for _, n in counted))
+        missing = sum(c.pods for c in self._young if c.running + STEP_S > end)
+        seen = self._fleet.mixed(counted, pods - missing - sum(n for _, n in counted), missing)
         following = decide(self._hpa, seen, pods, self._memory, end)
         grown = [c for c in self._young if c.ready + self._warm_after <= end]
         self._young = self._young[len(grown) :]
@@ -353,11 +356,12 @@ class _Player:
         """So many pods from now on."""
         more = wanted - self._warm - sum(c.pods for c in self._young)
         if more > 0:
-            self._young.append(_Cohort(more, now + self._fleet.pods.startup))
+            running = now + CREATE_SECONDS
+            self._young.append(_Cohort(more, running, running + self._fleet.pods.startup))
         while more < 0 and self._young:
             last = self._young.pop()
             if last.pods + more > 0:
-                self._young.append(_Cohort(last.pods + more, last.ready))
+                self._young.append(replace(last, pods=last.pods + more))
             more = min(more + last.pods, 0)
         if more < 0:
             self._set_warm(self._warm + more)
@@ -379,9 +383,10 @@ class _Player:
 
 @dataclass(frozen=True)
 class _Cohort:
-    """Pods that were added at the same time. `ready` is in seconds from the beginning."""
+    """Pods that were added at the same time, and since when they run and are ready, in seconds from the beginning."""
 
     pods: int
+    running: float
     ready: float
 
 

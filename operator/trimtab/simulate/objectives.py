@@ -14,13 +14,15 @@ from typing import Final
 from trimtab.domain.cost import COST_SLACK
 from trimtab.domain.measurement import NoData
 from trimtab.domain.space import Assignment
-from trimtab.domain.spec import Objective, QuantileQuery, ValueQuery
+from trimtab.domain.spec import Objective, QuantileQuery, ScalingQuery, ValueQuery
 from trimtab.domain.state import RecommendationState
 from trimtab.simulate import results as r
 from trimtab.simulate.optimum import axes_of
+from trimtab.simulate.scaling import loads_of
 from trimtab.simulate.truth import Truth
 
 MOST_JUDGED: Final = 4_000
+MOST_STEPS: Final = 30_000_000  # of pods that scale, played for all assignments together: about a minute
 
 
 def objective_results(
@@ -100,15 +102,16 @@ def _unit(truth: Truth, objective: Objective) -> str:
     if sli is None:
         return "$/h"
     query = truth.spec.sli(sli).query
-    return query.unit if isinstance(query, QuantileQuery | ValueQuery) else "ratio"
+    return query.unit if isinstance(query, QuantileQuery | ValueQuery | ScalingQuery) else "ratio"
 
 
 @lru_cache(maxsize=16)
 def _best(truth: Truth, objective: Objective, load: float, peak_rps: float) -> r.Number:
     """Of all assignments of the grid that keep every bound at peak, the cost's too."""
     axes = axes_of(truth)
-    if prod(len(axis) for axis in axes) > MOST_JUDGED:
-        return r.Absent(absent="GridTooLarge", detail=f"more than {MOST_JUDGED:,} assignments")
+    most = _most_judged(truth)
+    if prod(len(axis) for axis in axes) > most:
+        return r.Absent(absent="GridTooLarge", detail=f"more than {most:,} assignments")
     limit = min((each.maximum for each in truth.spec.cost_limits), default=None)
     found = []
     for values in product(*axes):
@@ -124,6 +127,13 @@ def _best(truth: Truth, objective: Objective, load: float, peak_rps: float) -> r
             absent="Infeasible", detail=f"no assignment keeps every bound at {peak_rps:.0f} {truth.load_unit}"
         )
     return max(found) if objective.maximize else min(found)
+
+
+def _most_judged(truth: Truth) -> int:
+    """Where pods scale each assignment is played over the whole period."""
+    if truth.autoscaler is None:
+        return MOST_JUDGED
+    return min(MOST_JUDGED, MOST_STEPS // len(loads_of(truth.workload, truth.period)))
 
 
 __all__ = ["front_results", "objective_results", "true_value"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+CREATE_SECONDS: Final = 0.3  # from a pod's binding to the start of its container, as the played kubelets have it
 FIRST_RESTART_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = 10.0
 LONGEST_BACK_OFF_SECONDS: Final = 300.0

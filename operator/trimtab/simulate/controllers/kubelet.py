@@ -24,11 +24,19 @@ from trimtab.simulate.objects import FINISHED
 from trimtab.simulate.traffic import Traffic
 from trimtab.workload import Resources, WorkloadSpec, noise, startup_seconds
 from trimtab.workload.faults import FaultKind
-from trimtab.workload.lifecycle import Acting, ContainerLife, Phase, advance, born, evicted, killed
+from trimtab.workload.lifecycle import (
+    CREATE_SECONDS,
+    Acting,
+    ContainerLife,
+    Phase,
+    advance,
+    born,
+    evicted,
+    killed,
+)
 from trimtab.workload.podspec import resources_of, speed_of, workload_of
 from trimtab.workload.podstatus import pod_ip, status_patch
 
-CREATE_SECONDS = 0.3
 SHUTDOWN_SECONDS = 0.5
 NOT_READY_SECONDS = 40.0  # after which a lost node's pods count as not ready
 EVICTION_SECONDS = 300.0  # after which they are deleted
