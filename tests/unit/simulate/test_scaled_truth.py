@@ -98,6 +98,7 @@ def test_the_cost_is_that_of_the_pods_played() -> None:
     assert len(play.pods) == 2880
 
 
+@pytest.mark.thorough
 def test_the_optimum_is_that_of_trying_everything() -> None:
     target = field("target", "CPUUtilization", 40, 80, 20)
     for scaler, load in ((hpa(), 20_800.0), (hpa(least=9), 15_000.0)):

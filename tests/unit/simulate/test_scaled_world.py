@@ -47,7 +47,8 @@ def _one(rows: Any) -> float:
     return float(value)
 
 
-@pytest.mark.parametrize("window", [0, pytest.param(300, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("window", [0, 300])
 def test_the_played_controller_does_what_the_model_says(window: int) -> None:
     scaler = hpa(40, 4, 60, scaleDown={"stabilizationWindowSeconds": window})
     made = scaled(scaler=scaler, text=SWINGING, days=1.0)
