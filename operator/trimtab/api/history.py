@@ -1,8 +1,8 @@
 """What Trials taught, for another Experiment: a versioned ConfigMap that `warmStart.historyRef` names.
 
 The ConfigMap's key `history.json` holds the stored Trials as they were, so nothing is lost on the way. Only Trials that
-teach are in it. A history says where it comes from and whether it is evidence of safety; one from a simulation is not,
-so no assignment is held safe, verified or recommended for its sake.
+teach are in it. A history says where it comes from: a simulation, or an Experiment elsewhere, such as a staging copy.
+It is no evidence of safety, so no assignment is held safe, verified or recommended for its sake.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from trimtab.domain.trial import Trial, TrialPhase
 FORMAT: Final = "trimtab.dev/history/v1"
 KEY: Final = "history.json"
 SIMULATION: Final = "Simulation"
+EXPERIMENT: Final = "Experiment"
 TEACHING: Final = frozenset({TrialPhase.SUCCEEDED, TrialPhase.INFEASIBLE})
 MOST_BYTES: Final = 1_000_000  # of a ConfigMap; the API server's own bound is 1 MiB
 _METADATA = ("name", "namespace", "uid", "creationTimestamp")
@@ -45,8 +46,8 @@ class HistoryDocument(StatusModel):
     """Content of the key `history.json`."""
 
     format: Literal["trimtab.dev/history/v1"] = Field(FORMAT, description="Version of this form.")
-    source: Literal["Simulation", "Production"] = Field(description="Where the Trials ran.")
-    safety_evidence: bool = Field(description="Whether the Trials may count as evidence of safety.")
+    source: Literal["Simulation", "Experiment"] = Field(description="Where the Trials ran.")
+    safety_evidence: bool = Field(description="Whether the Trials may count as evidence of safety: never.")
     experiment: Id = Field(description="Name of the Experiment.")
     workload: Id = Field("", description="Simulation only: name and digest of the workload.")
     seed: int | None = Field(None, ge=0, description="Simulation only: its seed.")
@@ -54,9 +55,9 @@ class HistoryDocument(StatusModel):
 
     RULES = (
         Rule(
-            "self.source != 'Simulation' || !self.safetyEvidence",
-            "safetyEvidence must be false for a simulation; a model of a service is no proof of the service",
-            lambda m: m.source != SIMULATION or not m.safety_evidence,
+            "!self.safetyEvidence",
+            "safetyEvidence must be false; neither a model nor a copy of a service is a proof of the service",
+            lambda m: not m.safety_evidence,
         ),
     )
 
@@ -79,27 +80,38 @@ def simulated_history(
     Raises:
         InvalidSpec: it would be larger than an API server takes.
     """
+    about = {"experiment": experiment, "workload": workload, "seed": seed}
+    return _config_map(SIMULATION, experiment, namespace, about, trials)
+
+
+def experiment_history(experiment: str, namespace: str, trials: Iterable[Manifest]) -> dict[str, Any]:
+    """The ConfigMap with an Experiment's stored Trials, for a namespace of another one.
+
+    Raises:
+        InvalidSpec: none of them teaches, or it would be larger than an API server takes.
+    """
+    return _config_map(EXPERIMENT, experiment, namespace, {"experiment": experiment}, trials)
+
+
+def _config_map(
+    source: str, experiment: str, namespace: str, about: Mapping[str, Any], trials: Iterable[Manifest]
+) -> dict[str, Any]:
     taught = [t for t in trials if (t.get("status") or {}).get("phase") in TEACHING]
-    document = {
-        "format": FORMAT,
-        "source": SIMULATION,
-        "safetyEvidence": False,
-        "experiment": experiment,
-        "workload": workload,
-        "seed": seed,
-        "trials": [_stored(t) for t in sorted(taught, key=lambda t: int(t["spec"]["index"]))],
-    }
+    if source == EXPERIMENT and not taught:
+        raise InvalidSpec(f"Experiment {experiment}", "none of its trials was measured", "export it when some were")
+    stored = [_stored(t) for t in sorted(taught, key=lambda t: int(t["spec"]["index"]))]
+    document = {"format": FORMAT, "source": source, "safetyEvidence": False, **about, "trials": stored}
     text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False)
     if len(text.encode()) > MOST_BYTES:
         problem = f"the history of {len(taught)} trials is larger than the {MOST_BYTES:,} bytes of a ConfigMap"
-        raise InvalidSpec("spec.stopping.maxTrials", problem, "lower it for the simulation")
+        raise InvalidSpec("spec.stopping.maxTrials", problem, "let it have fewer trials")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
             "name": f"{experiment[:200]}-history",
             "namespace": namespace,
-            "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_HISTORY_SOURCE: SIMULATION},
+            "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_HISTORY_SOURCE: source},
         },
         "immutable": True,
         "data": {KEY: text + "\n"},

@@ -1,5 +1,5 @@
-"""`trimtab lint`, `defaults`, `simulate`, `replay`, `rules`, `version`: an Experiment looked at without a cluster. And
-`trimtab reap`, which needs one.
+"""`trimtab lint`, `defaults`, `simulate`, `replay`, `history`, `rules`, `version`: an Experiment looked at without a
+cluster. And `trimtab reap`, which needs one.
 
 Exit status: 0 nothing would be refused, 1 somebody has to change a manifest, 2 a file could not be looked at.
 """
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from trimtab import __version__
 from trimtab.api.lint import Finding, Level, lint
-from trimtab.cli import reap, replay, rules, simulate
+from trimtab.cli import history, reap, replay, rules, simulate
 from trimtab.cli.defaults import effective
 from trimtab.cli.files import Document, UnreadableFile, read_documents
 from trimtab.cli.queries import refused_queries
@@ -76,6 +76,7 @@ def defaults_command(
 
 simulate.register(app)
 replay.register(app)
+history.register(app)
 reap.register(app)
 rules.register(app)
 

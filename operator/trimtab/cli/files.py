@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,16 @@ def read_documents(path: Path) -> tuple[Document, ...]:
         raise UnreadableFile(shown, "is nested too deeply") from error
     except CONTRADICTIONS as error:
         raise UnreadableFile(shown, f"holds a value that is none: {error}") from error
+
+
+def items(content: Any) -> Iterator[Mapping[str, Any]]:
+    """The objects of a document: those of a List, as `kubectl get -o yaml` prints, or itself."""
+    if isinstance(content, Mapping):
+        if str(content.get("kind", "")).endswith("List"):
+            for item in content.get("items") or ():
+                yield from items(item)
+        else:
+            yield content
 
 
 def _documents(path: str, text: str) -> Iterator[Document]:

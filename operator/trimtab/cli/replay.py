@@ -18,7 +18,7 @@ from trimtab.api.convert import experiment_record
 from trimtab.api.convert_trial import trial_record
 from trimtab.api.history import read_history
 from trimtab.api.kube_target import target_from
-from trimtab.cli.files import UnreadableFile, read_documents
+from trimtab.cli.files import UnreadableFile, items, read_documents
 from trimtab.cli.simulate import EXIT_UNUSABLE, ONE_THREAD
 from trimtab.control.replaying import Replayed, replay
 from trimtab.domain.errors import CorruptLedger, InvalidSpec
@@ -47,7 +47,7 @@ def replay_command(
     for variable in ONE_THREAD:  # must be set before numpy is loaded
         os.environ.setdefault(variable, "1")
     try:
-        objects = [o for file in files for d in read_documents(file) for o in _items(d.content)]
+        objects = [o for file in files for d in read_documents(file) for o in items(d.content)]
         found = list(replayed(objects, name))
     except (Lacking, UnreadableFile, InvalidSpec, CorruptLedger) as error:
         typer.echo(f"trimtab: {error}", err=True)
@@ -83,15 +83,6 @@ def replayed(objects: list[Mapping[str, Any]], name: str = "") -> Iterator[Repla
     earlier = _earlier(objects, record.namespace, spec)
     fallback = lambda study: without_model(study, "")  # noqa: E731
     return replay(spec, state, target_from(deployment), trials, suggest, fallback, earlier)
-
-
-def _items(content: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(content, Mapping):
-        if str(content.get("kind", "")).endswith("List"):
-            for item in content.get("items") or ():
-                yield from _items(item)
-        else:
-            yield content
 
 
 def _experiment(found: list[Mapping[str, Any]], name: str) -> ExperimentRecord:

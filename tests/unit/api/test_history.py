@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.simulate.stories import stored, story
 
-from trimtab.api.history import FORMAT, KEY, MOST_BYTES, read_history, simulated_history
+from trimtab.api.history import FORMAT, KEY, MOST_BYTES, experiment_history, read_history, simulated_history
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.trial import TrialPhase
 
@@ -55,8 +55,8 @@ def test_how_long_the_machine_took_is_not_kept() -> None:
     assert texts[0] == texts[1]
 
 
-def test_a_simulation_can_not_claim_to_be_evidence() -> None:
-    with pytest.raises(InvalidSpec, match="safetyEvidence must be false for a simulation"):
+def test_nothing_can_claim_to_be_evidence() -> None:
+    with pytest.raises(InvalidSpec, match="safetyEvidence must be false; neither a model nor a copy"):
         read_history(exported(safetyEvidence=True), SPACE)
 
 
@@ -84,5 +84,19 @@ def test_a_history_of_other_parameters_is_refused() -> None:
 def test_a_history_too_large_for_a_config_map_is_refused() -> None:
     one = stored(FINISHED.trials[4])
     many = [one] * (MOST_BYTES // len(json.dumps(one)) + 50)
-    with pytest.raises(InvalidSpec, match="larger than the 1,000,000 bytes of a ConfigMap; lower it"):
+    with pytest.raises(InvalidSpec, match="larger than the 1,000,000 bytes of a ConfigMap; let it have fewer"):
         simulated_history("web", "shop", "w", 1, many)
+
+
+def test_an_experiment_elsewhere_says_so_and_is_no_evidence_either() -> None:
+    manifest = experiment_history("web", "production", [stored(t) for t in FINISHED.trials])
+    assert manifest["metadata"]["namespace"] == "production"
+    assert manifest["metadata"]["labels"]["trimtab.dev/history-source"] == "Experiment"
+    found = read_history(manifest, SPACE)
+    assert (found.source, found.safety_evidence, found.experiment) == ("Experiment", False, "web")
+    assert [t.index for t in found.trials] == [t.index for t in FINISHED.trials]
+
+
+def test_an_experiment_that_measured_nothing_has_no_history() -> None:
+    with pytest.raises(InvalidSpec, match="none of its trials was measured; export it when some were"):
+        experiment_history("web", "production", [])
