@@ -4,6 +4,9 @@ Notation: an arm gets the fraction s of the service's load; it had p pods on ave
 second each. The whole service would have p / s pods.
   r(x) = (p / s) / pods(x)    pods of those that `CostModel.pods` expects; the cost of x is hourly(x) r(x)
 r moves with the load, of which both arms of a trial see the same: the model learns the canary's r over its control's.
+A number of pods tells of the load only so well: they are whole ones, and as many are kept within a tolerance. So p has
+a standard error of sqrt(1 / 12 + (0.03 p)^2) at least, however still it stood. Measured: ratios of arms of 5 to 15 pods
+are 0.065 off those of their fleets, which is what two such errors make.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from trimtab.domain.space import Assignment
 from trimtab.domain.trial import Load, Trial
 
 ROUNDED_UP = 1.05
-LEAST_ERROR = 0.01  # of a mean that never moved: a scrape more or less is not seen
+WHOLE = 12**-0.5  # pods: what is left of a load by rounding, uniform
+KEPT = 0.03  # of the pods: by what an autoscaler tolerates, on average over trials
 
 
 def load_of(trial: Trial, arm: Arm) -> Load | None:
@@ -53,7 +57,8 @@ def pods_ratio(cost: CostModel, own: Assignment, trial: Trial, arm: Arm) -> Samp
     if cost.share is None or load is None or load.pods is None or not load.pods > 0:
         return None
     expected = cost.pods(own) * cost.share
-    return Sample(load.pods / expected, (load.pods_error or 0.0) / expected, 1.0)
+    error = max(load.pods_error or 0.0, math.hypot(WHOLE, KEPT * load.pods))
+    return Sample(load.pods / expected, error / expected, 1.0)
 
 
 def cost_of(cost: CostModel, own: Assignment, trials: tuple[Trial, ...], arm: Arm) -> tuple[float, float] | None:
@@ -66,7 +71,7 @@ def cost_of(cost: CostModel, own: Assignment, trials: tuple[Trial, ...], arm: Ar
     found = [sample for sample in counted if sample is not None]
     if not found or len(found) < len(counted):
         return None
-    weights = [1 / max(s.standard_error, LEAST_ERROR * s.value) ** 2 for s in found]
+    weights = [1 / s.standard_error**2 for s in found]
     ratio = sum(w * s.value for w, s in zip(weights, found, strict=True)) / sum(weights)
     return hourly * ratio, hourly * math.sqrt(1 / sum(weights))
 
@@ -77,7 +82,7 @@ def against_control(cost: CostModel, own: Assignment, baseline: Assignment, tria
     if canary is None or control is None:
         return None
     ratio = canary.value / control.value
-    relative = (max(s.standard_error / s.value, LEAST_ERROR) for s in (canary, control))
+    relative = (s.standard_error / s.value for s in (canary, control))
     return Sample(ratio, ratio * math.hypot(*relative), 1.0)
 
 

@@ -33,8 +33,8 @@ def saving_of(cost: CostModel, baseline: Assignment, chosen: Assignment, trials:
         before, after = cost.hourly(baseline), cost.hourly(chosen)
         fraction = 1 - after / before if before else 0.0
         return Saving(before, after, fraction, fraction, fraction)
-    off = TWO_SIDED_95 * math.hypot(seen.canary_error, seen.control_error) / seen.scale
     fraction = seen.improvement
+    off = TWO_SIDED_95 * math.hypot(seen.canary_error, (1 - fraction) * seen.control_error) / seen.scale
     return Saving(seen.control, seen.canary, fraction, fraction - off, fraction + off)
 
 

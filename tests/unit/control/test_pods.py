@@ -57,6 +57,11 @@ def seen(canary: float | None, control: float | None = 1.0, index: int = 0, erro
     return replace(made, load=loads)
 
 
+def least(pods: float) -> float:
+    """The standard error of so many pods that stood still: whole ones, and kept within a tolerance."""
+    return float((1 / 12 + (0.03 * pods) ** 2) ** 0.5)
+
+
 def test_half_of_the_request_with_the_same_target_is_twice_as_many_pods() -> None:
     assert (COST.pods(BASELINE), COST.pods(CHEAPER)) == (pytest.approx(20.0), pytest.approx(40.0))
     assert COST.hourly(CHEAPER) == pytest.approx(40 * COST.pod_hourly(CHEAPER))
@@ -80,27 +85,31 @@ def test_what_it_goes_by_may_be_unknown() -> None:
 
 def test_counted_pods_are_scaled_to_the_whole_service() -> None:
     found = pods_ratio(COST, BASELINE, seen(2.0, 1.1), Arm.CONTROL)
-    assert found == Sample(pytest.approx(1.1), pytest.approx(0.02), 1.0)
+    assert found == Sample(pytest.approx(1.1), pytest.approx(least(1.1)), 1.0)
     assert pods_ratio(COST, BASELINE, seen(2.0, None), Arm.CONTROL) is None
 
 
 def test_the_cost_of_an_arm_is_what_was_counted() -> None:
     value, error = cost_of(COST, BASELINE, (seen(2.0, 1.2),), Arm.CONTROL) or (0.0, 0.0)
     assert value == pytest.approx(1.2 * 20 * PRICE)
-    assert error == pytest.approx(0.02 * 20 * PRICE)
+    assert error == pytest.approx(least(1.2) * 20 * PRICE)
 
 
 def test_trials_are_pooled_and_none_may_lack_its_pods() -> None:
-    value, error = cost_of(COST, BASELINE, (seen(2.0, 1.0), seen(2.0, 1.2, 1)), Arm.CONTROL) or (0.0, 0.0)
+    both = (seen(2.0, 1.0, error=0.5), seen(2.0, 1.2, 1, error=0.5))
+    value, error = cost_of(COST, BASELINE, both, Arm.CONTROL) or (0.0, 0.0)
     assert value == pytest.approx(1.1 * 20 * PRICE)
-    assert error == pytest.approx(0.02 / 2**0.5 * 20 * PRICE)
+    assert error == pytest.approx(0.5 / 2**0.5 * 20 * PRICE)
     assert cost_of(COST, BASELINE, (seen(2.0, 1.0), seen(2.0, None, 1)), Arm.CONTROL) is None
     assert cost_of(COST, BASELINE, (), Arm.CONTROL) is None
 
 
-def test_a_mean_that_never_moved_is_not_certain() -> None:
-    _, error = cost_of(COST, BASELINE, (seen(2.0, 1.0, error=0.0),), Arm.CONTROL) or (0.0, 0.0)
-    assert error == pytest.approx(0.01 * 20 * PRICE)
+def test_pods_that_never_moved_are_still_whole_ones() -> None:
+    still, moved = (cost_of(COST, BASELINE, (seen(20.0, 10.0, error=e),), Arm.CONTROL) for e in (0.0, 0.8))
+    assert still is not None
+    assert moved is not None
+    assert still[1] == pytest.approx(0.0416 * still[0], rel=0.01)
+    assert moved[1] == pytest.approx(0.08 * moved[0])
 
 
 def test_a_saving_is_that_of_canary_and_control_with_an_interval() -> None:
@@ -110,7 +119,7 @@ def test_a_saving_is_that_of_canary_and_control_with_an_interval() -> None:
     saved = saving_of(COST, BASELINE, CHEAPER, (seen(1.0),))
     assert saved.fraction == pytest.approx(0.5)
     assert saved.low < 0.5 < saved.high
-    assert saved.high - saved.low == pytest.approx(2 * 1.96 * (0.01**2 + 0.02**2) ** 0.5, rel=0.01)
+    assert saved.high - saved.low == pytest.approx(2 * 1.96 * 0.5 * 2**0.5 * least(1.0), rel=0.01)
     assert (saved.before, saved.after) == (pytest.approx(20 * PRICE), pytest.approx(10 * PRICE))
 
 
