@@ -108,8 +108,8 @@ class Days(Protocol[S]):
 
 
 @dataclass(frozen=True)
-class Horizon:
-    """The days over which rules are compared where the number of pods is fixed. Implements `Days`. Pure."""
+class DaysOf:
+    """Days of a service's load from `start` (unix seconds) on, and the truth about its assignments."""
 
     truth: Truth
     offered: OfferedLoad
@@ -118,16 +118,23 @@ class Horizon:
 
     @property
     def end(self) -> float:
+        """Unix seconds."""
         return self.start + self.days * 86400.0
+
+    @property
+    def baseline(self) -> Resources:
+        """What the workload's container has today."""
+        return self.truth.resources(self.truth.baseline)
+
+
+@dataclass(frozen=True)
+class Horizon(DaysOf):
+    """The days over which rules are compared where the number of pods is fixed. Implements `Days`. Pure."""
 
     @cached_property
     def minutes(self) -> FloatArray:
         """The middle of each minute, unix seconds; shape (m,)."""
         return minutes_between(self.start, self.end)
-
-    @property
-    def baseline(self) -> Resources:
-        return self.truth.resources(self.truth.baseline)
 
     def setting(self, assignment: Assignment) -> Resources:
         """What pods run with under an assignment."""

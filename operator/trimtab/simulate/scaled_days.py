@@ -23,11 +23,10 @@ from trimtab.domain.measurement import NoData
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import OutcomeConstraint, QuantileQuery
 from trimtab.simulate.fleet import HOUR_S, STEP_S, BoolArray, Busy, Fleet, FloatArray, Play
-from trimtab.simulate.horizon import MINUTE_S, Score, Segment, node_full, pod_cost, resource_words, when_full
+from trimtab.simulate.horizon import MINUTE_S, DaysOf, Score, Segment, node_full, pod_cost, resource_words, when_full
 from trimtab.simulate.questions import Value
 from trimtab.simulate.scaling import Period, default_hpa, fleet_of, hpa_of, loads_of
-from trimtab.simulate.truth import Truth
-from trimtab.workload import OfferedLoad, PodBehaviour, Resources
+from trimtab.workload import PodBehaviour, Resources
 from trimtab.workload.hpa import Hpa
 
 PER_MINUTE: Final = round(MINUTE_S / STEP_S)
@@ -44,23 +43,9 @@ class Sized:
 
 
 @dataclass(frozen=True)
-class ScaledDays:
+class ScaledDays(DaysOf):
     """The days over which rules are compared where an autoscaler decides how many pods there are. Implements
     `horizon.Days`. Pure."""
-
-    truth: Truth
-    offered: OfferedLoad
-    start: float
-    days: float
-
-    @property
-    def end(self) -> float:
-        return self.start + self.days * 86400.0
-
-    @property
-    def baseline(self) -> Resources:
-        """What the workload's container has today."""
-        return self.truth.resources(self.truth.baseline)
 
     @property
     def autoscaler(self) -> AutoscalerView:

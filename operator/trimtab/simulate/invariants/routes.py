@@ -23,39 +23,46 @@ LEFT_SECONDS = 60.0
 ROUTES = "httproutes"
 
 
-class NoWeightOnNobody(Invariant):
+class _Led(Invariant):
+    """No route leads to an arm that is not among `_served` for longer than its bound; `_lack` says what that means."""
+
+    _lack = ""
+
+    def see(self, change: Change) -> None:
+        """A route changed, or who is behind it."""
+        served = self._served()
+        lost = {
+            f"{view.name} {backend}": f"HTTPRoute {view.name} leads to {backend}, {self._lack}"
+            for view in map(route_view, self.view.all(ROUTES).values())
+            for backend in _arms(view) - served
+        }
+        self.waits.update(change.at, lost)
+
+    def _served(self) -> set[str]:
+        raise NotImplementedError
+
+
+class NoWeightOnNobody(_Led):
     """No route sends requests to an arm whose Deployment is gone, for longer than NOBODY_SECONDS."""
 
     kinds = frozenset({ROUTES, "deployments"})
     bound = NOBODY_SECONDS
+    _lack = "of which there is nothing"
 
-    def see(self, change: Change) -> None:
-        """A route or an arm changed."""
-        there = set(self.view.all("deployments"))
-        lost = {
-            f"{view.name} {backend}": f"HTTPRoute {view.name} leads to {backend}, of which there is nothing"
-            for view in map(route_view, self.view.all(ROUTES).values())
-            for backend in _arms(view) - there
-        }
-        self.waits.update(change.at, lost)
+    def _served(self) -> set[str]:
+        return set(self.view.all("deployments"))
 
 
-class NoWeightOnTheDeaf(Invariant):
+class NoWeightOnTheDeaf(_Led):
     """No route sends requests to an arm without ready endpoints for longer than DEAF_SECONDS: they would fail."""
 
     kinds = frozenset({ROUTES, "endpointslices"})
     bound = DEAF_SECONDS
+    _lack = "which has no ready endpoint"
 
-    def see(self, change: Change) -> None:
-        """A route changed, or who is behind a Service."""
+    def _served(self) -> set[str]:
         slices = self.view.all("endpointslices").values()
-        heard = {labels_of(s).get(SERVICE_NAME) for s in slices if any(map(_ready, s.get("endpoints") or ()))}
-        lost = {
-            f"{view.name} {backend}": f"HTTPRoute {view.name} leads to {backend}, which has no ready endpoint"
-            for view in map(route_view, self.view.all(ROUTES).values())
-            for backend in _arms(view) - heard
-        }
-        self.waits.update(change.at, lost)
+        return {labels_of(s).get(SERVICE_NAME, "") for s in slices if any(map(_ready, s.get("endpoints") or ()))}
 
 
 class NoWeightsLeft(Invariant):
