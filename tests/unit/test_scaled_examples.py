@@ -127,5 +127,5 @@ def test_its_page_names_the_optimum(name: str) -> None:
     assert words in page(name), words
     today = made.truth.hourly(made.truth.baseline)
     assert f"${today:.2f} per hour" in page(name), today
-    (percent,) = re.findall(r"(\d+) % less", page(name))
+    (percent,) = re.findall(r"(\d+) %\s+less", page(name))
     assert int(percent) == round(100 * (1 - found.cost / today))
