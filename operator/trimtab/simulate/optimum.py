@@ -31,6 +31,7 @@ from trimtab.simulate.scaling import Period, loads_of
 from trimtab.simulate.shares import Run
 from trimtab.simulate.truth import Truth, Verdict
 from trimtab.workload import WorkloadSpec
+from trimtab.workload.batching import least_cpu
 from trimtab.workload.hpa import ROUNDING
 from trimtab.workload.model import GRID
 
@@ -315,7 +316,7 @@ def _reckoned(truth: Truth, assignment: Assignment) -> float:
     for aim, limit in fleet.limits:
         free = limit - workload.cpu.background
         if aim.resource is Resource.CPU and limit < fleet.run[1].cpu_limit and free > 0:
-            pods = np.maximum(pods, np.ceil(loads.values * workload.request.cpu / free - ROUNDING))
+            pods = np.maximum(pods, np.ceil(loads.values * least_cpu(workload) / free - ROUNDING))
     return _priced(truth, assignment, np.minimum(pods, hpa.most), loads)
 
 

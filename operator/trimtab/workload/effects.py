@@ -12,8 +12,8 @@ from typing import Any
 
 from .spec import EnvEffect, WorkloadError, WorkloadSpec
 
-FIELDS = {"concurrency": "request", "queue": "request", "gcPercent": "memory"}
-_NAMES = {"gcPercent": "gc_percent"}
+FIELDS = {"concurrency": "request", "queue": "request", "gcPercent": "memory", "batch": "batch"}
+_NAMES = {"gcPercent": "gc_percent", "batch": "size"}
 Pairs = tuple[tuple[str, str], ...]
 
 

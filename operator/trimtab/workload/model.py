@@ -1,9 +1,10 @@
 """What one pod does with its resources and its share of the load: the noise-free truth.
 
-The chain: memory limit -> collector's CPU and pauses (memory.py); CPU limit minus background and collector -> quota
-in requests per period -> stalls (cfs.py); dependency time + CPU time + stalls -> how long workers are held -> waits
-and refusals (queueing.py); all of it -> the latency distribution (latency.py). Every step keeps the stochastic
-order, so more CPU is never slower, more memory never more OOM, more load never faster: the tests check it.
+The chain: requests -> batches (batching.py); memory limit -> collector's CPU and pauses (memory.py); CPU limit minus
+background and collector -> quota in requests per period -> stalls (cfs.py); dependency time + CPU time + stalls -> how
+long workers are held -> waits and refusals (queueing.py); all of it -> the latency distribution (latency.py). Every
+step keeps the stochastic order, so more CPU is never slower, more memory never more OOM, and without batches more load
+never faster: the tests check it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Final
 
 import numpy as np
 
-from .cfs import PERIOD_S, quota_stall, wall_seconds
+from .batching import batches
+from .cfs import PERIOD_S, Stall, quota_stall, wall_seconds
 from .latency import FloatArray, LatencyDistribution, ServiceTime
 from .memory import MemoryState, memory_state
 from .queueing import bounded_pool, pool_wait_nodes
-from .spec import WorkloadSpec
+from .spec import RequestSpec, WorkloadSpec
 
 _CPU_NODES: Final = 5
 _PAUSE_NODES: Final = 4
@@ -124,10 +126,10 @@ def effective_cores(workload: WorkloadSpec, resources: Resources) -> float:
 def asked_cores(workload: WorkloadSpec, resources: Resources, load_rps_per_pod: float) -> float:
     """CPU that a warm pod would use if no request were lost, and no limit kept it from that: quick, and never less than
     what `evaluate` says."""
-    request = workload.request
-    held = request.dependency.mean + request.cpu
+    request, batch = workload.request, batches(workload, load_rps_per_pod)
+    held = request.dependency.mean + request.cpu * batch.run + batch.wait_s
     memory = _memory(workload, resources, load_rps_per_pod, held, 0.0)
-    return workload.cpu.background + memory.gc_cores + load_rps_per_pod * request.cpu
+    return workload.cpu.background + memory.gc_cores + load_rps_per_pod * request.cpu * batch.work
 
 
 @lru_cache(maxsize=4096)
@@ -135,23 +137,27 @@ def evaluate(
     workload: WorkloadSpec, resources: Resources, load_rps_per_pod: float, conditions: Conditions = ORDINARY
 ) -> PodBehaviour:
     """Behaviour of a warm pod that is offered `load_rps_per_pod` requests per second. Pure, cached."""
-    request = workload.request
+    request, batch = workload.request, batches(workload, load_rps_per_pod)
     dependency_s = request.dependency.mean * conditions.dependency_factor + conditions.dependency_addend_s
-    cpu_s = request.cpu * conditions.cpu_slowdown
-    memory = _memory(workload, resources, load_rps_per_pod, dependency_s + cpu_s, conditions.memory_addend)
+    alone_s = request.cpu * conditions.cpu_slowdown
+    cpu_s, run_s = alone_s * batch.work, alone_s * batch.run  # that a request uses, and that it takes
+    service_s = dependency_s + run_s + batch.wait_s
+    memory = _memory(workload, resources, load_rps_per_pod, service_s, conditions.memory_addend)
     cores = effective_cores(workload, resources)
     left = max(cores - workload.cpu.background - memory.gc_cores * conditions.cpu_slowdown, 0.01 * min(cores, 1.0))
     places = request.concurrency + request.queue
-    stall = quota_stall(load_rps_per_pod, request.burstiness, request.cpu_cv**2, left / cpu_s, places, request.timeout)
-    pauses = _pauses(memory, dependency_s + cpu_s)
-    held_s = dependency_s + cpu_s + stall.mean_s + float(pauses[0] @ pauses[1])
+    bursts = request.burstiness + (batch.size - 1.0)
+    stall = quota_stall(load_rps_per_pod, bursts, request.cpu_cv**2, left / cpu_s, places, request.timeout)
+    pauses = _pauses(memory, service_s)
+    held_s = service_s + stall.mean_s + float(pauses[0] @ pauses[1])
     pool = bounded_pool(request.concurrency, request.queue, load_rps_per_pod * held_s)
     stretch = 0.5 * (1.0 + _cv2(workload))
     latency = LatencyDistribution.of(
         ServiceTime(dependency_s, request.dependency.cv, request.dependency.distribution),
         [
             (stall.delays_s, stall.weights),
-            ServiceTime(cpu_s, request.cpu_cv).nodes(_CPU_NODES),
+            ServiceTime(run_s, request.cpu_cv / math.sqrt(batch.size)).nodes(_CPU_NODES),
+            *batch.delays,
             pauses,
             pool_wait_nodes(pool, request.concurrency, held_s, stretch),
         ],
@@ -160,9 +166,8 @@ def evaluate(
     )
     failed = min(request.error_percent / 100.0 + conditions.error_ratio, 1.0)
     served = load_rps_per_pod * (1.0 - latency.late)
-    if pool.lost > 0.0:  # where workers are held by stalls there is no lack of work: what CPU there is is used
-        unheld = bounded_pool(request.concurrency, request.queue, load_rps_per_pod * (held_s - stall.mean_s))
-        served = load_rps_per_pod * (1.0 - stall.lost) * (1.0 - unheld.lost)
+    if pool.lost > 0.0:
+        served = _worked_on(request, load_rps_per_pod, stall, held_s)
     used = workload.cpu.background + memory.gc_cores * conditions.cpu_slowdown + served * cpu_s
     return PodBehaviour(
         load_rps=load_rps_per_pod,
@@ -174,6 +179,13 @@ def evaluate(
         oom_per_s=memory.oom_per_s,
         gc_cores=memory.gc_cores,
     )
+
+
+def _worked_on(request: RequestSpec, load_rps: float, stall: Stall, held_s: float) -> float:
+    """Requests per second that CPU is used for: where workers are held by stalls there is no lack of work, and what CPU
+    there is is used."""
+    unheld = bounded_pool(request.concurrency, request.queue, load_rps * (held_s - stall.mean_s))
+    return load_rps * (1.0 - stall.lost) * (1.0 - unheld.lost)
 
 
 def _cv2(workload: WorkloadSpec) -> float:

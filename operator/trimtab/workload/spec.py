@@ -121,6 +121,17 @@ class RequestSpec(_Spec):
     """Variance / mean of error counts: above 1 errors come in clusters."""
 
 
+class BatchSpec(_Spec):
+    """Requests that are worked on together."""
+
+    size: Annotated[int, Field(ge=1, le=256)] = 1
+    """Requests of a batch at most; 1 is none."""
+    wait: Seconds
+    """How long an incomplete batch waits for more."""
+    shared_percent: Percent
+    """Part of a lone request's CPU time that a batch spends once, however large it is."""
+
+
 class CpuSpec(_Spec):
     """CPU use that does not depend on requests, and the node's part in it."""
 
@@ -182,8 +193,8 @@ class EnvEffect(_Spec):
     """An environment variable of the container that sets a number of the model."""
 
     name: Label
-    field: Literal["concurrency", "queue", "gcPercent"]
-    """Of `request` or `memory`."""
+    field: Literal["concurrency", "queue", "gcPercent", "batch"]
+    """Of `request` or `memory`, or the size of a batch."""
     format: Annotated[str, Field(max_length=1024)] = "{}"
     """How the number stands in the variable."""
 
@@ -226,6 +237,7 @@ class WorkloadSpec(_Spec):
     target: TargetSpec
     load: LoadSpec
     request: RequestSpec
+    batch: BatchSpec | None = None
     cpu: CpuSpec = CpuSpec()
     memory: MemorySpec
     startup: StartupSpec = StartupSpec()
@@ -238,8 +250,8 @@ class WorkloadSpec(_Spec):
     @cached_property
     def digest(self) -> str:
         """Digest of the whole workload: names a version of it in results, and makes it a cheap cache key."""
-        unset = None if self.effects is not None else {"effects"}  # a workload without effects is what it was before
-        return hashlib.sha256(self.model_dump_json(exclude=unset).encode()).hexdigest()[:16]
+        unset = {name for name in ("batch", "effects") if getattr(self, name) is None}  # it is what it was before them
+        return hashlib.sha256(self.model_dump_json(exclude=unset or None).encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -260,6 +272,8 @@ class WorkloadSpec(_Spec):
             raise ValueError(f"slo.latencyThreshold: is no bucket bound, so it cannot be counted; use {bounds}")
         if self.request.timeout <= self.buckets[-1]:
             raise ValueError(f"request.timeout: must be longer than the last bucket, {self.buckets[-1]:g}s")
+        if self.batch is None and any(e.field == "batch" for e in (self.effects.env if self.effects else ())):
+            raise ValueError("effects.env: field batch, but there are no batches; add batch: {wait, sharedPercent}")
         return self
 
 
