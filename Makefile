@@ -75,7 +75,7 @@ chaos-simulation: setup ## Ten thousand simulated worlds in which everything goe
 	@mkdir -p build
 	@$(BIN)/python -m chaos $(ARGS)
 	@echo "stories of --hypothesis-seed $(STORIES)"
-	@$(BIN)/python -m pytest --long -q --hypothesis-seed $(STORIES) tests/simulation/test_people.py
+	@$(BIN)/python -m pytest --long -q --hypothesis-seed $(STORIES) tests/simulation tests/unit/test_scaled_examples.py
 
 chaos-hostile: setup ## A hundred thousand hostile manifests, names, queries, quantities and files
 	@echo "examples of --hypothesis-seed $(STORIES)"

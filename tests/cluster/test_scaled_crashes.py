@@ -1,7 +1,7 @@
 """The operator dies by SIGKILL in a trial whose arms scale and get their traffic by a route's weights. Its successor
 ends the trial, and route and autoscaler are what they were: for their owner's next apply, too.
 
-Two moments here; all of them are `make chaos-cluster`'s.
+One moment here; all of them are `make chaos-cluster`'s.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POINTS = {
     "after delete HPA: its arm still there": "after:delete:HorizontalPodAutoscaler:1",
     "after delete Service: another one still there": "after:delete:Service:1",
 }
-SHORT_FORM = ("after the last weights", "after the rule is put back: annotation and ownership are not")
+SHORT_FORM = ("after the last weights",)
 
 
 def as_it_was(live: Live, name: str) -> None:

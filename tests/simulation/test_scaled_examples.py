@@ -30,7 +30,16 @@ def few_trials(name: str) -> Scenario:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["scaled-web-service", "function", "autoscaler-after-incident", "inference"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "function",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in ("scaled-web-service", "autoscaler-after-incident", "inference")
+        ),
+    ],
+)
 def test_its_first_trials_are_measured_and_leave_nothing_behind(name: str) -> None:
     made = few_trials(name)
     ran = run(made)

@@ -117,7 +117,7 @@ def test_its_page_names_today_and_the_range(name: str) -> None:
         assert f"`{parameter.name}`" in text
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["scaled-web-service", "function"])
 def test_its_page_names_the_optimum(name: str) -> None:
     made = example(name)
