@@ -63,7 +63,7 @@ from trimtab.slo.safety import (
 )
 from trimtab.slo.spending import counted, merged, pace
 from trimtab.slo.verdict import absence_reason
-from trimtab.slo.watching import watched_slis
+from trimtab.slo.watching import watched_slis, windowed_slis
 
 log = structlog.get_logger(__name__)
 
@@ -285,7 +285,7 @@ class Watchman:
     async def _read(self, spec: ExperimentSpec, view: SafetyView, window: Window) -> SafetyWindow:
         arms = ((Arm.CANARY, view.canary), (Arm.CONTROL, view.control))
         pods = {arm: trial_pods(view.trial, arm, seen, window.end) for arm, seen in arms}
-        asked = [(sli, arm, pods[arm]) for sli in spec.slis for arm, _ in arms]
+        asked = [(sli, arm, pods[arm]) for sli in windowed_slis(spec) for arm, _ in arms]
         requests = [SliRequest(sli, of, window) for sli, _, of in asked]
         readings, uses = await asyncio.gather(
             self._telemetry.read(requests, timeout=_timeout(spec)), self._uses(spec, view, window)

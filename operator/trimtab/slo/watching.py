@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from trimtab.domain.measurement import Arm, ContainerUse, Measurement, NoData, Reading, Sample, Window
-from trimtab.domain.spec import ExperimentSpec, Sli
+from trimtab.domain.spec import ExperimentSpec, ScalingQuery, Sli
 from trimtab.slo.evidence import SliTest, Tests, asked_of, tempered
 
 KEEP_WINDOWS = 24
@@ -105,6 +105,11 @@ def watched_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
     """The SLIs without which a canary is not under watch: those of bounds and of error budgets."""
     names = {c.sli for c in spec.constraints} | {b.sli for b in spec.budgets}
     return tuple(s for s in spec.slis if s.name in names)
+
+
+def windowed_slis(spec: ExperimentSpec) -> tuple[Sli, ...]:
+    """The SLIs that a safety window can have: how an arm scales shows over a whole trial only."""
+    return tuple(s for s in spec.slis if not isinstance(s.query, ScalingQuery))
 
 
 def _tested(tests: Tests, new: SafetyWindow, spec: ExperimentSpec) -> Tests:

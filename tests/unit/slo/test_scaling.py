@@ -6,10 +6,12 @@ import random
 from statistics import fmean, pstdev
 
 import pytest
+from tests.unit.control import builders
 
 from trimtab.domain.measurement import NoData, Sample
-from trimtab.domain.spec import RatioQuery, Scaling, ScalingQuery
+from trimtab.domain.spec import RatioQuery, Scaling, ScalingQuery, Sli, SliKind
 from trimtab.slo.scaling import Moment, scaling
+from trimtab.slo.watching import windowed_slis
 
 COUNTING = RatioQuery(("bad{$selector}",), ("all{$selector}",))
 REPLICAS, EVENTS = (ScalingQuery(m, COUNTING) for m in (Scaling.MEAN_REPLICAS, Scaling.SCALE_EVENTS))
@@ -67,3 +69,9 @@ def _window(rng: random.Random) -> list[Moment]:
         length = rng.randint(1, 5) if rng.random() < 0.03 else 0
         moments += [Moment(pods, 10.0, 100.0)] * length or [Moment(pods, 0.0, 100.0)]
     return moments[:240]
+
+
+def test_a_safety_window_is_too_short_for_it() -> None:
+    errors = Sli("errors", SliKind.ERRORS, COUNTING, 100)
+    churn = Sli("churn", SliKind.VALUE, EVENTS, 8)
+    assert windowed_slis(builders.spec(slis=(errors, churn))) == (errors,)
