@@ -66,6 +66,7 @@ def test_what_struck_and_what_was_kept_is_in_the_result() -> None:
     assert found.inputs.faults != ""
 
 
+@pytest.mark.thorough
 def test_a_fault_is_not_held_against_the_assignment() -> None:
     found = from_json(with_faults())
     assert isinstance(found, Simulation)

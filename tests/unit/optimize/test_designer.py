@@ -331,6 +331,7 @@ def test_an_empty_safe_set_replicates_thrice_and_then_holds() -> None:
     assert run.recommended.keep_baseline
 
 
+@pytest.mark.thorough
 def test_it_converges_by_itself() -> None:
     study = web_study(search=search(seed=2), max_trials=60)
     run = play(study, Service(), suggest, recommend, 60)

@@ -102,6 +102,7 @@ def test_half_the_request_is_nearly_as_dear_where_pods_double() -> None:
     assert half.cost == pytest.approx(0.031611 + 2 * 0.004237)
 
 
+@pytest.mark.thorough
 def test_rules_set_requests_and_the_autoscaler_goes_on() -> None:
     found = days(scaled(days=0.25, text=workload(noisePercent=0)))
     (segment,) = krr(found, NOTHING).segments
@@ -148,6 +149,7 @@ def test_trimtab_is_scored_with_its_arms_and_its_recommendation() -> None:
     assert score.final_cost == pytest.approx(made.truth.hourly(cheap), rel=0.03)
 
 
+@pytest.mark.thorough
 def test_random_search_applies_the_cheapest_that_held() -> None:
     made = scaled(days=0.25)
     found = days(made)
@@ -192,6 +194,7 @@ def test_which_rules_can_be_compared() -> None:
     assert incomparable(fixed, ("vpa",)) == ""
 
 
+@pytest.mark.thorough
 def test_all_rules_side_by_side() -> None:
     made = scaled(days=0.25)
     cheap = made.truth.baseline.replace("target", Decimal(60))

@@ -111,6 +111,7 @@ def test_the_optimum_is_that_of_trying_everything() -> None:
         assert best.evaluated < 0.6 * len(everything(truth))
 
 
+@pytest.mark.thorough
 def test_what_settled_pods_cost_is_never_more_than_what_is_played() -> None:
     for scaler in (hpa(), hpa(scaleDown={"stabilizationWindowSeconds": 0}), hpa(scaleUp={"tolerance": "0.3"})):
         truth = scaled(scaler=scaler, text=workload(noisePercent=8, weekendPercent=60), days=0.25).truth

@@ -278,7 +278,7 @@ def test_minimum_and_relative_bounds_abort_too() -> None:
 @pytest.mark.parametrize(
     ("bound", "requests", "variance"),
     [
-        (0.01, 600, 3),
+        pytest.param(0.01, 600, 3, marks=pytest.mark.thorough),
         pytest.param(0.05, 600, 3, marks=pytest.mark.thorough),
         pytest.param(0.01, 600, 1, marks=pytest.mark.thorough),
         pytest.param(0.001, 800, 3, marks=pytest.mark.thorough),
