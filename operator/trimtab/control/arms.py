@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-from trimtab.control.scaling import autoscaler_plan, first_pods, present_scaling
+from trimtab.control.scaling import UTILIZATION, autoscaler_plan, fields, first_pods, present_scaling
 from trimtab.control.values import BaselineError, env_settings, inside, node_labels, node_parameter, present
 from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
 from trimtab.domain.kube import (
@@ -357,12 +357,8 @@ def _scaled(spec: ExperimentSpec, target: Target, cost: CostModel, record: Targe
 
 def _utilization_parameter(spec: ExperimentSpec, by: ScaledBy) -> str | None:
     """The parameter that tunes what the autoscaler aims at."""
-    wanted = {Resource.CPU: "CPUUtilization", Resource.MEMORY: "MemoryUtilization"}
-    for parameter in spec.space.parameters:
-        locus = parameter.locus
-        if isinstance(locus, AutoscalerField) and by.resource is not None and locus.field == wanted[by.resource]:
-            return parameter.name
-    return None
+    found = (p.name for p, locus in fields(spec) if UTILIZATION.get(locus.field) is by.resource)
+    return None if by.resource is None else next(found, None)
 
 
 # What came of it

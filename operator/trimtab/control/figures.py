@@ -25,10 +25,9 @@ def figures(
 ) -> Figures:
     """`best` is the incumbent's assignment, None while nothing has held every bound."""
     done = tuple(t for t in trials if t.phase.terminal)
-    spent, before = spent_by(spec, cost, baseline, done), cost.hourly(baseline)
-    efficiency, share = _efficiency(spec, done), _share(spec, done)
+    spent, efficiency, share = spent_by(spec, cost, baseline, done), _efficiency(spec, done), _share(spec, done)
     if best is None:
-        return Figures(spent, baseline_cost=before, parallel_efficiency=efficiency, traffic_share=share)
+        return Figures(spent, baseline_cost=cost.hourly(baseline), parallel_efficiency=efficiency, traffic_share=share)
     saved, seen = saving_of(cost, baseline, best, _in_full(done, best)), _measured(spec, cost, baseline, best, done)
     before, after = saved.before, saved.after
     gain = saved.fraction if spec.objectives[0].is_cost else _improvement(seen)

@@ -180,14 +180,14 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     assert isinstance(target, Target)
     assert surroundings is not None
     cost, chosen = cost_model(spec, target, record), answer.assignment
-    text = spec.space.describe(answer.assignment)
+    text = spec.space.describe(chosen)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    fresh = tuple(t for t in _verifications(context, answer.assignment) if t.phase is TrialPhase.SUCCEEDED)
+    fresh = tuple(t for t in _verifications(context, chosen) if t.phase is TrialPhase.SUCCEEDED)
     worth_of = fresh or tuple(
         t for t in context.seen.trials if t.phase is TrialPhase.SUCCEEDED and t.assignment == chosen
     )
     saved = saving_of(cost, record.baseline, chosen, worth_of)
-    objectives = objective_outlooks(spec, cost, record.baseline, answer.assignment, answer.objectives, fresh)
+    objectives = objective_outlooks(spec, cost, record.baseline, chosen, answer.objectives, fresh)
     money = f"${saved.before:.3f} -> ${saved.after:.3f} per hour"
     worth = f"{text} {_worth(context, saved.fraction)} ({money})"
     if objectives and not spec.is_cost:
@@ -195,13 +195,13 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
         worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
     found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
     message = f"{answer.message} (${saved.before:.3f} per hour)" if answer.keep_baseline else found
-    scale = scale_changes(spec, target, surroundings, record.baseline, answer.assignment)
+    scale = scale_changes(spec, target, surroundings, record.baseline, chosen)
     moved = compared(scale.before, scale.after)
     message += f"; pods are added above {moved}" if moved else ""
     message += expense.standing(context)
     state = RecommendationState(
         digest=digest,
-        assignment=answer.assignment,
+        assignment=chosen,
         keep_baseline=answer.keep_baseline,
         saving=saved.fraction,
         saving_low=saved.low,
@@ -224,7 +224,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     context = context.set(ConditionType.RECOMMENDATION_READY, True, reason, message)
     context = context.set(ConditionType.READY, True, "Completed", "the experiment is complete")
     context = context.enter(ExperimentPhase.COMPLETED, message)
-    publish = PublishRecommendation(state, target.name, pod_changes(spec, target, answer.assignment), scale)
+    publish = PublishRecommendation(state, target.name, pod_changes(spec, target, chosen), scale)
     return context.do(publish, EmitEvent(Severity.NORMAL, "RecommendationReady", message))
 
 

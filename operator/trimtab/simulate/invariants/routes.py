@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from trimtab.api.routes import route_view
 from trimtab.domain.names import ANNOTATION_ROUTE
 from trimtab.domain.route import ARM_BACKEND, RouteView
@@ -23,7 +25,7 @@ LEFT_SECONDS = 60.0
 ROUTES = "httproutes"
 
 
-class _Led(Invariant):
+class _Led(Invariant, ABC):
     """No route leads to an arm that is not among `_served` for longer than its bound; `_lack` says what that means."""
 
     _lack = ""
@@ -38,8 +40,9 @@ class _Led(Invariant):
         }
         self.waits.update(change.at, lost)
 
+    @abstractmethod
     def _served(self) -> set[str]:
-        raise NotImplementedError
+        """Names of the arms to which a route may lead."""
 
 
 class NoWeightOnNobody(_Led):
