@@ -32,9 +32,9 @@ class PrometheusTelemetry(StoreTelemetry):
         self._client = PrometheusClient(config, threads=threads)
         super().__init__(meter(self._client))
 
-    def close(self) -> None:
-        """Release the threads."""
-        self._client.close()
+    def close(self, *, wait: bool = False) -> None:
+        """Release the threads; with `wait`, not before their queries have ended."""
+        self._client.close(wait=wait)
 
 
 __all__ = ["PrometheusTelemetry"]

@@ -64,10 +64,10 @@ class PrometheusClient:
         self._free = pending
         self._closed = False
 
-    def close(self) -> None:
-        """Give up queued queries; running ones end with their time-out."""
+    def close(self, *, wait: bool = False) -> None:
+        """Give up queued queries; running ones end with their time-out, which `wait` blocks for."""
         self._closed = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=wait, cancel_futures=True)
         with self._lock:
             for session in self._sessions:
                 session.close()

@@ -41,11 +41,12 @@ async def ask(telemetry: PrometheusTelemetry, timeout: float = TIMEOUT) -> Readi
 
 
 async def asked_once(config: StoreConfig) -> Reading:
+    """No query outlives it: one that met a server just gone would leave Python's TLS a socket unclosed."""
     telemetry = PrometheusTelemetry(config, threads=1)
     try:
         return await ask(telemetry)
     finally:
-        telemetry.close()
+        telemetry.close(wait=True)
 
 
 def written(path: Path, text: str) -> str:
@@ -286,7 +287,7 @@ class TestTls:
             assert isinstance(await ask(telemetry), TelemetryError)
             pki.issue(pki.authority, "second.test")
             assert isinstance(await ask(telemetry), Sample)
-            telemetry.close()
+            telemetry.close(wait=True)
 
     @pytest.mark.parametrize("which", ["cert", "key", "ca"])
     @pytest.mark.parametrize("broken", ["gone", "nonsense"])
