@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from trimtab.api.kube_autoscaler import changed_spec
-from trimtab.domain.autoscaler import AutoscalerChanges, ScaleChanges, ScalePoint
+from trimtab.domain.autoscaler import AutoscalerChanges, ScaleChanges, UtilizationPoint
 from trimtab.domain.kinds import HORIZONTAL_POD_AUTOSCALERS
 from trimtab.domain.quantity import format_cpu, format_memory
 from trimtab.domain.space import Resource
@@ -75,7 +75,7 @@ def scale_document(scale: ScaleChanges) -> dict[str, Any]:
     return found | {"autoscaler": {"name": scale.autoscaler.name, "spec": _changed(scale)[1], "addsPodsAbove": points}}
 
 
-def _point(point: ScalePoint) -> dict[str, Any]:
+def _point(point: UtilizationPoint) -> dict[str, Any]:
     write = format_cpu if point.resource is Resource.CPU else format_memory
     of = {"container": point.container} if point.container else {}
     shown = {"use": write(point.value), "request": write(point.request), "utilizationPercent": point.percent}

@@ -11,7 +11,7 @@ from decimal import Decimal
 from trimtab.control.arms import tuned, write
 from trimtab.control.preflight_capacity import resized
 from trimtab.control.scaling import autoscaler_changes, autoscaler_of
-from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, ScaleChanges, ScalePoint
+from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, ScaleChanges, UtilizationPoint
 from trimtab.domain.kube import ContainerView, Surroundings, Target
 from trimtab.domain.space import Apply, Assignment, Resource
 from trimtab.domain.spec import ExperimentSpec
@@ -19,7 +19,7 @@ from trimtab.domain.spec import ExperimentSpec
 
 def scale_points(
     spec: ExperimentSpec, target: Target, view: AutoscalerView, assignment: Assignment
-) -> tuple[ScalePoint, ...]:
+) -> tuple[UtilizationPoint, ...]:
     """One for each metric of the autoscaler that is a utilization; without those whose request is not set."""
     containers = (*resized(spec, target, assignment), *(c for c in target.init_containers if c.sidecar))
     return points_of(view, autoscaler_changes(spec, view, assignment), containers)
@@ -27,7 +27,7 @@ def scale_points(
 
 def points_of(
     view: AutoscalerView, changes: AutoscalerChanges, containers: tuple[ContainerView, ...]
-) -> tuple[ScalePoint, ...]:
+) -> tuple[UtilizationPoint, ...]:
     """The same where these are the containers of a pod that have requests: those that keep running."""
     changed = {(t.resource.value, t.container): t.percent for t in changes.targets}
     found = []
@@ -37,7 +37,7 @@ def points_of(
         percent = changed.get((metric.name, metric.container), metric.utilization)
         request = _request(containers, Resource(metric.name), metric.container)
         if request is not None:
-            found.append(ScalePoint(Resource(metric.name), metric.container, percent, request))
+            found.append(UtilizationPoint(Resource(metric.name), metric.container, percent, request))
     return tuple(found)
 
 
@@ -64,25 +64,25 @@ def scale_changes(
     return ScaleChanges(replicas, view, autoscaler_changes(spec, view, assignment), before, after)
 
 
-def moving(spec: ExperimentSpec, points: tuple[ScalePoint, ...]) -> bool:
+def moving(spec: ExperimentSpec, points: tuple[UtilizationPoint, ...]) -> bool:
     """Whether requests are tuned that these points are shares of."""
     requests = {(locus.resource, locus.container) for _, locus in tuned(spec) if locus.apply is not Apply.LIMITS}
     return any(p.resource is r and p.container in {"", c} for p in points for r, c in requests)
 
 
-def point_words(points: tuple[ScalePoint, ...]) -> str:
+def point_words(points: tuple[UtilizationPoint, ...]) -> str:
     """`1.4 cores a pod (70 % of 2)`, joined by commas."""
     return ", ".join(f"{_amount(p)} a pod ({p.percent} % of {write(p.resource, p.request)})" for p in points)
 
 
-def _amount(point: ScalePoint) -> str:
+def _amount(point: UtilizationPoint) -> str:
     of = f" of container {point.container}" if point.container else ""
     if point.resource is Resource.CPU:
         return f"{float(point.value):.3g} cores{of}"
     return f"{float(point.value) / 2**20:.4g} MiB of memory{of}"
 
 
-def compared(before: tuple[ScalePoint, ...], after: tuple[ScalePoint, ...]) -> str:
+def compared(before: tuple[UtilizationPoint, ...], after: tuple[UtilizationPoint, ...]) -> str:
     """`1.4 cores a pod (70 % of 2) -> 0.85 cores a pod (85 % of 1)`, "" where nothing changes."""
     return "" if before == after else f"{point_words(before)} -> {point_words(after)}"
 

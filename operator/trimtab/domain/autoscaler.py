@@ -108,7 +108,7 @@ class ArmScaler:
 
 
 @dataclass(frozen=True)
-class ScalePoint:
+class UtilizationPoint:
     """The use per pod (cores or bytes) at which the autoscaler adds pods: a utilization target times a request."""
 
     resource: Resource
@@ -131,8 +131,8 @@ class ScaleChanges:
     replicas: int | None = None
     autoscaler: AutoscalerView | None = None
     changes: AutoscalerChanges = AutoscalerChanges()
-    before: tuple[ScalePoint, ...] = ()
-    after: tuple[ScalePoint, ...] = ()
+    before: tuple[UtilizationPoint, ...] = ()
+    after: tuple[UtilizationPoint, ...] = ()
 
 
 __all__ = [
@@ -144,6 +144,6 @@ __all__ = [
     "AutoscalerView",
     "MetricView",
     "ScaleChanges",
-    "ScalePoint",
+    "UtilizationPoint",
     "UtilizationTarget",
 ]

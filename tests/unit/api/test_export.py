@@ -15,7 +15,7 @@ from tests.unit.control.builders import CHEAPER, GIB, experiment, spec, target
 from trimtab.api.export import recommendation_data
 from trimtab.api.kube_autoscaler import autoscaler_from
 from trimtab.control.arms import pod_changes
-from trimtab.domain.autoscaler import AutoscalerChanges, ScaleChanges, ScalePoint, UtilizationTarget
+from trimtab.domain.autoscaler import AutoscalerChanges, ScaleChanges, UtilizationPoint, UtilizationTarget
 from trimtab.domain.kube import EnvSetting, PodChanges, ResourceSetting
 from trimtab.domain.space import LimitsRule, Resource
 from trimtab.domain.state import FrontPoint, FrontValue, Interval, ObjectiveOutlook, RecommendationState, SliOutlook
@@ -178,7 +178,10 @@ class TestScaling:
         assert patch["spec"] == {"replicas": 8}
 
     def test_the_document_says_where_pods_are_added(self) -> None:
-        before, after = ScalePoint(Resource.CPU, "", 70, Decimal(2)), ScalePoint(Resource.MEMORY, "web", 50, GIB)
+        before, after = (
+            UtilizationPoint(Resource.CPU, "", 70, Decimal(2)),
+            UtilizationPoint(Resource.MEMORY, "web", 50, GIB),
+        )
         document = json.loads(self.data(before=(before,), after=(after,))["recommendation.json"])
         assert document["autoscaler"]["name"] == "web-hpa"
         assert document["autoscaler"]["spec"]["minReplicas"] == 4

@@ -29,7 +29,7 @@ from trimtab.domain.autoscaler import (
     AutoscalerView,
     MetricView,
     ScaleChanges,
-    ScalePoint,
+    UtilizationPoint,
     UtilizationTarget,
 )
 from trimtab.domain.kube import Surroundings
@@ -162,7 +162,7 @@ class TestChanges:
     def test_for_a_recommendation(self) -> None:
         spec = scaled.spec(UTILIZATION)
         changes = AutoscalerChanges(targets=(UtilizationTarget(Resource.CPU, "", 80),))
-        before, after = (ScalePoint(Resource.CPU, "", percent, D(2)) for percent in (70, 80))
+        before, after = (UtilizationPoint(Resource.CPU, "", percent, D(2)) for percent in (70, 80))
         target, now = scaled.target(), assigned(target=70)
         found = scale_changes(spec, target, around(), now, assigned(target=80))
         assert found == ScaleChanges(None, SCALER, changes, (before,), (after,))
