@@ -14,6 +14,7 @@ from typing import Protocol
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, Reading, TelemetryError, Window
+from trimtab.domain.space import Resource
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
@@ -101,6 +102,15 @@ class SliProbe:
     coarse: bool = False
 
 
+@dataclass(frozen=True)
+class UseOf:
+    """Of what a pod's use is read, in which store: a resource in one container, or with "" in all of them."""
+
+    resource: Resource
+    container: str
+    store: str
+
+
 Steps = tuple[tuple[tuple[float, float], ...], ...]
 """Per step of a window the (bad, total) events of each pod that was there."""
 
@@ -135,6 +145,11 @@ class Telemetry(Protocol):
     ) -> tuple[ContainerUse, ...] | Absence:
         """What cAdvisor has of each container of the pods, in order of pod and container; NoData where the store has
         nothing of it."""
+        ...
+
+    async def use(self, pods: Sequence[PodSet], of: UseOf, window: Window, *, timeout: float) -> tuple[Reading, ...]:
+        """What one pod of each set (all of one namespace) used, on average over pods and time, in cores or bytes;
+        `total` counts pods. By cAdvisor; NoData where the store has it of fewer than half of a set's live pods."""
         ...
 
     async def alerts(
@@ -252,4 +267,5 @@ __all__ = [
     "SliRequest",
     "Steps",
     "Telemetry",
+    "UseOf",
 ]

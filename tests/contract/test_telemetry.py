@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.unit.slo.loopback import Loopback, Stored, StoredSource
@@ -31,8 +32,9 @@ from trimtab.domain.measurement import (
     TelemetryError,
     Window,
 )
+from trimtab.domain.space import Resource
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet, SliRequest, Telemetry
+from trimtab.ports import PodSet, SliRequest, Telemetry, UseOf
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.slo.counters import counters_of
 from trimtab.slo.recording import METRIC, digest
@@ -41,6 +43,7 @@ T = 1_790_000_000.0
 WINDOW = Window(T - 20, T - 12)  # eight seconds of one scrape each
 DAY, HOUR = 86400.0, 3600.0
 PERIODS, THROTTLED = "container_cpu_cfs_periods_total", "container_cpu_cfs_throttled_periods_total"
+CPU = "container_cpu_usage_seconds_total"
 STALLED = "container_pressure_memory_stalled_seconds_total"
 LATER = T - 11  # what comes afterwards must not matter
 CANARY, CONTROL = "tt-0f0e0d0c-3-c", "tt-0f0e0d0c-3-b"
@@ -234,6 +237,28 @@ SCENARIOS: dict[str, list[Stored]] = {
         counter("usage-idle", PERIODS, steady(1.0), container="web"),
         counter("usage-idle", THROTTLED, steady(1.0), container="web"),
     ],
+    "use": [
+        *(
+            counter("use", CPU, lambda t, rate=rate: 7.0 + rate * t, pod=pod, container="web")
+            for pod, rate in ((POD, 0.5), (OTHER, 0.7))
+        ),
+        counter("use", CPU, lambda t: 0.1 * t, pod=POD, container="proxy"),
+        counter("use", CPU, lambda t: 0.1 * t, pod=OTHER, container="proxy"),
+        counter("use", CPU, lambda t: 9.0 * t, pod=POD, container=""),
+        counter("use", CPU, lambda t: 9.0 * t, pod=POD, container="POD"),
+        counter("use", CPU, lambda t: 3.0 * t, pod=f"{CONTROL}-5b8c-abcde", container="web"),
+        working_set(POD, lambda t: 400.0 + 0.0 * t, "web", "use"),
+        working_set(OTHER, lambda t: 200.0 + 0.0 * t, "web", "use"),
+    ],
+    "use-brief": [  # the second pod came in the last two seconds of the window
+        counter("use-brief", CPU, lambda t: 0.4 * t, pod=POD, container="web"),
+        counter("use-brief", CPU, lambda t: 1.4 * t, pod=OTHER, since=T - 15, container="web"),
+    ],
+    "use-restart": [counter("use-restart", CPU, lambda t: 50.0 + t if t < 44 else t - 44, container="web")],
+    "use-twice": [
+        counter("use-twice", CPU, lambda t: 0.5 * t, container="web", replica=replica) for replica in ("a", "b")
+    ],
+    "use-once": [counter("use-once", CPU, lambda t: 0.5 * t, until=T - 20, container="web")],
     "no-memory": [working_set("web-7d9f6c-x2k4z", lambda _: math.nan, namespace="no-memory")],
     "born": [
         counter("born", "all_total", lambda t: 100.0 * (t - 40), since=T - 20),
@@ -606,6 +631,73 @@ class TestUsage:
         for namespace in ("nowhere", "plain"):
             found = await telemetry.usage(PodSet(namespace, (CANARY,)), WINDOW, store="default", timeout=TIMEOUT)
             assert isinstance(found, NoData)
+
+
+class TestUse:
+    async def read(
+        self,
+        telemetry: Telemetry,
+        namespace: str,
+        *sets: PodSet,
+        resource: Resource = Resource.CPU,
+        container: str = "",
+    ) -> tuple[Reading, ...]:
+        asked = sets or (PodSet(namespace, (CANARY,)),)
+        return await telemetry.use(asked, UseOf(resource, container, "default"), WINDOW, timeout=TIMEOUT)
+
+    async def one(self, telemetry: Telemetry, namespace: str, **options: Any) -> Sample:
+        (found,) = await self.read(telemetry, namespace, **options)
+        assert isinstance(found, Sample), found
+        return found
+
+    async def test_of_one_container_on_average_over_pods(self, telemetry: Telemetry) -> None:
+        found = await self.one(telemetry, "use", container="web")
+        assert (found.value, found.total) == (pytest.approx(0.6), 2.0)
+        assert found.standard_error == pytest.approx(0.1)
+
+    async def test_of_a_whole_pod_is_of_all_of_its_containers(self, telemetry: Telemetry) -> None:
+        assert (await self.one(telemetry, "use")).value == pytest.approx(0.7)
+
+    async def test_of_memory_it_is_the_working_set(self, telemetry: Telemetry) -> None:
+        found = await self.one(telemetry, "use", resource=Resource.MEMORY, container="web")
+        assert found.value == pytest.approx(300.0 * 2**20)
+
+    async def test_both_arms_in_one_call_in_order(self, telemetry: Telemetry) -> None:
+        control, canary = await self.read(telemetry, "use", *(PodSet("use", (a,)) for a in (CONTROL, CANARY)))
+        assert isinstance(control, Sample)
+        assert isinstance(canary, Sample)
+        assert (control.value, canary.value) == (pytest.approx(3.0), pytest.approx(0.7))
+
+    async def test_a_pod_counts_by_the_time_that_it_was_there(self, telemetry: Telemetry) -> None:
+        found = await self.one(telemetry, "use-brief")
+        assert found.value == pytest.approx((0.4 * 8 + 1.4 * 2) / 10, abs=0.02)
+
+    async def test_a_counter_that_began_anew(self, telemetry: Telemetry) -> None:
+        assert (await self.one(telemetry, "use-restart")).value == pytest.approx(1.0, abs=0.1)
+
+    async def test_a_series_that_is_stored_twice_counts_once(self, telemetry: Telemetry) -> None:
+        found = await self.one(telemetry, "use-twice")
+        assert (found.value, found.total) == (pytest.approx(0.5), 1.0)
+
+    async def test_what_the_store_has_of_few_of_the_live_pods_is_absent(self, telemetry: Telemetry) -> None:
+        known = PodSet("use", (CANARY,), (POD, OTHER, f"{CANARY}-7d9f6c-aaaaa"))
+        few = PodSet("use", (CANARY,), (POD, *(f"{CANARY}-7d9f6c-aaaa{n}" for n in range(3))))
+        enough, missing = await self.read(telemetry, "use", known, few)
+        assert isinstance(enough, Sample)
+        assert isinstance(missing, NoData)
+
+    @pytest.mark.parametrize("namespace", ["nowhere", "plain", "use-once"])
+    async def test_nothing_there_is_absent(self, telemetry: Telemetry, namespace: str) -> None:
+        (found,) = await self.read(telemetry, namespace)
+        assert isinstance(found, NoData)
+
+    async def test_of_nobody_nothing_is_asked(self, telemetry: Telemetry) -> None:
+        assert await telemetry.use((), UseOf(Resource.CPU, "", "default"), WINDOW, timeout=TIMEOUT) == ()
+
+    async def test_an_unknown_store_is_an_error_for_each(self, telemetry: Telemetry) -> None:
+        sets = [PodSet("use", (a,)) for a in (CONTROL, CANARY)]
+        found = await telemetry.use(sets, UseOf(Resource.CPU, "", "elsewhere"), WINDOW, timeout=TIMEOUT)
+        assert [type(each) for each in found] == [TelemetryError] * 2
 
 
 class TestWorkingSet:

@@ -13,7 +13,7 @@ from trimtab.adapters.batches import in_groups
 from trimtab.adapters.query_limits import on_account
 from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, Reading, TelemetryError, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, Telemetry
+from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, Telemetry, UseOf
 
 Answer = TypeVar("Answer")
 REMEDY = "use one of these, or let the operator's owner add the store"
@@ -63,6 +63,12 @@ class Stores:
     ) -> tuple[ContainerUse, ...] | Absence:
         """See the port."""
         return await self._ask(store, pods.account, lambda t: t.usage(pods, window, store=store, timeout=timeout))
+
+    async def use(self, pods: Sequence[PodSet], of: UseOf, window: Window, *, timeout: float) -> tuple[Reading, ...]:
+        """See the port."""
+        account = pods[0].account if pods else ""
+        found = await self._ask(of.store, account, lambda t: t.use(pods, of, window, timeout=timeout))
+        return tuple(found for _ in pods) if isinstance(found, TelemetryError) else found
 
     async def alerts(
         self, names: Sequence[str], namespace: str, window: Window, *, store: str, timeout: float

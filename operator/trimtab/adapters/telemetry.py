@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from trimtab.adapters.batches import in_groups
+from trimtab.adapters.pod_use import use_reading, use_selector
 from trimtab.adapters.prometheus_names import Names
 from trimtab.adapters.prometheus_probe import Prober
 from trimtab.adapters.prometheus_readings import (
@@ -41,7 +42,7 @@ from trimtab.domain.measurement import (
     Window,
 )
 from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
+from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, UseOf
 from trimtab.slo.counters import Counters
 from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
 from trimtab.slo.native import as_classic, counts_of, is_native
@@ -147,6 +148,17 @@ class StoreTelemetry:
             return absence_of(error)
         return containers_in(found, window) or NoData("the store has nothing of cAdvisor")
 
+    async def use(self, pods: Sequence[PodSet], of: UseOf, window: Window, *, timeout: float) -> tuple[Reading, ...]:
+        """Of all sets in one query of raw samples."""
+        if not pods:
+            return ()
+        try:
+            selector = use_selector(_union(pods), of)
+            found = await self._store.matrix(f"{selector}[{_with_lookback(window)}s]", window.end, timeout)
+        except QueryFailed as error:
+            return tuple(absence_of(error) for _ in pods)
+        return tuple(use_reading(found, each, of.resource, window) for each in pods)
+
     async def alerts(
         self,
         names: Sequence[str],
@@ -173,7 +185,7 @@ class StoreTelemetry:
 
     async def _group(self, group: list[SliRequest], timeout: float) -> list[Reading]:
         sli, window = group[0].sli, group[0].window
-        union = PodSet(group[0].pods.namespace, tuple(dict.fromkeys(w for r in group for w in r.pods.workloads)))
+        union = _union([r.pods for r in group])
         try:
             match sli.query:
                 case RatioQuery() | SlowRatioQuery():
@@ -291,6 +303,11 @@ class StoreTelemetry:
         found = await self._store.matrix(f"{selector}[{_with_lookback(window)}s]", window.end, timeout)
         self._scrape = scrape_interval(counts_of(found)) or self._scrape
         return found
+
+
+def _union(sets: Sequence[PodSet]) -> PodSet:
+    """The pods of all of them; of one namespace."""
+    return PodSet(sets[0].namespace, tuple(dict.fromkeys(w for each in sets for w in each.workloads)))
 
 
 def _with_lookback(window: Window) -> int:

@@ -266,7 +266,7 @@ def _trial(
         window=_window(status.window) if status.window is not None else None,
         outcome=_outcome(status.outcome),
         measurements=tuple(Measurement(m.sli, m.arm, _window(m.window), _reading(m)) for m in status.measurements),
-        load=tuple(Load(x.arm, x.rps_per_pod, None, x.pods, x.pods_error) for x in status.load),
+        load=tuple(Load(x.arm, x.rps_per_pod, None, x.pods, x.pods_error, x.use, x.use_error) for x in status.load),
         spent=tuple(Spent(s.sli, s.bad, s.total, s.unseen, s.rate, _moment(s.until)) for s in status.spent),
         cost=spec.cost,
         extended=status.extended,
@@ -340,4 +340,11 @@ def _reading(m: wire.MeasurementWire) -> Reading:
 
 
 def _write_load(load: Load) -> wire.LoadWire:
-    return wire.LoadWire(arm=load.arm, rps_per_pod=load.rps_per_pod, pods=load.pods, pods_error=load.pods_error)
+    return wire.LoadWire(
+        arm=load.arm,
+        rps_per_pod=load.rps_per_pod,
+        pods=load.pods,
+        pods_error=load.pods_error,
+        use=load.use,
+        use_error=load.use_error,
+    )

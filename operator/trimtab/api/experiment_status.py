@@ -56,6 +56,8 @@ class AutoscalerStatus(StatusModel):
     container: Id = Field("", description="The container whose utilization it goes by; empty for the whole pod.")
     utilization: FiniteFloat = Field(1.0, description="The fraction of the request that it aims at.")
     tolerance: FiniteFloat = Field(0.1, description="How far above that it stands still, as a fraction.")
+    minimum: int | None = Field(None, ge=0, description="Its minReplicas.")
+    maximum: int | None = Field(None, ge=0, description="Its maxReplicas.")
 
 
 class TargetStatus(StatusModel):

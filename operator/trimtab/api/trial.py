@@ -130,6 +130,10 @@ class LoadWire(StatusModel):
     rps_per_pod: FiniteFloat = Field(description="Requests per second per pod.")
     pods: FiniteFloat | None = Field(None, description="Pods on average, where an autoscaler decides how many.")
     pods_error: FiniteFloat | None = Field(None, description="Standard error of pods.")
+    use: FiniteFloat | None = Field(
+        None, description="What one of them used on average of what the autoscaler goes by, in cores or bytes."
+    )
+    use_error: FiniteFloat | None = Field(None, description="Standard error of use.")
 
 
 class SpentWire(StatusModel):

@@ -8,9 +8,10 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 
-from trimtab.control.scaling import UTILIZATION, autoscaler_plan, fields, first_pods, present_scaling
+from trimtab.control.scaled_cost import scaled_cost
+from trimtab.control.scaling import autoscaler_plan, first_pods, present_scaling
 from trimtab.control.values import BaselineError, env_settings, inside, node_labels, node_parameter, present
-from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
+from trimtab.domain.cost import CostModel, CostTerm
 from trimtab.domain.kube import (
     ArmPlan,
     ArmView,
@@ -41,7 +42,7 @@ from trimtab.domain.space import (
     Value,
 )
 from trimtab.domain.spec import ExperimentSpec
-from trimtab.domain.state import ScaledBy, TargetRecord
+from trimtab.domain.state import TargetRecord
 from trimtab.domain.trial import Trial
 
 # Labels: an arm must not count as one of the target's own pods. It must get the Service's traffic, unless a route's
@@ -186,11 +187,12 @@ def target_settings(spec: ExperimentSpec, target: Target, assignment: Assignment
         if locus.apply is Apply.LIMITS and key in made:
             made[key] = replace(made[key], limit=exact(locus.resource, value))
         else:
-            made[key] = _setting(locus, now, value)
+            made[key] = resource_setting(locus, now, value)
     return tuple(made.values())
 
 
-def _setting(locus: ContainerResource, now: Resources, value: Decimal) -> ResourceSetting:
+def resource_setting(locus: ContainerResource, now: Resources, value: Decimal) -> ResourceSetting:
+    """Request and limit of a container that has these `now`, where the parameter has this value."""
     request, limit = now.request(locus.resource), now.limit(locus.resource)
 
     def made(request: Decimal | None, limit: Decimal | None) -> ResourceSetting:
@@ -337,28 +339,7 @@ def cost_model(spec: ExperimentSpec, target: Target, record: TargetRecord | None
         replicas_parameter=counted.name if counted is not None else None,
         node_parameter=node_parameter(spec),
     )
-    return cost if record is None or record.scaled is None else _scaled(spec, target, cost, record, record.scaled)
-
-
-def _scaled(spec: ExperimentSpec, target: Target, cost: CostModel, record: TargetRecord, by: ScaledBy) -> CostModel:
-    """The cost with the pods that the autoscaler aims at."""
-    cost = replace(cost, replicas=by.replicas, share=spec.route.share if spec.route is not None else 1.0)
-    if by.resource is None:
-        return cost
-    tuned = {(t.container, t.resource) for t in cost.terms}
-    running = (*target.containers, *(c for c in target.init_containers if c.sidecar))
-    within = (c for c in running if by.container in ("", c.name) and (c.name, by.resource) not in tuned)
-    amounts = (c.resources.request(by.resource) for c in within)
-    fixed = float(sum((a for a in amounts if a is not None), Decimal(0)))
-    scale = ScalePoint(by.resource, by.container, _utilization_parameter(spec, by), by.utilization, fixed)
-    usual = scale.of(record.baseline, cost.terms)
-    return replace(cost, scale=scale, usual=usual) if usual > 0 else cost
-
-
-def _utilization_parameter(spec: ExperimentSpec, by: ScaledBy) -> str | None:
-    """The parameter that tunes what the autoscaler aims at."""
-    found = (p.name for p, locus in fields(spec) if UTILIZATION.get(locus.field) is by.resource)
-    return None if by.resource is None else next(found, None)
+    return cost if record is None or record.scaled is None else scaled_cost(spec, target, cost, record, record.scaled)
 
 
 # What came of it

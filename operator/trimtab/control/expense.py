@@ -20,7 +20,7 @@ from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, Mode
-from trimtab.domain.trial import Load, Trial
+from trimtab.domain.trial import Load, Trial, pods_behind
 
 HOUR = 3600.0
 FIELD = "spec.stopping.maxCost"
@@ -104,8 +104,7 @@ def _pods(spec: ExperimentSpec, cost: CostModel, own: Assignment, load: Load | N
     """How many pods an arm had: where an autoscaler decides that, as they were counted, else as it is expected to."""
     if cost.share is None:
         return spec.canary.replicas
-    counted = None if load is None else load.pods
-    return max(float(spec.canary.replicas), cost.pods(own) * cost.share) if counted is None else counted
+    return pods_behind(load, max(float(spec.canary.replicas), cost.pods(own) * cost.share))
 
 
 def _hours(trial: Trial) -> float:

@@ -14,7 +14,7 @@ from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import Figures
-from trimtab.domain.trial import SCREENED, Trial, TrialPhase
+from trimtab.domain.trial import SCREENED, Trial, TrialPhase, pods_behind
 
 HOURS_OF_A_MONTH = 730.0
 PERCENT = 100.0
@@ -93,8 +93,7 @@ def _share(spec: ExperimentSpec, done: tuple[Trial, ...]) -> float | None:
     for trial in reversed(done):
         usual = dict.fromkeys((Arm.CANARY, Arm.CONTROL), spec.canary.replicas)
         usual[Arm.TARGET] = trial.environment.target_replicas
-        counts = {load.arm: usual[load.arm] if load.pods is None else load.pods for load in trial.load}
-        rates = {load.arm: load.rps_per_pod * counts[load.arm] for load in trial.load}
+        rates = {load.arm: load.rps_per_pod * pods_behind(load, usual[load.arm]) for load in trial.load}
         if set(rates) != set(Arm):
             continue
         total = sum(rates.values())

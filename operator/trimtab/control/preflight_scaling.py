@@ -23,9 +23,11 @@ from trimtab.control.scaling import (
 )
 from trimtab.domain.autoscaler import TOLERANCE_SINCE, AutoscalerView
 from trimtab.domain.kube import Surroundings, Target
+from trimtab.domain.measurement import Reading, Sample
 from trimtab.domain.quantity import format_duration
 from trimtab.domain.space import Assignment, Numeric, Parameter, Resource
 from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.state import ScaledBy
 
 SHOWN_BY_SWING = frozenset({*BOUNDS, *WINDOWS, "ScaleDownTolerancePercent", "ScaleUpTolerancePercent"})
 FEW_PODS = 3.0  # with fewer, rounding up to whole pods hides most of what a target changes
@@ -233,4 +235,17 @@ def _notes(
             yield note("DisruptionBudgetCounts", f"{budget.kind} {budget.name}", what)
 
 
-__all__ = ["scaling_problems", "undisturbed"]
+def use_notes(by: ScaledBy | None, use: Reading | None) -> Iterator[Problem]:
+    """Says so where it is not known what pods use of what their autoscaler goes by; `use` is the target's."""
+    if by is None or by.resource is None or use is None or isinstance(use, Sample):
+        return
+    kind = "CPU" if by.resource is Resource.CPU else "memory"
+    what = (
+        f"what its pods use of {kind} is not measured ({use.detail}), so how hard arms are driven is reckoned by their "
+    )
+    what += "requests, and what they cost is known to whole pods only"
+    remedy = "let that store scrape cAdvisor, the kubelet's /metrics/cadvisor"
+    yield note("UseNotMeasured", f"HorizontalPodAutoscaler {by.name}", what, remedy)
+
+
+__all__ = ["scaling_problems", "undisturbed", "use_notes"]

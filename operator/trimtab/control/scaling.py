@@ -64,7 +64,10 @@ def scaled_by(spec: ExperimentSpec, target: Target, surroundings: Surroundings) 
     if metric is None:
         return ScaledBy(view.name, replicas, tolerance=view.tolerance_up)
     share = (metric.utilization or 0) / 100
-    return ScaledBy(view.name, replicas, Resource(metric.name), metric.container, share, view.tolerance_up)
+    by = ScaledBy(view.name, replicas, Resource(metric.name), metric.container, share, view.tolerance_up)
+    # Of memory a pod uses most whatever its load, so that its use does not say how many pods there would be.
+    alone = by.resource is Resource.CPU and len(view.metrics) == 1
+    return replace(by, minimum=view.minimum, maximum=view.maximum) if alone else by
 
 
 # Today

@@ -14,6 +14,7 @@ from typing import Any
 from trimtab.domain.kube import ArmView, Surroundings, Target, TargetMissing
 from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, TelemetryError, Window
 from trimtab.domain.route import RouteMissing, RouteView
+from trimtab.domain.space import Resource
 from trimtab.domain.study import NoAnswer, Proposal, Recommended, Study
 from trimtab.domain.trial import BrokenTrial, Load, StrayTrial, Trial
 from trimtab.ports import ExperimentRecord, SliProbe
@@ -29,6 +30,15 @@ class AskUsage:
     """Read what these containers of the target have used lately."""
 
     containers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AskUse:
+    """Read what a pod of the target uses of a resource, in one container or with "" in all: what its autoscaler goes
+    by."""
+
+    resource: Resource
+    container: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,7 @@ class LoadHistory:
 Inquiry = (
     AskProbes
     | AskUsage
+    | AskUse
     | AskBudgets
     | AskAlerts
     | AskMeasurements
@@ -216,6 +227,10 @@ class Snapshot:
 
     def usage(self, ask: AskUsage) -> tuple[Usage, ...] | None:
         answer: tuple[Usage, ...] | None = self.answers.get(ask)
+        return answer
+
+    def use(self, ask: AskUse) -> Reading | None:
+        answer: Reading | None = self.answers.get(ask)
         return answer
 
     def budgets(self) -> BudgetReadings | None:

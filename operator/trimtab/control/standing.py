@@ -17,8 +17,9 @@ from trimtab.control.preflight import examine, recheck
 from trimtab.control.preflight_findings import Findings, Problem, problem
 from trimtab.control.preflight_queries import query_problems
 from trimtab.control.preflight_route import SeenRoute
+from trimtab.control.preflight_scaling import use_notes
 from trimtab.control.scaling import context_hash, rescaled, scaled_by
-from trimtab.control.snapshot import AskProbes, AskUsage
+from trimtab.control.snapshot import AskProbes, AskUsage, AskUse
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kube import Target, TargetMissing
 from trimtab.domain.spec import Mode
@@ -145,8 +146,11 @@ def preflight(context: Context) -> Decision | None:
         return _refuse(context, unsafe)
     probes, ask = context.seen.probes(), AskUsage(watched_containers(spec))
     usage = context.seen.usage(ask) if ask.containers else ()
-    if probes is None or usage is None:
-        return context.ask(AskProbes(), *([ask] if ask.containers else []))
+    scaled = scaled_by(spec, target, surroundings)
+    by_use = AskUse(scaled.resource, scaled.container) if scaled is not None and scaled.resource is not None else None
+    use = context.seen.use(by_use) if by_use is not None else None
+    if probes is None or usage is None or (by_use is not None and use is None):
+        return context.ask(AskProbes(), *([ask] if ask.containers else []), *([by_use] if by_use is not None else []))
     findings = examine(spec, target, surroundings, probes, route)
     if findings.blocking:
         return _refuse(context, findings.blocking)
@@ -161,11 +165,10 @@ def preflight(context: Context) -> Decision | None:
     idle = never(spec, context.now, max(scrapes, default=DEFAULT_SCRAPE)) if context.state.started is None else None
     if idle is not None:
         return _refuse(context, (problem("ScheduleTooTight", idle.field, idle.problem, idle.remedy),))
-    scaled = scaled_by(spec, target, surroundings)
     record = TargetRecord(target.uid, context_hash(spec, target, surroundings), baseline, scaled)
     floors, about = memory_floors(spec, baseline, usage)
     context = context.update(floors=floors)
-    findings = Findings((*findings.problems, *about))
+    findings = Findings((*findings.problems, *about, *use_notes(scaled, use)))
     return _accept(context, findings, probes, record)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
+from trimtab.control.driving import by_use, driven, filling, hardest_driven
 from trimtab.control.pods import against_control, hardest, load_context, load_of
-from trimtab.domain.cost import CostModel
+from trimtab.domain.cost import CostModel, Filling
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.space import Assignment, Resource
@@ -59,8 +60,11 @@ def build_study(
     done = tuple(t for t in trials if t.phase.terminal)
     here = tuple(t for t in done if t.environment.template_hash == record.template_hash)
     cost = cost_model(spec, target, record)
-    outcomes = tuple(_outcome(spec, cost, record.baseline, t) for t in here)
-    inherited = _taught(spec, cost, tuple(t for t in done if t.environment.template_hash != record.template_hash))
+    # All loads of a study are of one kind. Of a trial that lacks its use, in one where others have it, none is known.
+    full = filling(spec, target, cost) if any(by_use(t) for t in done) else None
+    by = _By(spec, cost, full is not None)
+    outcomes = tuple(_outcome(by, record.baseline, t) for t in here)
+    inherited = _taught(by, tuple(t for t in done if t.environment.template_hash != record.template_hash))
     return Study(
         space=spec.space,
         baseline=record.baseline,
@@ -73,18 +77,19 @@ def build_study(
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas),
+        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas, full),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
         inherited=inherited,
-        hints=_hints(spec, cost, earlier, started),
+        hints=_hints(by, earlier, started),
         wanted=_wanted(spec, record.baseline),
         objectives=() if spec.is_cost and cost.known else spec.objectives,
         measured=_measured(spec, cost),
         cost_limit=min((limit.maximum for limit in spec.cost_limits), default=None),
+        driven=full,
     )
 
 
@@ -108,23 +113,36 @@ def _wanted(spec: ExperimentSpec, baseline: Assignment) -> tuple[Assignment, ...
     return tuple(Assignment.of({**baseline, **each}) for each in given)
 
 
-def _hints(
-    spec: ExperimentSpec, cost: CostModel, earlier: tuple[Trial, ...], started: float
-) -> tuple[TrialOutcome, ...]:
+@dataclass(frozen=True)
+class _By:
+    """What trials become outcomes by; `use`: their loads are how hard their pods were driven."""
+
+    spec: ExperimentSpec
+    cost: CostModel
+    use: bool
+
+    def load(self, trial: Trial, arm: Arm, assignment: Assignment) -> float | None:
+        found = load_of(trial, arm)
+        if found is None:
+            return None
+        return (driven if self.use else load_context)(self.cost, assignment, found)
+
+
+def _hints(by: _By, earlier: tuple[Trial, ...], started: float) -> tuple[TrialOutcome, ...]:
     """What Trials of a warm start taught, those that are not too old when the Experiment starts."""
-    if spec.warm_start is None:
+    if by.spec.warm_start is None:
         return ()
-    oldest = started - spec.warm_start.max_age
-    return tuple(o for o in _taught(spec, cost, earlier) if o.finished >= oldest)
+    oldest = started - by.spec.warm_start.max_age
+    return tuple(o for o in _taught(by, earlier) if o.finished >= oldest)
 
 
-def _taught(spec: ExperimentSpec, cost: CostModel, trials: tuple[Trial, ...]) -> tuple[TrialOutcome, ...]:
+def _taught(by: _By, trials: tuple[Trial, ...]) -> tuple[TrialOutcome, ...]:
     """What Trials on other targets or templates taught. Their controls ran what the target was then: that is what a
     Baseline trial of the same target ran, or nobody knows."""
     ran = {_target_of(t): t.assignment for t in trials if t.purpose is Purpose.BASELINE}
     found = []
     for trial in trials:
-        outcome = _outcome(spec, cost, ran.get(_target_of(trial), trial.assignment), trial)
+        outcome = _outcome(by, ran.get(_target_of(trial), trial.assignment), trial)
         if outcome.learnable:
             found.append(outcome if _target_of(trial) in ran else replace(outcome, control=None))
     return tuple(found)
@@ -142,12 +160,19 @@ def _load(outcome: TrialOutcome) -> float | None:
 
 
 def _peak(
-    spec: ExperimentSpec, cost: CostModel, record: TargetRecord, outcomes: tuple[TrialOutcome, ...], ready: int
+    spec: ExperimentSpec,
+    cost: CostModel,
+    record: TargetRecord,
+    outcomes: tuple[TrialOutcome, ...],
+    ready: int,
+    full: Filling | None,
 ) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
     took their part of the same load, are gone. By a route's weights an arm gets its share whatever its size. That of
     the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
     loads = [load for o in outcomes if (load := _load(o)) is not None]
+    if record.scaled is not None and full is not None:
+        return hardest_driven(record.scaled, loads)
     if record.scaled is not None:
         controls = [o.control.load for o in outcomes if o.control is not None and o.control.load is not None]
         return hardest(controls, loads, record.scaled.tolerance)
@@ -180,12 +205,12 @@ def _targets(spec: ExperimentSpec, constraint: OutcomeConstraint) -> tuple[Const
     return tuple(found)
 
 
-def _outcome(spec: ExperimentSpec, cost: CostModel, baseline: Assignment, trial: Trial) -> TrialOutcome:
+def _outcome(by: _By, baseline: Assignment, trial: Trial) -> TrialOutcome:
     finished = trial.times.finished if trial.times.finished is not None else trial.times.created
-    control = _arm(spec, cost, trial, Arm.CONTROL, baseline)
-    canary, ratio = _arm(spec, cost, trial, Arm.CANARY, trial.assignment), None
-    if not cost.known:
-        ratio = against_control(cost, trial.assignment, baseline, trial)
+    control = _arm(by, trial, Arm.CONTROL, baseline)
+    canary, ratio = _arm(by, trial, Arm.CANARY, trial.assignment), None
+    if not by.cost.known:
+        ratio = against_control(by.cost, trial.assignment, baseline, trial)
     if ratio is not None:
         canary = replace(canary, readings=(*canary.readings, ConstraintReading(PODS, ratio)))
     return TrialOutcome(
@@ -215,8 +240,9 @@ def _truncated(trial: Trial) -> bool:
     return trial.phase is TrialPhase.INFEASIBLE and not judged
 
 
-def _arm(spec: ExperimentSpec, cost: CostModel, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:
+def _arm(by: _By, trial: Trial, arm: Arm, assignment: Assignment) -> ArmOutcome:
     readings: list[ConstraintReading] = []
+    spec = by.spec
     for constraint in spec.constraints:
         measurement = trial.measurement(constraint.sli, arm)
         if measurement is None or not isinstance(measurement.reading, Sample):
@@ -226,5 +252,4 @@ def _arm(spec: ExperimentSpec, cost: CostModel, trial: Trial, arm: Arm, assignme
         measurement = trial.measurement(sli, arm) if sli is not None else None
         if sli is not None and measurement is not None and isinstance(measurement.reading, Sample):
             readings.append(ConstraintReading(measured_name(sli), measurement.reading))
-    load = load_of(trial, arm)
-    return ArmOutcome(assignment, None if load is None else load_context(cost, assignment, load), tuple(readings))
+    return ArmOutcome(assignment, by.load(trial, arm, assignment), tuple(readings))

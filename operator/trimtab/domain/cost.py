@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from trimtab.domain.space import Assignment, Resource
 
 GIB = float(2**30)
+Number = Callable[[str], Any]
+"""The value of a numeric parameter in base units."""
 COST_SLACK = 1 + 1e-9  # a bound on the cost may be met exactly, but for rounding
 
 
@@ -53,12 +56,60 @@ class ScalePoint:
 
     def of(self, assignment: Assignment, terms: tuple[CostTerm, ...]) -> float:
         """Cores or bytes a pod under this assignment."""
-        request = self.fixed
+        return float(self.at(_numbers(assignment), terms))
+
+    def at(self, number: Number, terms: tuple[CostTerm, ...]) -> Any:
+        """The same where parameters have these numbers, one of each or an array."""
+        request: Any = self.fixed
         for term in terms:
             if term.resource is self.resource and self.container in ("", term.container):
-                request += float(assignment.number(term.parameter)) * term.factor
-        share = float(assignment.number(self.parameter)) / 100 if self.parameter is not None else self.utilization
+                request = request + number(term.parameter) * term.factor
+        share = number(self.parameter) / 100 if self.parameter is not None else self.utilization
         return share * request
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How full a pod is at its scale point: that over the CPU limit of what is counted, `limits` and `fixed` cores
+    (None where something has no limit). Queues grow by it."""
+
+    scale: ScalePoint
+    requests: tuple[CostTerm, ...]
+    limits: tuple[CostTerm, ...] = ()
+    fixed: float | None = None
+
+    def of(self, assignment: Assignment) -> float | None:
+        """A fraction."""
+        return None if self.fixed is None else float(self.at(_numbers(assignment)))
+
+    def at(self, number: Number) -> Any:
+        """The same where parameters have these numbers, one of each or an array."""
+        limit: Any = self.fixed
+        for term in self.limits:
+            limit = limit + number(term.parameter) * term.factor
+        return self.scale.at(number, self.requests) / limit
+
+
+def _numbers(assignment: Assignment) -> Number:
+    return lambda name: float(assignment.number(name))
+
+
+@dataclass(frozen=True)
+class PodBounds:
+    """The fewest and most pods that an autoscaler keeps: numbers, or the parameters that set them."""
+
+    minimum: float
+    maximum: float
+    minimum_parameter: str | None = None
+    maximum_parameter: str | None = None
+
+    def within(self, pods: float, assignment: Assignment) -> float:
+        """As many of these as it keeps under this assignment."""
+        least, most = (
+            value if name is None else float(assignment.number(name))
+            for value, name in ((self.minimum, self.minimum_parameter), (self.maximum, self.maximum_parameter))
+        )
+        return max(min(pods, most), least)
 
 
 class Cost(Protocol):
@@ -88,6 +139,7 @@ class CostModel:
     scale: ScalePoint | None = field(default=None, repr=False)
     usual: float = field(default=1.0, repr=False)
     share: float | None = field(default=None, repr=False)  # of the load that an arm gets, where its pods are counted
+    bounds: PodBounds | None = field(default=None, repr=False)  # where the use of its pods says how many it asks for
 
     @property
     def known(self) -> bool:

@@ -207,7 +207,8 @@ class ScaledBy:
 
     `resource` is None where it goes by nothing whose request is known. `container` is "" for the whole pod;
     `utilization` is the fraction of the request that it aims at, `tolerance` how far above that it stands still;
-    `replicas` were there when it was looked at.
+    `replicas` were there when it was looked at. From `minimum` to `maximum` of them it keeps as many as the use of CPU
+    asks for; both are None where that is not all that it goes by, or not on record.
     """
 
     name: str
@@ -216,6 +217,8 @@ class ScaledBy:
     container: str = ""
     utilization: float = 1.0
     tolerance: float = 0.1
+    minimum: int | None = None
+    maximum: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from trimtab.domain.cost import Cost
+from trimtab.domain.cost import Cost, Filling
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment, Resource, SearchSpace
 from trimtab.domain.spec import Objective, SearchSettings, SliKind
@@ -108,7 +108,8 @@ class Study:
 
     `probability` is the least probability of safety (0.95). `peak_load` is the load (requests per second per pod) for
     which the recommendation must hold, None when load is unknown. `expected_load` is an upper limit of the load while
-    the next trial runs, for which that trial must be safe; None: it may be the peak. `floors` are white-box lower
+    the next trial runs, for which that trial must be safe; None: it may be the peak. Where pods were `driven` by an
+    autoscaler and their use was measured, every load is their use over the scale point. `floors` are white-box lower
     bounds per parameter (base units). `now` is unix seconds.
     """
 
@@ -138,6 +139,7 @@ class Study:
     measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count, and PODS
     cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
     expected_load: float | None = field(default=None, repr=False)
+    driven: Filling | None = field(default=None, repr=False)  # loads are how hard pods are driven: use over scale point
 
 
 class HoldReason(StrEnum):

@@ -108,13 +108,21 @@ ASKED_FOR = frozenset({
 class Load:
     """Requests per second per pod of one arm over the measurement window. The standard error is known only to the pass
     that measured; it is not stored and not compared. `pods` is how many there were on average, with its standard error,
-    where an autoscaler decides that."""
+    where an autoscaler decides that, and `use` what one of them used on average of what it goes by (cores or bytes).
+    """
 
     arm: Arm
     rps_per_pod: float
     standard_error: float | None = field(default=None, compare=False)
     pods: float | None = None
     pods_error: float | None = None
+    use: float | None = None
+    use_error: float | None = None
+
+
+def pods_behind(load: Load | None, fixed: float) -> float:
+    """Of how many pods a load is the mean: as they were counted, else as many as there are in any case."""
+    return fixed if load is None or load.pods is None else load.pods
 
 
 @dataclass(frozen=True)

@@ -347,6 +347,7 @@ def digest(belief: Belief) -> str:
         parts += [study.objectives, study.measured, study.cost_limit, measured]
     if isinstance(study.cost, CostModel) and not study.cost.known:
         parts += [study.cost.scale, study.cost.usual, study.cost.share]
+    parts += [study.driven] if study.driven is not None else []
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

@@ -22,7 +22,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.domain.cost import COST_SLACK, CostModel
+from trimtab.domain.cost import COST_SLACK, CostModel, Filling
 from trimtab.domain.space import (
     Assignment,
     Categorical,
@@ -114,6 +114,7 @@ class Grid:
             (*a, study.baseline[p.name]) if c else a
             for p, a, c in zip(self.parameters, self.axes, conditional, strict=True)
         )
+        self._first = encoder.first
         self._codes = [encoder.column(p, a) for p, a in zip(self.parameters, self._values, strict=True)]
         self._numbers = [
             np.full(len(a), np.nan) if isinstance(p.domain, Categorical) else np.asarray([float(v) for v in a])
@@ -250,13 +251,19 @@ class Grid:
             return self.number(cost.replicas_parameter, points)
         if cost.scale is None:
             return float(cost.replicas)
-        request = np.full(len(points), cost.scale.fixed)
-        for term in cost.terms:
-            if term.resource is cost.scale.resource and cost.scale.container in ("", term.container):
-                request = request + self.number(term.parameter, points) * term.factor
-        tuned = cost.scale.parameter
-        share = self.number(tuned, points) / 100 if tuned is not None else cost.scale.utilization
-        return np.asarray(cost.replicas * cost.usual / (share * request))
+        use = cost.scale.at(lambda name: self.number(name, points), cost.terms)
+        return np.asarray(cost.replicas * cost.usual / use)
+
+    def filled(self, filling: Filling, u: Floats) -> Floats:
+        """How full pods are at their scale point at encoded points (N, D). Shape: (N,)."""
+
+        def number(name: str) -> Floats:
+            i = self._at[name]
+            codes, numbers = self._codes[i][:, 0], self._numbers[i]
+            order = np.argsort(codes)
+            return np.asarray(np.interp(u[:, self._first[i]], codes[order], numbers[order]))
+
+        return np.broadcast_to(np.asarray(filling.at(number), dtype=np.float64), (len(u),))
 
     def admissible(self, points: Ints) -> Bools:
         """Points that break no parameter constraint, no floor and no bound on the cost, and lie above every known OOM.

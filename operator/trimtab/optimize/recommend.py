@@ -11,6 +11,7 @@ assignments; named is the best in the first objective that any of them improves,
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import FrontMember, Recommended, Study
@@ -20,11 +21,15 @@ from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import no_more
 
+Floats = NDArray[np.float64]
+
 WIDTHS = 1.88
 MARGIN = 0.02
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 MOST_SHOWN = 16  # members of a front
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
+QUEUED = 1.15  # the same where a pod has as much of its limit left as it uses
+MOST_FULL = 0.95  # of the limit: whoever is meant to use more has none left
 
 
 def keep_baseline(study: Study, why: str) -> Recommended:
@@ -78,25 +83,47 @@ def _unrefuted(belief: Belief, assignment: Assignment) -> bool:
     return allowed(study, assignment)
 
 
-def room(belief: Belief, seen: float | None = None, z: float | None = None) -> float:
+def room(
+    belief: Belief, filled: Floats | float | None, seen: float | None = None, z: float | None = None
+) -> Floats | float:
     """How far below an absolute bound (in g) an assignment must measure at the load `seen` (octaves; the usual one),
     for the load that its arms do not see.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
-    steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
+    steeper. So what was measured, raised by `steepest` per octave up to the load `z` (the peak), must hold by itself.
+
+    Args:
+        filled: how full pods are at their scale point, where the load is how hard they are driven (one, or an array).
     """
     loads = belief.loads
-    return STEEPEST * max((loads.peak if z is None else z) - (loads.usual if seen is None else seen), 0.0)
+    at = loads.peak if z is None else z
+    return steepest(belief, filled, at) * max(at - (loads.usual if seen is None else seen), 0.0)
+
+
+def steepest(belief: Belief, filled: Floats | float | None, z: float) -> Floats | float:
+    """The slope next to a bound, of g per octave of load, at the load `z`.
+
+    Where loads are how hard pods are driven and their limit is known, rho of it is used. In a queue a time t is
+    exceeded with a chance P = exp(-mu (1 - rho) t), so d ln P / d ln rho = ln(1 / P) rho / (1 - rho). Measured in the
+    workload model, where not all of the time is waiting, slopes next to a bound come up to `QUEUED` rho / (1 - rho) per
+    octave: 0.2 to 0.7 at rho = 0.5, 3.8 at 0.75, 5.5 at 0.85 (`benchmarks/simulation/steepness.py`).
+    """
+    if filled is None or belief.loads.reference is None:
+        return STEEPEST
+    full = np.minimum(np.asarray(filled) * belief.loads.reference * 2.0**z, MOST_FULL)
+    found = QUEUED * full / (1 - full)
+    return np.asarray(found) if np.ndim(found) else float(found)
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
     """Each of its own readings counts from the load that it saw: one of the night says little about the day."""
-    own, loads = belief.evidence.get(assignment, Evidence()), belief.loads
+    own, loads, driven = belief.evidence.get(assignment, Evidence()), belief.loads, belief.study.driven
+    filled = None if driven is None else driven.of(assignment)
     for target in belief.targets:
         rows = own.observations.get(target.name)
         if target.relative or not rows:
             continue
-        if Evidence.pooled([row.raised(room(belief, loads.z(row.load), z)) for row in rows])[1] > 0:
+        if Evidence.pooled([row.raised(float(room(belief, filled, loads.z(row.load), z))) for row in rows])[1] > 0:
             return False
     return True
 

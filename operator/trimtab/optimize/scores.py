@@ -67,7 +67,8 @@ def log_feasibility(mean: Floats, sd: Floats) -> Floats:
 def readings(belief: Belief, u: Floats) -> tuple[Floats, Floats]:
     """Mean and variance of what a trial at the encoded points (N, D) would read of each bound, raised by the room that
     a recommendation needs. Shapes: (m, N), (m, N)."""
-    at, needed = belief.inputs(u, belief.loads.usual), room(belief)
+    at, driven = belief.inputs(u, belief.loads.usual), belief.study.driven
+    needed = room(belief, belief.grid.filled(driven, u) if driven is not None and driven.fixed is not None else None)
     means, variances = np.zeros((len(belief.models), len(u))), np.zeros((len(belief.models), len(u)))
     for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
         seen, sd = model.predict(at)

@@ -20,6 +20,7 @@ from trimtab.control.snapshot import (
     AskShown,
     AskSpent,
     AskUsage,
+    AskUse,
     BudgetReadings,
     Inquiry,
     LoadHistory,
@@ -32,9 +33,11 @@ from trimtab.control.snapshot import (
 from trimtab.domain.kube import ArmView, Target
 from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
+from trimtab.domain.space import Resource
 from trimtab.domain.spec import ExperimentSpec, Scaling, ScalingQuery, Sli, ValueQuery
+from trimtab.domain.state import ScaledBy
 from trimtab.domain.trial import Load, Trial
-from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry
+from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry, UseOf
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
@@ -48,6 +51,7 @@ PROBE_TIMEOUT = 20.0
 SPENT_TIMEOUT = 5.0  # a draining trial, and perhaps a deletion, waits for it
 DAY = 86400.0
 USAGE_SECONDS = DAYS * DAY
+USE_SECONDS = 300.0
 LATELY = 900.0  # seconds that say how high the load is at present
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
 UNSCRAPED_SECONDS = 60.0  # for which a pod that an autoscaler added may be Ready without being scraped
@@ -88,6 +92,8 @@ class Answerer:
                 return await self._probes(seen)
             case AskUsage(containers):
                 return await self._usage(containers, seen)
+            case AskUse(resource, container):
+                return await self._use(seen, resource, container)
             case AskBudgets():
                 return await self._budgets(seen)
             case AskAlerts():
@@ -182,7 +188,7 @@ class Answerer:
         )
         counting = counting_sli(spec)
         load = () if counting is None else await self._loads(counting, pods, seen, trial, ask.window)
-        if counting is not None and _scaled(seen):
+        if counting is not None and _scaled_by(seen) is not None:
             load = await self._counted(counting, pods, load, seen, trial, ask.window)
         return TrialReadings(measurements, load)
 
@@ -203,7 +209,31 @@ class Answerer:
         found = await self._telemetry.read([SliRequest(scaling, pods[arm], window) for arm in asked], timeout=TIMEOUT)
         counted = {arm: reading for arm, reading in zip(asked, found, strict=True) if isinstance(reading, Sample)}
         found_loads = (_by_pods(load, seen.arm(trial, load.arm), counted.get(load.arm)) for load in loads)
-        return tuple(load for load in found_loads if load is not None)
+        return await self._used(pods, tuple(load for load in found_loads if load is not None), seen, window)
+
+    async def _used(
+        self, pods: dict[Arm, PodSet], loads: tuple[Load, ...], seen: Snapshot, window: Window
+    ) -> tuple[Load, ...]:
+        """With what one pod of each arm used of what the autoscaler goes by; without where cAdvisor does not tell."""
+        by, asked = _scaled_by(seen), [load.arm for load in loads if load.arm in pods]
+        if by is None or by.resource is None or not asked:
+            return loads
+        of = UseOf(by.resource, by.container, _spec(seen).store)
+        found = await self._telemetry.use([pods[arm] for arm in asked], of, window, timeout=TIMEOUT)
+        used = {arm: reading for arm, reading in zip(asked, found, strict=True) if isinstance(reading, Sample)}
+        return tuple(
+            replace(load, use=used[load.arm].value, use_error=used[load.arm].standard_error)
+            if load.arm in used
+            else load
+            for load in loads
+        )
+
+    async def _use(self, seen: Snapshot, resource: Resource, container: str) -> Reading:
+        """What one pod of the target used lately."""
+        window = Window(seen.now - USE_SECONDS, seen.now)
+        of = UseOf(resource, container, _spec(seen).store)
+        (found,) = await self._telemetry.use([_target_pods(seen)], of, window, timeout=PROBE_TIMEOUT)
+        return found
 
     async def _spent(self, ask: AskSpent, seen: Snapshot) -> SpentReadings:
         trial = next(t for t in seen.trials if t.name == ask.trial)
@@ -246,9 +276,9 @@ def _by_pods(load: Load, view: ArmView | None, pods: Sample | None) -> Load | No
     return Load(load.arm, load.rps_per_pod * factor, error, pods.value, pods.standard_error)
 
 
-def _scaled(seen: Snapshot) -> bool:
+def _scaled_by(seen: Snapshot) -> ScaledBy | None:
     state = seen.experiment.state
-    return state is not None and state.target is not None and state.target.scaled is not None
+    return state.target.scaled if state is not None and state.target is not None else None
 
 
 def counting_sli(spec: ExperimentSpec) -> Sli | None:

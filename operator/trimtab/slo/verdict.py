@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from trimtab.domain.measurement import Absence, Ambiguous, Arm, NoData, NotAsked, Sample, Stale, TelemetryError
 from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ExperimentSpec, OnMissing, OutcomeConstraint, Sli
-from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase
+from trimtab.domain.trial import ENDED_EARLY, SCREENED, SCREENED_OUT, Load, Outcome, Trial, TrialPhase, pods_behind
 from trimtab.slo.bounds import Standing, check
 
 BOUND_BROKEN = "BoundBroken"  # measured to the end, and a bound is surely broken
@@ -199,7 +199,7 @@ def _route_share(spec: ExperimentSpec, trial: Trial, arm: Arm) -> float:
 def _pods(spec: ExperimentSpec, trial: Trial, load: Load) -> float:
     """Of how many pods this load is the mean."""
     fixed = trial.environment.target_replicas if load.arm is Arm.TARGET else spec.canary.replicas
-    return load.pods if load.pods is not None else float(fixed)
+    return pods_behind(load, float(fixed))
 
 
 def _times(load: Load, factor: float) -> Load:

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import norm
 from tests.unit.optimize.toy import ERRORS, HOUR, SLOW, WEB_COST, counts, resource, search
 
-from trimtab.domain.cost import CostModel, CostTerm, ScalePoint
+from trimtab.domain.cost import CostModel, CostTerm, Filling, ScalePoint
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment, AutoscalerField, Numeric, Parameter, Resource, Scale, SearchSpace
 from trimtab.domain.spec import Objective, ObjectiveTerm, SliKind
@@ -23,6 +23,7 @@ from trimtab.optimize.data import load_scale
 from trimtab.optimize.designer import digest, recommend, suggest
 from trimtab.optimize.encoding import Encoder, Grid
 from trimtab.optimize.readings import gather
+from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST, room, steepest
 from trimtab.optimize.safe import believe
 
 WORK, LEAST = 0.0092, 6.0
@@ -42,6 +43,10 @@ COST = CostModel(
     usual=0.45,
     share=0.1,
 )
+
+assert COST.scale is not None
+FILLING = Filling(COST.scale, COST.terms, (CostTerm("cpu", Resource.CPU, 2.0, "app"),), 0.0)
+HARDEST = 1.1
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,23 @@ def study(**changes: object) -> Study:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Measured(Fleet):
+    """The same with pods whose use is measured: how hard they are driven is known, and their number is not rounded."""
+
+    noise: float = 0.01
+
+    def arm(self, x: Assignment, load: float, effect: float, rng: np.random.Generator) -> ArmOutcome:
+        """Its load is use over scale point."""
+        use = load / self.pods(x, load) * WORK
+        return replace(super().arm(x, load, effect, rng), load=use / FILLING.scale.of(x, COST.terms))
+
+
 @cache
-def searched(trials: int = 24) -> tuple[Study, Recommended]:
+def searched(trials: int = 24, by_use: bool = False) -> tuple[Study, Recommended]:
     fleet, found, rng = Fleet(), study(), np.random.default_rng(5)
+    if by_use:
+        fleet, found = Measured(), study(peak_load=HARDEST, driven=FILLING)
     for index in range(trials):
         now = found.now + HOUR * index
         answer = suggest(replace(found, index=index, now=now)).answer
@@ -166,6 +185,45 @@ def test_the_search_comes_near_the_cheapest_that_holds() -> None:
     assert all(fleet.slow(o.canary.assignment, fleet.load) <= SLOW.bound for o in done.outcomes)
 
 
+def test_by_measured_use_the_search_comes_as_near_and_holds_with_pods_as_busy_as_they_get() -> None:
+    _, recommended = searched(by_use=True)
+    fleet, best = Measured(), recommended.assignment
+    before, after = (fleet.usually(x) for x in (BASELINE, best))
+    busy = HARDEST * FILLING.scale.of(best, COST.terms) / WORK
+    assert fleet.slow(best, fleet.load) <= SLOW.bound
+    assert 0.002 + math.exp(-(2 * float(best.number("cpu")) / WORK - busy) * 0.03) <= SLOW.bound
+    assert after < 0.75 * before
+    assert recommended.saving == pytest.approx(1 - after / before, abs=0.03)
+
+
+def test_the_fuller_pods_are_the_steeper_a_bound_is() -> None:
+    done, _ = searched(by_use=True)
+    belief = believe(done, gather(done))
+    assert steepest(belief, None, 0.0) == STEEPEST
+    assert steepest(belief, 0.5, 0.0) == pytest.approx(QUEUED * 0.55 / 0.45)
+    assert steepest(belief, 0.5, -1.0) == pytest.approx(QUEUED * 0.275 / 0.725)
+    assert steepest(belief, 2.0, 0.0) == pytest.approx(QUEUED * MOST_FULL / (1 - MOST_FULL))
+    octaves = belief.loads.peak - belief.loads.usual
+    assert octaves > 0
+    assert room(belief, 0.5) == pytest.approx(octaves * QUEUED * 0.55 / 0.45)
+    many = room(belief, np.asarray([0.2, 0.5]))
+    assert np.asarray(many).tolist() == [pytest.approx(room(belief, 0.2)), pytest.approx(room(belief, 0.5))]
+
+
+def test_how_full_pods_are_is_read_off_encoded_points() -> None:
+    encoder = Encoder(SPACE, BASELINE)
+    grid = Grid(study(), encoder)
+    points = grid.all_points()[::7]
+    found = grid.filled(FILLING, grid.encode(points))
+    assert found == pytest.approx([FILLING.of(grid.assignment(p)) for p in points])
+    fixed = replace(FILLING, scale=ScalePoint(Resource.CPU, fixed=0.5, utilization=0.6), limits=(), fixed=1.0)
+    assert grid.filled(replace(fixed, requests=()), grid.encode(points)).tolist() == [pytest.approx(0.3)] * len(points)
+
+
+def test_what_has_no_limit_is_as_steep_as_ever() -> None:
+    assert replace(FILLING, fixed=None).of(BASELINE) is None
+
+
 def test_another_share_or_scale_point_is_another_model() -> None:
     done, _ = searched()
 
@@ -174,6 +232,8 @@ def test_another_share_or_scale_point_is_another_model() -> None:
         return digest(believe(changed, gather(changed)))
 
     assert len({of(COST), of(replace(COST, share=0.05)), of(replace(COST, usual=0.5))}) == 3
+    driven = replace(done, driven=FILLING)
+    assert digest(believe(driven, gather(driven))) != of(COST)
 
 
 def test_a_trial_that_did_not_count_its_pods_teaches_its_bounds_all_the_same() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, NoData, Reading, TelemetryError, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import PodSet, SliProbe, SliRequest, Steps
+from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, UseOf
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Told:
     loads: Callable[[PodSet], Reading] = lambda _: NoData("not told")
     past: Callable[[Window], Steps | Absence] = lambda _: NoData("not told")
     uses: Callable[[Window], tuple[ContainerUse, ...] | Absence] = lambda _: NoData("not told")
+    used: Callable[[PodSet, UseOf], Reading] = lambda *_: NoData("not told")
     firing: Callable[[Window], tuple[AlertSeen, ...] | TelemetryError] = lambda _: ()
     asked: list[SliRequest] = field(default_factory=list)
 
@@ -44,6 +45,9 @@ class Told:
         self, pods: PodSet, window: Window, *, store: str, timeout: float
     ) -> tuple[ContainerUse, ...] | Absence:
         return self.uses(window)
+
+    async def use(self, pods: Sequence[PodSet], of: UseOf, window: Window, *, timeout: float) -> tuple[Reading, ...]:
+        return tuple(self.used(each, of) for each in pods)
 
     async def alerts(
         self, names: Sequence[str], namespace: str, window: Window, *, store: str, timeout: float

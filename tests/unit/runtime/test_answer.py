@@ -39,7 +39,7 @@ from trimtab.domain.space import Resource
 from trimtab.domain.spec import ScalingQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.trial import Load, Trial, TrialPhase
-from trimtab.ports import PodSet
+from trimtab.ports import PodSet, UseOf
 from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer, trial_pods
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
@@ -114,13 +114,28 @@ class TestCountedPods:
         record = TargetRecord("target-uid", "hash-1", BASELINE, ScaledBy("web", 20, Resource.CPU, "", 0.6))
         return snapshot(experiment(running(target=record)), (LIVE,), both_arms(LIVE))
 
-    async def loads(self, pods: Reading) -> dict[Arm, Load]:
+    async def loads(self, pods: Reading, *used: Reading) -> dict[Arm, Load]:
         told = served(60.0, 60.0, 50.0, error=0.02)
+        answers, asked = iter(used), list[UseOf]()
+
+        def use(_: PodSet, of: UseOf) -> Reading:
+            asked.append(of)
+            return next(answers, NoData("not told"))
+
+        told.used = use
         told.reads = lambda r: pods if isinstance(r.sli.query, ScalingQuery) else NoData("not asked here")
         assert LIVE.window is not None
         found = await answerer(told).answer(AskMeasurements(LIVE.name, LIVE.window, False), self.seen())
         assert isinstance(found, TrialReadings)
+        assert set(asked) <= {UseOf(Resource.CPU, "", spec().store)}
         return {load.arm: load for load in found.load}
+
+    async def test_what_a_pod_used_of_what_the_autoscaler_goes_by(self) -> None:
+        found = await self.loads(Sample(1.5, 0.2, 60.0), Sample(0.6, 0.01, 2.0), NoData("no cAdvisor"))
+        assert (found[Arm.CANARY].use, found[Arm.CANARY].use_error) == (0.6, 0.01)
+        assert (found[Arm.CONTROL].use, found[Arm.CONTROL].use_error) == (None, None)
+        assert found[Arm.TARGET].use is None
+        assert found[Arm.CANARY].pods == 1.5
 
     async def test_the_same_requests_by_more_pods_than_there_are_now(self) -> None:
         found = await self.loads(Sample(1.5, 0.2, 60.0))

@@ -1,0 +1,132 @@
+"""How steep a latency SLI is next to its bound in how hard pods are driven, by how full they are of use at the peak.
+
+`python -m benchmarks.simulation.steepness [EXAMPLE ...]`, with PYTHONPATH=operator:hack. Of each assignment of a coarse
+grid it takes what the workload model says, without noise, of pods at the scale point and of pods as busy as the
+autoscaler lets them be. It prints the slope of ln(SLI / bound) per octave of use where the SLI is near its bound, and
+what a recommender that raises a reading at the scale point by such a slope would get wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+
+from stack.paths import EXAMPLES
+from trimtab.domain.space import Assignment, Numeric, Parameter, Value
+from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST
+from trimtab.simulate.fleet import Fleet, used
+from trimtab.simulate.scenario import scenario
+from trimtab.simulate.truth import Truth
+
+NAMES = ("scaled-web-service", "inference")
+MOST = 9  # values of a parameter
+NEAR = (0.6, 1.4)  # of the bound, at the peak
+LEVELS = 450  # of load, on the model's grid
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One assignment: its SLI over the bound at the scale point and at the peak, octaves of use between them, and the
+    fraction of its limit that a pod uses at the peak."""
+
+    usual: float
+    peak: float
+    octaves: float
+    full: float
+
+    @property
+    def slope(self) -> float:
+        """Of ln(SLI / bound), per octave of use."""
+        return math.log(self.peak / self.usual) / self.octaves
+
+    @property
+    def near(self) -> bool:
+        """Its SLI is near the bound."""
+        return NEAR[0] <= self.peak <= NEAR[1]
+
+    def holds(self, steepest: Callable[[float], float]) -> bool:
+        """Whether what is read at the scale point holds with room for the peak."""
+        return math.log(self.usual) + steepest(self.full) * self.octaves <= 0
+
+
+def queued(full: float) -> float:
+    """The slope that the recommender counts with."""
+    full = min(full, MOST_FULL)
+    return QUEUED * full / (1 - full)
+
+
+def edges(truth: Truth) -> Iterator[Edge]:
+    """Of a coarse grid; without assignments whose pods cannot be driven so hard."""
+    (constraint, *_) = [c for c in truth.spec.constraints if c.maximum is not None]
+    question = next(q for q in truth.questions if q.sli == constraint.sli)
+    space = truth.spec.space
+    for values in itertools.product(*(_axis(p) for p in space.parameters)):
+        assignment = Assignment(tuple(zip(space.names, values, strict=True)))
+        fleet = truth.fleet(assignment)
+        aim, limit = fleet.limits[0]
+        usual, beyond = (_level(fleet, use) for use in (aim.target * aim.request, limit))
+        if space.violated(assignment) is not None or usual is None or beyond is None or beyond - 1 <= usual:
+            continue
+        low, high = (fleet.pods.at(level) for level in (usual, beyond - 1))
+        read = [question.of(each, truth.spec.canary.replicas) for each in (low, high)]
+        before, after = (used(each, aim.resource) for each in (low, high))
+        found = [value / constraint.maximum for value in read if isinstance(value, float) and constraint.maximum]
+        if len(found) == len(read) and found[0] > 0:
+            yield Edge(found[0], found[1], math.log2(after / before), after / fleet.run[1].cpu_limit)
+
+
+def _axis(parameter: Parameter) -> list[Value]:
+    domain = parameter.domain
+    values: list[Value] = [*(domain.grid() if isinstance(domain, Numeric) else domain.values)]
+    chosen = np.unique(np.linspace(0, len(values) - 1, min(MOST, len(values))).round().astype(int))
+    return [values[i] for i in chosen]
+
+
+def _level(fleet: Fleet, use: float) -> int | None:
+    """The least load at which a pod uses so much; None where it never does."""
+    (aim, _), *_ = fleet.limits
+    return next((level for level in range(LEVELS) if used(fleet.pods.at(level), aim.resource) >= use), None)
+
+
+def told(name: str, found: list[Edge]) -> str:
+    """A table in Markdown."""
+    lines = [f"{name}: {len(found)} assignments, {sum(e.near for e in found)} near the bound at the peak", ""]
+    lines += ["| full at the peak | assignments | slope: median | most | counted with |", "|--:|--:|--:|--:|--:|"]
+    by_full: dict[float, list[float]] = {}
+    for edge in found:
+        if edge.near:
+            by_full.setdefault(round(edge.full * 10) / 10, []).append(edge.slope)
+    for full, slopes in sorted(by_full.items()):
+        middle, most = float(np.median(slopes)), max(slopes)
+        lines.append(f"| {full:.1f} | {len(slopes)} | {middle:.2f} | {most:.2f} | {queued(full):.2f} |")
+    lines += ["", "| slope | broke the bound and would hold | held it and would not |", "|---|--:|--:|"]
+    rules = {f"{STEEPEST:g}": lambda _: STEEPEST, "4": lambda _: 4.0, f"{QUEUED:g} rho / (1 - rho)": queued}
+    bad, good = ([e for e in found if (e.peak > 1) is broken] for broken in (True, False))
+    for words, rule in rules.items():
+        wrong, lost = sum(e.holds(rule) for e in bad), sum(not e.holds(rule) for e in good)
+        lines.append(f"| {words} | {wrong} of {len(bad)} | {lost} of {len(good)} |")
+    return "\n".join(lines)
+
+
+def example(name: str) -> Truth:
+    """An example's, at full length."""
+    (experiment,) = [d for d in yaml.safe_load_all((EXAMPLES / name / "experiment.yaml").read_text()) if d]
+    deployment = [d for d in yaml.safe_load_all((EXAMPLES / name / "deployment.yaml").read_text()) if d]
+    text = (EXAMPLES / name / "workload.yaml").read_text()
+    return scenario(experiment, deployment, text, seed=1, days=7.0).truth
+
+
+def main() -> None:
+    """Print the tables."""
+    for name in sys.argv[1:] or NAMES:
+        print(told(name, list(edges(example(name)))) + "\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
