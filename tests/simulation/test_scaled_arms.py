@@ -143,6 +143,9 @@ async def _scale() -> None:
     pods = loads(world, tried["45"])
     assert pods["canary"]["pods"] > pods["control"]["pods"] + 0.8, "a lower target has more pods"
     assert pods["canary"]["rpsPerPod"] < pods["control"]["rpsPerPod"]
+    assert pods["canary"]["use"] < pods["control"]["use"], "and its pods use less"
+    assert all(0 < pods[arm]["useError"] < 0.1 * pods[arm]["use"] for arm in ("canary", "control"))
+    assert "use" not in pods["target"]
     assert counts(world)[TARGET] == [PODS], "production keeps its pods"
     assert after["spec"] == before["spec"]
     assert {k: after["metadata"].get(k) for k in LASTING} == {k: before["metadata"].get(k) for k in LASTING}
