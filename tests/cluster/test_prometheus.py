@@ -26,6 +26,8 @@ from tests.contract.test_telemetry import (
     TestHistograms,
     TestPreflight,
     TestSums,
+    TestUsage,
+    TestUse,
     TestValues,
     TestWorkingSet,
     counted,
@@ -40,8 +42,8 @@ from trimtab.domain.spec import RatioQuery, Sli, SliKind, ValueQuery
 from trimtab.ports import PodSet, SliRequest, Telemetry
 
 __all__ = [
-    "TestAbsence", "TestAlerts", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestValues",
-    "TestWorkingSet",
+    "TestAbsence", "TestAlerts", "TestCounts", "TestHistograms", "TestPreflight", "TestSums", "TestUsage",
+    "TestUse", "TestValues", "TestWorkingSet",
 ]  # fmt: skip
 
 

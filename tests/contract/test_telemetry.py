@@ -694,10 +694,11 @@ class TestUse:
     async def test_of_nobody_nothing_is_asked(self, telemetry: Telemetry) -> None:
         assert await telemetry.use((), UseOf(Resource.CPU, "", "default"), WINDOW, timeout=TIMEOUT) == ()
 
-    async def test_an_unknown_store_is_an_error_for_each(self, telemetry: Telemetry) -> None:
-        sets = [PodSet("use", (a,)) for a in (CONTROL, CANARY)]
-        found = await telemetry.use(sets, UseOf(Resource.CPU, "", "elsewhere"), WINDOW, timeout=TIMEOUT)
-        assert [type(each) for each in found] == [TelemetryError] * 2
+
+async def test_of_an_unknown_store_each_use_is_an_error() -> None:
+    sets = [PodSet("use", (a,)) for a in (CONTROL, CANARY)]
+    found = await Stores({}).use(sets, UseOf(Resource.CPU, "", "elsewhere"), WINDOW, timeout=TIMEOUT)
+    assert [type(each) for each in found] == [TelemetryError] * 2
 
 
 class TestWorkingSet:
