@@ -22,6 +22,7 @@ from trimtab.api.kube_arms import (
 from trimtab.api.kube_target import TEMPLATE_HASH
 from trimtab.domain.kinds import DEPLOYMENTS, TRIALS
 from trimtab.domain.kube import ArmPlan, EnvSetting, Manifest, ResourceSetting
+from trimtab.domain.measurement import Arm
 from trimtab.domain.names import (
     ANNOTATION_DEADLINE,
     ANNOTATION_DIGEST,
@@ -48,6 +49,7 @@ TRACKING = (
 TRACKING_LABEL = "app.kubernetes.io/instance"
 OTEL = "OTEL_RESOURCE_ATTRIBUTES"
 MAX_LABEL = 63
+HOSTNAME, PREFERRED, MOST_WEIGHT = "kubernetes.io/hostname", "preferredDuringSchedulingIgnoredDuringExecution", 100
 
 
 def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
@@ -63,6 +65,8 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
         _set(_container(template, variable.container), variable)
     if plan.node_selector:
         template["spec"]["nodeSelector"] = {**(template["spec"].get("nodeSelector") or {}), **dict(plan.node_selector)}
+    if plan.apart:
+        _keep_apart(template["spec"], plan)
     if plan.otel:
         _trace(template, plan)
     body: dict[str, Any] = {
@@ -156,6 +160,21 @@ def _swapped(value: Any, swap: Mapping[Any, tuple[Any, str]]) -> Any:
     if key in swap and changed.get("operator") in {"In", "NotIn"}:
         changed["values"] = [swap[key][1] if v == swap[key][0] else v for v in changed.get("values") or ()]
     return changed
+
+
+def _keep_apart(pod: dict[str, Any], plan: ArmPlan) -> None:
+    """Rather not on a node with arms of other trials, least of all with a canary; both arms alike, so that they stay
+    comparable."""
+    others: list[dict[str, Any]] = [
+        {"key": LABEL_EXPERIMENT_UID, "operator": "In", "values": [plan.experiment_uid]},
+        {"key": LABEL_TRIAL, "operator": "NotIn", "values": [plan.trial_uid]},
+    ]
+    canaries = [*others, {"key": LABEL_ARM, "operator": "In", "values": [Arm.CANARY.value]}]
+    terms = [{"labelSelector": {"matchExpressions": found}, "topologyKey": HOSTNAME} for found in (canaries, others)]
+    affinity = pod["affinity"] = dict(pod.get("affinity") or {})
+    against = affinity["podAntiAffinity"] = dict(affinity.get("podAntiAffinity") or {})
+    mine = [{"weight": MOST_WEIGHT, "podAffinityTerm": term} for term in terms]
+    against[PREFERRED] = [*(against.get(PREFERRED) or ()), *mine]
 
 
 def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:

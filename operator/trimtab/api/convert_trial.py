@@ -115,6 +115,7 @@ def _write_spec(experiment: ExperimentRecord, new: NewTrial, space: SearchSpace 
             search_seconds=suggestion.search_seconds,
             reason=suggestion.reason,
             explores=suggestion.explores or None,
+            beside=suggestion.beside or None,
         ),
         environment=wire.EnvironmentWire(
             template_hash=environment.template_hash,
@@ -295,6 +296,7 @@ def _suggestion(spec: wire.TrialSpec, space: SearchSpace | None) -> Suggestion:
         search_seconds=given.search_seconds,
         reason=given.reason,
         explores=bool(given.explores),
+        beside=given.beside or (),
         expected_load=given.expected_load,
     )
 

@@ -316,6 +316,12 @@ class ExperimentStatus(StatusModel):
     figures: FiguresStatus | None = Field(None, description="How well the search works, from its finished trials.")
     retry_at: Time | None = Field(None, description="Nothing is tried before this time.")
     designer_failures: int = Field(0, ge=0, description="Questions in a row that the optimizer could not answer.")
+    spoilt_before: int | None = Field(
+        None,
+        ge=0,
+        description="Trials of a lower index that others ran beside are no evidence, as these disturbed each other "
+        "(condition Parallel); absent while nothing of that kind was found.",
+    )
     scrape_interval_seconds: FiniteFloat | None = Field(None, description="Scrape interval that preflight found.")
     requests_per_second: FiniteFloat | None = Field(
         None, description="Requests per second of the whole target that preflight found."

@@ -28,6 +28,8 @@ CONDITIONS: dict[ConditionType, str] = {
     ConditionType.ROLLED_BACK: "trimtab.dev/rollback is present and was obeyed: no canary is left.",
     ConditionType.RECOMMENDATION_READY: "status.recommendation holds the answer.",
     ConditionType.PROMOTED: "The target was seen at the recommended values.",
+    ConditionType.PARALLEL: "Trials may run side by side, as spec.trial.parallel says; False: they disturbed each "
+    "other (NodeShared, ControlsWorse) and run one at a time from then on. Absent where no more than one may.",
 }
 ANNOTATIONS: dict[str, tuple[str, str, str]] = {
     names.ANNOTATION_PAUSE: (

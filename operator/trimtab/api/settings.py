@@ -74,7 +74,14 @@ class TrialTiming(WireModel):
         "45m", description="Time from a trial's creation after which its arms are deleted, whatever happened."
     )
     replicates: Replicates = section(Replicates, "How often an assignment may be measured.")
-    parallel: int = Field(1, ge=1, le=4, description="Trials at a time.")
+    parallel: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="Trials at a time, with traffic.mode Service. A further one starts once all live ones measure; "
+        "baseline and verification run alone. All arms together keep canary.maxSharePercent, so more may have to be "
+        "allowed there.",
+    )
     fidelity: Fidelity | None = Field(None, description="Short trials that screen before a full one.")
     early_success: bool | None = Field(  # absent while nobody asks for it: digests of older specs stay
         None,
@@ -113,8 +120,8 @@ class Canary(WireModel):
     )
     max_share_percent: Annotated[str, percentage(most="90", above=True)] = Field(
         "10",
-        description="Greatest share of the load that both arms together may take; preflight refuses when the replicas "
-        "of arms and target exceed it.",
+        description="Greatest share of the load that the arms of all live trials together may take; preflight refuses "
+        "when the replicas of one trial's arms and of the target exceed it.",
     )
     otel_resource_attributes: bool = Field(
         False,

@@ -30,8 +30,9 @@ def require_supported(spec: ExperimentSpec) -> None:
 
 
 def _trials(spec: ExperimentSpec) -> Iterator[Gap]:
-    if spec.trial.parallel > 1:
-        yield "spec.trial.parallel", "set it to 1"
+    if spec.trial.parallel > 1 and spec.traffic.mode == "HTTPRoute":
+        remedy = "set it to 1, as a route holds the weights of one trial, or use spec.traffic.mode: Service"
+        yield "spec.trial.parallel", remedy
     if (spec.trial.replicates.min, spec.trial.replicates.max) != (1, 3):
         yield "spec.trial.replicates", "remove it; the optimizer measures the incumbent again by itself"
 

@@ -52,6 +52,9 @@ class SuggestionWire(StatusModel):
     explores: bool | None = Field(
         None, description="Of a Screen: it is measured for what it tells of cheaper ones, not to be recommended itself."
     )
+    beside: Annotated[tuple[int, ...], Field(max_length=16)] | None = Field(
+        None, description="Indices of the trials that were live when it was proposed; absent when none was."
+    )
 
 
 class EnvironmentWire(StatusModel):

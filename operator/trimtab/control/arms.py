@@ -141,6 +141,7 @@ def _plan(
         progress_deadline=max(1, round(spec.trial.deadline)),
         backend=spec.route.backend if spec.route is not None else "",
         autoscaler=autoscaler,
+        apart=spec.trial.parallel > 1,
     )
     return replace(plan, spec_digest=hashlib.sha256((repr(plan) + _further(plan)).encode()).hexdigest()[:16])
 
@@ -149,6 +150,7 @@ def _further(plan: ArmPlan) -> str:
     """What only some plans have: in the digest only where it is there, so that the others keep theirs."""
     changes = repr((plan.env, plan.node_selector)) if plan.env or plan.node_selector else ""
     changes += f"backend={plan.backend}" if plan.backend else ""
+    changes += "apart" if plan.apart else ""
     return changes + (f"autoscaler={plan.autoscaler}" if plan.autoscaler is not None else "")
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from trimtab.control import lifecycle, pauses, progress, requests, standing
 from trimtab.control.actions import Decision, EmitEvent, ReleaseExperiment
+from trimtab.control.beside import beside, crowded
 from trimtab.control.context import Context
 from trimtab.control.gates import keep_current
 from trimtab.control.search import search
@@ -117,8 +118,11 @@ def _first_answer(context: Context) -> Decision:
     current = keep_current(standing.healthy(context))
     if isinstance(current, Decision):
         return current
-    decision = pauses.before_arms(current) or progress.advance(current)
-    return search(current) if decision is None else _soon_enough(current, decision)
+    decision = pauses.before_arms(current) or crowded(current) or progress.advance(current)
+    if decision is None:
+        return search(current)
+    idle = not decision.actions and not decision.inquiries
+    return (beside(current) if idle else None) or _soon_enough(current, decision)
 
 
 def _soon_enough(context: Context, decision: Decision) -> Decision:

@@ -38,7 +38,8 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     failed = _failed_candidates(context)
     held = held or pauses.scheduled(context, verification=True)
     state = context.state
-    study = build_study(spec, target, record, context.seen.trials, state.started or 0.0, state.floors, failed)
+    trials, started, before = context.seen.trials, state.started or 0.0, state.spoilt_before
+    study = build_study(spec, target, record, trials, started, state.floors, failed, spoilt_before=before)
     if len(failed) >= MAX_CANDIDATES:
         return _keep(context, study, f"{len(failed)} candidates failed their verification")
     candidate = context.state.candidate

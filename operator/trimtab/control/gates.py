@@ -68,8 +68,14 @@ def keep_current(context: Context) -> Context | Decision:
     return evaluate_gate(context, _with_live(context, readings))[0]
 
 
+def one_more(context: Context, readings: BudgetReadings) -> str:
+    """Why no trial may start beside those that are live, "" when one may: the worst that each of them may still cost is
+    kept for it."""
+    return evaluate_gate(context, _with_live(context, readings), context.seen.live)[1]
+
+
 def _with_live(context: Context, readings: BudgetReadings) -> BudgetReadings:
-    """What experiments spent, the live trial included; the account holds only those that have ended."""
+    """What experiments spent, live trials included; the account holds only those that have ended."""
     spending = [s for t in context.seen.live for s in t.spent]
     return replace(
         readings,
@@ -77,14 +83,15 @@ def _with_live(context: Context, readings: BudgetReadings) -> BudgetReadings:
     )
 
 
-def evaluate_gate(context: Context, readings: BudgetReadings) -> tuple[Context, str]:
-    """The context with budgets and conditions brought up to date, and why no trial may start ("" when one may)."""
+def evaluate_gate(context: Context, readings: BudgetReadings, beside: tuple[Trial, ...] = ()) -> tuple[Context, str]:
+    """The context with budgets and conditions brought up to date, and why no trial may start ("" when one may) `beside`
+    these live ones, whose spending is among the readings."""
     spec, now = context.spec, context.now
     verdicts = evaluate_all(spec, readings, context.state.budgets, now, context.seen.trials)
     context = context.update(budgets=tuple(v.state for v in verdicts))
     context, blind = _telemetry(context, readings)
     closed = next((v for v in verdicts if v.closed), None)
-    reason, words = (closed.reason, closed.closed) if closed is not None else _cap(context, readings)
+    reason, words = (closed.reason, closed.closed) if closed is not None else _cap(context, readings, beside)
     if words:
         return context.set(ConditionType.BUDGET_AVAILABLE, False, reason, words), words
     short = next((_short(b) for b in context.state.budgets if b.history_short), "")
@@ -114,7 +121,7 @@ def _telemetry(context: Context, readings: BudgetReadings) -> tuple[Context, str
     return context.set(ConditionType.TELEMETRY_HEALTHY, True, "Answering", "Prometheus answers"), blind
 
 
-def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
+def _cap(context: Context, readings: BudgetReadings, beside: tuple[Trial, ...]) -> tuple[str, str]:
     rate, scrape = _canary_rate(context), context.state.scrape_interval
     known = {b.name: b for b in context.state.budgets}
     for budget in context.spec.budgets:
@@ -122,7 +129,8 @@ def _cap(context: Context, readings: BudgetReadings) -> tuple[str, str]:
         allowed = allowed_bad(budget, windows_of(readings, budget.name), history)
         spent = dict(readings.spent).get(budget.sli, 0.0)
         # A budget that was not read closes the gate by itself.
-        refused = cap_of(context.spec, budget, allowed or 0.0, spent, scrape, rate).start_refused()
+        cap = cap_of(context.spec, budget, allowed or 0.0, spent, scrape, rate)
+        refused = cap.start_refused(sum(s.cost for s in t.spent if s.sli == budget.sli) for t in beside)
         if refused:
             return "ExperimentShareSpent", f"{budget.name}: {refused}"
     return "", ""
@@ -173,4 +181,13 @@ def describe(context: Context) -> str:
     return ", ".join(parts) or "no error budget is configured"
 
 
-__all__ = ["cap_of", "describe", "evaluate_all", "evaluate_gate", "keep_current", "longest_trial", "windows_of"]
+__all__ = [
+    "cap_of",
+    "describe",
+    "evaluate_all",
+    "evaluate_gate",
+    "keep_current",
+    "longest_trial",
+    "one_more",
+    "windows_of",
+]

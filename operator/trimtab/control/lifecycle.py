@@ -74,16 +74,23 @@ def _vanishing(arm: ArmView) -> bool:
 
 
 def draining(context: Context) -> Decision | None:
-    """Finish a Trial whose outcome is on record: verify that nothing is left, then write the terminal phase."""
+    """Finish a Trial whose outcome is on record: verify that nothing is left, then write the terminal phase.
+
+    One that only waits for its pods to end keeps no other trial from being looked after.
+    """
+    waiting: list[Decision] = []
     for trial in context.seen.trials:
         if trial.phase is TrialPhase.DRAINING:
-            return _drain(context, trial)
-        if trial.phase.terminal and trial.finalized:
+            found = drain(context, trial)
+            if found.actions or found.inquiries:
+                return found
+            waiting.append(found)
+        elif trial.phase.terminal and trial.finalized:
             return context.do(ReleaseTrial(trial))
-    return None
+    return waiting[0] if waiting and all(t.phase is TrialPhase.DRAINING for t in context.seen.live) else None
 
 
-def _drain(context: Context, trial: Trial) -> Decision:
+def drain(context: Context, trial: Trial) -> Decision:
     """Delete what is left, let its pods end, count what the canary cost; then the trial is over."""
     arms = context.seen.arms_of(trial)
     if not all(_vanishing(a) for a in arms):

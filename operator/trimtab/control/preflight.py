@@ -15,6 +15,7 @@ from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Proble
 from trimtab.control.preflight_route import NO_ROUTE, SeenRoute, route_problems, share_of_route
 from trimtab.control.preflight_scaling import scaling_problems, undisturbed
 from trimtab.control.preflight_telemetry import telemetry_problems
+from trimtab.control.sharing import ROUNDING, arm_count, parallel_notes, replicas_for, serving_pods, share_of_arms
 from trimtab.control.values import BaselineError
 from trimtab.domain.kube import Surroundings, Target, TargetMissing
 from trimtab.domain.names import ANNOTATION_SIDE_EFFECTS_OK
@@ -24,7 +25,6 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.ports import SliProbe
 
 MAX_GRACE = 120  # seconds that a withdrawn canary may go on serving connections that were kept alive
-ROUNDING = 1e-9
 CONTROLLERS = {"Rollout": "Argo Rollouts", "Canary": "Flagger"}
 
 
@@ -48,6 +48,7 @@ def examine(
             *_scaling(spec, target, surroundings),
             *_notes(spec, target, surroundings),
             *_parameters(spec),
+            *parallel_notes(spec, target, surroundings, serving_pods(target, surroundings)),
         )
     )
 
@@ -179,16 +180,6 @@ def _anti_affinity(spec: ExperimentSpec, target: Target, surroundings: Surroundi
 # Share of the load
 
 
-def arm_count(spec: ExperimentSpec) -> int:
-    """Pods of all arms of a trial together."""
-    return 2 * spec.canary.replicas
-
-
-def serving_pods(target: Target, surroundings: Surroundings) -> int:
-    """Ready pods, arms left out, that share the Service's load with the arms."""
-    return surroundings.ready_service_endpoints or target.ready_replicas
-
-
 def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, ready: int) -> Iterator[Problem]:
     """What the arms take of the load beside `ready` pods, against what they may."""
     arms, allowed = arm_count(spec), spec.canary.max_share
@@ -198,12 +189,12 @@ def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, rea
     if spec.route is not None:
         yield from share_of_route(spec, spec.route, target, surroundings)
         return
-    share = arms / (ready + arms)
+    share = share_of_arms(spec, ready)
     taken = f"{arms} arm pods beside {ready} ready pods take {percent(share)} of the load"
     if share > allowed + ROUNDING:
         fits = math.floor(ready * allowed / (1 - allowed) / (arms // spec.canary.replicas))
         fewer = f"set spec.canary.replicas to {fits}, " if 0 < fits < spec.canary.replicas else ""
-        needed = math.ceil(_replicas_for(arms, allowed))
+        needed = math.ceil(replicas_for(arms, allowed))
         yield problem(
             "ShareTooLarge",
             "spec.canary.maxSharePercent",
@@ -213,18 +204,13 @@ def _share(spec: ExperimentSpec, target: Target, surroundings: Surroundings, rea
     for autoscaler in surroundings.autoscalers:
         tolerance = autoscaler.tolerance
         if share >= tolerance - ROUNDING:
-            more = f"run at least {math.floor(_replicas_for(arms, tolerance)) + 1} replicas, or " if tolerance else ""
+            more = f"run at least {math.floor(replicas_for(arms, tolerance)) + 1} replicas, or " if tolerance else ""
             yield problem(
                 "AutoscalerDisturbed",
                 f"HorizontalPodAutoscaler {autoscaler.name}",
                 f"{taken}, which is not under its tolerance of {percent(tolerance)}: it could scale the target down",
                 f"{more}raise behavior.scaleDown.tolerance",
             )
-
-
-def _replicas_for(arms: int, share: float) -> float:
-    """The ready pods beside which the arms take exactly this share."""
-    return round(arms * (1 - share) / share, 9)
 
 
 # Notes
@@ -257,8 +243,6 @@ __all__ = [
     "WAITING_REASONS",
     "Findings",
     "Problem",
-    "arm_count",
     "examine",
     "recheck",
-    "serving_pods",
 ]

@@ -231,9 +231,11 @@ def pod_total(containers: Containers, inits: Containers, side: str, resource: Re
     return max(running + sum((amount(c) for c in containers), Decimal(0)), peak)
 
 
-def arm_demand(target: Target, canary: Containers, control: Containers, pods: int) -> dict[str, Decimal]:
-    """What a trial's arms of so many pods each count for, by the names that quotas use."""
-    arms = (canary, control)
+def arm_demand(
+    target: Target, canary: Containers, control: Containers, pods: int, trials: int = 1
+) -> dict[str, Decimal]:
+    """What the arms of so many trials, of so many pods each, count for, by the names that quotas use."""
+    arms = (canary, control) * trials
     need = {name: Decimal(pods * len(arms)) for name in ("pods", "count/pods")}
     need |= {name: Decimal(len(arms)) for name in ("count/deployments.apps", "count/replicasets.apps")}
     for resource in Resource:
@@ -250,12 +252,12 @@ def arm_demand(target: Target, canary: Containers, control: Containers, pods: in
 
 
 def _quotas(
-    spec: ExperimentSpec, target: Target, surroundings: Surroundings, corners: tuple[Containers, ...]
+    spec: ExperimentSpec, target: Target, surroundings: Surroundings, corners: tuple[Containers, ...], trials: int = 1
 ) -> Iterator[Problem]:
-    """A trial at the largest assignment must fit beside everything that runs."""
+    """So many trials at the largest assignment must fit beside everything that runs."""
     filled = tuple(with_defaults(corner, surroundings.limit_ranges) for corner in corners)
     pods = most_pods(spec, surroundings)
-    today, largest = (arm_demand(target, filled[i], filled[0], pods) for i in (0, 2))
+    today, largest = (arm_demand(target, filled[i], filled[0], pods, trials) for i in (0, 2))
     if arms_autoscaler(spec, surroundings) is not None:
         today[AUTOSCALERS] = largest[AUTOSCALERS] = Decimal(2)
     for quota in surroundings.quotas:
@@ -268,6 +270,17 @@ def _quotas(
             fits = today[name] <= free
             remedy = "raise the quota" + (" or lower max of the range" if fits else "")
             yield problem("QuotaTooSmall", where, f"arms need up to {need} of {name}, {left} is left", remedy)
+
+
+def quotas_allow(spec: ExperimentSpec, target: Target, surroundings: Surroundings, trials: int = 1) -> str:
+    """Why the arms of so many more trials at the largest assignment do not fit, "" when they do.
+
+    Raises:
+        BaselineError: the target's present values are no baseline.
+    """
+    baseline = baseline_assignment(spec, target, surroundings)
+    corners = tuple(resized(spec, target, a) for a in corner_assignments(spec, baseline))
+    return next((p.message for p in _quotas(spec, target, surroundings, corners, trials)), "")
 
 
 def _unset(where: str, name: str, corners: tuple[Containers, ...]) -> Iterator[Problem]:

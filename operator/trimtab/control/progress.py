@@ -8,6 +8,8 @@ from trimtab.control import machine, routing
 from trimtab.control.actions import Action, CreateArms, Decision, EmitEvent, SetRoute, Severity, WriteTrial
 from trimtab.control.arms import admitted_mismatch, cost_model, plan_arms
 from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, withdraw
+from trimtab.control.disturbed import on_one_node, with_company
+from trimtab.control.lifecycle import drain
 from trimtab.control.pauses import next_edge
 from trimtab.control.preflight_findings import percent
 from trimtab.control.snapshot import AskMeasurements, AskShown, TrialReadings
@@ -25,12 +27,34 @@ EARLY_PURPOSES = SEARCHES | {Purpose.INITIAL}
 
 
 def advance(context: Context) -> Decision | None:
-    """Move the first live trial one step; None when there is none."""
-    for trial in context.seen.live:
-        if trial.uid in context.seen.withdrawing:
-            return context.say(f"trial {trial.index}: being withdrawn by the safety monitor").wait(LOOK)
-        return STEPS[trial.phase](context, trial)
-    return None
+    """Move one live trial one step, or wait for the first that has to be moved; None when there is none.
+
+    Whoever is further on comes first. What a trial that serves has to be moved by is a write that moves it, so it asks
+    for no more than some of these, and nobody waits for ever behind one whose arms cannot be made.
+    """
+    live = sorted(context.seen.live, key=lambda t: (-ORDER.index(t.phase), t.index))
+    found = []
+    for trial in live:
+        decision = _step(context, trial)
+        if decision.actions or decision.inquiries:
+            return decision
+        found.append(decision)
+    return _all_wait(context, found) if found else None
+
+
+def _step(context: Context, trial: Trial) -> Decision:
+    if trial.uid in context.seen.withdrawing:
+        return context.say(f"trial {trial.index}: being withdrawn by the safety monitor").wait(LOOK)
+    return STEPS[trial.phase](context, trial)
+
+
+def _all_wait(context: Context, found: list[Decision]) -> Decision:
+    """The soonest of these waits, with what there is to say of each."""
+    if len(found) == 1:
+        return found[0]
+    new = dict.fromkeys(d.state.message for d in found if d.state.message != context.state.message)
+    soonest = min(d.requeue_after for d in found if d.requeue_after is not None)
+    return (context.say("; ".join(new)) if new else context).wait(soonest)
 
 
 def _begin(context: Context, trial: Trial) -> Decision:
@@ -54,6 +78,9 @@ def _deploy(context: Context, trial: Trial) -> Decision:
     if fault is not None:
         return context.do(*withdraw(trial, context.now, fault))
     if len(found) == len(plans) and all(_serving(v, plans) for v in found):
+        crowd = on_one_node(context, trial)
+        if crowd is not None:
+            return crowd
         message = f"trial {trial.index}: warming up {context.spec.space.describe(trial.assignment)}"
         return context.say(message).do(WriteTrial(machine.arms_ready(trial, context.now)))
     serving, wanted = sum(v.ready_endpoints for v in found), sum(p.replicas for p in plans)
@@ -165,9 +192,10 @@ def _measure(context: Context, trial: Trial) -> Decision:
         longer = Window(trial.window.start, trial.window.start + 2 * trial.window.seconds)
         grown = machine.extended(measured, longer)
         return context.say(f"trial {trial.index}: extended once: {verdict.message}").do(WriteTrial(grown))
-    done = machine.judged(measured, context.now, verdict)
     context = context.say(f"trial {trial.index}: {_numbers(context.spec, measured) or verdict.message}")
-    actions: list[Action] = [WriteTrial(done)]
+    context, verdict, told = with_company(context, measured, verdict)
+    done = machine.judged(measured, context.now, verdict)
+    actions: list[Action] = [WriteTrial(done), *told]
     if verdict.phase is TrialPhase.INFEASIBLE:
         actions.append(EmitEvent(Severity.WARNING, verdict.reason, verdict.message, done))
     return context.do(*actions, after=SOON)
@@ -198,7 +226,8 @@ def _end_early(context: Context, trial: Trial) -> Decision | None:
     if outcome is None:
         return None
     context = context.say(f"trial {trial.index}: {outcome.message}")
-    return context.do(WriteTrial(machine.judged(measured, context.now, outcome)), after=SOON)
+    context, outcome, told = with_company(context, measured, outcome)
+    return context.do(WriteTrial(machine.judged(measured, context.now, outcome)), *told, after=SOON)
 
 
 def _may_end_early(spec: ExperimentSpec, trial: Trial) -> bool:
@@ -267,4 +296,6 @@ STEPS = {
     TrialPhase.DEPLOYING: _deploy,
     TrialPhase.WARMING_UP: _warm_up,
     TrialPhase.MEASURING: _measure,
+    TrialPhase.DRAINING: drain,
 }
+ORDER = tuple(STEPS)

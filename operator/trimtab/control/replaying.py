@@ -1,7 +1,7 @@
 """A stored history told again: would the Designer suggest today what each Trial says it suggested then? Pure.
 
 The study of a suggestion is rebuilt from the Trials before it alone, so the same versions must give the same
-suggestion, digest included, in any process and on any machine.
+suggestion, digest included, in any process and on any machine. Which of these were live then it says itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trimtab.domain.kube import Target
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.study import Proposal, Study
-from trimtab.domain.trial import Purpose, Suggestion, Trial
+from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
 
 Suggest = Callable[[Study], Proposal]
 _COMPARED = (
@@ -75,10 +75,15 @@ def _study(
     earlier: tuple[Trial, ...],
 ) -> Study:
     assert state.target is not None
-    before = tuple(t for t in trials if t.index < trial.index)
+    live = set(trial.suggestion.beside)
+    before = tuple(
+        replace(t, phase=TrialPhase.MEASURING) if t.index in live else t for t in trials if t.index < trial.index
+    )
     pods = trial.environment.target_replicas
     then = replace(target, replicas=pods, ready_replicas=pods)
-    study = build_study(spec, then, state.target, before, state.started or 0.0, state.floors, earlier=earlier)
+    known = state.spoilt_before if state.spoilt_before is not None and trial.index >= state.spoilt_before else None
+    started, floors = state.started or 0.0, state.floors
+    study = build_study(spec, then, state.target, before, started, floors, earlier=earlier, spoilt_before=known)
     return replace(study, expected_load=trial.suggestion.expected_load)
 
 

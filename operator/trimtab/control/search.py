@@ -1,28 +1,25 @@
-"""No trial is live: may one start, which one, or is the search over?"""
+"""No trial is live: may one start, which one, or is the search over? Beside live ones: `beside`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import takewhile
 
 from trimtab.control import asking, expense, gates, pauses
 from trimtab.control.actions import Decision
-from trimtab.control.arms import cost_model
+from trimtab.control.company import spoilt
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
 from trimtab.control.finish import finish
-from trimtab.control.forecast import expected_load
-from trimtab.control.snapshot import AskAlerts, AskBudgets, AskEarlier, AskLoads, AskProposal, EarlierTrials
+from trimtab.control.proposal import proposed, screened
+from trimtab.control.snapshot import AskAlerts, AskBudgets
 from trimtab.control.start import start_trial
-from trimtab.control.study import LOST, build_study
-from trimtab.domain.kube import Target
+from trimtab.control.study import LOST
 from trimtab.domain.quantity import format_moment
-from trimtab.domain.spec import Mode, WarmStart
+from trimtab.domain.spec import Mode
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
-from trimtab.domain.trial import Purpose, Suggestion, Trial, TrialPhase
+from trimtab.domain.trial import Purpose, Trial, TrialPhase
 
 MAX_BACKOFF = 300.0
 FIRST_BACKOFF = 5.0
-MODEL = "GaussianProcess"  # the designer that has use for the load to come
 LAST_REASONS = 2  # of attempts in vain, told to people
 
 
@@ -40,7 +37,7 @@ def search(context: Context) -> Decision:
     ended = _caps(context)
     if ended is not None:
         return ended
-    reason = "verifying" if context.state.candidate is not None else _enough(context)
+    reason = "verifying" if context.state.candidate is not None else enough(context)
     context, held = _held(context, closed, verification=bool(reason))
     if reason:
         return finish(context, reason, held)
@@ -53,15 +50,16 @@ def _held(context: Context, closed: str, *, verification: bool) -> tuple[Context
     held = pauses.scheduled(context, verification=verification) or alerted
     if held is None or not held.reason:
         context = pauses.awake(context)
-    return context, held or (Held(f"waiting: {closed}", RETRY) if closed else _resting(context))
+    return context, held or (Held(f"waiting: {closed}", RETRY) if closed else resting(context))
 
 
-def _resting(context: Context) -> Held | None:
+def resting(context: Context) -> Held | None:
     """The pause after trials that failed for reasons outside the assignment: 5 s, doubling up to 5 min.
 
     Trials that people had aborted neither cause a pause nor end one.
     """
-    failed = [*takewhile(_in_vain, (t for t in reversed(context.seen.trials) if not t.asked_for))]
+    ended = (t for t in reversed(context.seen.trials) if t.phase.terminal and not t.asked_for)
+    failed = [*takewhile(_in_vain, ended)]
     if not failed:
         return None
     last = failed[0]
@@ -84,7 +82,7 @@ def _in_vain(trial: Trial) -> bool:
 def _caps(context: Context) -> Decision | None:
     """Too many trials that went wrong: stop with a condition, recommend nothing."""
     stopping, trials = context.spec.stopping, context.seen.trials
-    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE and not _foreseen(context, t))
+    infeasible = sum(1 for t in trials if t.phase is TrialPhase.INFEASIBLE and not _no_fault(context, t))
     if infeasible >= stopping.max_infeasible:
         return stopped(context, "MaxInfeasible", f"{infeasible} trials were withdrawn or broke a bound")
     wasted = [t for t in trials if t.wasted]
@@ -96,12 +94,13 @@ def _caps(context: Context) -> Decision | None:
     return None
 
 
-def _foreseen(context: Context, trial: Trial) -> bool:
-    """It is the baseline that broke a bound, in an Experiment that repairs it."""
-    return context.spec.search.repair and trial.purpose is Purpose.BASELINE
+def _no_fault(context: Context, trial: Trial) -> bool:
+    """It is the baseline that broke a bound, in an Experiment that repairs it; or others had disturbed it."""
+    foreseen = context.spec.search.repair and trial.purpose is Purpose.BASELINE
+    return foreseen or spoilt(trial, context.seen.trials, context.state.spoilt_before)
 
 
-def _enough(context: Context) -> str:
+def enough(context: Context) -> str:
     stopping = context.spec.stopping
     if context.state.trials_counted >= stopping.max_trials:
         return f"all {stopping.max_trials} trials were used"
@@ -110,40 +109,13 @@ def _enough(context: Context) -> str:
     return expense.reached(context)
 
 
-def _refers(warm: WarmStart | None) -> bool:
-    """Whether there is something to be read; given assignments are in the spec itself."""
-    return warm is not None and bool(warm.experiment or warm.history)
-
-
 def _propose(context: Context) -> Decision:
-    target, record = context.seen.target, context.state.target
-    assert isinstance(target, Target)
-    assert record is not None
     pause = asking.resting(context)
     if pause is not None:
         return pause
-    state, earlier = context.state, EarlierTrials()
-    if _refers(context.spec.warm_start):
-        read = context.seen.earlier()
-        if read is None:
-            return context.say("reading what earlier trials taught").ask(AskEarlier())
-        if read.problem:
-            return hold(context, Held(f"waiting: spec.warmStart: {read.problem}", BLOCKED))
-        earlier = read
-    started = state.started or 0.0
-    study = build_study(
-        context.spec, target, record, context.seen.trials, started, state.floors, earlier=earlier.trials
-    )
-    # An autoscaler takes swings of the load out: its pods are driven as hard at night.
-    if study.peak_load is not None and context.spec.search.designer == MODEL and record.scaled is None:
-        loads = context.seen.loads()
-        if loads is None:
-            return context.ask(AskLoads())
-        pods = target.ready_replicas if cost_model(context.spec, target, record).fixed else 1
-        study = replace(study, expected_load=expected_load(loads, pods))
-    proposal = context.seen.proposal(study)
-    if proposal is None:
-        return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))
+    proposal = proposed(context)
+    if isinstance(proposal, Decision):
+        return proposal
     match proposal.answer:
         case NoAnswer(why):
             return asking.in_vain(context, why)
@@ -159,14 +131,7 @@ def _propose(context: Context) -> Decision:
             return finish(context, f"{reason}: {message}")
         case suggestion:
             refused = expense.refused(context, suggestion.assignment, context.spec.verification.replicates)
-            return finish(context, refused) if refused else start_trial(context, _screen(context, suggestion))
-
-
-def _screen(context: Context, suggestion: Suggestion) -> Suggestion:
-    """A search trial measures for a short window first, where the Experiment has one; only that asks what it is for."""
-    if context.spec.trial.screen is None or suggestion.purpose is not Purpose.SEARCH:
-        return replace(suggestion, explores=False)
-    return replace(suggestion, purpose=Purpose.SCREEN)
+            return finish(context, refused) if refused else start_trial(context, screened(context.spec, suggestion))
 
 
 def _unreadable(context: Context, message: str) -> str:

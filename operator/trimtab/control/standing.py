@@ -197,6 +197,7 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     notes = "; ".join(p.message for p in findings.notes) or "nothing to remark"
     intervals = [p.scrape_interval for p in probes if p.scrape_interval is not None]
     rates = [p.requests_per_second for p in probes if p.requests_per_second is not None]
+    known = context.state.target
     context = context.update(
         budgets=_budgets(context, probes),
         target=record,
@@ -209,6 +210,9 @@ def _accept(context: Context, findings: Findings, probes: tuple[SliProbe, ...], 
     context = context.set(ConditionType.STALLED, False, "Accepted", "preflight passed")
     context = context.set(ConditionType.RECONCILING, False, "Accepted", "preflight passed")
     context = context.set(ConditionType.READY, True, "Accepted", "accepted and running")
+    most = context.spec.trial.parallel
+    if most > 1 and (known is None or not context.state.is_false(ConditionType.PARALLEL)):
+        context = context.set(ConditionType.PARALLEL, True, "Allowed", f"up to {most} trials at a time")
     message = f"observing {context.spec.target.name}" if context.spec.mode is Mode.OBSERVE else "preflight passed"
     if context.state.phase is not ExperimentPhase.PAUSED:
         context = context.enter(ExperimentPhase.RUNNING, message)

@@ -19,6 +19,7 @@ def start_trial(context: Context, suggestion: Suggestion) -> Decision:
     assert record is not None
     index = max((t.index + 1 for t in context.seen.trials), default=0)
     index = max(index, context.state.trials_created)
+    suggestion = replace(suggestion, beside=tuple(t.index for t in context.seen.live))
     surroundings = context.seen.surroundings
     environment = Environment(
         template_hash=record.template_hash,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
+from trimtab.control.company import at_a_time, spoilt
 from trimtab.control.driving import by_use, driven, filling, hardest_driven
 from trimtab.control.pods import against_control, hardest, load_context, load_of
 from trimtab.domain.cost import CostModel, Filling
@@ -51,9 +52,11 @@ def build_study(
     floors: tuple[Floor, ...] = (),
     excluded: tuple[Assignment, ...] = (),
     earlier: tuple[Trial, ...] = (),
+    spoilt_before: int | None = None,
 ) -> Study:
     """The study of the next suggestion. Trials on another template of the target teach, but show nothing safe, and
-    its baseline is measured anew. `earlier` are those of a warm start.
+    its baseline is measured anew. `earlier` are those of a warm start. Of a lower index than `spoilt_before` what had
+    company teaches nothing.
 
     `now` is the end of the last trial, not the clock, so that a stored history replays to the same suggestion.
     """
@@ -63,7 +66,8 @@ def build_study(
     # All loads of a study are of one kind. Of a trial that lacks its use, in one where others have it, none is known.
     full = filling(spec, target, cost) if any(by_use(t) for t in done) else None
     by = _By(spec, cost, full is not None)
-    outcomes = tuple(_outcome(by, record.baseline, t) for t in here)
+    known = ((t, _outcome(by, record.baseline, t)) for t in here)
+    outcomes = tuple(replace(o, learnable=False) if spoilt(t, trials, spoilt_before) else o for t, o in known)
     inherited = _taught(by, tuple(t for t in done if t.environment.template_hash != record.template_hash))
     return Study(
         space=spec.space,
@@ -72,15 +76,16 @@ def build_study(
         constraints=tuple(c for constraint in spec.constraints for c in _targets(spec, constraint)),
         outcomes=outcomes,
         pending=tuple(t.assignment for t in trials if t.live),
+        waiting=tuple(t.purpose for t in trials if t.live),
         search=spec.search,
         probability=spec.safety.probability,
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas, full),
+        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas, trials, full),
         min_improvement=spec.stopping.min_improvement,
-        # `index` counts every Trial, maxTrials only those that reached a verdict.
-        max_trials=spec.stopping.max_trials + sum(1 for t in trials if not counts(t)),
+        # `index` counts every Trial, maxTrials only those that reached a verdict, or may still.
+        max_trials=spec.stopping.max_trials + sum(1 for t in trials if t.phase.terminal and not counts(t)),
         patience=spec.stopping.patience,
         excluded=excluded,
         inherited=inherited,
@@ -165,11 +170,13 @@ def _peak(
     record: TargetRecord,
     outcomes: tuple[TrialOutcome, ...],
     ready: int,
+    trials: tuple[Trial, ...],
     full: Filling | None,
 ) -> float | None:
     """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
-    took their part of the same load, are gone. By a route's weights an arm gets its share whatever its size. That of
-    the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
+    took their part of the same load, are gone: its own and those of trials beside it. By a route's weights an arm gets
+    its share whatever its size. That of the whole service is what it is, and what an autoscaler drives pods to has no
+    peak but its tolerance."""
     loads = [load for o in outcomes if (load := _load(o)) is not None]
     if record.scaled is not None and full is not None:
         return hardest_driven(record.scaled, loads)
@@ -181,7 +188,9 @@ def _peak(
     replicas = spec.canary.replicas
     if spec.route is not None:
         return max(loads) * replicas / spec.route.share / max(ready, 1)
-    return max(loads) * (ready + 2 * replicas) / max(ready, 1)
+    by_index = {t.index: t for t in trials}
+    known = ((by_index[o.index], load) for o in outcomes if (load := _load(o)) is not None)
+    return max(load * (ready + 2 * replicas * at_a_time(t, trials)) / max(ready, 1) for t, load in known)
 
 
 def counts(trial: Trial) -> bool:

@@ -296,3 +296,4 @@ class ArmPlan:
     node_selector: Labels = field(default=(), repr=False)
     backend: str = field(default="", repr=False)  # the Service of which the arm gets a copy; "": it has none
     autoscaler: AutoscalerPlan | None = field(default=None, repr=False)  # None: a fixed number of pods
+    apart: bool = field(default=False, repr=False)  # its pods are to keep off the nodes of other trials' arms

@@ -100,6 +100,9 @@ class PlainValue:
 Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSelectorKey | PlainValue
 
 
+FEW_VALUES = 8
+
+
 @dataclass(frozen=True)
 class Numeric:
     """A grid `minimum, minimum + step, ..., <= maximum`; bounds and step in base units."""
@@ -112,8 +115,17 @@ class Numeric:
 
     def grid(self) -> tuple[Decimal, ...]:
         """All values, ascending. Shape: (k,)."""
-        count = int(((self.maximum - self.minimum) / self.step).to_integral_value(rounding=ROUND_FLOOR))
-        return tuple(self.minimum + self.step * i for i in range(count + 1))
+        return tuple(self.minimum + self.step * i for i in range(self.count))
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return int(((self.maximum - self.minimum) / self.step).to_integral_value(rounding=ROUND_FLOOR)) + 1
+
+    @property
+    def near(self) -> int:
+        """By how many steps values differ that say about the same: one, or none where there are only a few values."""
+        return int(self.count >= FEW_VALUES)
 
 
 @dataclass(frozen=True)
@@ -331,6 +343,17 @@ class SearchSpace:
         if not self.conditional:
             return assignment
         return Assignment(tuple((n, v if self.active(n, assignment) else baseline[n]) for n, v in assignment.items_))
+
+    def alike(self, one: Assignment, other: Assignment) -> bool:
+        """Do they say about the same: no parameter differs by more than a step, and no category?"""
+        for parameter in self.parameters:
+            name, domain = parameter.name, parameter.domain
+            if isinstance(domain, Categorical):
+                if one[name] != other[name]:
+                    return False
+            elif abs(one.number(name) - other.number(name)) > domain.near * domain.step:
+                return False
+        return True
 
     def violated(self, assignment: Assignment) -> ParameterConstraint | None:
         """The first parameter constraint that the assignment breaks, or None."""

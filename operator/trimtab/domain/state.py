@@ -38,6 +38,7 @@ class ConditionType(StrEnum):
     ROLLED_BACK = "RolledBack"
     RECOMMENDATION_READY = "RecommendationReady"
     PROMOTED = "Promoted"
+    PARALLEL = "Parallel"
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,7 @@ class ExperimentState:
     figures: Figures | None = None
     retry_at: float | None = None  # unix seconds: nothing is tried before (a trial, or a question to the Designer)
     designer_failures: int = 0  # questions in a row that the Designer could not answer
+    spoilt_before: int | None = None  # trials of a lower index that had company are no evidence, see `disturbed`
     rollbacks: int = 0  # live trials withdrawn, whatever the reason
     scrape_interval: float | None = None  # seconds, as preflight found it
     requests_per_second: float | None = None  # of the whole target, as preflight found it
@@ -271,6 +273,10 @@ class ExperimentState:
     def is_true(self, kind: ConditionType) -> bool:
         found = self.condition(kind)
         return found is not None and found.status is True
+
+    def is_false(self, kind: ConditionType) -> bool:
+        found = self.condition(kind)
+        return found is not None and found.status is False
 
     def with_condition(
         self, kind: ConditionType, status: bool | None, reason: str, message: str, now: float, generation: int

@@ -110,7 +110,8 @@ class Study:
     which the recommendation must hold, None when load is unknown. `expected_load` is an upper limit of the load while
     the next trial runs, for which that trial must be safe; None: it may be the peak. Where pods were `driven` by an
     autoscaler and their use was measured, every load is their use over the scale point. `floors` are white-box lower
-    bounds per parameter (base units). `now` is unix seconds.
+    bounds per parameter (base units). `now` is unix seconds. `pending` are the assignments of trials that are live and
+    `waiting`, in the same order, what these are for: how they end is not known.
     """
 
     space: SearchSpace
@@ -140,6 +141,7 @@ class Study:
     cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
     expected_load: float | None = field(default=None, repr=False)
     driven: Filling | None = field(default=None, repr=False)  # loads are how hard pods are driven: use over scale point
+    waiting: tuple[Purpose, ...] = field(default=(), repr=False)
 
 
 class HoldReason(StrEnum):

@@ -68,7 +68,8 @@ class Suggestion:
     `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
     code version; the same digest and seed give the same suggestion. `explores` marks one that is to be measured for
     what it tells of cheaper assignments, not to be recommended itself. `expected_load` (requests per second per pod) is
-    what the trial must be safe at; None: at the peak's.
+    what the trial must be safe at; None: at the peak's. `beside` are the indices of the trials that were live when it
+    was proposed: it was chosen without what these measured.
     """
 
     assignment: Assignment
@@ -84,6 +85,7 @@ class Suggestion:
     reason: str = ""
     explores: bool = False
     expected_load: float | None = None
+    beside: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

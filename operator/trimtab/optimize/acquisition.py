@@ -144,6 +144,10 @@ def _pool(belief: Belief, points: Ints, gains: Improving, banned: Collection[Ass
         at = grid.locate(assignment)
         if at is not None:
             allowed &= ~np.all(points == np.asarray(at), axis=1)
+    for assignment in belief.study.pending:  # nor what says about the same
+        at = grid.locate(assignment)
+        if at is not None:
+            allowed &= ~np.all(np.abs(points - np.asarray(at)) <= grid.near, axis=1)
     u = grid.encode(points) if len(points) else np.zeros((0, len(belief.encoder.groups)))
     mean, sd = belief.predict(u)
     ahead = (mean, sd) if belief.loads.ahead == belief.loads.peak else belief.ahead(u)

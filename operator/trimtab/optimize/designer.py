@@ -38,6 +38,7 @@ from trimtab.optimize.schedule import (
     banned,
     baseline_infeasible,
     complete_baselines,
+    like_pending,
     next_purpose,
     suggestion_seed,
     unusable,
@@ -284,7 +285,7 @@ def _nothing(study: Study) -> str:
 def _initial(belief: Belief, members: list[Assignment], choice: Choice, out: set[Assignment]) -> Choice | None:
     """The first Sobol point in the step limits of the incumbent that is safe; None when none is."""
     study = belief.study
-    places = [x for x in sobol.spread(study, members[0]) if x not in out]
+    places = [x for x in sobol.spread(study, members[0]) if x not in out and not like_pending(study, x)]
     if not places:
         return None
     safe = is_safe(belief, *belief.ahead(belief.encoder.encode(places)))
@@ -339,6 +340,7 @@ def digest(belief: Belief) -> str:
     study = belief.study
     parts = [MODEL_VERSION, study, [tuple(float(t) + 0.0 for t in model.theta) for model in belief.models]]
     parts += ["Repair"] if study.search.repair else []
+    parts += [study.waiting] if study.waiting else []
     parts += [study.expected_load] if study.expected_load is not None else []
     early = [o.index for o in (*study.outcomes, *study.inherited, *study.hints) if o.early]
     parts += [("early", early)] if early else []

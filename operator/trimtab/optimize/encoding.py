@@ -110,6 +110,12 @@ class Grid:
         self.shape = tuple(len(a) for a in self.axes)
         conditional = [p.when is not None for p in self.parameters]
         self.rest: Ints = np.asarray([n if c else -1 for n, c in zip(self.shape, conditional, strict=True)])
+        self.near: Ints = np.asarray(
+            [
+                0 if c or isinstance(p.domain, Categorical) else p.domain.near
+                for p, c in zip(self.parameters, conditional, strict=True)
+            ]
+        )
         self._values = tuple(
             (*a, study.baseline[p.name]) if c else a
             for p, a, c in zip(self.parameters, self.axes, conditional, strict=True)

@@ -20,22 +20,18 @@ def next_purpose(study: Study, incumbent: Assignment) -> Purpose:
     """Baseline until two are complete; Initial up to `initial_trials` (baselines included); then Search.
 
     After every fourth search trial the incumbent is measured again, unless it is the baseline, which the control arm
-    measures in each trial anyway.
+    measures in each trial anyway. Trials that are live count for what they are for.
     """
     if complete_baselines(study) < BASELINES:
         return Purpose.BASELINE
-    initial = sum(t.purpose is Purpose.INITIAL for t in study.outcomes)
-    searches = [t for t in study.outcomes if t.purpose in (*SEARCHES, Purpose.REPLICATE) and t.learnable]
+    initial = sum(p is Purpose.INITIAL for p in (*(t.purpose for t in study.outcomes), *study.waiting))
+    known = (t.purpose for t in study.outcomes if t.learnable)
+    searches = [p for p in (*known, *study.waiting) if p in (*SEARCHES, Purpose.REPLICATE)]
     if not searches and initial < study.search.initial_trials - BASELINES:
         return Purpose.INITIAL
     recent = searches[-SEARCHES_PER_REPLICATE:]
-    if (
-        incumbent != study.baseline
-        and len(recent) == SEARCHES_PER_REPLICATE
-        and all(t.purpose in SEARCHES for t in recent)
-    ):
-        return Purpose.REPLICATE
-    return Purpose.SEARCH
+    due = len(recent) == SEARCHES_PER_REPLICATE and all(p in SEARCHES for p in recent)
+    return Purpose.REPLICATE if due and incumbent not in (study.baseline, *study.pending) else Purpose.SEARCH
 
 
 def complete_baselines(study: Study) -> int:
@@ -53,6 +49,11 @@ def banned(study: Study, evidence: dict[Assignment, Evidence]) -> set[Assignment
     found |= {t.canary.assignment for t in study.outcomes if t.failure is not None}
     found.discard(study.baseline)
     return found
+
+
+def like_pending(study: Study, assignment: Assignment) -> bool:
+    """It says about the same as a trial that is live."""
+    return any(study.space.alike(assignment, other) for other in study.pending)
 
 
 def suggestion_seed(study: Study) -> int:

@@ -19,7 +19,7 @@ from trimtab.optimize.conditional import canonical
 from trimtab.optimize.grouping import groups
 from trimtab.optimize.objective import allowed, observed_value, referenced
 from trimtab.optimize.readings import Evidence, broken_below, gather
-from trimtab.optimize.schedule import banned, next_purpose, repairing, suggestion_seed, unusable
+from trimtab.optimize.schedule import banned, like_pending, next_purpose, repairing, suggestion_seed, unusable
 from trimtab.optimize.steps import axis, more_is_better, nearest, no_more, reach
 
 BITS = 30
@@ -90,7 +90,9 @@ def suggest(study: Study, fallback: str = "") -> Proposal:
         return Proposal(_suggestion(study, fresh, Purpose.INITIAL, REASON), diagnostics)
     for start in members:
         for assignment in spread(study, start, evidence):
-            if assignment not in forbidden and _may_be_better(study, assignment, members[0]):
+            if assignment in forbidden or like_pending(study, assignment):
+                continue
+            if _may_be_better(study, assignment, members[0]):
                 reason = f"space-filling within the step limits of {study.space.describe(start)}"
                 return Proposal(_suggestion(study, assignment, purpose, reason), diagnostics)
     what = "new" if study.objectives else "new, cheaper"
@@ -207,7 +209,8 @@ def _share(study: Study, start: Assignment, evidence: dict[Assignment, Evidence]
 
 
 def _suggestion(study: Study, assignment: Assignment, purpose: Purpose, reason: str) -> Suggestion:
-    text = repr((study.search.seed, study.index, study.space.format(assignment), len(study.outcomes)))
+    seen = len(study.outcomes), *map(study.space.format, study.pending)
+    text = repr((study.search.seed, study.index, study.space.format(assignment), *seen))
     return Suggestion(
         assignment=assignment,
         purpose=purpose,

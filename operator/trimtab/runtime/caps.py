@@ -27,22 +27,33 @@ class CapJudgement:
     unknown: str = ""
 
 
-def judge_cap(experiment: ExperimentRecord, readings: BudgetReadings, view: SafetyView) -> CapJudgement:
-    """Ask the cap of every budget."""
+def judge_cap(
+    experiment: ExperimentRecord, readings: BudgetReadings, view: SafetyView, others: tuple[Trial, ...] = ()
+) -> CapJudgement:
+    """Ask the cap of every budget. What `others`, live beside the view's trial, spent counts as its own does: where all
+    of them together exceed it, each of them goes."""
     stored = {b.name: b for b in (experiment.state.budgets if experiment.state is not None else ())}
-    spent, unknown = {s.sli: s for s in view.trial.spent}, ""
+    unknown = ""
     for budget in view.spec.budgets:
         allowed, before = _known(budget, readings, stored.get(budget.name), view.now)
         if allowed is None or before is None:
             unknown = unknown or f"{budget.name}: nobody knows how much experiments may spend of it"
             continue
-        mine = spent.get(budget.sli, Spent(budget.sli, 0.0, 0.0))
-        rate = pace(mine, None, None, expected_load(experiment, view.trial))
-        cap = cap_of(view.spec, budget, allowed, before, view.scrape_interval, rate)
-        words = cap.exceeded(mine.cost, unseen_seconds(mine, view.now))
+        (mine, cap), *beside = (
+            (spent, cap_of(view.spec, budget, allowed, before, view.scrape_interval, rate))
+            for spent, rate in (_account(experiment, budget.sli, trial) for trial in (view.trial, *others))
+        )
+        besides = sum(spent.cost + each.unseen(unseen_seconds(spent, view.now)) for spent, each in beside)
+        words = cap.exceeded(mine.cost, unseen_seconds(mine, view.now), besides)
         if words:
             return CapJudgement(Closed(budget.name, "ExperimentCapReached", f"{budget.name}: {words}"))
     return CapJudgement(unknown=unknown)
+
+
+def _account(experiment: ExperimentRecord, sli: str, trial: Trial) -> tuple[Spent, float]:
+    """What the trial's canary spent, and its requests per second."""
+    spent = next((s for s in trial.spent if s.sli == sli), Spent(sli, 0.0, 0.0))
+    return spent, pace(spent, None, None, expected_load(experiment, trial))
 
 
 def _known(

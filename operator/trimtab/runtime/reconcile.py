@@ -30,7 +30,7 @@ from trimtab.runtime.workqueue import Key
 
 log = structlog.get_logger(__name__)
 
-MAX_ROUNDS = 6
+MAX_ROUNDS = 8
 UNDECIDED_RETRY = 5.0
 FRESH_SECONDS = 2.0  # for so long a look serves the next round of questions, too
 

@@ -24,7 +24,6 @@ from trimtab.domain.measurement import (
     ContainerUse,
     Measurement,
     Reading,
-    Sample,
     Stale,
     TelemetryError,
     Window,
@@ -42,13 +41,13 @@ from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.lived import Lived
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.pausing import look_at_alerts, outside_schedule
+from trimtab.runtime.remembered import tested_from, with_measurements, with_spent
 from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.sight import Sight, sight_of
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.alerts import Alarm
 from trimtab.slo.budget import BURNING
 from trimtab.slo.evidence import clearly_good
-from trimtab.slo.pooling import pooled_sample
 from trimtab.slo.safety import (
     SERVING,
     Closed,
@@ -61,7 +60,7 @@ from trimtab.slo.safety import (
     Withdraw,
     judge_tick,
 )
-from trimtab.slo.spending import counted, merged, pace
+from trimtab.slo.spending import counted, pace
 from trimtab.slo.verdict import absence_reason
 from trimtab.slo.watching import watched_slis, windowed_slis
 
@@ -107,18 +106,20 @@ class Watchman:
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self.histories = Histories(telemetry)
         self._memories: dict[str, _Memory] = {}
+        self._met: dict[str, Trial] = {}  # live trials, as last read
         self._looking: set[str] = set()
 
     def keep_only(self, trial_uids: set[str]) -> None:
         """Forget trials that are gone."""
         self._memories = {uid: m for uid, m in self._memories.items() if uid in trial_uids}
+        self._met = {uid: trial for uid, trial in self._met.items() if uid in trial_uids}
         self.histories.keep_only(trial_uids)
         self._shown.keep_only(trial_uids)
 
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
         memory = self._memories.get(trial.uid)
-        return trial if memory is None else _with_measurements(_with_spent(trial, memory.spent), memory.watch)
+        return trial if memory is None else with_measurements(with_spent(trial, memory.spent), memory.watch)
 
     async def at_once(
         self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...], at: float
@@ -132,6 +133,7 @@ class Watchman:
         Raises:
             ApiError: a kill switch could not be read.
         """
+        self._met[trial.uid] = trial
         if experiment.spec is None:
             return _unreadable(experiment, trial)
         if trial.times.warming_up is None and not serves(trial, arms):
@@ -170,7 +172,7 @@ class Watchman:
         finally:
             self._looking.discard(trial.uid)
         view, readings = self._view(experiment, spec, trial, arms), self._budgets.known(experiment, spec)
-        cap = judge_cap(experiment, readings, view)
+        cap = judge_cap(experiment, readings, view, self._others(trial))
         view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
         if cap.unknown:
             view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
@@ -180,6 +182,11 @@ class Watchman:
         if isinstance(judgement, Continue):
             await self._persist(trial)
         return judgement
+
+    def _others(self, trial: Trial) -> tuple[Trial, ...]:
+        """The live trials beside this one, with what they have spent so far."""
+        mine = (t for t in self._met.values() if t.experiment_uid == trial.experiment_uid and t.uid != trial.uid)
+        return tuple(self.known(t) for t in mine)
 
     async def _look(
         self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
@@ -227,7 +234,7 @@ class Watchman:
         view = SafetyView(
             now=self._clock.now(),
             spec=spec,
-            trial=trial if memory is None else _with_spent(trial, memory.spent),
+            trial=trial if memory is None else with_spent(trial, memory.spent),
             canary=next((a for a in arms if a.arm is Arm.CANARY), None),
             control=next((a for a in arms if a.arm is Arm.CONTROL), None),
             watch=WatchState(),
@@ -277,7 +284,7 @@ class Watchman:
             again = any(isinstance(r, TelemetryError | Stale) for r in absent)
             if again and window.end > view.now - spec.safety.stale_after:
                 break  # the same window is asked again at the next tick
-            watch = watch.with_window(found, spec, since=_tested_from(view.trial))
+            watch = watch.with_window(found, spec, since=tested_from(view.trial))
             if any(isinstance(r, TelemetryError) for r in absent):
                 break
         return watch
@@ -350,12 +357,6 @@ def _serving_since(view: SafetyView, first_look: float) -> float:
     return min(ready, default=first_look)
 
 
-def _tested_from(trial: Trial) -> float:
-    """Unix seconds from which on windows are tested: the end of the warm-up, which a trial that warms up does not know
-    yet. Budgets and hard signals count from the first request."""
-    return trial.times.measuring if trial.times.measuring is not None else math.inf
-
-
 def _bad(spent: tuple[Spent, ...]) -> float:
     return sum(s.bad for s in spent)
 
@@ -385,22 +386,3 @@ def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetRe
 
 def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:
     return experiment.state.budgets if experiment.state is not None else ()
-
-
-def _with_spent(trial: Trial, spent: tuple[Spent, ...]) -> Trial:
-    return replace(trial, spent=merged(trial.spent, spent)) if spent else trial
-
-
-def _with_measurements(trial: Trial, watch: WatchState) -> Trial:
-    """What the windows so far add up to: the truncated measurement that a withdrawn trial keeps."""
-    begun = _tested_from(trial)
-    windows = tuple(w for w in watch.windows if w.window.start >= begun)
-    if trial.phase is not TrialPhase.MEASURING or not windows:
-        return trial
-    whole = Window(windows[0].window.start, windows[-1].window.end)
-    found = []
-    for sli, arm in sorted({(m.sli, m.arm) for w in windows for m in w.measurements}):
-        pooled = pooled_sample([r for w in windows if isinstance(r := w.reading(sli, arm), Sample)])
-        if pooled is not None:
-            found.append(Measurement(sli, arm, whole, pooled))
-    return replace(trial, measurements=tuple(found))

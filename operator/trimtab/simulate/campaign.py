@@ -24,7 +24,7 @@ from trimtab.simulate.faults.generate import Story, draw_plan
 from trimtab.simulate.faults.inject import Injector
 from trimtab.simulate.faults.kinds import Asks, FaultKind, Moment
 from trimtab.simulate.faults.plan import FaultPlan, Scenario
-from trimtab.simulate.faults.scenario import NAME, NAMESPACE, experiment, options, setting
+from trimtab.simulate.faults.scenario import BEHIND, NAME, NAMESPACE, experiment, options, setting
 from trimtab.simulate.faults.strikes.people import RIVAL
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import Breach, check
@@ -45,6 +45,8 @@ GP_EVERY = 40
 ASKS_EVERY = 9
 """Every so many seeds the Experiment asks for something beyond the usual."""
 ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Scaled")
+PARALLEL_EVERY = 5
+"""Of so many seeds that follow each other all have as many trials at a time, one, two or three in turn."""
 BY_MODEL: frozenset[Asks] = frozenset({"Repair"})
 """What only the model can do."""
 _TERMINAL = frozenset(phase.value for phase in TERMINAL_PHASES)
@@ -119,7 +121,8 @@ def scenario_of(seed: int) -> Scenario:
         asks = needs[seed // len(CELLS) % len(needs)]
     if asks in BY_MODEL:
         designer = "GaussianProcess"
-    return Scenario(trials=3 + seed % 3, designer=designer, asks=asks)
+    parallel = 1 if asks in BEHIND else 1 + seed // PARALLEL_EVERY % 3
+    return Scenario(trials=2 + seed % 3 + parallel, designer=designer, asks=asks, parallel=parallel)
 
 
 def play_seed(seed: int) -> Result:

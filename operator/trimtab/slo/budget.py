@@ -7,7 +7,7 @@ short and the long window must exceed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from trimtab.domain.measurement import NoData, Reading, Sample, TelemetryError
@@ -264,21 +264,33 @@ class Cap:
         requests may cost at the objective."""
         return self.rate * self.blind + max(10 * (1 - self.objective) * self.requests, 10.0)
 
-    def start_refused(self) -> str:
-        """Why a trial may not start, "" when its reserve fits."""
-        if self.reserve <= self.left:
+    def start_refused(self, live: Iterable[float] = ()) -> str:
+        """Why a trial may not start, "" when its reserve fits beside what each live trial may still cost.
+
+        Args:
+            live: bad events that each live trial has cost so far; they are part of `spent`.
+        """
+        others = sum(max(self.reserve - cost, 0.0) for cost in live)
+        if self.reserve + others <= self.left:
             return ""
         left = f"{max(self.left, 0):,.0f} of the experiments' share are left"
-        return f"a trial may cost up to {self.reserve:,.0f} bad events, {left}"
+        beside = f", those that are live up to {others:,.0f} more" if others else ""
+        return f"a trial may cost up to {self.reserve:,.0f} bad events{beside}, {left}"
 
-    def exceeded(self, visible: float, unseen_for: float = 0.0) -> str:
+    def unseen(self, unseen_for: float = 0.0) -> float:
+        """Bad events that may be unseen, `unseen_for` seconds after the newest sample."""
+        return self.rate * max(self.blind, unseen_for + self.reaction)
+
+    def exceeded(self, visible: float, unseen_for: float = 0.0, beside: float = 0.0) -> str:
         """Why a live trial must be withdrawn, "" while its visible spend and what may be unseen fit.
 
         Args:
             visible: bad events that were counted.
             unseen_for: seconds since the newest sample.
+            beside: bad events of other live trials, seen and unseen.
         """
-        unseen = self.rate * max(self.blind, unseen_for + self.reaction)
-        if visible + unseen < self.left:
+        unseen = self.unseen(unseen_for)
+        if visible + unseen + beside < self.left:
             return ""
-        return f"{visible:,.0f} bad events seen and up to {unseen:,.0f} unseen, {max(self.left, 0):,.0f} left"
+        more = f", up to {beside:,.0f} of trials beside it" if beside else ""
+        return f"{visible:,.0f} bad events seen and up to {unseen:,.0f} unseen{more}, {max(self.left, 0):,.0f} left"

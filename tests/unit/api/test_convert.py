@@ -263,11 +263,12 @@ def test_an_acquisition_must_fit_the_objectives(acquisition: str, objectives: li
     assert caught.value.field == "spec.search.acquisition"
 
 
+BY_ROUTE = {"mode": "HTTPRoute", "httpRoute": {"name": "shop", "ruleName": "pages", "backendService": "web"}}
 UNSUPPORTED: dict[str, dict[str, Any]] = {
     "spec.mode": {"mode": "Promote"},
     "spec.promotion.strategy": {"promotion": {"strategy": "Apply"}},
     "spec.promotion.approval": {"promotion": {"approval": "Automatic"}},
-    "spec.trial.parallel": {"trial": {"parallel": 2}},
+    "spec.trial.parallel": {"trial": {"parallel": 2}, "traffic": BY_ROUTE},
     "spec.promotion.bake": {"promotion": {"bake": "2h"}},
 }
 
@@ -443,11 +444,16 @@ def test_names_of_alerts(name: str, accepted: bool) -> None:
 
 def test_a_record_says_what_is_not_supported_and_counts_the_rest() -> None:
     manifest = experiment()
-    manifest["spec"] |= {"mode": "Promote", "trial": {"parallel": 2}}
+    manifest["spec"] |= {"mode": "Promote", "trial": {"parallel": 2}, "traffic": BY_ROUTE}
     record = experiment_record(manifest)
     assert record.spec is None
     assert record.problem_reason == "NotYetSupported"
-    assert record.problem == ("spec.trial.parallel: not supported by this version; set it to 1 (also: spec.mode)")
+    remedy = "set it to 1, as a route holds the weights of one trial, or use spec.traffic.mode: Service"
+    assert record.problem == f"spec.trial.parallel: not supported by this version; {remedy} (also: spec.mode)"
+
+
+def test_by_the_services_balancing_trials_may_run_side_by_side() -> None:
+    assert spec_with(trial={"parallel": 3}).trial.parallel == 3
 
 
 def test_a_record_says_what_is_invalid() -> None:

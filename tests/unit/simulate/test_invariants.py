@@ -70,7 +70,7 @@ def experiment(phase: str = "Running", **rest: Any) -> dict[str, Any]:
     metadata |= rest.pop("metadata", {})
     conditions = [{"type": "BudgetAvailable", "status": rest.pop("budget", "True")}]
     spec = {"safety": {"staleAfter": "60s"}, "errorBudgets": [{"name": "a"}], "verification": {"replicates": 2}}
-    spec |= rest.pop("spec", {})
+    spec |= {"targetRef": {"name": "web"}, "canary": {"maxSharePercent": "60"}} | rest.pop("spec", {})
     return {"metadata": metadata, "spec": spec, "status": {"phase": phase, "conditions": conditions} | rest}
 
 
@@ -241,6 +241,42 @@ def test_never_two_canaries() -> None:
     story.put("trials", trial("Deploying", 1))
     story.put("deployments", arm(1))
     assert "OneCanary" in story.broken()
+
+
+def side_by_side(parallel: int, share: str = "60") -> Story:
+    """Two trials, of an Experiment that allows so many at a time, and its arms so much of the load."""
+    story = begun()
+    story.put("experiments", experiment(spec={"trial": {"parallel": parallel}, "canary": {"maxSharePercent": share}}))
+    story.put("trials", trial("Deploying", 1))
+    story.put("deployments", arm(1))
+    return story
+
+
+def test_as_many_canaries_as_trials_may_run_at_a_time() -> None:
+    story = side_by_side(2)
+    story.put("pods", pod())
+    story.put("pods", pod(1))
+    assert "OneCanary" not in story.broken()
+    story.put("pods", pod(1, suffix="y"))
+    assert "OneCanary" in story.broken()
+    third = side_by_side(2)
+    third.put("trials", trial("Deploying", 2))
+    third.put("deployments", arm(2))
+    assert "OneCanary" in third.broken()
+
+
+def test_all_arms_together_keep_the_share() -> None:
+    assert "ShareCapped" not in side_by_side(2).broken()  # three arm pods beside four
+    assert "ShareCapped" in side_by_side(2, share="40").broken()
+    scaled = begun()
+    scaled.put("deployments", target(replicas=2))
+    scaled.put("experiments", experiment(spec={"trial": {"parallel": 2}, "canary": {"maxSharePercent": "50"}}))
+    scaled.put("trials", trial("Deploying", 1))
+    scaled.put("deployments", arm(1))
+    assert "ShareCapped" not in scaled.broken()  # it was decided on beside four
+    scaled.at += 61
+    scaled.put("deployments", arm(1, kind="control"))
+    assert "ShareCapped" in scaled.broken()
 
 
 def test_never_two_canary_pods() -> None:

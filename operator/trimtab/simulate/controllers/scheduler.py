@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trimtab.domain import kinds
-from trimtab.domain.kube import Manifest
+from trimtab.domain.kube import Manifest, Requirement
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 from trimtab.simulate.controllers.queue import Reactions
 from trimtab.simulate.objects import FINISHED
@@ -16,6 +17,7 @@ from trimtab.workload.units import GIB, parse_kubernetes_bytes, parse_kubernetes
 REACTION_SECONDS = 0.01
 MOST_PODS = 250
 INSTANCE_TYPE = "simulated.4xlarge"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 Key = tuple[str, str]
 
 
@@ -105,16 +107,27 @@ class Scheduler:
         cores, memory = demand(pod)
         reasons: dict[str, int] = {}
         best: Node | None = None
+        unwanted = self._unwanted(pod)
         for node in self.nodes.values():
             why = node.fits(cores, memory) if node.up else "node(s) had untolerated taint"
             if why:
                 reasons[why] = reasons.get(why, 0) + 1
-            elif best is None or len(node.used) < len(best.used):
+            elif best is None or _rank(node, unwanted) < _rank(best, unwanted):
                 best = node
         if best is None:
             self._wait(key, pod, reasons)
         else:
             self._bind(key, pod, best, (cores, memory))
+
+    def _unwanted(self, pod: Manifest) -> Mapping[str, int]:
+        """Pods by node that this one would rather not meet there (preferred anti-affinity by expressions alone)."""
+        against = ((pod["spec"].get("affinity") or {}).get("podAntiAffinity") or {}).get(PREFERRED) or ()
+        terms = [term["podAffinityTerm"]["labelSelector"].get("matchExpressions") or () for term in against]
+        if not terms:
+            return {}
+        met = self._objects.names(kinds.PODS, pod["metadata"]["namespace"]).values()
+        placed = ((p["spec"].get("nodeName"), p) for p in met)
+        return Counter(node for node, other in placed for term in terms if node and _meets(other, term))
 
     def _wait(self, key: Key, pod: Manifest, reasons: Mapping[str, int]) -> None:
         self._waiting[key] = None
@@ -139,6 +152,16 @@ class Scheduler:
         condition = {"type": "PodScheduled", **state, "lastTransitionTime": self._objects.timestamp(0)}
         others = [c for c in status.get("conditions") or () if c["type"] != "PodScheduled"]
         self._objects.store(kinds.PODS, key[0], {**pod, "status": {**status, "conditions": [*others, condition]}})
+
+
+def _rank(node: Node, unwanted: Mapping[str, int]) -> tuple[int, int]:
+    return unwanted.get(node.name, 0), len(node.used)
+
+
+def _meets(pod: Manifest, expressions: Iterable[Mapping[str, Any]]) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    asked = (Requirement(e["key"], e["operator"], tuple(e.get("values") or ())) for e in expressions)
+    return all(each.holds(labels) for each in asked)
 
 
 def demand(pod: Manifest) -> tuple[float, float]:

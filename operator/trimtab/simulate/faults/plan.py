@@ -162,6 +162,7 @@ class Scenario(_Model):
     trials: Annotated[int, Field(ge=1, le=50)] = 4
     designer: Literal["Sobol", "GaussianProcess"] = "Sobol"
     replicates: Annotated[int, Field(ge=0, le=5)] = 1
+    parallel: Annotated[int, Field(ge=1, le=4)] = 1
     asks: Asks = "Plain"
 
     @property

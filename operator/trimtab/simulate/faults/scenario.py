@@ -114,13 +114,17 @@ def _spec(scenario: Scenario) -> dict[str, Any]:
             {"name": "errors", "sli": "errors", "max": "0.002", "errors": "GuardOnly", "abort": _ABORT},
         ],
         "errorBudgets": [_BUDGET],
-        "trial": {"warmUp": "1s", "duration": "6s", "deadline": "90s"},
+        "trial": {"warmUp": "1s", "duration": "6s", "deadline": "90s"} | _at_a_time(scenario),
         "canary": {"replicas": 1, "control": "Clone", "maxSharePercent": "50"},
         "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "8s", "pauseOnAlerts": ALERTS},
         "search": {"designer": scenario.designer, "seed": 1, "initialTrials": 2},
         "stopping": {"maxTrials": scenario.trials, "maxDuration": "12h", "maxInconclusive": 30, "maxInfeasible": 8},
         "verification": {"duration": "6s", "replicates": scenario.replicates},
     }
+
+
+def _at_a_time(scenario: Scenario) -> dict[str, Any]:
+    return {"parallel": scenario.parallel} if scenario.parallel > 1 else {}
 
 
 _ROUTE = {"name": "shop", "ruleName": "pages", "backendService": "web", "canaryPercent": SHARE_PERCENT}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from trimtab.simulate.invariants.base import (
     deleting,
     held,
     labels_of,
+    parallel_of,
     phase_of,
     trials_by_uid,
 )
@@ -72,7 +74,8 @@ def _why_stray(trial: Obj | None) -> str:
 
 
 class OneCanary(Invariant):
-    """Never two canaries of one Experiment, in Deployments and in pods.
+    """Never two canaries of one trial, nor of more trials than the Experiment allows at a time (`trial.parallel`, 1 by
+    default), in Deployments and in pods.
 
     A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. So may
     controllers of the cluster that stood still: from what they knew, they replace the pods of an arm that has gone. A
@@ -80,15 +83,19 @@ class OneCanary(Invariant):
     A canary with an autoscaler of its own may have as many pods as that allows.
     """
 
-    kinds = frozenset({"deployments", "pods", AUTOSCALERS})
+    kinds = frozenset({"deployments", "pods", AUTOSCALERS, "experiments"})
     bound = TWO_CANARIES_SECONDS
 
     def begin(self) -> None:
         self._most: dict[str, int] = {}  # pods that a trial's own autoscaler allows, also when that has gone first
+        self._parallel: dict[str, int] = {}  # trials at a time, by the Experiment's uid
 
     def see(self, change: Change) -> None:
-        """After each change of an arm or a pod."""
+        """After each change of an arm or a pod, or of what an Experiment allows."""
         labels = labels_of(change.object)
+        if change.kind == "experiments":
+            self._parallel[change.object["metadata"]["uid"]] = parallel_of(change.object)
+            return
         if LABEL_ARM not in labels:
             return
         if change.kind == AUTOSCALERS:
@@ -115,9 +122,10 @@ class OneCanary(Invariant):
                 trial = str(labels.get(LABEL_TRIAL, ""))
                 found.setdefault(str(labels.get(LABEL_EXPERIMENT_UID, "")), []).append((trial, name))
         for uid, canaries in found.items():
-            trials = {trial for trial, _ in canaries}
-            most = max(self._most.get(trial, 1) for trial in trials) if kind == "pods" else 1
-            if len(trials) > 1 or len(canaries) > most:
+            of_trial = Counter(trial for trial, _ in canaries)
+            most = {trial: self._most.get(trial, 1) if kind == "pods" else 1 for trial in of_trial}
+            twice = any(count > most[trial] for trial, count in of_trial.items())
+            if twice or len(of_trial) > self._parallel.get(uid, 1):
                 yield uid, [name for _, name in canaries]
 
     def _brought_late(self, at: float) -> bool:

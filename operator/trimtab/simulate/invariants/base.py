@@ -146,6 +146,11 @@ def held(obj: Obj) -> bool:
     return FINALIZER in (obj["metadata"].get("finalizers") or ())
 
 
+def parallel_of(experiment: Obj) -> int:
+    """How many trials an Experiment allows at a time."""
+    return int(((experiment.get("spec") or {}).get("trial") or {}).get("parallel", 1))
+
+
 def deleting(obj: Obj) -> bool:
     """Its deletion was asked for."""
     return "deletionTimestamp" in obj["metadata"]

@@ -1,4 +1,4 @@
-"""Invariants of what an Experiment asks for: what its trials may cost, and that a repair only adds."""
+"""Invariants of what an Experiment asks for: what its trials may cost and take, and that a repair only adds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from trimtab.domain.quantity import parse_quantity
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, Study
 from trimtab.simulate.faults.kinds import FaultKind
 from trimtab.simulate.history import Change
-from trimtab.simulate.invariants.base import Invariant, Obj, labels_of
+from trimtab.simulate.invariants.base import Invariant, Obj, deleting, labels_of
 
 HOUR, GIB = 3600.0, float(2**30)
+TAKEN_SECONDS = 60.0
+DEFAULT_SHARE = "10"  # percent
+ROUNDING = 1e-9
 DEFAULT_PRICES = {"cpuCoreHour": "0.031611", "memoryGiBHour": "0.004237"}
 
 
@@ -63,6 +66,52 @@ def _hourly(pod: Obj, prices: Mapping[str, Any]) -> float:
         total += float(parse_quantity(str(requests.get("cpu", "0")))) * float(priced["cpuCoreHour"])
         total += float(parse_quantity(str(requests.get("memory", "0")))) / GIB * float(priced["memoryGiBHour"])
     return total
+
+
+class ShareCapped(Invariant):
+    """No arm is made by which the arms of an Experiment, all trials together, would be a larger part of the pods behind
+    the Service than its `canary.maxSharePercent`.
+
+    By a route's weights it is not the pods that count. Of what a hand makes of the target's replicas, the most of the
+    last TAKEN_SECONDS counts: a trial that was decided on by then gets its arms.
+    """
+
+    kinds = frozenset({"deployments", "experiments"})
+
+    def begin(self) -> None:
+        self._allowed: dict[str, tuple[float, str]] = {}  # Experiment's uid -> share, name of its target
+        self._replicas: dict[str, list[tuple[float, int]]] = {}  # Deployment -> (since when, how many), in order
+
+    def see(self, change: Change) -> None:
+        """An Experiment says what it allows, a target was scaled, or an arm was made."""
+        spec, metadata = change.object.get("spec") or {}, change.object["metadata"]
+        if change.kind == "experiments":
+            share = (spec.get("canary") or {}).get("maxSharePercent", DEFAULT_SHARE)
+            by_pods = (spec.get("traffic") or {}).get("mode", "Service") == "Service"
+            self._allowed[metadata["uid"]] = (
+                float(share) / 100.0 if by_pods else 1.0,
+                (spec.get("targetRef") or {}).get("name", ""),
+            )
+        elif LABEL_ARM not in labels_of(change.object):
+            known = self._replicas.setdefault(change.name, [])
+            if not known or known[-1][1] != int(spec.get("replicas", 1)):
+                known.append((change.at, int(spec.get("replicas", 1))))
+        elif change.type == "ADDED" and not self.calm.disturbed(change.at):
+            self._made(change, str(labels_of(change.object).get(LABEL_EXPERIMENT_UID, "")))
+
+    def _made(self, change: Change, uid: str) -> None:
+        allowed, target = self._allowed.get(uid, (1.0, ""))
+        mine = [a for a in self.view.arms() if labels_of(a).get(LABEL_EXPERIMENT_UID) == uid and not deleting(a)]
+        arms = sum(int(a["spec"].get("replicas", 1)) for a in mine)
+        beside = self._lately(target, change.at)
+        if arms > allowed * (arms + beside) + ROUNDING:
+            self.broken(change.at, f"{arms} arm pods beside {beside} of the target, {allowed:.0%} are allowed")
+
+    def _lately(self, target: str, at: float) -> int:
+        """The most replicas of the target within the last TAKEN_SECONDS."""
+        known = self._replicas.get(target, [])
+        ends = [*(since for since, _ in known[1:]), at]
+        return max((n for (_, n), end in zip(known, ends, strict=False) if end >= at - TAKEN_SECONDS), default=0)
 
 
 class RepairOnlyAdds(Invariant):
@@ -121,4 +170,4 @@ def _within(target: ConstraintTarget, sample: Sample) -> bool:
     return sample.value <= target.bound if target.upper else sample.value >= target.bound
 
 
-LIMIT_INVARIANTS = (CostCapped, RepairOnlyAdds)
+LIMIT_INVARIANTS = (CostCapped, ShareCapped, RepairOnlyAdds)
