@@ -148,8 +148,8 @@ def _trial(
     method.tell(
         point,
         Result(
-            measured={} if killed else _values(canary),
-            control=_values(control),
+            measured={} if killed else values_of(canary),
+            control=values_of(control),
             load=load,
             at=1.8e9 + trial * SPACING_S,
             failed="OOMKilled" if killed else "",
@@ -187,7 +187,7 @@ def measure(draw: Draw, truth: Truth, requests: float, common: float, rng: np.ra
     return found
 
 
-def _values(counts: Mapping[str, Counted]) -> dict[str, Measured]:
+def values_of(counts: Mapping[str, Counted]) -> dict[str, Measured]:
     """The same as (value, standard error), for methods that do not know counts; half an event more keeps it above 0."""
     found = {}
     for name, (bad, total, spread) in counts.items():

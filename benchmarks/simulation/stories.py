@@ -49,6 +49,13 @@ BY_WEIGHTS: dict[str, Any] = {
     },
 }
 
+BESIDE: dict[str, Any] = {
+    "search": SEARCH,
+    "trial": {"parallel": 3},
+    "canary": {"maxSharePercent": "60"},
+}
+"""After two baselines, three trials at a time."""
+
 AUTOSCALER: dict[str, Any] = {
     "apiVersion": kinds.HORIZONTAL_POD_AUTOSCALERS.api_version,
     "kind": kinds.HORIZONTAL_POD_AUTOSCALERS.name,
@@ -409,6 +416,16 @@ STORIES: tuple[Story, ...] = (
         {"search": SEARCH, "stopping": {"maxTrials": 1}},
         ((lambda w: w.ended(NAME)(), another_experiment),),
         ended=lambda w: w.experiment(AGAIN) is not None and w.ended(AGAIN)(),
+        check=completed,
+    ),
+    Story("beside", {**BESIDE, "stopping": {"maxTrials": 5}}, check=completed),
+    Story(
+        "beside-rollback",
+        {**BESIDE, "stopping": {"maxTrials": 4}},
+        (
+            (trial_is(3, "Deploying", "WarmingUp", *MEASURING), annotate(trimtab_rollback="it hurts")),
+            (_paused_after(3), annotate(trimtab_rollback=None)),
+        ),
         check=completed,
     ),
     Story("route", {**BY_WEIGHTS, "stopping": {"maxTrials": 1}}, check=_route_as_it_was, routed=True),

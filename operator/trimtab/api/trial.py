@@ -16,6 +16,9 @@ from trimtab.domain.trial import Purpose, TrialPhase
 TERMINAL = ("Succeeded", "Infeasible", "Inconclusive", "Aborted", "Stale", "InfraFailed")
 
 
+Index = Annotated[int, Field(ge=0, le=100_000)]
+
+
 class ExperimentId(StatusModel):
     """The Experiment that the Trial belongs to."""
 
@@ -52,7 +55,7 @@ class SuggestionWire(StatusModel):
     explores: bool | None = Field(
         None, description="Of a Screen: it is measured for what it tells of cheaper ones, not to be recommended itself."
     )
-    beside: Annotated[tuple[int, ...], Field(max_length=16)] | None = Field(
+    beside: Annotated[tuple[Index, ...], Field(max_length=16)] | None = Field(
         None, description="Indices of the trials that were live when it was proposed; absent when none was."
     )
 
@@ -71,7 +74,7 @@ class TrialSpec(StatusModel):
     """What is tried, and why; immutable."""
 
     experiment: ExperimentId = Field(description="The Experiment that the Trial belongs to.")
-    index: int = Field(ge=0, le=100_000, description="Number of the Trial within the Experiment.")
+    index: Index = Field(description="Number of the Trial within the Experiment.")
     purpose: Purpose = Field(description="Why this trial runs.")
     assignment: WireAssignment = Field(description="The values under trial.")
     summary: Message = Field("", description="The assignment in one line.")

@@ -312,9 +312,11 @@ class Optimizer:
 
     def _now(self) -> Study:
         done, pending = self._told, tuple(assignment for assignment, _ in self._pending)
+        waiting = tuple(purpose for _, purpose in self._pending)
         now, here = done[-1].finished if done else 0.0, tuple(self._outcomes)
         index = len(done) + len(pending)
-        return replace(self._study, inherited=self._earlier, outcomes=here, pending=pending, index=index, now=now)
+        study = replace(self._study, inherited=self._earlier, outcomes=here, pending=pending, waiting=waiting)
+        return replace(study, index=index, now=now)
 
     def _suggestion(self, answer: Proposed, number: int) -> Suggestion:
         return Suggestion(
