@@ -11,6 +11,8 @@ from typing import Any
 from controlplane.processes import Component, Family
 from stack.paths import PYTHONPATH
 
+NODES = 6
+
 
 class Playground:
     """Plays the pods of a namespace.
@@ -21,6 +23,7 @@ class Playground:
         namespaces: whose pods it plays.
         seed: of all its noise.
         metrics_api: serve metrics.k8s.io, for the HPA controller.
+        nodes: how many there are, of 32 cores.
     """
 
     def __init__(
@@ -35,10 +38,11 @@ class Playground:
         time_origin: str = "2026-03-04T10:00",
         tick: str = "250ms",
         metrics_api: bool = False,
+        nodes: int = NODES,
     ) -> None:
         self._address_file = directory / "playground.address"
         arguments = ["--kubeconfig", str(kubeconfig), "--address-file", str(self._address_file), "--seed", str(seed)]
-        arguments += ["--time-origin", time_origin, "--tick", tick]
+        arguments += ["--time-origin", time_origin, "--tick", tick, "--nodes", str(nodes)]
         arguments += ["--metrics-api"] if metrics_api else []
         for path in workloads:
             arguments += ["--workload", str(path)]

@@ -28,7 +28,7 @@ from controlplane.processes import Family, stop_together
 from stack.chart import Rights, install_rights
 from stack.operator import OperatorProcess
 from stack.paths import CRDS, EXAMPLES, PYTHONPATH
-from stack.playground import Playground
+from stack.playground import NODES, Playground
 
 Say = Callable[[str], None]
 STOP_SECONDS = 10.0
@@ -46,7 +46,8 @@ class StackOptions:
     The operator is installed in `namespace` and watches it alone, or with `cluster` every namespace; `installs` are
     several namespaces with an install of their own each. The workload runs in `places`, by default where the operator
     is installed. `days` of its past are backfilled (0: none). `values` go to the chart. `operator`: start one, too.
-    `metrics_api`: serve metrics.k8s.io, one stack of a control plane at a time.
+    `metrics_api`: serve metrics.k8s.io, one stack of a control plane at a time. `nodes`: how many, of 32 cores.
+    `ready_first`: Prometheus starts once the target's pods are ready, so that no request is seen to fail before.
     """
 
     namespace: str = "shop"
@@ -64,6 +65,8 @@ class StackOptions:
     operator_environment: Mapping[str, str] = field(default_factory=dict)
     time_origin: str = "2026-03-04T10:00"
     metrics_api: bool = False
+    nodes: int = NODES
+    ready_first: bool = False
 
     @property
     def workload_namespaces(self) -> tuple[str, ...]:
@@ -95,6 +98,7 @@ class Stack:
             seed=options.seed,
             time_origin=options.time_origin,
             metrics_api=options.metrics_api,
+            nodes=options.nodes,
         )
         self._prometheus: PrometheusServer | None = None
         self._operator: OperatorProcess | None = None
@@ -128,6 +132,8 @@ class Stack:
         with ThreadPoolExecutor(1) as beside:
             past = beside.submit(self._past)
             self.start_workload()
+            if self.options.ready_first:
+                self._wait_targets()
             self.start_prometheus(past.result())
         if self.options.operator:
             self._say("starting the operator with the chart's ServiceAccount")
@@ -138,13 +144,16 @@ class Stack:
 
     def _wait_ready(self) -> None:
         """The target's pods are ready, each has been scraped often enough for rates, and the operator leads."""
-        for namespace in self.options.workload_namespaces:
-            ready = functools.partial(self._target_ready, namespace)
-            wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=120)
+        self._wait_targets()
         enough = "min(count_over_time(up[1m])) >= 5"
         wait_for(lambda: self.prometheus.query(enough), "the first scrapes", seconds=60)
         if self._operator is not None:
             self._operator.wait_leading()
+
+    def _wait_targets(self) -> None:
+        for namespace in self.options.workload_namespaces:
+            ready = functools.partial(self._target_ready, namespace)
+            wait_for(ready, f"the target's pods in {namespace} to be ready", seconds=120)
 
     def install(self) -> None:
         """CRDs, namespaces, and the chart's rights."""

@@ -22,6 +22,7 @@ from stack import Place, Stack, StackOptions, drop_namespaces, make_namespaces
 
 LOG_LINES = 60
 MOST_PLACES = 5
+Reported = Callable[[Stack, Place], None]
 REPORTED: pytest.StashKey[list[tuple[str, Callable[[], str]]]] = pytest.StashKey()
 
 
@@ -61,11 +62,21 @@ def free_places(stack: Stack) -> list[str]:
 
 
 @pytest.fixture
-def place(stack: Stack, free_places: list[str], request: pytest.FixtureRequest) -> Iterator[Place]:
+def reported(request: pytest.FixtureRequest) -> Reported:
+    """What a failure of this test shows: call it with its stack and place."""
+
+    def report(stack: Stack, place: Place) -> None:
+        request.node.stash[REPORTED] = _report(stack, place)
+
+    return report
+
+
+@pytest.fixture
+def place(stack: Stack, free_places: list[str], reported: Reported) -> Iterator[Place]:
     """A namespace of this test alone, where four replicas of the workload run; Experiments in it are deleted after."""
     assert free_places, "earlier tests of this module failed and left no namespace that can be used"
     found = Place(stack.plane.client, free_places.pop(0))
-    request.node.stash[REPORTED] = _report(stack, found)
+    reported(stack, found)
     yield found
     with contextlib.suppress(ApiError):
         left = found.client.list("trimtab.dev/v1alpha1", "Experiment", found.namespace)
@@ -76,13 +87,11 @@ def place(stack: Stack, free_places: list[str], request: pytest.FixtureRequest) 
 
 
 @pytest.fixture
-def own_stack(
-    controlplane: ControlPlane, namespace: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Stack]:
+def own_stack(controlplane: ControlPlane, namespace: str, reported: Reported, tmp_path: Path) -> Iterator[Stack]:
     """A stack of this test alone: the operator is installed in the test's namespace and watches only that."""
     options = StackOptions(namespace=namespace, days=0, replicas=REPLICAS, workload=workload(tmp_path))
     with Stack(controlplane, tmp_path / "stack", options) as running:
-        request.node.stash[REPORTED] = _report(running, Place(controlplane.client, namespace))
+        reported(running, Place(controlplane.client, namespace))
         yield running
 
 
