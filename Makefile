@@ -62,9 +62,10 @@ verify: setup ## Fail when a generated file differs from what the types say
 build-controlplane: setup ## Build kube-apiserver, etcd, Prometheus, ... once into the user's cache
 	@$(BIN)/python -m controlplane build
 
+# Four workers on two cores: half of the tests wait for a cluster most of the time, see tests/sharing.py.
 test: setup build-controlplane lint ## Everything: the fast tests, then the real control plane and Prometheus
 	@mkdir -p build
-	@$(BIN)/python -m pytest -n 2 --dist loadscope tests $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadscope tests $(ARGS)
 
 test-cluster: setup build-controlplane ## Only the tests on the real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope tests/cluster $(ARGS)
