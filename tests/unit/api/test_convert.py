@@ -491,6 +491,7 @@ def test_any_value_is_understood_or_refused(section: str, value: Any) -> None:
     assert isinstance(lint(manifest), list)
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None)
 @given(json_values)
 def test_any_status_is_understood_or_named(value: Any) -> None:

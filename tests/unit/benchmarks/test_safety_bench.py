@@ -115,6 +115,7 @@ def test_independent_readings_are_covered() -> None:
     assert found["value, alike for 0 s"].inside.value >= 0.88
 
 
+@pytest.mark.thorough
 def test_a_trial_at_its_bound_is_not_shown_to_be_good() -> None:
     found = {(s.position, s.noise): s for s in early.measure(25, 1, ("independent",))}
     assert found["half of the bound and of the control", "independent"].shown.value >= 0.9

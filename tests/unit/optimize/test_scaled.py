@@ -161,6 +161,7 @@ def test_the_grid_prices_as_the_cost_does() -> None:
     assert grid.hourly(points) == pytest.approx([COST.hourly(grid.assignment(p)) for p in points])
 
 
+@pytest.mark.thorough
 def test_the_model_finds_what_pods_cost_in_truth() -> None:
     """Also where the least number of pods keeps the autoscaler from what it aims at."""
     done, _ = searched()

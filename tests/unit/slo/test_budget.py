@@ -211,7 +211,7 @@ def test_a_live_trial_ends_before_what_is_unseen_could_exceed() -> None:
     assert "9,000 unseen" in cap(reaction=10.0).exceeded(32_499, unseen_for=80.0)
 
 
-@pytest.mark.parametrize("scrape", [1.0, 15.0, 60.0])
+@pytest.mark.parametrize("scrape", [15.0, *(pytest.param(s, marks=pytest.mark.thorough) for s in (1.0, 60.0))])
 @pytest.mark.parametrize("store_stops", [False, True])
 def test_the_cap_holds_for_a_canary_that_fails_everything_from_any_moment_on(scrape: float, store_stops: bool) -> None:
     """2,000 Experiments: the canary turns all bad; telemetry lags by scrapes, and may stop at the same moment."""

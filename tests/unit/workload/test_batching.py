@@ -38,7 +38,13 @@ def gathered(size: int, wait: float, rate: float, seed: int = 1) -> tuple[float,
     return float(np.mean(sizes)), waited / sum(sizes)
 
 
-@pytest.mark.parametrize(("size", "wait", "rate"), [(2, 0.04, 60.0), (4, 0.04, 300.0), (8, 0.1, 20.0)])
+@pytest.mark.parametrize(
+    ("size", "wait", "rate"),
+    [
+        (2, 0.04, 60.0),
+        *(pytest.param(*each, marks=pytest.mark.thorough) for each in ((4, 0.04, 300.0), (8, 0.1, 20.0))),
+    ],
+)
 def test_batches_are_as_large_as_a_count_says(size: int, wait: float, rate: float) -> None:
     found = batches(ranking(size=size, wait=f"{wait * 1000:g}ms"), rate)
     counted, waited = gathered(size, wait, rate)
