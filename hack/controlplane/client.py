@@ -83,6 +83,18 @@ _BY_CODE: dict[int, type[ApiError]] = {
 }
 
 
+class _Socket(ssl.SSLSocket):
+    """Closed at once when a server that is going away resets it before the handshake: `ssl` would leave it to the
+    garbage collector, whose warning would be blamed on whatever runs then."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except OSError:
+            self.close()
+            raise
+
+
 class ApiClient:
     """Requests to one API server as one user.
 
@@ -118,6 +130,7 @@ class ApiClient:
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
         self._address = urllib.parse.urlsplit(server).netloc
         self._tls = ssl.create_default_context(cadata=ca_pem.decode("ascii"))
+        self._tls.sslsocket_class = _Socket
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> ApiClient:
