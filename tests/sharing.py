@@ -22,12 +22,13 @@ NICENESS = 5
 COMPUTES = "computes"
 # What takes longest by itself must not be what is left when everything else is done.
 LONGEST = (
+    "tests/cluster/test_crash_points.py",
     "tests/cluster/operator/test_install.py",
     "tests/cluster/operator/test_examples.py",
-    "tests/cluster/test_crash_points.py",
     "tests/cluster/operator/test_telemetry.py",
     "tests/cluster/operator/test_autoscaler.py",
     "tests/cluster/test_broken_ground.py",
+    "tests/cluster/test_contract_autoscaler.py",
     "tests/cluster/operator/test_recommendation.py",
     "tests/simulation/test_faults.py",
     "tests/simulation/test_crash_points.py",

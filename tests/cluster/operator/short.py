@@ -18,7 +18,7 @@ Obj = dict[str, Any]
 SECTIONS: dict[str, Obj] = {
     "trial": {"warmUp": "8s", "duration": "25s", "deadline": "4m"},
     "safety": {"checkInterval": "1s", "staleAfter": "30s"},
-    "stopping": {"maxTrials": 3},  # today's settings twice, then others
+    "stopping": {"maxTrials": 8},  # today's settings twice, then others
     "verification": {"duration": "25s", "replicates": 0},
 }
 RATES = {"[2m]": "[15s]"}  # of the queries of SLIs
@@ -34,11 +34,10 @@ class Short:
         name: its folder.
         scale: of its load and of how many pods it has.
         moment: a time (UTC) at which its load is the mean of a day.
-        calm: seconds that its autoscaler waits before it scales down, where the example leaves that to Kubernetes.
+        calm: seconds that its autoscaler waits before it scales down; None: as the example has it.
         spec: further changes of the Experiment's sections.
         parameters: other ranges of its parameters, by name.
         load: changes of the workload's load.
-        may_be: how its trials may end beside a verdict.
         node_types: that its pods may be on; the first is today's.
     """
 
@@ -49,7 +48,6 @@ class Short:
     spec: Mapping[str, Obj] = field(default_factory=dict)
     parameters: Mapping[str, Obj] = field(default_factory=dict)
     load: Mapping[str, Any] = field(default_factory=dict)
-    may_be: tuple[str, ...] = ()
     node_types: tuple[str, ...] = ()
 
     def experiment(self) -> Obj:

@@ -19,7 +19,7 @@ from tests.cluster.operator.short import Short
 from controlplane import ApiClient, ControlPlane, wait_for
 from playground.nodes import node_names, node_object
 from stack import Place, Stack, StackOptions
-from stack.place import ARM, TRIAL_UID, Obj
+from stack.place import ARM, TERMINAL, TRIAL_UID, Obj, phase_of
 from trimtab.domain.quantity import parse_quantity
 
 HPA, ROUTE = (AUTOSCALERS, "HorizontalPodAutoscaler"), (ROUTES, "HTTPRoute")
@@ -36,9 +36,8 @@ EXAMPLES = {
             "autoscaler-after-incident",
             scale=SOME_PODS / 190,
             moment="2026-03-04T08:00",
+            calm=10,  # of seconds at once, an arm of three pods would have two after any scrape that comes late
             load={"noisePercent": 3},  # in trials of a swing's length a swing is a change of the service
-            spec={"stopping": {"maxTrials": 6}},
-            may_be=("Inconclusive",),  # today's settings are what the incident left: a control may break its bound
             parameters={"calm": {"integer": {"min": 0, "max": 20, "step": 5}}},
         ),
         Short(
@@ -143,6 +142,14 @@ class Seen:
             if uid in index and pod["spec"].get("nodeName"):
                 self.nodes.setdefault((index[uid], arm), set()).add(types[pod["spec"]["nodeName"]])
 
+    def check(self, index: int, arm: str, parameters: list[Obj], wanted: dict[str, str]) -> None:
+        """In this arm ran what was wanted, on nodes of the wanted type."""
+        ran = self.ran[index, arm]
+        assert all(same(p, ran[p["name"]], wanted[p["name"]]) for p in parameters), (index, arm, ran, wanted)
+        for parameter in parameters:
+            if "nodeSelector" in parameter:
+                assert self.nodes[index, arm] == {wanted[parameter["name"]]}
+
 
 def _arm(found: Obj) -> tuple[str, str]:
     labels = found["metadata"]["labels"]
@@ -184,6 +191,24 @@ def same(parameter: Obj, one: str, other: str) -> bool:
 SHORT_FORM = "inference"  # three kinds of parameters, a value SLI, an objective of two terms
 
 
+def told(trials: list[Obj]) -> set[tuple[bool, str]]:
+    """Of the trials that have ended: whether they tried today's settings, and how they ended."""
+    ended = [t for t in trials if phase_of(t) in TERMINAL]
+    return {(tried(t) == tried(trials[0]), t["status"]["outcome"]["phase"]) for t in ended}
+
+
+def tried(trial: Obj) -> dict[str, str]:
+    """The values under trial, by parameter; the first trial's are today's."""
+    return {each["name"]: each["value"] for each in trial["spec"]["assignment"]}
+
+
+def enough(trials: list[Obj]) -> bool:
+    """Today's settings keep their bounds, and something else came to a verdict. A busy machine may serve a canary's
+    requests late: a trial of today's settings that is withdrawn for it is tried again."""
+    found = told(trials)
+    return (True, "Succeeded") in found and bool({(False, "Succeeded"), (False, "Infeasible")} & found)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "short",
@@ -196,36 +221,27 @@ def test_it_is_tuned_and_left_as_it_was(short: Short, place: Place) -> None:
     theirs = [(HPA, name), (ROUTE, name), (("v1", "Service"), name)]
     before = [owned(client, kind, one, namespace) for kind, one in theirs]
     deployed = template(place)
-    manifest = place.create(short.experiment())
-    parameters, seen = manifest["spec"]["parameters"], Seen()
+    parameters, seen = place.create(short.experiment())["spec"]["parameters"], Seen()
     place.wait_condition(name, "Preflight", seconds=150)
 
-    def over() -> bool:
+    def look() -> list[Obj] | None:
         seen.look(place, name, parameters)
-        return place.status(name).get("phase") == "Completed"
+        found = place.trials(name)
+        return found if enough(found) or place.status(name).get("phase") == "Completed" else None
 
-    wait_for(over, f"{name} to complete", seconds=560)
-    place.wait_clean()
+    trials = [t for t in wait_for(look, f"verdicts of {name}", seconds=600) if phase_of(t) in TERMINAL]
+    place.delete(name)
+    place.wait_deleted(name, seconds=120)
+    assert enough(trials), told(trials)
     assert [owned(client, kind, one, namespace) for kind, one in theirs] == before
     assert template(place) == deployed
     assert [s["metadata"]["name"] for s in client.list("v1", "Service", namespace)] == [name]
-
-    trials = place.trials(name)
-    assignments = [{a["name"]: a["value"] for a in t["spec"]["assignment"]} for t in trials]
-    outcomes = [t["status"]["outcome"] for t in trials]
-    today = assignments[0]
-    told = [(tried == today, outcome["phase"]) for tried, outcome in zip(assignments, outcomes, strict=True)]
-    assert (True, "Succeeded") in told, outcomes
-    assert {(False, "Succeeded"), (False, "Infeasible")} & set(told), outcomes
-    assert {phase for _, phase in told} <= {"Succeeded", "Infeasible", *short.may_be}, outcomes
-    for index, tried in enumerate(assignments):
-        for arm, wanted in (("canary", tried), ("control", today)):
-            ran = seen.ran[index, arm]
-            assert all(same(p, ran[p["name"]], wanted[p["name"]]) for p in parameters), (arm, ran, wanted)
-            assert (index, arm) in seen.scaled
-            if "node" in wanted:
-                assert seen.nodes[index, arm] == {wanted["node"]}
     for trial in trials:
-        if trial["status"]["outcome"]["phase"] == "Succeeded":
+        index, ended = int(trial["spec"]["index"]), phase_of(trial)
+        assert ended in {"Succeeded", "Infeasible"}, trial["status"]["outcome"]
+        for arm, wanted in (("canary", tried(trial)), ("control", tried(trials[0]))):
+            seen.check(index, arm, parameters, wanted)
+        if ended == "Succeeded":
             pods = {load["arm"]: load["pods"] for load in trial["status"]["load"] if load["arm"] != "target"}
             assert min(pods["canary"], pods["control"]) > 1, pods
+            assert {(index, "canary"), (index, "control")} <= seen.scaled
