@@ -36,7 +36,8 @@ def read_spec(value: Any) -> ExperimentSpec:
         return read(ExperimentSpec, value if value is not None else {}, "spec")
     except Unreadable as error:
         first = error.problems[0]
-        more = f" (and {len(error.problems) - 1} more problems)" if len(error.problems) > 1 else ""
+        others = len(error.problems) - 1
+        more = f" (and {others} more problem{'s' * (others > 1)})" if others else ""
         raise InvalidSpec(first.field, first.problem, first.remedy + more) from error
 
 
@@ -64,12 +65,14 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
     searched = space.SearchSpace(
         tuple(_parameter(p) for p in wire.parameters), tuple(_relation(r) for r in wire.parameter_constraints)
     )
+    slis = _slis(wire)
+    _require_fractions(wire, slis)
     return spec.ExperimentSpec(
         mode=wire.mode,
         paused=wire.paused,
         target=spec.TargetRef(wire.target_ref.name, wire.target_ref.kind, wire.target_ref.api_version),
         space=searched,
-        slis=_slis(wire),
+        slis=slis,
         objectives=tuple(_objective(o) for o in wire.objectives),
         constraints=tuple(_constraint(c) for c in wire.constraints if c.builtin is None),
         budgets=tuple(_budget(b) for b in wire.error_budgets),
@@ -235,6 +238,15 @@ def _objective(o: goals.Objective) -> spec.Objective:
     given = o.terms or (goals.ObjectiveTerm(builtin=o.builtin, sli=o.sli),)
     terms = tuple(spec.ObjectiveTerm(float(term.weight), term.sli) for term in given)
     return spec.Objective(o.name, o.goal == "Maximize", terms)
+
+
+def _require_fractions(wire: ExperimentSpec, slis: tuple[spec.Sli, ...]) -> None:
+    """Raises InvalidSpec: a part of the requests is bounded by more than all of them."""
+    counting = {sli.name for sli in slis if isinstance(sli.query, spec.RatioQuery | spec.SlowRatioQuery)}
+    for index, c in enumerate(wire.constraints):
+        if c.sli in counting and c.max is not None and float(c.max) > 1:
+            problem = f"{c.max} is no bound: {c.sli} is a fraction of the requests, at most 1"
+            raise InvalidSpec(f"spec.constraints[{index}].max", problem, 'write 5 % as "0.05"')
 
 
 def _constraint(c: goals.Constraint) -> spec.OutcomeConstraint:

@@ -12,18 +12,19 @@ from trimtab.api.convert_spec import to_domain
 from trimtab.api.effective import effective, leaves
 from trimtab.api.experiment import ExperimentSpec
 from trimtab.api.presets import SOURCES
-from trimtab.api.problems import Unreadable, nearest, read
+from trimtab.api.problems import Unreadable, read
 from trimtab.api.support import gaps
 from trimtab.domain import names
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kinds import EXPERIMENTS
 from trimtab.domain.space import crowd, crowded
-from trimtab.domain.texts import printable
+from trimtab.domain.texts import nearest, printable
 from trimtab.domain.timetable import never
 
 _TOP = ("apiVersion", "kind", "metadata", "spec", "status")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _ON_EXPERIMENTS = names.REQUEST_ANNOTATIONS
+_EVERYTHING = re.compile(r"""\w+\s*=~\s*(["'`])\.[*+]\1""")
 
 
 class Level(StrEnum):
@@ -166,6 +167,13 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
                 "counts in a proxy, whose pods are not the arms': preflight refuses it unless the proxy is the target"
             )
             yield doubt(f"spec.slis[{index}].preset.source", problem, "use metrics of the target's pods or a sidecar")
+    for index, sli in enumerate(wire.slis):
+        bad = _EVERYTHING.search(sli.ratio.bad) if sli.ratio is not None else None
+        if bad is not None:
+            problem = f"{bad.group()} matches every value, so all events with that label count as bad"
+            yield doubt(
+                f"spec.slis[{index}].ratio.bad", problem, "name the values of bad events, or remove the matcher"
+            )
     quantiles = {
         sli.name
         for sli in wire.slis

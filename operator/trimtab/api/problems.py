@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from trimtab.api.base import RULE_ERROR
-from trimtab.domain.texts import printable
+from trimtab.domain.texts import nearest, printable
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_MANIFEST = 1_500_000  # characters; the API server's own limit on a request is 3 MiB
@@ -77,7 +76,7 @@ def read(model: type[Model], value: Any, root: str) -> Model:
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        details = _without_echoes(error.errors(include_url=False))
+        details = sorted(_without_echoes(error.errors(include_url=False)), key=_order)
         raise Unreadable(tuple(p for detail in details for p in _problems(detail, root, model))) from error
 
 
@@ -86,13 +85,6 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nulls(child) for key, child in value.items() if child is not None}
     return [_without_nulls(child) for child in value] if isinstance(value, (list, tuple)) else value
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was most likely meant, or None."""
-    lowered = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[match[0]] if match else None
 
 
 def split(message: str) -> tuple[str, str]:
@@ -111,6 +103,11 @@ def _yaml_leftover(value: Any) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).replace("+00:00", "Z")
     raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def _order(detail: ErrorDetails) -> bool:
+    """Unknown fields first: one that is misspelled is missing, too, and the misspelling is what to correct."""
+    return detail["type"] != "extra_forbidden"
 
 
 def _without_echoes(details: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from trimtab.api.problems import nearest
 from trimtab.api.settings import Freeze, Schedule, ScheduleWindow
 from trimtab.api.times import parse_time
 from trimtab.domain import schedule
 from trimtab.domain.cron import parse_cron
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.quantity import parse_duration
+from trimtab.domain.texts import nearest
 
 
 def schedule_of(given: Schedule, field: str) -> schedule.Schedule:

@@ -20,6 +20,12 @@ def query_problems(spec: ExperimentSpec) -> Iterator[Problem]:
             yield Problem("InvalidQuery", error.field, str(error), error.remedy)
 
 
+def check_queries(spec: ExperimentSpec) -> None:
+    """Raises InvalidSpec: the first query that must not be sent."""
+    for sli in spec.slis:
+        _check(sli)
+
+
 def _check(sli: Sli) -> None:
     """Raises InvalidSpec. Positions are those in the text that the person wrote, so each text is read by itself."""
     field, query = f"spec.slis[{sli.name}]", sli.query

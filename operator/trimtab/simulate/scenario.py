@@ -15,6 +15,7 @@ import numpy as np
 from trimtab.api.convert import parse_experiment
 from trimtab.api.kube import autoscalers_around, target_from
 from trimtab.api.times import format_time
+from trimtab.control.preflight_queries import check_queries
 from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.kinds import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from trimtab.domain.spec import ExperimentSpec
@@ -154,6 +155,7 @@ def scenario(
     placed = {**experiment, "metadata": metadata}
     placed.pop("status", None)
     spec = parse_experiment(placed)
+    check_queries(spec)
     workload = parse_workload(text, source)
     target, played = spec.target.name, workload.target.deployment
     if target != played:

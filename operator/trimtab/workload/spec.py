@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from trimtab.domain.texts import CONTRADICTIONS, printable
+from trimtab.domain.texts import CONTRADICTIONS, nearest, printable
 
 from .units import Bytes, Cores, Seconds
 
@@ -277,6 +277,23 @@ class WorkloadSpec(_Spec):
         return self
 
 
+_WHOLE, _NUMBER = "must be a whole number; write for example 20", "must be a number; write for example 2.5"
+_WORDS: Final = {
+    "missing": "is missing; add it",
+    "int_parsing": _WHOLE,
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "greater_than": "must be above {gt:g}; raise it",
+    "greater_than_equal": "must be at least {ge:g}; raise it",
+    "less_than": "must be below {lt:g}; lower it",
+    "less_than_equal": "must be at most {le:g}; lower it",
+    "model_type": "must be a mapping; write its fields below it, indented",
+}
+"""Of pydantic's problems, by type."""
+
+
 def parse_workload(text: str, source: str = "workload") -> WorkloadSpec:
     """A workload from YAML text; WorkloadError names `source`, the field and the remedy."""
     try:
@@ -303,14 +320,20 @@ def load_workload(path: str | Path) -> WorkloadSpec:
 
 
 def _one_line(error: ValidationError) -> str:
-    """The first problem of a ValidationError as `field: what is wrong; remedy`."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
-    if kind == "missing":
-        message = "is missing; add it"
-    elif kind == "extra_forbidden":
-        message = "is not a field of a workload; remove it or correct its spelling"
-    more = error.error_count() - 1
+    """The first problem of a ValidationError as `field: what is wrong; remedy`. Unknown fields come first: one that is
+    misspelled is missing, too."""
+    found = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+    first = found[0]
+    field, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        *above, name = first["loc"]
+        missing = [str(e["loc"][-1]) for e in found if e["type"] == "missing" and [*e["loc"][:-1]] == above]
+        meant = nearest(str(name), missing)
+        message = "is not a field of a workload; " + (
+            f"did you mean {meant}?" if meant else "remove it or correct its spelling"
+        )
+    elif first["type"] in _WORDS:
+        message = _WORDS[first["type"]].format(**first.get("ctx", {}))
+    more = len(found) - 1
     rest = f" (and {more} more)" if more else ""
     return f"{field}: {message}{rest}" if field else f"{message}{rest}"

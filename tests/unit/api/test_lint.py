@@ -162,6 +162,24 @@ def test_doubts_are_warnings(manifest: dict[str, Any], change: dict[str, Any], f
     assert (finding.field, finding.level) == (field, Level.WARNING)
 
 
+def test_a_fraction_that_is_bounded_by_more_than_all_of_it_is_refused(manifest: dict[str, Any]) -> None:
+    """5 was meant as percent; as a fraction it has no standard error, as 5 x (1 - 5) has no root."""
+    manifest["spec"]["constraints"][0]["max"] = "5"
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == ("spec.constraints[0].max", Level.ERROR)
+    assert finding.remedy == 'write 5 % as "0.05"'
+
+
+@pytest.mark.parametrize("matcher", ['code=~".*"', "code =~ '.+'"])
+def test_bad_events_that_are_all_events_are_doubtful(manifest: dict[str, Any], matcher: str) -> None:
+    ratio = {"bad": f"h{{$selector,{matcher}}}", "total": "h{$selector}"}
+    manifest["spec"]["slis"].append({"name": "all", "ratio": ratio})
+    (finding,) = lint(manifest)
+    assert (finding.field, finding.level) == ("spec.slis[1].ratio.bad", Level.WARNING)
+    manifest["spec"]["slis"][-1]["ratio"]["bad"] = 'h{$selector,code=~"5.*"}'
+    assert lint(manifest) == []
+
+
 def test_an_objective_of_a_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
     manifest["spec"]["slis"].append({"name": "p95", "latency": {"histogram": "h", "quantile": "0.95"}})
     manifest["spec"]["objectives"] = [{"name": "cost", "builtin": "ResourceCost"}, {"name": "late", "sli": "p95"}]

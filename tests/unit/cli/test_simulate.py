@@ -244,6 +244,30 @@ def test_a_query_that_the_workload_cannot_answer_is_named_with_what_it_offers() 
     assert "it offers http_requests_total{code=200|500|503}" in text
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("sum(rate(http_requests_total{$selector}[5m])", "not PromQL: unclosed left parenthesis, at character 4"),
+        ('sum(rate(http_requests_total{$selector,code=~"5("}[5m]))', "not PromQL: illegal regex"),
+    ],
+)
+def test_what_is_no_promql_is_told_as_lint_tells_it(query: str, words: str) -> None:
+    broken = short()
+    broken["spec"]["slis"][0] = {"name": "slow", "value": {"query": query}}
+    write("e.yaml", broken)
+    text = refused_files()
+    assert text.startswith(f"trimtab: e.yaml:1: spec.slis[slow].value.query: {words}")
+    assert "try it in Prometheus" in text
+    assert text.count("\n") <= 1
+
+
+def test_a_misspelled_field_is_told_before_the_one_that_it_leaves_missing() -> None:
+    broken = short()
+    broken["spec"]["contraints"] = broken["spec"].pop("constraints")
+    write("e.yaml", broken)
+    assert "spec.contraints: unknown field; did you mean constraints? (and 1 more problem)" in refused_files()
+
+
 def test_an_object_that_is_not_simulated() -> None:
     write("more.yaml", {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}})
     text = refused("-f", "e.yaml", "-f", "more.yaml", "--workload", "w.yaml")

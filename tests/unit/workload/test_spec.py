@@ -67,7 +67,11 @@ def broken(path: str, value: object) -> str:
             "5ms",
             "f.yaml: request.speed: is not a field of a workload; remove it or correct its spelling",
         ),
-        ("request.concurrency", 0, "f.yaml: request.concurrency: Input should be greater than or equal to 1"),
+        ("request.concurrency", 0, "f.yaml: request.concurrency: must be at least 1; raise it"),
+        ("request.concurrency", "many", "f.yaml: request.concurrency: must be a whole number; write for example 20"),
+        ("request.errorPercent", "few", "f.yaml: request.errorPercent: must be a number; write for example 2.5"),
+        ("request.errorPercent", 101, "f.yaml: request.errorPercent: must be at most 100; lower it"),
+        ("request", 5, "f.yaml: request: must be a mapping; write its fields below it, indented"),
         (
             "slo.latencyThreshold",
             "90ms",
@@ -100,6 +104,17 @@ def test_what_is_no_yaml_is_refused_in_one_line() -> None:
     with pytest.raises(WorkloadError, match=r"^f\.yaml: is not YAML: .+") as caught:
         parse_workload("a: [1", "f.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("field", "meant"), [("laod", "load"), ("request.timeuot", "request.timeout")])
+def test_a_misspelled_field_is_told_before_the_one_that_it_leaves_missing(field: str, meant: str) -> None:
+    document = yaml.safe_load(BARE)
+    above = document if "." not in field else document[field.split(".")[0]]
+    above[field.split(".")[-1]] = above.pop(meant.split(".")[-1])
+    with pytest.raises(WorkloadError) as caught:
+        parse_workload(yaml.safe_dump(document), "f.yaml")
+    remedy = f"did you mean {meant.split('.')[-1]}?"
+    assert str(caught.value) == f"f.yaml: {field}: is not a field of a workload; {remedy} (and 1 more)"
 
 
 def test_several_mistakes_are_counted() -> None:

@@ -19,7 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 
 from trimtab.api.base import failed_rules
-from trimtab.api.problems import Problem, Unreadable, nearest, read
+from trimtab.api.problems import Problem, Unreadable, read
+from trimtab.domain.texts import nearest
 from trimtab.simulate.faults.catalogue import CATALOGUE, Row
 from trimtab.simulate.faults.kinds import (
     DAY,
