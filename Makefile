@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench bench-peers \
-	bench-optimizer bench-safety \
+	bench-optimizer bench-safety bench-joint \
 	build-controlplane clean
 
 help: ## Show this help
@@ -113,6 +113,9 @@ bench-optimizer: setup ## Safety of the optimizer beside its rivals, a few minut
 
 bench-safety: setup ## False withdrawals, time to find bad canaries, caps: minutes (ARGS=--full: 2,000 trials a cell)
 	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.safety $(ARGS)
+
+bench-joint: setup ## Requests and target together against one after the other: a minute (ARGS=--full: 20 seeds)
+	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.joint $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
