@@ -66,6 +66,12 @@ class Bench:
         return memory_floors(truth.spec, truth.baseline, usage)[0]
 
     @property
+    def _each_pod(self) -> float:
+        """The standard deviation of ln of the CPU time of one pod, by its node and by itself."""
+        spread = self.scenario.workload.noise
+        return math.hypot(spread.node_percent, spread.pod_percent) / 100.0
+
+    @property
     def seconds(self) -> float:
         """That a trial takes."""
         trial = self.scenario.spec.trial
@@ -117,7 +123,9 @@ class Bench:
         ]
         per_pod = float(play.loads.mean()) / pods.value
         killed = bool(rng.random() < -math.expm1(-play.seconds(lambda b: b.oom_per_s)))
-        load = Load(arm, per_pod, per_pod * 1e-3, pods.value, pods.standard_error)
+        used = play.seconds(lambda b: b.cpu_usage_cores) / (float(play.serving.sum()) * STEP_S) * math.exp(speed)
+        unsure = used * self._each_pod / math.sqrt(pods.value)
+        load = Load(arm, per_pod, per_pod * 1e-3, pods.value, pods.standard_error, used, unsure)
         return measured, load, killed
 
     def _first(self, assignment: Assignment, share: float, served: float) -> int:
@@ -130,8 +138,7 @@ class Bench:
     def _noise(self, arm: Arm, number: int, pods: float, window: Window) -> tuple[float, float]:
         """ln of the factors on the CPU time of an arm's pods, and on the dependency's time."""
         spread = self.scenario.workload.noise
-        each = math.hypot(spread.node_percent, spread.pod_percent) / 100.0
-        speed = each / math.sqrt(pods) * float(noise.gaussian(self.seed, f"speed {arm}", number)[0])
+        speed = self._each_pod / math.sqrt(pods) * float(noise.gaussian(self.seed, f"speed {arm}", number)[0])
         middle = 0.5 * (window.start + window.end)
         return speed, math.log(noise.drift(self.seed, "drift", spread.drift_percent, spread.drift_interval, middle))
 

@@ -52,6 +52,8 @@ def test_a_trial_is_near_what_the_model_says_of_its_arms() -> None:
     assert slow(trial, Arm.CONTROL) == pytest.approx(expected, rel=0.15)
     assert trial.phase is TrialPhase.SUCCEEDED
     assert all(load.pods is not None and 5 <= load.pods <= 12 for load in trial.load)
+    driven = [load.use / (0.45 * TODAY.cpu) for load in trial.load if load.use is not None]
+    assert driven == pytest.approx([1.0, 1.0], abs=0.12)  # of its target, as the autoscaler keeps it
 
 
 def test_what_breaks_the_bound_is_judged_as_the_operator_does() -> None:
