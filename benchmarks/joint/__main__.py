@@ -30,7 +30,7 @@ def main() -> int:
     works: dict[str, tuple[Service, int | None, int]] = {}
     for each in chosen:
         works |= {f"{each.name}-{options.trials}-{seed}": (each, seed, options.trials) for seed in seeds}
-        works[f"{each.name}-principle"] = (each, None, 0)
+    works |= {f"{each.name}-principle": (each, None, 0) for each in chosen}
     outcomes: list[Outcome] = []
     found: dict[str, dict[str, principle.Reached]] = {}
     parts: Parts[Any] = Parts(OUT / "parts", _digest(), afresh=options.afresh)
