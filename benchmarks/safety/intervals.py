@@ -119,8 +119,9 @@ def _quantile(bounds: tuple[float, ...], alike: float) -> Callable[[np.random.Ge
         shift = LATENCY_SD * autoregressive(rng, (1, len(total)), SUB_S / STEPS / WANDER_S)[0] if alike else 0 * total
         scale = np.repeat(MEDIAN_S * np.exp(shift), total)
         latency = scale * np.exp(SIGMA * rng.standard_normal(len(scale)))
-        counts = np.bincount(np.searchsorted(edges, latency), minlength=len(edges))
-        return quantile_sample(edges.tolist(), counts.astype(float).tolist(), 0.95)
+        counts = np.zeros((SUB_WINDOWS, len(edges)))
+        np.add.at(counts, (np.repeat(np.arange(len(total)) // STEPS, total), np.searchsorted(edges, latency)), 1)
+        return quantile_sample(edges.tolist(), counts.tolist(), 0.95)
 
     return draw
 

@@ -105,11 +105,13 @@ def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequenc
     mine, problem = usable(request, [b for b in buckets if math.isinf(bound_of(b))])
     if problem is not None:
         return problem
-    births, end = Births.of(mine), (request.window.end,)
+    births, edges = Births.of(mine), edges_of(request.window, scrape_interval(mine))
     own = of_pods(buckets, pod_pattern(request.pods.workloads))
     bounds = sorted({bound_of(b) for b in own if not math.isnan(bound_of(b))})
-    cumulative = [by_sub_window([b for b in own if bound_of(b) == le], request.window, births, end)[0] for le in bounds]
-    counts = [max(c - p, 0.0) for c, p in zip(cumulative, [0.0, *cumulative[:-1]], strict=True)]
+    cumulative = [by_sub_window([b for b in own if bound_of(b) == le], request.window, births, edges) for le in bounds]
+    counts = [
+        [max(c - p, 0.0) for c, p in zip(row, (0.0, *row), strict=False)] for row in zip(*cumulative, strict=True)
+    ]
     scaled = [le * query.scale for le in bounds]
     return _seen(quantile_sample(scaled, counts, query.quantile), mine, request)
 

@@ -44,7 +44,7 @@ from trimtab.domain.measurement import (
 from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, UseOf
 from trimtab.slo.counters import Counters
-from trimtab.slo.estimate import BATCHES, ratio_sample, value_sample
+from trimtab.slo.estimate import ratio_sample, value_sample
 from trimtab.slo.native import as_classic, counts_of, is_native
 from trimtab.slo.promql import firing_alerts, inject, le_matcher, quoted, vector_selectors, with_matchers
 from trimtab.slo.series import Series, scrape_interval, stale_since
@@ -52,7 +52,8 @@ from trimtab.slo.series import Series, scrape_interval, stale_since
 ARM_PREFIX = "tt-"
 LOOKBACK_LEAST, LOOKBACK_MOST = 5.0, 300.0  # seconds before a window, for the baseline of differences
 RAW_SECONDS = 7200.0  # up to this long an arm's window is counted from raw samples, beyond by increase()
-POINTS = 8 * BATCHES  # evaluations of a value query over a window
+POINTS = 64  # evaluations of a value query over a window
+LEAST_POINTS = 8  # of them, however seldom the store scrapes
 DEFAULT_SCRAPE = 15.0
 ALERT_STEP = 5.0  # seconds between two looks at alerts: rules are hardly evaluated more often
 
@@ -275,7 +276,7 @@ class StoreTelemetry:
 
         The time of the newest sample is asked at even steps; it jumps by one scrape, or by a step where that is longer.
         """
-        step = min(window.seconds / BATCHES, DEFAULT_SCRAPE)
+        step = min(window.seconds / LEAST_POINTS, DEFAULT_SCRAPE)
         start = window.end - step * math.floor(_with_lookback(window) / step)
         rows = await self._store.range(f"max by (pod) (timestamp({selector}))", start, window.end, step, timeout)
         jumps = (b[1] - a[1] for row in rows for a, b in pairwise(row.points) if b[1] > a[1])
@@ -283,7 +284,7 @@ class StoreTelemetry:
 
     async def _value(self, query: ValueQuery, request: SliRequest, timeout: float) -> Reading:
         window = request.window
-        step = min(max(window.seconds / POINTS, self._scrape), window.seconds / BATCHES)
+        step = min(max(window.seconds / POINTS, self._scrape), window.seconds / LEAST_POINTS)
         expression = inject(query.query, request.pods)
         rows = await self._store.range(expression, window.start + step, window.end, step, timeout)
         if not rows:

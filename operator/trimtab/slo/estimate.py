@@ -19,7 +19,7 @@ from trimtab.domain.measurement import NoData, Reading, Sample
 MIN_SUB_WINDOWS = 4
 LEAST_BAD = 3.0  # bad events per sub-window, on average
 PRIOR_OVERDISPERSION, PRIOR_WEIGHT = 3.0, 24.0
-BATCHES = 8
+COSINES = 4
 MOST_CORRELATION = 0.95
 STUDENT_95 = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812)  # one-sided, by degrees of freedom
 
@@ -138,9 +138,10 @@ def counted_sample(bad: float, total: float, phi: float) -> Sample:
 def value_sample(values: Sequence[float], samples: float | None) -> Reading:
     """Mean of a value with a standard error that allows for neighbours in time being alike.
 
-    It is the larger of two: that of 8 batch means, and sd / sqrt(N (1 - r) / (1 + r)) with the first autocorrelation
-    r, corrected for its bias (1 + 3 r) / N (Kendall 1954). Coverage of 95 % intervals, simulated with 64 values: 93 to
-    97 % up to r = 0.8; with 8 values it falls to 86 % at r = 0.6, as nobody can see it in so few.
+    It is the larger of two: that of slow swings (`_slow_error`), and sd / sqrt(N (1 - r) / (1 + r)) with the first
+    autocorrelation r, corrected for its bias (1 + 3 r) / N (Kendall 1954). Coverage of 95 % intervals, simulated with
+    64 values over ten minutes: 97 % where they are independent, 95 and 93 % where they are alike for 30 and 60 s, 90 %
+    for 120 s, as that leaves five values that tell something.
 
     Args:
         values: at even times over the window, in the value's unit.
@@ -152,10 +153,20 @@ def value_sample(values: Sequence[float], samples: float | None) -> Reading:
     mean, count = fmean(known), samples if samples is not None else float(len(known))
     if len(known) < 2:
         return Sample(mean, abs(mean), count)
-    batches = min(BATCHES, len(known))
-    edges = [round(len(known) * i / batches) for i in range(batches + 1)]
-    means = [fmean(known[a:b]) for a, b in pairwise(edges)]
-    return Sample(mean, max(standard_error_of_mean(means), _autocorrelated(known)), count)
+    return Sample(mean, max(_slow_error(known), _autocorrelated(known)), count)
+
+
+def _slow_error(values: Sequence[float]) -> float:
+    """Standard error of the mean from what swings slowly: the mean square of the first 4 cosine coefficients, widened
+    so that a normal interval at 95 % is Student's with as many degrees of freedom (Mueller 2007; Lazarus, Lewis, Stock
+    and Watson 2018). Of independent values it is the usual one. At least 2 values."""
+    n, mean = len(values), fmean(values)
+    count = min(COSINES, n - 1)
+    square = sum(
+        sum((v - mean) * math.cos(math.pi * j * (i + 0.5) / n) for i, v in enumerate(values)) ** 2
+        for j in range(1, count + 1)
+    )
+    return _widening(count) * math.sqrt(2 * square / count) / n
 
 
 def _autocorrelated(values: Sequence[float]) -> float:
@@ -201,26 +212,45 @@ def widened(sample: Sample, unsure: float) -> Sample:
     )
 
 
-def quantile_sample(bounds: Sequence[float], counts: Sequence[float], q: float) -> Reading:
+def quantile_sample(bounds: Sequence[float], counts: Sequence[Sequence[float]], q: float) -> Reading:
     """The q-quantile from a classic histogram, interpolated within its bucket as Prometheus does.
 
-    The standard error has two parts: half of Q(q + d) - Q(q - d) with d = sqrt(q (1 - q) / n), the binomial error of
-    the rank (Woodruff 1952), and (hi - lo) / sqrt(12) for not knowing where in its bucket the quantile lies.
+    The standard error has two parts: half of Q(q + d) - Q(q - d), d the error of the rank (Woodruff 1952), and
+    (hi - lo) / sqrt(12) for not knowing where in its bucket the quantile lies. d = sqrt(q (1 - q) / n) where events are
+    independent; where latency swings, how the share beyond the quantile differs between sub-windows tells it
+    (`_slow_error`). Coverage of 95 % intervals, simulated with buckets of 9 % over ten minutes: 94 to 97 % where latency
+    is alike for 30 and 60 s (79 to 90 % without), 87 % for 120 s; wide buckets are never wrong, as their width outweighs
+    the rest.
 
     Args:
         bounds: upper bounds, ascending, the last one infinite, shape (B,).
-        counts: events per bucket (not cumulative), shape (B,).
+        counts: events per sub-window and bucket (not cumulative), shape (H, B).
         q: in (0, 1).
     """
-    n = sum(counts)
+    whole = [sum(column) for column in zip(*counts, strict=True)]
+    n = sum(whole)
     if not (n > 0 and math.isfinite(n)):
         return NoData("no traffic in the window")
-    value, low, high = _quantile(bounds, counts, q)
+    value, low, high = _quantile(bounds, whole, q)
     if math.isinf(high):
         return Sample(value, value, n)
-    off = math.sqrt(q * (1 - q) / n)
-    above, below = (_quantile(bounds, counts, min(max(q + d, 0.0), 1.0))[0] for d in (off, -off))
+    off = max(math.sqrt(q * (1 - q) / n), _rank_error(bounds, counts, q, value))
+    above, below = (_quantile(bounds, whole, min(max(q + d, 0.0), 1.0))[0] for d in (off, -off))
     return Sample(value, math.hypot((above - below) / 2, (high - low) / math.sqrt(12)), n)
+
+
+def _rank_error(bounds: Sequence[float], counts: Sequence[Sequence[float]], q: float, value: float) -> float:
+    """Standard error of the share of events up to `value`, from what each sub-window has less or more of them than q;
+    0.0 where there are too few sub-windows to tell."""
+    if len(counts) < MIN_SUB_WINDOWS:
+        return 0.0
+    lower = [min(0.0, bounds[0]), *bounds[:-1]]
+    parts = [
+        1.0 if high <= value else 0.0 if low >= value else (value - low) / (high - low)
+        for low, high in zip(lower, bounds, strict=True)
+    ]
+    off = [sum(p * k for p, k in zip(parts, row, strict=True)) - q * sum(row) for row in counts]
+    return _slow_error(off) * len(off) / sum(map(sum, counts))
 
 
 def _quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> tuple[float, float, float]:

@@ -71,19 +71,19 @@ def test_quantile_intervals_cover_with_fine_buckets() -> None:
     truth, hits = -0.1 * math.log(0.05), 0  # p95 of an exponential with mean 0.1
     for _ in range(RUNS):
         counts, _edges = np.histogram(rng.exponential(0.1, 2000), [0.0, *bounds[:-1], 1e9])
-        low, high = interval(sample(quantile_sample(bounds, counts.tolist(), 0.95)), BOTH_SIDES)
+        low, high = interval(sample(quantile_sample(bounds, [counts.tolist()], 0.95)), BOTH_SIDES)
         hits += low <= truth <= high
     assert 0.93 <= hits / RUNS <= 0.985
 
 
 def test_a_coarse_bucket_says_that_it_does_not_know() -> None:
-    found = sample(quantile_sample([0.1, 0.5, 1.0, math.inf], [0, 0, 100_000, 0], 0.5))
+    found = sample(quantile_sample([0.1, 0.5, 1.0, math.inf], [[0, 0, 100_000, 0]], 0.5))
     assert found.value == pytest.approx(0.75)
     assert found.standard_error >= 0.5 / math.sqrt(12)
 
 
 def test_a_quantile_beyond_the_last_bound_is_only_known_to_be_beyond() -> None:
-    found = sample(quantile_sample([0.1, 0.5, math.inf], [1, 1, 98], 0.95))
+    found = sample(quantile_sample([0.1, 0.5, math.inf], [[1, 1, 98]], 0.95))
     assert found.value == 0.5
     assert found.standard_error >= 0.5
 
@@ -92,7 +92,7 @@ def test_no_traffic_is_no_data_and_no_errors_are_zero() -> None:
     assert isinstance(ratio_sample([0, 0], [0, 0]), NoData)
     assert isinstance(ratio_sample([], []), NoData)
     assert isinstance(ratio_sample([math.nan], [math.nan]), NoData)
-    assert isinstance(quantile_sample([1.0, math.inf], [0, 0], 0.5), NoData)
+    assert isinstance(quantile_sample([1.0, math.inf], [[0, 0]], 0.5), NoData)
     clean = sample(ratio_sample([0, 0, 0, 0], [250, 250, 250, 250]))
     assert (clean.value, clean.bad) == (0.0, 0)
     assert clean.standard_error > 0

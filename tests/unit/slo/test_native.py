@@ -157,7 +157,7 @@ def test_intervals_cover_the_truth_that_a_bucket_hides(schema: int, requests: in
         rows = as_classic([each])
         sums = [0.0, *(s.points[-1][1] for s in rows)]
         bounds = [float(s.label("le")) for s in rows]
-        p95 = quantile_sample(bounds, [b - a for a, b in pairwise(sums)], 0.95)
+        p95 = quantile_sample(bounds, [[b - a for a, b in pairwise(sums)]], 0.95)
         assert isinstance(p95, Sample)
         told += within(p95, quantile)
     assert covered >= 0.88 * 200
