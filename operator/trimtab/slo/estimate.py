@@ -17,9 +17,8 @@ from statistics import NormalDist, fmean
 from trimtab.domain.measurement import NoData, Reading, Sample
 
 MIN_SUB_WINDOWS = 4
-LEAST_BAD = 3.0  # bad events per sub-window, on average
 PRIOR_OVERDISPERSION, PRIOR_WEIGHT = 3.0, 24.0
-COSINES = 4
+COSINES, SUB_COSINES = 4, 6
 MOST_CORRELATION = 0.95
 STUDENT_95 = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812)  # one-sided, by degrees of freedom
 
@@ -30,10 +29,12 @@ def z_of(confidence: float) -> float:
 
 
 def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
-    """phi = max(1, w X^2 / (H - 1)), Pearson's estimate (McCullagh and Nelder 1989, section 4.5).
+    """phi: the variance that the whole window's bad events have, over that of independent ones; at least 1.
 
-    w = (t / z)^2 widens it so that a normal interval at 95 % is Student's with H - 1 degrees of freedom: without it,
-    intervals of clustered events cover 88 % instead of 95 % (simulated, 4 to 16 sub-windows).
+    It is told by how k_i - n_i p swings slowly (`_slow_error`), so events that cluster within a sub-window and ratios
+    that are alike for a minute both show. Coverage of 95 % intervals, simulated over ten minutes in 16 sub-windows:
+    92 to 97 % whether events are independent, clustered within ten seconds, or over half a minute; 88 % where a ratio
+    of 5 % itself wanders by a fifth for a minute at a time.
 
     Args:
         bad: k_i, shape (H,).
@@ -42,12 +43,13 @@ def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
     Returns:
         1.0 when fewer than 4 sub-windows hold events, or none is bad.
     """
-    if len(bad) < MIN_SUB_WINDOWS:
+    pairs = [(k, n) for k, n in zip(bad, total, strict=True) if n > 0]
+    events = sum(n for _, n in pairs)
+    p = sum(k for k, _ in pairs) / events if events > 0 else 0.0
+    if len(pairs) < MIN_SUB_WINDOWS or not 0 < p < 1:
         return 1.0
-    chi2, degrees = _pearson(*_merged(bad, total))
-    if degrees < MIN_SUB_WINDOWS - 1:
-        return 1.0
-    return max(1.0, _widening(degrees) ** 2 * chi2 / degrees)
+    error = _slow_error([k - n * p for k, n in pairs], SUB_COSINES) * len(pairs)
+    return max(1.0, error**2 / (events * p * (1 - p)))
 
 
 def shrunk_overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
@@ -85,14 +87,6 @@ def overdispersion_between(steps: Sequence[Sequence[tuple[float, float]]]) -> tu
         if free:
             chi2, degrees, told = chi2 + square, degrees + free, told + 1
     return (chi2 / degrees if degrees else 1.0), told
-
-
-def _merged(bad: Sequence[float], total: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
-    """Neighbours together, while rare bad events leave X^2 nothing to go by and at least four sub-windows remain."""
-    while len(bad) >= 2 * MIN_SUB_WINDOWS and sum(bad) < LEAST_BAD * len(bad):
-        ends = range(0, len(bad), 2)
-        bad, total = [sum(bad[i : i + 2]) for i in ends], [sum(total[i : i + 2]) for i in ends]
-    return bad, total
 
 
 def _pearson(bad: Sequence[float], total: Sequence[float]) -> tuple[float, int]:
@@ -156,12 +150,12 @@ def value_sample(values: Sequence[float], samples: float | None) -> Reading:
     return Sample(mean, max(_slow_error(known), _autocorrelated(known)), count)
 
 
-def _slow_error(values: Sequence[float]) -> float:
-    """Standard error of the mean from what swings slowly: the mean square of the first 4 cosine coefficients, widened
+def _slow_error(values: Sequence[float], most: int = COSINES) -> float:
+    """Standard error of the mean from what swings slowly: the mean square of the first cosine coefficients, widened
     so that a normal interval at 95 % is Student's with as many degrees of freedom (Mueller 2007; Lazarus, Lewis, Stock
     and Watson 2018). Of independent values it is the usual one. At least 2 values."""
     n, mean = len(values), fmean(values)
-    count = min(COSINES, n - 1)
+    count = min(most, n - 1)
     square = sum(
         sum((v - mean) * math.cos(math.pi * j * (i + 0.5) / n) for i, v in enumerate(values)) ** 2
         for j in range(1, count + 1)
@@ -218,9 +212,8 @@ def quantile_sample(bounds: Sequence[float], counts: Sequence[Sequence[float]], 
     The standard error has two parts: half of Q(q + d) - Q(q - d), d the error of the rank (Woodruff 1952), and
     (hi - lo) / sqrt(12) for not knowing where in its bucket the quantile lies. d = sqrt(q (1 - q) / n) where events are
     independent; where latency swings, how the share beyond the quantile differs between sub-windows tells it
-    (`_slow_error`). Coverage of 95 % intervals, simulated with buckets of 9 % over ten minutes: 94 to 97 % where latency
-    is alike for 30 and 60 s (79 to 90 % without), 87 % for 120 s; wide buckets are never wrong, as their width outweighs
-    the rest.
+    (as for values). Coverage of 95 % intervals, simulated with buckets of 9 % over ten minutes: 96 % where latency is
+    alike for a minute (76 % without); wide buckets are never wrong, as their width outweighs the rest.
 
     Args:
         bounds: upper bounds, ascending, the last one infinite, shape (B,).
@@ -250,7 +243,7 @@ def _rank_error(bounds: Sequence[float], counts: Sequence[Sequence[float]], q: f
         for low, high in zip(lower, bounds, strict=True)
     ]
     off = [sum(p * k for p, k in zip(parts, row, strict=True)) - q * sum(row) for row in counts]
-    return _slow_error(off) * len(off) / sum(map(sum, counts))
+    return max(_slow_error(off), _autocorrelated(off)) * len(off) / sum(map(sum, counts))
 
 
 def _quantile(bounds: Sequence[float], counts: Sequence[float], q: float) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from trimtab.domain.measurement import NoData, Sample
 from trimtab.slo.estimate import (
@@ -51,6 +52,18 @@ def test_ratio_intervals_cover(ratio: float, requests: int, phi: int, sub_window
     assert 0.92 <= hits / RUNS <= 0.985
 
 
+def test_ratio_intervals_cover_where_an_incident_lasts_as_long_as_a_sub_window() -> None:
+    """Clusters of three bad events, each of which begins in one sub-window and ends in the next."""
+    rng, hits = np.random.default_rng(12), 0
+    for _ in range(RUNS):
+        total = rng.poisson(750, 16)
+        events = np.array([rng.multinomial(3 * n, [0.6, 0.4]) for n in rng.poisson(0.03 * 750 / 3, 17)])
+        bad = np.minimum(events[1:, 0] + events[:-1, 1], total)
+        low, high = interval(sample(ratio_sample(bad.tolist(), total.tolist())), BOTH_SIDES)
+        hits += low <= 0.03 <= high
+    assert 0.92 <= hits / RUNS <= 0.985
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6, 0.8])
 def test_value_intervals_cover_although_neighbours_are_alike(correlation: float) -> None:
     rng = np.random.default_rng(5)
@@ -62,7 +75,7 @@ def test_value_intervals_cover_although_neighbours_are_alike(correlation: float)
     for row in values[:, 56:]:
         low, high = interval(sample(value_sample((7 + row).tolist(), None)), BOTH_SIDES)
         hits += low <= 7 <= high
-    assert (0.92 if correlation < 0.8 else 0.90) <= hits / RUNS <= 0.985
+    assert 0.92 <= hits / RUNS <= 0.985
 
 
 def test_quantile_intervals_cover_with_fine_buckets() -> None:
@@ -74,6 +87,30 @@ def test_quantile_intervals_cover_with_fine_buckets() -> None:
         low, high = interval(sample(quantile_sample(bounds, [counts.tolist()], 0.95)), BOTH_SIDES)
         hits += low <= truth <= high
     assert 0.93 <= hits / RUNS <= 0.985
+
+
+def alike(rng: np.random.Generator, size: int, memory: float) -> np.ndarray:
+    """AR(1) of unit variance, its first value among them."""
+    found = rng.normal(size=size)
+    for i in range(1, size):
+        found[i] = memory * found[i - 1] + math.sqrt(1 - memory**2) * found[i]
+    return found
+
+
+def test_quantile_intervals_cover_although_latency_swings_for_a_minute() -> None:
+    """Ten minutes in 16 sub-windows, exponential latencies whose mean swings by a tenth, buckets of 5 %. Independent
+    events of the same number would cover 70 to 80 %."""
+    rng, hits, runs = np.random.default_rng(6), 0, RUNS // 2
+    bounds = np.array([*(0.03 * 1.05 ** np.arange(80)), math.inf])
+    means = 0.1 * np.exp(0.1 * rng.normal(size=100_000))
+    truth = brentq(lambda x: float(np.exp(-x / means).mean()) - 0.05, 0.1, 1.0)
+    for _ in range(runs):
+        now = 0.1 * np.exp(0.1 * alike(rng, 16, math.exp(-37.5 / 60)))
+        shares = np.diff(1 - np.exp(-bounds / now[:, None]), prepend=0.0)
+        counts = [rng.multinomial(750, row).tolist() for row in shares]
+        low, high = interval(sample(quantile_sample(bounds.tolist(), counts, 0.95)), BOTH_SIDES)
+        hits += low <= truth <= high
+    assert 0.92 <= hits / runs <= 0.985
 
 
 def test_a_coarse_bucket_says_that_it_does_not_know() -> None:
