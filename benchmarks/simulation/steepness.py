@@ -19,7 +19,7 @@ import yaml
 
 from stack.paths import EXAMPLES
 from trimtab.domain.space import Assignment, Numeric, Parameter, Value
-from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST
+from trimtab.optimize.recommend import STEEPEST, queued
 from trimtab.simulate.fleet import Fleet, used
 from trimtab.simulate.scenario import scenario
 from trimtab.simulate.truth import Truth
@@ -50,15 +50,19 @@ class Edge:
         """Its SLI is near the bound."""
         return NEAR[0] <= self.peak <= NEAR[1]
 
-    def holds(self, steepest: Callable[[float], float]) -> bool:
+    def holds(self, rise: Callable[[Edge], float]) -> bool:
         """Whether what is read at the scale point holds with room for the peak."""
-        return math.log(self.usual) + steepest(self.full) * self.octaves <= 0
+        return math.log(self.usual) + rise(self) <= 0
 
 
-def queued(full: float) -> float:
-    """The slope that the recommender counts with."""
-    full = min(full, MOST_FULL)
-    return QUEUED * full / (1 - full)
+def at_slope(slope: float) -> Callable[[Edge], float]:
+    """So much per octave."""
+    return lambda edge: slope * edge.octaves
+
+
+def by_fullness(edge: Edge) -> float:
+    """What the recommender counts with."""
+    return float(queued(edge.full / 2**edge.octaves, edge.full))
 
 
 def edges(truth: Truth) -> Iterator[Edge]:
@@ -98,15 +102,16 @@ def told(name: str, found: list[Edge]) -> str:
     """A table in Markdown."""
     lines = [f"{name}: {len(found)} assignments, {sum(e.near for e in found)} near the bound at the peak", ""]
     lines += ["| full at the peak | assignments | slope: median | most | counted with |", "|--:|--:|--:|--:|--:|"]
-    by_full: dict[float, list[float]] = {}
+    by_full: dict[float, list[Edge]] = {}
     for edge in found:
         if edge.near:
-            by_full.setdefault(round(edge.full * 10) / 10, []).append(edge.slope)
-    for full, slopes in sorted(by_full.items()):
-        middle, most = float(np.median(slopes)), max(slopes)
-        lines.append(f"| {full:.1f} | {len(slopes)} | {middle:.2f} | {most:.2f} | {queued(full):.2f} |")
+            by_full.setdefault(round(edge.full * 20) / 20, []).append(edge)
+    for full, near in sorted(by_full.items()):
+        slopes, counted = [e.slope for e in near], [by_fullness(e) / e.octaves for e in near]
+        figures = f"{np.median(slopes):.2f} | {max(slopes):.2f} | {np.median(counted):.2f}"
+        lines.append(f"| {full:.2f} | {len(near)} | {figures} |")
     lines += ["", "| slope | broke the bound and would hold | held it and would not |", "|---|--:|--:|"]
-    rules = {f"{STEEPEST:g}": lambda _: STEEPEST, "4": lambda _: 4.0, f"{QUEUED:g} rho / (1 - rho)": queued}
+    rules = {f"{STEEPEST:g}": at_slope(STEEPEST), "4": at_slope(4.0), "by fullness": by_fullness}
     bad, good = ([e for e in found if (e.peak > 1) is broken] for broken in (True, False))
     for words, rule in rules.items():
         wrong, lost = sum(e.holds(rule) for e in bad), sum(not e.holds(rule) for e in good)

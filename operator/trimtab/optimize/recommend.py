@@ -28,8 +28,8 @@ MARGIN = 0.02
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 MOST_SHOWN = 16  # members of a front
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
-QUEUED = 1.15  # the same where a pod has as much of its limit left as it uses
-MOST_FULL = 0.95  # of the limit: whoever is meant to use more has none left
+QUEUED = 2.1  # the same where rho^2 / (1 - rho) is 1, rho of a pod's CPU limit being used
+MOST_FULL = 0.95  # of the limit
 
 
 def keep_baseline(study: Study, why: str) -> Recommended:
@@ -90,29 +90,36 @@ def room(
     for the load that its arms do not see.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
-    steeper. So what was measured, raised by `steepest` per octave up to the load `z` (the peak), must hold by itself.
+    steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
+
+    Where loads are how hard pods are driven and their CPU limit is known, `queued` says by how much, as no one slope
+    can serve: next to a bound it is 0.2 to 0.7 per octave at half of the limit, and up to 5.5 at 0.85 of it.
 
     Args:
         filled: how full pods are at their scale point, where the load is how hard they are driven (one, or an array).
     """
     loads = belief.loads
-    at = loads.peak if z is None else z
-    return steepest(belief, filled, at) * max(at - (loads.usual if seen is None else seen), 0.0)
+    start, end = loads.usual if seen is None else seen, loads.peak if z is None else z
+    if filled is None or loads.reference is None:
+        return STEEPEST * max(end - start, 0.0)
+    most = np.asarray(filled) * loads.reference
+    return queued(most * 2.0**start, most * 2.0**end)
 
 
-def steepest(belief: Belief, filled: Floats | float | None, z: float) -> Floats | float:
-    """The slope next to a bound, of g per octave of load, at the load `z`.
+def queued(before: Floats | float, after: Floats | float) -> Floats:
+    """How much g grows next to a bound where pods use this fraction of their limit, and then that; not below 0. Where
+    nothing would be left it is as from so much less to `MOST_FULL`.
 
-    Where loads are how hard pods are driven and their limit is known, rho of it is used. In a queue a time t is
-    exceeded with a chance P = exp(-mu (1 - rho) t), so d ln P / d ln rho = ln(1 / P) rho / (1 - rho). Measured in the
-    workload model, where not all of the time is waiting, slopes next to a bound come up to `QUEUED` rho / (1 - rho) per
-    octave: 0.2 to 0.7 at rho = 0.5, 3.8 at 0.75, 5.5 at 0.85 (`benchmarks/simulation/steepness.py`).
+    With rho of the limit used, a part rho of requests waits, and of these a time t is exceeded with a chance of
+    exp(-mu (1 - rho) t), which grows by d ln rho x rho / (1 - rho) times a constant. So the slope is taken for
+    k rho^2 / (1 - rho) per octave, whose integral is k (log2((1 - rho_1) / (1 - rho_2)) - (rho_2 - rho_1) / ln 2). k is
+    the least with which no assignment of the examples would be taken that breaks its bound at the peak
+    (`benchmarks/simulation/steepness.py`).
     """
-    if filled is None or belief.loads.reference is None:
-        return STEEPEST
-    full = np.minimum(np.asarray(filled) * belief.loads.reference * 2.0**z, MOST_FULL)
-    found = QUEUED * full / (1 - full)
-    return np.asarray(found) if np.ndim(found) else float(found)
+    full = np.asarray(after, dtype=np.float64)
+    within = np.minimum(MOST_FULL / full, 1.0)
+    low, high = before * within, full * within
+    return np.asarray(QUEUED * np.maximum(np.log2((1 - low) / (1 - high)) - (high - low) / np.log(2.0), 0.0))
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:

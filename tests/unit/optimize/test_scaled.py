@@ -23,7 +23,7 @@ from trimtab.optimize.data import load_scale
 from trimtab.optimize.designer import digest, recommend, suggest
 from trimtab.optimize.encoding import Encoder, Grid
 from trimtab.optimize.readings import gather
-from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST, room, steepest
+from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST, queued, room
 from trimtab.optimize.safe import believe
 
 WORK, LEAST = 0.0092, 6.0
@@ -200,15 +200,20 @@ def test_by_measured_use_the_search_comes_as_near_and_holds_with_pods_as_busy_as
 def test_the_fuller_pods_are_the_steeper_a_bound_is() -> None:
     done, _ = searched(by_use=True)
     belief = believe(done, gather(done))
-    assert steepest(belief, None, 0.0) == STEEPEST
-    assert steepest(belief, 0.5, 0.0) == pytest.approx(QUEUED * 0.55 / 0.45)
-    assert steepest(belief, 0.5, -1.0) == pytest.approx(QUEUED * 0.275 / 0.725)
-    assert steepest(belief, 2.0, 0.0) == pytest.approx(QUEUED * MOST_FULL / (1 - MOST_FULL))
-    octaves = belief.loads.peak - belief.loads.usual
+    loads = belief.loads
+    octaves = loads.peak - loads.usual
     assert octaves > 0
-    assert room(belief, 0.5) == pytest.approx(octaves * QUEUED * 0.55 / 0.45)
-    many = room(belief, np.asarray([0.2, 0.5]))
-    assert np.asarray(many).tolist() == [pytest.approx(room(belief, 0.2)), pytest.approx(room(belief, 0.5))]
+    assert room(belief, None) == pytest.approx(STEEPEST * octaves)
+    usual = HARDEST * 2.0**-octaves
+    steps = np.linspace(math.log2(0.5 * usual), math.log2(0.5 * HARDEST), 2001)
+    slopes = QUEUED * 4.0**steps / (1 - 2.0**steps)
+    assert room(belief, 0.5) == pytest.approx(float(np.trapezoid(slopes, steps)), rel=1e-4)
+    assert room(belief, 2.0) == pytest.approx(float(queued(MOST_FULL / 2**octaves, MOST_FULL)))
+    assert room(belief, 2.0) > room(belief, 0.8) > room(belief, 0.8, seen=-0.05) > 0
+    assert room(belief, 0.5, seen=0.2) == 0.0, "harder than the peak"
+    many = np.asarray(room(belief, np.asarray([0.2, 0.5])))
+    assert many.tolist() == [pytest.approx(float(room(belief, full))) for full in (0.2, 0.5)]
+    assert many[1] > 3 * many[0]
 
 
 def test_how_full_pods_are_is_read_off_encoded_points() -> None:
