@@ -61,7 +61,11 @@ The workload model without noise is the truth. An assignment is *truly unsafe* w
 Experiment there, or when more than one OOM kill in 1,000 hours of a pod is expected. It is *gross* when latency is over
 1.5 times its bound, errors over twice theirs, another value over 1.5 times its bound, or when an OOM kill is expected
 every hour. *At the load seen* is the load that the trial's pods had; *at peak* the highest load of the horizon, without
-noise and without arms. Injected faults are no doing of an assignment: they are not in its truth.
+noise, without crowds of one day and without arms. Injected faults are no doing of an assignment: they are not in its
+truth.
+
+Where the workload has releases, a trial is judged by the version of the service that its arms ran, and the recommendation
+and the optimum by the version that the target ran when the Experiment ended.
 
 The *true optimum* is the cheapest assignment of the Experiment's own grid that keeps every constraint at peak.
 

@@ -29,7 +29,7 @@ class Finished:
     """What a simulation left behind: the Experiment's last state, its Trials by index, and their exposures.
 
     `peak_rps` is the peak load without arms, per pod or as `Truth.whole` says, `ended` the virtual time of the last
-    look.
+    look. `versions` is the truth about what each Trial's arms ran, where the service was released anew.
     """
 
     state: ExperimentState
@@ -37,13 +37,15 @@ class Finished:
     exposures: tuple[Exposure, ...]
     peak_rps: float
     ended: float
+    versions: tuple[Truth, ...] = ()
 
 
 def simulation(truth: Truth, inputs: r.Inputs, finished: Finished, comparison: tuple[r.Peer, ...] = ()) -> r.Simulation:
-    """The result of one simulated Experiment."""
+    """The result of one simulated Experiment; `truth` is that about the service as it was at the end."""
+    versions = finished.versions or (truth,) * len(finished.trials)
     rows = tuple(
-        trial_result(truth, trial, exposure, finished.peak_rps)
-        for trial, exposure in zip(finished.trials, finished.exposures, strict=True)
+        trial_result(version, trial, exposure, finished.peak_rps)
+        for version, trial, exposure in zip(versions, finished.trials, finished.exposures, strict=True)
     )
     return r.Simulation(
         trimtab_version=__version__,

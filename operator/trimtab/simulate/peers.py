@@ -258,6 +258,8 @@ RULES: Final[dict[str, Rule]] = {
 
 def incomparable(truth: Truth, names: tuple[str, ...] = ()) -> str:
     """Why these rules cannot answer the same question, in words; "" when they can."""
+    if truth.workload.releases:
+        return "the workload has releases: the rules are played on one version of the service"
     if truth.autoscaler is not None:
         return ""
     if DEFAULT_HPA in names:

@@ -35,6 +35,7 @@ from trimtab.simulate.invariants import INVARIANTS, check
 from trimtab.simulate.objects import SERVED
 from trimtab.simulate.offers import check_offered
 from trimtab.simulate.peers import compare
+from trimtab.simulate.releases import plan_releases
 from trimtab.simulate.results import Breach, Promises, Simulation, Struck, TrialResult
 from trimtab.simulate.scaled_days import ScaledDays
 from trimtab.simulate.scenario import Scenario
@@ -83,11 +84,12 @@ def run(
     Raises:
         InvalidSpec: the target does not become ready on any cluster that fits it.
     """
-    truth = scenario.truth
+    truth, versions = scenario.truth, scenario.versions
     end = loop.run(_played(scenario, truth, progress, plan or FaultPlan()))
-    records = tuple(_readable(end.trials, truth))
-    exposures = tuple(exposure_of(truth, scenario.offered, t) for t in records)
-    finished = Finished(_state(end), records, exposures, scenario.peak_rps, end.at)
+    state, records = _state(end), tuple(_readable(end.trials, truth))
+    exposures = tuple(exposure_of(versions.of(t), scenario.offered, t) for t in records)
+    finished = Finished(state, records, exposures, scenario.peak_rps, end.at, tuple(map(versions.of, records)))
+    truth = versions.at(end.at if state.finished is None else state.finished)
     played = Horizon if truth.autoscaler is None else ScaledDays
     horizon = played(truth, scenario.offered, scenario.start, scenario.days)
     result = simulation(
@@ -154,6 +156,7 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, p
     injector = Injector(world, plan, scenario.name)
     world.admin.apply(scenario.experiment, scenario.namespace)
     injector.begin()
+    plan_releases(injector.stage, scenario.workload)
     await _until_over(scenario, world, injector)
     injector.close()
     found = world.experiment(scenario.name)
@@ -229,8 +232,8 @@ def _reporter(scenario: Scenario, truth: Truth, progress: Progress, world: World
         if event.kind == TRIALS and _terminal(status) and event.object["metadata"]["name"] not in told:
             told.add(event.object["metadata"]["name"])
             trial: Trial = convert.trial_record(event.object, truth.spec.space)
-            exposure = exposure_of(truth, scenario.offered, trial)
-            progress.trial(trial_result(truth, trial, exposure, peak))
+            ran = scenario.versions.of(trial)
+            progress.trial(trial_result(ran, trial, exposure_of(ran, scenario.offered, trial), peak))
 
     return changed
 

@@ -22,6 +22,7 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.simulate.clock import EPOCH
 from trimtab.simulate.manifests import manifests_for
 from trimtab.simulate.objects import BY_NAME
+from trimtab.simulate.releases import Versions, check_releases
 from trimtab.simulate.results import Inputs
 from trimtab.simulate.scaling import Period
 from trimtab.simulate.truth import Truth
@@ -97,14 +98,23 @@ class Scenario:
         return made
 
     @cached_property
+    def versions(self) -> Versions:
+        """The same for each release of the service.
+
+        Raises:
+            InvalidSpec: as `truth`.
+        """
+        return Versions.of_target(self.truth)
+
+    @cached_property
     def offered(self) -> OfferedLoad:
         """The load of the whole service."""
         return OfferedLoad.of(self.workload)
 
     @cached_property
     def peak_rps(self) -> float:
-        """The highest load of the horizon without noise and without arms: per pod of the target, or as `Truth.whole`
-        says."""
+        """The highest load of the horizon without noise, crowds of one day and arms: per pod of the target, or as
+        `Truth.whole` says."""
         times = np.arange(self.start, self.end + SAMPLE_S, SAMPLE_S)
         highest = max(self.offered.expected(float(t)) for t in times)
         return highest if self.truth.whole else highest / self.truth.target.replicas
@@ -161,6 +171,7 @@ def scenario(
     if target != played:
         problem = f"is {target}, but the workload {workload.name} plays the Deployment {played}"
         raise InvalidSpec("spec.targetRef.name", problem, "give the workload file of this target")
+    check_releases(workload, start)
     objects = tuple(_placed(o, metadata["namespace"]) for o in others)
     complete = _complete(objects, workload, metadata["namespace"])
     made = Scenario(placed, complete, text, workload, 0, days, start, scrape)

@@ -163,7 +163,14 @@ class Truth:
         env = {key: text for key, text in (view.env if view is not None else ()) if text is not None}
         env |= {e.name: e.value for e in changes.env if e.container == name}
         nodes = dict(self.target.node_selector) | dict(changes.node_selector)
-        return adapted(self.workload, env, nodes), self.resources(assignment)
+        image = view.image if view is not None else ""
+        return adapted(self.workload, env, nodes, image), self.resources(assignment)
+
+    def released(self, image: str) -> Truth:
+        """The same of the target with another image of the workload's container."""
+        name = self.workload.target.container
+        containers = (replace(c, image=image) if c.name == name else c for c in self.target.containers)
+        return replace(self, target=replace(self.target, containers=tuple(containers)))
 
     # How many pods
 

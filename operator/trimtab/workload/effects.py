@@ -1,7 +1,8 @@
-"""What is no resource, but changes how a service behaves: variables of its container, and the type of its node.
+"""What is no resource, but changes how a service behaves: variables of its container, the type of its node, its image.
 
 A pod with such settings runs another workload: the same service with another pool of workers, another headroom of its
-collector, faster cores. So everything that plays or judges a pod asks `adapted` once and knows nothing of it.
+collector, faster cores, another version of its code. So everything that plays or judges a pod asks `adapted` once and
+knows nothing of it.
 """
 
 from __future__ import annotations
@@ -10,25 +11,41 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .spec import EnvEffect, WorkloadError, WorkloadSpec
+from .spec import EnvEffect, ReleaseSpec, WorkloadError, WorkloadSpec
 
 FIELDS = {"concurrency": "request", "queue": "request", "gcPercent": "memory", "batch": "batch"}
 _NAMES = {"gcPercent": "gc_percent", "batch": "size"}
 Pairs = tuple[tuple[str, str], ...]
 
 
-def adapted(workload: WorkloadSpec, env: Mapping[str, str], nodes: Mapping[str, str]) -> WorkloadSpec:
-    """The workload of a pod with these variables and node selectors; the same object where they change nothing.
+def adapted(workload: WorkloadSpec, env: Mapping[str, str], nodes: Mapping[str, str], image: str = "") -> WorkloadSpec:
+    """The workload of a pod with these variables, node selectors and image; the same object where they change nothing.
 
     Raises:
         WorkloadError: a variable that sets a number does not hold one within the model's bounds.
     """
+    release = next((r for r in workload.releases if r.image == image), None)
+    if release is not None:
+        workload = _released(workload, release)
     effects = workload.effects
     if effects is None:
         return workload
     mine = tuple((e.name, env[e.name]) for e in effects.env if e.name in env)
     chosen = nodes.get(effects.nodes.key, "") if effects.nodes is not None else ""
     return _adapted(workload, mine, chosen)
+
+
+@lru_cache(maxsize=64)
+def _released(workload: WorkloadSpec, release: ReleaseSpec) -> WorkloadSpec:
+    request, memory = workload.request, workload.memory
+    waited = request.dependency.mean * release.dependency_factor
+    changes = {
+        "cpu": request.cpu * release.cpu_factor,
+        "dependency": request.dependency.model_copy(update={"mean": waited}),
+    }
+    held = {name: getattr(memory, name) * release.memory_factor for name in ("live_set", "per_request")}
+    parts = {"request": request.model_copy(update=changes), "memory": memory.model_copy(update=held)}
+    return workload.model_copy(update=parts)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import ArrayLike
 
 from . import noise
 from .noise import FloatArray
-from .spec import LoadSpec, WorkloadSpec
+from .spec import FlashCrowd, LoadSpec, WorkloadSpec
 
 DAY_S: Final = 86400.0
 _HOUR_S: Final = 3600.0
 _SLOTS_PER_DAY: Final = 24
+_EPOCH: Final = date(1970, 1, 1)
 _EPOCH_WEEKDAY: Final = 3
 """1970-01-01 was a Thursday; Monday is 0."""
 
@@ -41,13 +43,13 @@ class OfferedLoad:
         return float(self.series(t)[0])
 
     def expected(self, t: float) -> float:
-        """Requests per second at t without noise and random crowds: what a forecast could know."""
+        """Requests per second at t without noise and crowds of one day: what a forecast could know."""
         return float(self._shape(np.array([t]))[0])
 
     def series(self, t: ArrayLike) -> FloatArray:
         """Requests per second at each t, shape (m,)."""
         at = np.atleast_1d(np.asarray(t, dtype=float))
-        rate = self._shape(at) * self._random_crowds(at)
+        rate = self._shape(at) * self._surprises(at) * self._random_crowds(at)
         sigma = self.spec.noise_percent / 100.0
         if sigma:
             wander = noise.smooth(self.seed, "load", at, self.spec.noise_interval)
@@ -56,11 +58,11 @@ class OfferedLoad:
 
     @property
     def peak_rps(self) -> float:
-        """Highest expected load of a weekday, scheduled flash crowds included."""
+        """Highest expected load of a weekday, daily flash crowds included."""
         return float(self._shape(np.arange(0.0, DAY_S, 60.0) + 4 * DAY_S).max())
 
     def _shape(self, t: FloatArray) -> FloatArray:
-        """Daily and weekly shape with the scheduled flash crowds; shape (m,)."""
+        """Daily and weekly shape with the daily flash crowds; shape (m,)."""
         spec = self.spec
         hour = np.mod(t, DAY_S) / _HOUR_S
         swing = spec.daily_swing_percent / 100.0
@@ -68,9 +70,18 @@ class OfferedLoad:
         weekday = np.mod(np.floor_divide(t, DAY_S) + _EPOCH_WEEKDAY, 7)
         rate = np.where(weekday >= 5, rate * spec.weekend_percent / 100.0, rate)
         for crowd in spec.flash_crowds:
-            since = np.mod(t - crowd.at_hour * _HOUR_S, DAY_S)
-            rate = rate * (1.0 + (crowd.factor - 1.0) * _trapezoid(since, crowd.ramp, crowd.duration))
+            if crowd.date is None:
+                rate = rate * _crowd(crowd, np.mod(t - crowd.at_hour * _HOUR_S, DAY_S))
         return np.asarray(rate)
+
+    def _surprises(self, t: FloatArray) -> FloatArray:
+        """Factor of the flash crowds of one day; shape (m,)."""
+        result = np.ones_like(t)
+        for crowd in self.spec.flash_crowds:
+            if crowd.date is not None:
+                begun = (crowd.date - _EPOCH).days * DAY_S + crowd.at_hour * _HOUR_S
+                result = result * _crowd(crowd, t - begun)
+        return result
 
     def _random_crowds(self, t: FloatArray) -> FloatArray:
         """Factor of random flash crowds: at most one begins in each hour, at a random instant of it."""
@@ -88,6 +99,11 @@ class OfferedLoad:
             rise = (crowds.factor - 1.0) * size * _trapezoid(t - start, crowds.ramp, crowds.duration)
             result = result + np.where(begins, rise, 0.0)
         return result
+
+
+def _crowd(crowd: FlashCrowd, since: FloatArray) -> FloatArray:
+    """Factor on the load so many seconds after a crowd begins to come; shape of `since`."""
+    return np.asarray(1.0 + (crowd.factor - 1.0) * _trapezoid(since, crowd.ramp, crowd.duration))
 
 
 def _trapezoid(since: FloatArray, ramp: float, duration: float) -> FloatArray:

@@ -55,12 +55,13 @@ def workload_of(pod: Manifest, workloads: Iterable[WorkloadSpec]) -> WorkloadSpe
     found = next(whole, max(fitting, key=kept) if LABEL_ARM in labels else None)
     if found is None:
         return None
-    return adapted(found, _env_of(pod, found.target.container), pod["spec"].get("nodeSelector") or {})
+    container = next(c for c in pod["spec"]["containers"] if c["name"] == found.target.container)
+    nodes = pod["spec"].get("nodeSelector") or {}
+    return adapted(found, _env_of(container), nodes, container.get("image", ""))
 
 
-def _env_of(pod: Manifest, container: str) -> dict[str, str]:
+def _env_of(spec: Manifest) -> dict[str, str]:
     """The variables of a container that the manifest itself holds."""
-    spec = next(c for c in pod["spec"]["containers"] if c["name"] == container)
     return {e["name"]: e.get("value") or "" for e in spec.get("env") or () if "valueFrom" not in e}
 
 

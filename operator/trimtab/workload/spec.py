@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from trimtab.domain.texts import CONTRADICTIONS, nearest, printable
 
 from .units import Bytes, Cores, Seconds
 
+date_of_day = date  # a field of that name hides the type
 Percent = Annotated[float, Field(ge=0, le=100)]
 Label = Annotated[str, Field(min_length=1, max_length=253)]
 
@@ -58,8 +60,10 @@ class TargetSpec(_Spec):
 
 
 class FlashCrowd(_Spec):
-    """A sudden rise of load at a fixed time of each day; UTC."""
+    """A sudden rise of load at a fixed time of each day, or of one day; UTC."""
 
+    date: date_of_day | None = None
+    """The only day of it: then it comes as a surprise, and is part of no forecast and no peak."""
     at_hour: Annotated[float, Field(ge=0, lt=24)]
     factor: Annotated[float, Field(gt=0, le=100)]
     ramp: Seconds
@@ -221,6 +225,26 @@ class EffectsSpec(_Spec):
     nodes: NodesEffect | None = None
 
 
+class ReleaseSpec(_Spec):
+    """Another version of the service: what pods run whose container has this image. Factors are of what the file says
+    otherwise, not of the release before."""
+
+    image: Label
+    at: AwareDatetime
+    """When a simulation rolls the target out to it; elsewhere somebody sets the image."""
+    cpu_factor: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """On the CPU time of a request."""
+    dependency_factor: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """On the time that a request waits for others."""
+    memory_factor: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """On the live set, and on the live memory of a request in flight."""
+
+    @property
+    def time(self) -> float:
+        """Of its beginning, in unix seconds."""
+        return self.at.timestamp()
+
+
 class SloSpec(_Spec):
     """What the service promises; the noise-free truth is judged by it."""
 
@@ -243,6 +267,7 @@ class WorkloadSpec(_Spec):
     startup: StartupSpec = StartupSpec()
     noise: NoiseSpec = NoiseSpec()
     effects: EffectsSpec | None = None
+    releases: tuple[ReleaseSpec, ...] = Field((), max_length=16)
     slo: SloSpec
     buckets: tuple[Seconds, ...] = Field(min_length=2, max_length=40)
     """Upper bounds of the latency histogram, without +Inf."""
@@ -250,7 +275,10 @@ class WorkloadSpec(_Spec):
     @cached_property
     def digest(self) -> str:
         """Digest of the whole workload: names a version of it in results, and makes it a cheap cache key."""
-        unset = {name for name in ("batch", "effects") if getattr(self, name) is None}  # it is what it was before them
+        # What is not set is left out: it is what it was before these fields.
+        unset: dict[str, Any] = {name: True for name in ("batch", "effects", "releases") if not getattr(self, name)}
+        daily = {n: {"date"} for n, crowd in enumerate(self.load.flash_crowds) if crowd.date is None}
+        unset |= {"load": {"flash_crowds": daily}} if daily else {}
         return hashlib.sha256(self.model_dump_json(exclude=unset or None).encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:
@@ -274,6 +302,10 @@ class WorkloadSpec(_Spec):
             raise ValueError(f"request.timeout: must be longer than the last bucket, {self.buckets[-1]:g}s")
         if self.batch is None and any(e.field == "batch" for e in (self.effects.env if self.effects else ())):
             raise ValueError("effects.env: field batch, but there are no batches; add batch: {wait, sharedPercent}")
+        if any(b.at <= a.at for a, b in zip(self.releases, self.releases[1:], strict=False)):
+            raise ValueError("releases: each must come after the one before; sort them by at")
+        if len({r.image for r in self.releases}) < len(self.releases):
+            raise ValueError("releases: two have the same image; give each its own")
         return self
 
 

@@ -68,3 +68,44 @@ def test_a_pod_tells_it_by_its_manifest() -> None:
     found = workload_of(pod, (CATALOG,))
     assert found is adapted(CATALOG, {"GOGC": "50"}, {KEY: "c5.large"})
     assert found is not CATALOG
+
+
+RELEASES = [
+    {"image": "web:2", "at": "2026-03-03T10:00:00Z", "cpuFactor": 1.5, "memoryFactor": 2},
+    {"image": "web:3", "at": "2026-03-04T10:00:00Z", "dependencyFactor": 0.5},
+]
+
+
+def released(*releases: object) -> WorkloadSpec:
+    document = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
+    return parse_workload(yaml.safe_dump({**document, "releases": list(releases)}))
+
+
+def test_an_image_is_a_version_of_the_service() -> None:
+    web = released(*RELEASES)
+    assert adapted(web, {}, {}, "web:1") is web
+    second, third = (adapted(web, {}, {}, image) for image in ("web:2", "web:3"))
+    assert (second.request.cpu, second.memory.live_set) == pytest.approx(
+        (1.5 * web.request.cpu, 2 * web.memory.live_set)
+    )
+    assert third.request.cpu == web.request.cpu  # of the file, not of the release before
+    assert third.request.dependency.mean == pytest.approx(0.5 * web.request.dependency.mean)
+    container = {"name": "web", "image": "web:2"}
+    pod = {"metadata": {"labels": dict(web.target.selector)}, "spec": {"containers": [container]}}
+    assert workload_of(pod, (web,)) is second
+
+
+def test_without_releases_a_workload_is_what_it_was() -> None:
+    web = load_workload(EXAMPLES / "web-service" / "workload.yaml")
+    assert released().digest == web.digest
+    assert released(*RELEASES).digest != web.digest
+
+
+@pytest.mark.parametrize(
+    ("releases", "said"),
+    [(RELEASES[::-1], "sort them by at"), ([RELEASES[0], {**RELEASES[1], "image": "web:2"}], "two have the same image"),
+     ([{"image": "web:2", "at": "2026-03-03T10:00:00"}], r"releases\.0\.at")],
+)  # fmt: skip
+def test_releases_that_cannot_be_played(releases: list[object], said: str) -> None:
+    with pytest.raises(WorkloadError, match=said):
+        released(*releases)

@@ -60,6 +60,15 @@ def test_a_scheduled_crowd_ramps_up_and_away() -> None:
     assert load.peak_rps == pytest.approx(3000.0)
 
 
+def test_a_crowd_of_one_day_comes_once_and_nobody_could_have_known() -> None:
+    crowd = {"date": "1970-01-05", "atHour": 9, "factor": 3, "ramp": "1m", "duration": "10m"}
+    load = OfferedLoad(spec().model_copy(update={"flash_crowds": (FlashCrowd.model_validate(crowd),)}), 1)
+    nine = MONDAY + 9 * 3600
+    assert [load.at(nine + m * 60) for m in (0, 6, 12)] == pytest.approx([1000.0, 3000.0, 1000.0])
+    assert [load.at(nine + d * DAY_S + 360) for d in (-1, 1, 7)] == pytest.approx([1000.0] * 3)
+    assert load.expected(nine + 360) == load.peak_rps == pytest.approx(1000.0)
+
+
 def test_random_crowds_come_as_often_as_they_should() -> None:
     crowds = RandomCrowds.model_validate({"perDay": 4, "factor": 3, "ramp": "1m", "duration": "5m"})
     load = OfferedLoad(spec().model_copy(update={"random_crowds": crowds}), 8)
