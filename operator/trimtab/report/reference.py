@@ -64,7 +64,7 @@ every hour. *At the load seen* is the load that the trial's pods had; *at peak* 
 noise, without crowds of one day and without arms. Injected faults are no doing of an assignment: they are not in its
 truth.
 
-Where the workload has releases, a trial is judged by the version of the service that its arms ran, and the recommendation
+Where the workload has releases, a trial is judged by the version of the service that its arms ran, the recommendation
 and the optimum by the version that the target ran when the Experiment ended.
 
 The *true optimum* is the cheapest assignment of the Experiment's own grid that keeps every constraint at peak.

@@ -205,7 +205,10 @@ def _options(scenario: Scenario, truth: Truth) -> Options:
         node_cores=node_cores,
         node_memory_gib=node_gib,
         scraping=Scraping(
-            interval=scenario.scrape, past_days=scenario.past_days, names=check_offered(truth.spec, scenario.workload)
+            interval=scenario.scrape,
+            past_days=scenario.past_days,
+            past_step=scenario.past_step,
+            names=check_offered(truth.spec, scenario.workload),
         ),
         served=SERVED | {VERTICAL_POD_AUTOSCALERS},
     )

@@ -25,6 +25,7 @@ from trimtab.simulate.objects import BY_NAME
 from trimtab.simulate.releases import Versions, check_releases
 from trimtab.simulate.results import Inputs
 from trimtab.simulate.scaling import Period
+from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.truth import Truth
 from trimtab.workload import OfferedLoad, WorkloadSpec, parse_workload
 from trimtab.workload.load import DAY_S
@@ -58,6 +59,7 @@ class Scenario:
     start: float = START
     scrape: float = SCRAPE_S
     past_days: float = PAST_DAYS
+    past_step: float = Scraping.past_step
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was worked out from it: that is done anew in another process."""

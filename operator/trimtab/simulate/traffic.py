@@ -25,16 +25,17 @@ from trimtab.workload.past import expected_gains
 KEEP_ARMS = 3600.0  # seconds for which series of a pod that is gone are kept
 STATE_SECONDS = 3600.0 + LOOKBACK  # how far back the cluster's own metrics are known
 MOST_KNOWN = 2048
-DENSE_SECONDS, DENSE_STEP = 6 * 3600.0, 60.0  # of the past, samples lie this far apart in its last hours,
-SPARSE_STEP = 240.0  # and this far before: near enough for an instant query to find one
+DENSE_SECONDS, DENSE_STEP = 6 * 3600.0, 60.0  # of the past, samples lie this far apart in its last hours
 
 
 @dataclass(frozen=True)
 class Scraping:
-    """How pods are scraped, and how far back the store's memory goes. `names`: metrics that will be asked for."""
+    """How pods are scraped, and how far back the store's memory goes. `names`: metrics that will be asked for. Samples
+    of the past lie up to `past_step` seconds apart: near enough for an instant query to find one."""
 
     interval: float = 15.0
     past_days: float = 30.0
+    past_step: float = 240.0
     names: frozenset[str] = frozenset()
 
 
@@ -78,8 +79,8 @@ class Traffic:
         with_sum = LATENCY_SUM in self._scraping.names
         past = None
         if founding is not None and self._scraping.past_days > 0:
-            days = self._scraping.past_days
-            past = past_of(pod.workload, pod.resources, founding[0], self.begun, days, with_sum, founding[1])
+            days, step = self._scraping.past_days, self._scraping.past_step
+            past = past_of(pod.workload, pod.resources, founding[0], self.begun, days, with_sum, founding[1], step)
         meter = PodMeter(pod, share, self.faults, seed=self._seed, now=self._clock.now(), with_sum=with_sum, past=past)
         self.meters[pod.namespace, pod.name] = meter
         self._generation += 1
@@ -233,10 +234,11 @@ def past_of(
     days: float,
     with_sum: bool,
     fleet: Fleet | None = None,
+    step: float = Scraping.past_step,
 ) -> PodPast:
     """What each of so many equal pods has counted in the days before `end`: what the model expects, without noise.
     Where there were more or fewer of them, as `fleet` would have it, these have counted what all had."""
-    times = np.concatenate((np.arange(end - days * 86400.0, end - DENSE_SECONDS, SPARSE_STEP), _dense(end, days)))
+    times = np.concatenate((np.arange(end - days * 86400.0, end - DENSE_SECONDS, step), _dense(end, days)))
     sharing = None if fleet is None else fleet.usual(OfferedLoad.of(workload).series(times)).astype(float)
     gains = expected_gains(
         workload, resources, times, times, replicas, workload.seed, with_sum=with_sum, sharing=sharing

@@ -115,3 +115,26 @@ def test_what_this_version_lacks_is_refused() -> None:
     document["spec"]["mode"] = "Promote"
     with pytest.raises(NotYetSupported, match=r"spec\.mode"):
         made(document)
+
+
+def with_releases(*times: str) -> str:
+    document = yaml.safe_load(TEXT)
+    document["releases"] = [{"image": f"web:{n + 2}", "at": at, "cpuFactor": 1.5} for n, at in enumerate(times)]
+    return yaml.safe_dump(document)
+
+
+def test_each_release_has_a_truth_of_its_own() -> None:
+    found = made(text=with_releases("2026-03-02T12:00:00Z", "2026-03-03T12:00:00Z"))
+    noon = START + 3 * 3600.0
+    first, second = (found.versions.at(t) for t in (noon - 1, noon))
+    assert first is found.truth
+    assert second.resources(second.baseline) == first.resources(first.baseline)
+    assert second.run(second.baseline)[0].request.cpu == pytest.approx(1.5 * first.run(first.baseline)[0].request.cpu)
+    slow = [truth.judge(truth.baseline, 880.0).value("slow") for truth in (first, second)]
+    assert slow[0] < slow[1]  # type: ignore[operator]
+    assert found.versions.at(noon + 86400).target.containers[0].image == "web:3"
+
+
+def test_a_release_before_the_beginning_is_refused() -> None:
+    with pytest.raises(InvalidSpec, match=r"releases\[0\]\.at: is before the simulation begins, 2026-03-02T09"):
+        made(text=with_releases("2026-03-02T08:00:00Z"))
