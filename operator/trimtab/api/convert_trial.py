@@ -106,6 +106,7 @@ def _write_spec(experiment: ExperimentRecord, new: NewTrial, space: SearchSpace 
             by_model=suggestion.by_model,
             safety_probability=suggestion.safety_probability,
             expected_load=suggestion.expected_load,
+            usual_peak=suggestion.usual_peak,
             acquisition=suggestion.acquisition,
             predictions=tuple(
                 wire.PredictionWire(constraint=p.constraint, mean=p.mean, sd=p.sd) for p in suggestion.predictions
@@ -298,6 +299,7 @@ def _suggestion(spec: wire.TrialSpec, space: SearchSpace | None) -> Suggestion:
         explores=bool(given.explores),
         beside=given.beside or (),
         expected_load=given.expected_load,
+        usual_peak=given.usual_peak,
     )
 
 

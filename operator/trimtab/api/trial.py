@@ -46,6 +46,11 @@ class SuggestionWire(StatusModel):
         description="Highest load expected while the trial runs, in requests per second and pod, from the same hours "
         "of the days before; absent where too little is known of them, so that the peak had to be expected.",
     )
+    usual_peak: FiniteFloat | None = Field(
+        None,
+        description="Highest load of the days before, in requests per second and pod, at which a recommendation must "
+        "hold, whether a trial sees it or not; absent where nothing is known of them.",
+    )
     acquisition: FiniteFloat | None = Field(None, description="Value of the acquisition function.")
     predictions: tuple[PredictionWire, ...] = Field((), max_length=64, description="Expected outcome per constraint.")
     model_digest: Id = Field(description="Identifies data, hyperparameters and code of the model.")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from trimtab.control import expense, gates, pauses
 from trimtab.control.actions import Decision
 from trimtab.control.context import Context, withdraw
+from trimtab.control.crowds import in_crowd
 from trimtab.control.preflight_capacity import quotas_allow
 from trimtab.control.proposal import proposed, screened
 from trimtab.control.search import enough, resting
@@ -56,6 +57,9 @@ def beside(context: Context) -> Decision | None:
         return context.ask(*missing)
     if _held(context):
         return None
+    crowd = in_crowd(context)
+    if crowd is not None:
+        return replace(crowd, state=context.state) if isinstance(crowd, Decision) else None
     answer = proposed(context)
     if isinstance(answer, Decision):
         return replace(answer, state=context.state) if answer.inquiries else None

@@ -1,16 +1,22 @@
-"""How much load to expect while the next trial runs: an upper limit, from the same hours of the days before. Pure.
+"""How much load to expect: while the next trial runs, at most, from the same hours of the days before; and at the peak,
+for which a recommendation must hold. Pure.
 
-Notation: r_0 requests per second lately, r_d the same d days ago, a_d what came then in the time that the trial takes.
-  expected = max(r_0, max_d a_d min(max(r_0 / r_d, 1/3), 3))
+Notation: r_0 requests per second lately, p_0 in the last minute, r_d the same as r_0 d days ago, a_d what came then in
+the time that the trial takes.
+  expected = max(r_0, p_0, max_d a_d min(max(r_0 / r_d, 1/3), 3))
 Each day says what it would come to at today's level, and the highest of them counts. A load that goes down counts as it
-is now, and a crowd that no day has seen is the safety loop's.
+is now, and a crowd that no day has seen is the safety loop's. The peak is the highest load that came on two of the
+days: what came on one alone was a crowd. While the load is far beyond the peak no trial starts.
 """
 
 from __future__ import annotations
 
 from trimtab.control.snapshot import LoadHistory
+from trimtab.domain.trial import Trial
 
 LEAST_DAYS = 2
+PEAK_DAYS = 2
+CROWD = 1.25  # times the peak: more is none of its days
 MOST_GROWTH = 3.0  # of a day's level against another's; more is another service
 DECIMALS = 6
 
@@ -21,8 +27,22 @@ def expected_load(found: LoadHistory, ready: int) -> float | None:
     if found.now is None or len(found.days) < LEAST_DAYS or ready < 1:
         return None
     levels = ((min(max(found.now / then, 1 / MOST_GROWTH), MOST_GROWTH), ahead) for then, ahead in found.days)
-    highest = max(found.now, *(level * ahead for level, ahead in levels))
+    present = [] if found.present.rate is None else [found.present.rate]
+    highest = max(found.now, *present, *(level * ahead for level, ahead in levels))
     return round(highest / ready, DECIMALS)
 
 
-__all__ = ["expected_load"]
+def usual_peak(found: LoadHistory, ready: int) -> float | None:
+    """Requests per second per pod, as in `expected_load`; of one day where no more is known, None where none is."""
+    if not found.highest or ready < 1:
+        return None
+    return round(sorted(found.highest, reverse=True)[:PEAK_DAYS][-1] / ready, DECIMALS)
+
+
+def peak_of(trials: tuple[Trial, ...]) -> tuple[float, int] | None:
+    """The peak of the days before as a trial recorded it last, and of how many ready pods; None before one did."""
+    known = ((t.suggestion.usual_peak, t.environment.target_replicas) for t in reversed(trials))
+    return next(((peak, pods) for peak, pods in known if peak is not None), None)
+
+
+__all__ = ["CROWD", "expected_load", "peak_of", "usual_peak"]

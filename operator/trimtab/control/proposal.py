@@ -7,7 +7,7 @@ from dataclasses import replace
 from trimtab.control.actions import Decision
 from trimtab.control.arms import cost_model
 from trimtab.control.context import BLOCKED, Context, Held, hold
-from trimtab.control.forecast import expected_load
+from trimtab.control.forecast import expected_load, usual_peak
 from trimtab.control.snapshot import AskEarlier, AskLoads, AskProposal, EarlierTrials
 from trimtab.control.study import build_study
 from trimtab.domain.kube import Target
@@ -48,7 +48,7 @@ def proposed(context: Context) -> Proposal | Decision:
         if loads is None:
             return context.ask(AskLoads())
         pods = target.ready_replicas if cost_model(context.spec, target, record).fixed else 1
-        study = replace(study, expected_load=expected_load(loads, pods))
+        study = replace(study, expected_load=expected_load(loads, pods), usual_peak=usual_peak(loads, pods))
     proposal = context.seen.proposal(study)
     if proposal is None:
         return context.say(f"trial {study.index}: choosing an assignment").ask(AskProposal(study))

@@ -84,7 +84,7 @@ def _study(
     known = state.spoilt_before if state.spoilt_before is not None and trial.index >= state.spoilt_before else None
     started, floors = state.started or 0.0, state.floors
     study = build_study(spec, then, state.target, before, started, floors, earlier=earlier, spoilt_before=known)
-    return replace(study, expected_load=trial.suggestion.expected_load)
+    return replace(study, expected_load=trial.suggestion.expected_load, usual_peak=trial.suggestion.usual_peak)
 
 
 def _differences(stored: Suggestion, found: object) -> str:

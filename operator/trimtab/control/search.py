@@ -8,6 +8,7 @@ from trimtab.control import asking, expense, gates, pauses
 from trimtab.control.actions import Decision
 from trimtab.control.company import spoilt
 from trimtab.control.context import BLOCKED, RETRY, Context, Held, hold, stopped
+from trimtab.control.crowds import in_crowd
 from trimtab.control.finish import finish
 from trimtab.control.proposal import proposed, screened
 from trimtab.control.snapshot import AskAlerts, AskBudgets
@@ -39,6 +40,11 @@ def search(context: Context) -> Decision:
         return ended
     reason = "verifying" if context.state.candidate is not None else enough(context)
     context, held = _held(context, closed, verification=bool(reason))
+    if held is None:
+        crowd = in_crowd(context)
+        if isinstance(crowd, Decision):
+            return crowd
+        held = crowd
     if reason:
         return finish(context, reason, held)
     return hold(context, held) if held is not None else _propose(context)

@@ -131,19 +131,36 @@ class EarlierTrials:
 
 @dataclass(frozen=True)
 class AskLoads:
-    """Read how much load the target had lately, and at this time of the days before."""
+    """Read how much load the target had lately, at this time of the days before, and at most on each of them."""
+
+
+@dataclass(frozen=True)
+class AskPresent:
+    """Read how much load the target has at this moment."""
+
+
+@dataclass(frozen=True)
+class PresentLoad:
+    """The answer to `AskPresent`: requests per second of the target in the last minute, and so many at least beyond
+    doubt; None where that is unknown."""
+
+    rate: float | None = None
+    least: float | None = None
 
 
 @dataclass(frozen=True)
 class LoadHistory:
     """The answer to `AskLoads`: requests per second of the target.
 
-    `now` is lately, None where that is unknown. `days` has for each day before that is known (at the same time, at most
-    while a trial that began then would have run, extended or not), both above 0.
+    `now` is lately, None where that is unknown, `present` of this moment. `days` has for each day before that is known
+    (at the same time, at most while a trial that began then would have run, extended or not), both above 0. `highest`
+    has for each day that is known the highest load of any ten minutes of it.
     """
 
     now: float | None = None
     days: tuple[tuple[float, float], ...] = ()
+    highest: tuple[float, ...] = ()
+    present: PresentLoad = PresentLoad()
 
 
 Inquiry = (
@@ -159,6 +176,7 @@ Inquiry = (
     | AskRecommendation
     | AskEarlier
     | AskLoads
+    | AskPresent
 )
 
 
@@ -259,6 +277,10 @@ class Snapshot:
 
     def loads(self) -> LoadHistory | None:
         answer: LoadHistory | None = self.answers.get(AskLoads())
+        return answer
+
+    def present(self) -> PresentLoad | None:
+        answer: PresentLoad | None = self.answers.get(AskPresent())
         return answer
 
     def proposal(self, study: Study) -> Proposal | None:

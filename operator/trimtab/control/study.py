@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
 from trimtab.control.company import at_a_time, spoilt
 from trimtab.control.driving import by_use, driven, filling, hardest_driven
+from trimtab.control.forecast import CROWD, peak_of
 from trimtab.control.pods import against_control, hardest, load_context, load_of
 from trimtab.domain.cost import CostModel, Filling
 from trimtab.domain.kube import Target
@@ -69,6 +71,8 @@ def build_study(
     known = ((t, _outcome(by, record.baseline, t)) for t in here)
     outcomes = tuple(replace(o, learnable=False) if spoilt(t, trials, spoilt_before) else o for t, o in known)
     inherited = _taught(by, tuple(t for t in done if t.environment.template_hash != record.template_hash))
+    peak = peak_of(trials)
+    usual = None if peak is None else peak[0]
     return Study(
         space=spec.space,
         baseline=record.baseline,
@@ -82,7 +86,7 @@ def build_study(
         index=max((t.index + 1 for t in trials), default=0),
         now=max((o.finished for o in (*inherited, *outcomes)), default=started),
         floors=tuple((f.parameter, f.value) for f in floors),
-        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas, trials, full),
+        peak_load=_peak(spec, cost, record, outcomes, target.ready_replicas, trials, full, usual),
         min_improvement=spec.stopping.min_improvement,
         # `index` counts every Trial, maxTrials only those that reached a verdict, or may still.
         max_trials=spec.stopping.max_trials + sum(1 for t in trials if t.phase.terminal and not counts(t)),
@@ -93,6 +97,7 @@ def build_study(
         wanted=_wanted(spec, record.baseline),
         objectives=() if spec.is_cost and cost.known else spec.objectives,
         measured=_measured(spec, cost),
+        usual_peak=usual,
         cost_limit=min((limit.maximum for limit in spec.cost_limits), default=None),
         driven=full,
     )
@@ -172,12 +177,14 @@ def _peak(
     ready: int,
     trials: tuple[Trial, ...],
     full: Filling | None,
+    usual: float | None,
 ) -> float | None:
-    """The load for which safety is asked: the highest that a trial saw, and what each pod gets once the arms, which
-    took their part of the same load, are gone: its own and those of trials beside it. By a route's weights an arm gets
-    its share whatever its size. That of the whole service is what it is, and what an autoscaler drives pods to has no
-    peak but its tolerance."""
-    loads = [load for o in outcomes if (load := _load(o)) is not None]
+    """The load for which safety is asked: the highest that a trial saw outside of crowds, which are far beyond the
+    `usual` peak of the days before, and what each pod gets once the arms, which took their part of the same load, are
+    gone: its own and those of trials beside it. By a route's weights an arm gets its share whatever its size. That of
+    the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
+    most = math.inf if usual is None else CROWD * usual
+    loads = [load for o in outcomes if (load := _load(o)) is not None and load <= most]
     if record.scaled is not None and full is not None:
         return hardest_driven(record.scaled, loads)
     if record.scaled is not None:

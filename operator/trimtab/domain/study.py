@@ -108,10 +108,11 @@ class Study:
 
     `probability` is the least probability of safety (0.95). `peak_load` is the load (requests per second per pod) for
     which the recommendation must hold, None when load is unknown. `expected_load` is an upper limit of the load while
-    the next trial runs, for which that trial must be safe; None: it may be the peak. Where pods were `driven` by an
-    autoscaler and their use was measured, every load is their use over the scale point. `floors` are white-box lower
-    bounds per parameter (base units). `now` is unix seconds. `pending` are the assignments of trials that are live and
-    `waiting`, in the same order, what these are for: how they end is not known.
+    the next trial runs, for which that trial must be safe; None: it may be the peak. `usual_peak` is the highest load
+    of the days before, where it is known: the recommendation must hold there whether a trial saw it or not. Where pods
+    were `driven` by an autoscaler and their use was measured, every load is their use over the scale point. `floors`
+    are white-box lower bounds per parameter (base units). `now` is unix seconds. `pending` are the assignments of
+    trials that are live and `waiting`, in the same order, what these are for: how they end is not known.
     """
 
     space: SearchSpace
@@ -140,6 +141,7 @@ class Study:
     measured: tuple[ConstraintTarget, ...] = field(default=(), repr=False)  # the SLIs that they count, and PODS
     cost_limit: float | None = field(default=None, repr=False)  # nothing that costs more is tried
     expected_load: float | None = field(default=None, repr=False)
+    usual_peak: float | None = field(default=None, repr=False)
     driven: Filling | None = field(default=None, repr=False)  # loads are how hard pods are driven: use over scale point
     waiting: tuple[Purpose, ...] = field(default=(), repr=False)
 

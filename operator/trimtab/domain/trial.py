@@ -68,8 +68,9 @@ class Suggestion:
     `by_model` is False when a space-filling fallback proposed it. `model_digest` identifies data, hyperparameters and
     code version; the same digest and seed give the same suggestion. `explores` marks one that is to be measured for
     what it tells of cheaper assignments, not to be recommended itself. `expected_load` (requests per second per pod) is
-    what the trial must be safe at; None: at the peak's. `beside` are the indices of the trials that were live when it
-    was proposed: it was chosen without what these measured.
+    what the trial must be safe at; None: at the peak's. `usual_peak` is that of the days before, where it was known.
+    `beside` are the indices of the trials that were live when it was proposed: it was chosen without what these
+    measured.
     """
 
     assignment: Assignment
@@ -86,6 +87,7 @@ class Suggestion:
     explores: bool = False
     expected_load: float | None = None
     beside: tuple[int, ...] = ()
+    usual_peak: float | None = None
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,9 @@ def load_scale(study: Study) -> LoadScale:
         peak = max(loads, default=None)
     if peak is None:
         return LoadScale(None, 0.0, 0.0)
-    octaves = [_octaves(v, peak) for v in loads] or [0.0]
     expected = study.expected_load
+    peak = max([peak, *(load for load in (study.usual_peak, expected) if load is not None and _positive(load))])
+    octaves = [_octaves(v, peak) for v in loads] or [0.0]
     ahead = _octaves(expected, peak) if expected is not None and _positive(expected) else 0.0
     return LoadScale(peak, 0.0, float(np.median(octaves)), max(octaves), ahead)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -51,6 +52,7 @@ MODEL_VERSION = "gp-5"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
+FAR_LOAD = 0.5  # octaves
 _NO_MODEL = Diagnostics(outcomes=0, verified_points=1, safe_points=0, kappa=1.0, coverage=None)
 
 Timer = Callable[[], float]
@@ -145,9 +147,9 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
     purpose = next_purpose(study, incumbent)
     answer = good[0] if good else study.baseline
     choice = choose(belief, members, answer, forbidden, suggestion_seed(study))
-    settled = incumbent == study.baseline or incumbent in good
+    settled, repeated = incumbent == study.baseline or incumbent in good, _repeatable(belief, members)
     due = purpose is Purpose.REPLICATE or (not settled and _closing(belief, incumbent, choice, answer))
-    again, why = (incumbent, "measures the incumbent again") if due else (_doubtful(belief), OUTLIER)
+    again, why = (repeated, "measures the incumbent again") if due else (_doubtful(belief), OUTLIER)
     if again is not None and again not in forbidden:
         return replace(choice, assignment=again, rule="Replicate", value=None, reason=why), Purpose.REPLICATE
     fresh = categories.untried(study, forbidden)
@@ -175,7 +177,19 @@ def _decide(belief: Belief, members: list[Assignment]) -> tuple[Choice, Purpose 
         stop = nothing_left(study, choice.optimistic_saving)
     if stop is None and choice.assignment is not None:
         return choice, purpose
-    return _again(belief, incumbent, choice, stop, settled)
+    return _again(belief, repeated, choice, stop, settled)
+
+
+def _repeatable(belief: Belief, members: list[Assignment]) -> Assignment:
+    """The best of V that may be measured again now: what was measured at far less load than is expected is in V by the
+    model alone, and must be in S like anything new."""
+    ahead = belief.loads.ahead - FAR_LOAD
+    for x in members:
+        rows = belief.evidence[x].observations.values() if x in belief.evidence else ()
+        seen = max((belief.loads.z(row.load) for of_bound in rows for row in of_bound), default=-math.inf)
+        if x == belief.study.baseline or seen >= ahead or is_safe(belief, *belief.ahead(belief.encoder.encode([x])))[0]:
+            return x
+    return belief.study.baseline
 
 
 def _elsewhere(belief: Belief, members: list[Assignment], forbidden: set[Assignment]) -> Choice | None:
@@ -317,6 +331,7 @@ def _suggestion(
         reason=reason,
         explores=choice.rule == "Expand",
         expected_load=study.expected_load,
+        usual_peak=study.usual_peak,
     )
 
 
@@ -342,6 +357,7 @@ def digest(belief: Belief) -> str:
     parts += ["Repair"] if study.search.repair else []
     parts += [study.waiting] if study.waiting else []
     parts += [study.expected_load] if study.expected_load is not None else []
+    parts += [("usual peak", study.usual_peak)] if study.usual_peak is not None else []
     early = [o.index for o in (*study.outcomes, *study.inherited, *study.hints) if o.early]
     parts += [("early", early)] if early else []
     if study.objectives or study.cost_limit is not None:

@@ -10,12 +10,15 @@ assignments; named is the best in the first objective that any of them improves,
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import FrontMember, Recommended, Study
 from trimtab.optimize import pareto
+from trimtab.optimize.data import ALIKE_LOAD
 from trimtab.optimize.objective import allowed
 from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
@@ -27,6 +30,7 @@ WIDTHS = 1.88
 MARGIN = 0.02
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 MOST_SHOWN = 16  # members of a front
+ALIKE = math.log2(ALIKE_LOAD)  # octaves
 STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
 QUEUED = 2.1  # the same where rho^2 / (1 - rho) is 1, rho of a pod's CPU limit being used
 MOST_FULL = 0.95  # of the limit
@@ -123,14 +127,18 @@ def queued(before: Floats | float, after: Floats | float) -> Floats:
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
-    """Each of its own readings counts from the load that it saw: one of the night says little about the day."""
+    """Each of its own readings counts from the load that it saw. One of the night says little about the day, neither
+    for it nor against: where the days' peak is known, those of less load do not count beside those of more."""
     own, loads, driven = belief.evidence.get(assignment, Evidence()), belief.loads, belief.study.driven
     filled = None if driven is None else driven.of(assignment)
+    swings = belief.study.usual_peak is not None
     for target in belief.targets:
         rows = own.observations.get(target.name)
         if target.relative or not rows:
             continue
-        if Evidence.pooled([row.raised(float(room(belief, filled, loads.z(row.load), z))) for row in rows])[1] > 0:
+        least = max(loads.z(row.load) for row in rows) + ALIKE if swings else -math.inf
+        near = [row for row in rows if loads.z(row.load) >= least]
+        if Evidence.pooled([row.raised(float(room(belief, filled, loads.z(row.load), z))) for row in near])[1] > 0:
             return False
     return True
 

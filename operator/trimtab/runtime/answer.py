@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from trimtab.control.snapshot import (
     AskEarlier,
     AskLoads,
     AskMeasurements,
+    AskPresent,
     AskProbes,
     AskProposal,
     AskRecommendation,
@@ -24,6 +26,7 @@ from trimtab.control.snapshot import (
     BudgetReadings,
     Inquiry,
     LoadHistory,
+    PresentLoad,
     Shown,
     Snapshot,
     SpentReadings,
@@ -31,7 +34,7 @@ from trimtab.control.snapshot import (
     Usage,
 )
 from trimtab.domain.kube import ArmView, Target
-from trimtab.domain.measurement import AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
+from trimtab.domain.measurement import Absence, AlertSeen, Arm, Measurement, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.space import Resource
 from trimtab.domain.spec import ExperimentSpec, Scaling, ScalingQuery, Sli, ValueQuery
@@ -53,6 +56,8 @@ DAY = 86400.0
 USAGE_SECONDS = DAYS * DAY
 USE_SECONDS = 300.0
 LATELY = 900.0  # seconds that say how high the load is at present
+PEAK_STEP, PEAK_EVERY = 600.0, 6 * 3600.0  # seconds over which a peak is a mean, and for which an answer stands
+SURE = 3.0  # standard deviations of a count
 PROBE_EVERY = 5.0  # seconds for which an answer stands for the next pass, too
 UNSCRAPED_SECONDS = 60.0  # for which a pod that an autoscaler added may be Ready without being scraped
 PROBE_SCRAPES, PROBE_LEAST = 4, 60.0  # scrapes, and seconds at least, that a probe looks back
@@ -77,6 +82,7 @@ class Answerer:
         self._lived, self._shown = lived or Lived(clock), shown or ShownGood()
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self._probed: dict[str, tuple[float, Reading]] = {}
+        self._peaks: dict[str, tuple[float, tuple[float, ...]]] = {}
         self._alerts: dict[str, tuple[float, tuple[AlertSeen, ...] | TelemetryError]] = {}
 
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
@@ -106,6 +112,8 @@ class Answerer:
                 return await self._spent(inquiry, seen)
             case AskLoads():
                 return await self._history(seen)
+            case AskPresent():
+                return await self._present(seen)
 
     async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:
         spec, pods = _spec(seen), _target_pods(seen)
@@ -143,7 +151,39 @@ class Answerer:
         )
         days = zip(rates[0::3], rates[1::3], rates[2::3], strict=True)
         known = ((then, max(soon, later)) for then, soon, later in days if then and soon and later)
-        return LoadHistory(lately, tuple(known))
+        return LoadHistory(lately, tuple(known), await self._highest(sli, pods, seen), await self._present(seen))
+
+    async def _present(self, seen: Snapshot) -> PresentLoad:
+        """Over the last minute, or some scrapes: a crowd comes within less than `LATELY`."""
+        sli, state = counting_sli(_spec(seen)), seen.experiment.state
+        if sli is None:
+            return PresentLoad()
+        scrape = (state.scrape_interval if state is not None else None) or DEFAULT_SCRAPE
+        seconds = max(PROBE_SCRAPES * scrape, PROBE_LEAST)
+        window = Window(seen.now - seconds, seen.now)
+        reading = await self._telemetry.totals(sli, _target_pods(seen), window, timeout=TIMEOUT)
+        if not isinstance(reading, Sample):
+            return PresentLoad()
+        least = max(reading.total - SURE * math.sqrt(reading.total), 0.0)
+        return PresentLoad(reading.total / seconds, least / seconds)
+
+    async def _highest(self, sli: Sli, pods: PodSet, seen: Snapshot) -> tuple[float, ...]:
+        """The highest load of each day; for some hours it stands for the next trials, too."""
+        at, uid = self._clock.monotonic(), seen.experiment.uid
+        self._peaks = {u: p for u, p in self._peaks.items() if at - p[0] < PEAK_EVERY}
+        if uid not in self._peaks:
+            ends = (seen.now - days_ago * DAY for days_ago in range(DAYS))
+            ask = self._telemetry.history
+            found = await asyncio.gather(
+                *(ask(sli, pods, Window(end - DAY, end), PEAK_STEP, timeout=TIMEOUT) for end in ends)
+            )
+            sums = ((sum(n for _, n in step) for step in day) for day in found if not isinstance(day, Absence))
+            highest = (max(day, default=0.0) / PEAK_STEP for day in sums)
+            known = tuple(load for load in highest if load > 0)
+            if not known:
+                return ()
+            self._peaks[uid] = (at, known)
+        return self._peaks[uid][1]
 
     async def _budgets(self, seen: Snapshot) -> BudgetReadings:
         spec, target = _spec(seen), seen.target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trimtab.control.forecast import expected_load
-from trimtab.control.snapshot import LoadHistory
+from trimtab.control.forecast import expected_load, usual_peak
+from trimtab.control.snapshot import LoadHistory, PresentLoad
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,23 @@ def test_the_highest_that_any_day_suggests(now: float, days: tuple[tuple[float, 
 )
 def test_where_too_little_is_known_nothing_is_said(found: LoadHistory, ready: int) -> None:
     assert expected_load(found, ready) is None
+
+
+def test_a_crowd_of_this_minute_counts_before_it_shows_in_what_was_lately() -> None:
+    calm = LoadHistory(1000.0, ((1000.0, 1100.0), (1000.0, 1050.0)))
+    crowd = LoadHistory(calm.now, calm.days, present=PresentLoad(3000.0, 2900.0))
+    assert (expected_load(calm, 10), expected_load(crowd, 10)) == (110.0, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("highest", "peak"),
+    [
+        ((1200.0, 3600.0, 1100.0, 1250.0), 125.0),  # a crowd of one day is no peak
+        ((1200.0, 1250.0), 120.0),
+        ((1200.0,), 120.0),
+        ((), None),
+    ],
+)
+def test_the_peak_is_what_came_on_two_days(highest: tuple[float, ...], peak: float | None) -> None:
+    assert usual_peak(LoadHistory(1000.0, highest=highest), 10) == peak
+    assert usual_peak(LoadHistory(1000.0, highest=highest), 0) is None

@@ -28,11 +28,13 @@ from trimtab.control.snapshot import (
     AskBudgets,
     AskEarlier,
     AskLoads,
+    AskPresent,
     AskProposal,
     AskRecommendation,
     EarlierTrials,
     LoadHistory,
     LockView,
+    PresentLoad,
     Snapshot,
 )
 from trimtab.domain.kube import TargetMissing
@@ -261,6 +263,29 @@ def test_what_load_is_to_come_is_asked_once_a_trial_told_one() -> None:
     (blind,) = decided(replace(seen, answers={**seen.answers, AskLoads(): LoadHistory()})).inquiries
     assert isinstance(blind, AskProposal)
     assert blind.study.expected_load is None
+
+
+def test_the_peak_of_the_days_before_is_what_a_recommendation_must_hold_at() -> None:
+    seen = with_loads()
+    history = LoadHistory(1000.0, highest=(1500.0, 1600.0))
+    (ask,) = decided(replace(seen, answers={**seen.answers, AskLoads(): history})).inquiries
+    assert isinstance(ask, AskProposal)
+    assert ask.study.usual_peak == 75.0  # of each of 20 pods
+
+
+@pytest.mark.parametrize(("least", "waits"), [(1260.0, True), (1240.0, False), (None, False)])
+def test_no_trial_starts_into_a_crowd(least: float | None, waits: bool) -> None:
+    done = with_loads().trials[0]
+    done = replace(done, suggestion=replace(done.suggestion, usual_peak=50.0))
+    seen = snapshot(experiment(running(trials_created=1)), (done,))
+    assert decided(seen).inquiries == (AskPresent(),)
+    decision = decided(replace(seen, answers={**seen.answers, AskPresent(): PresentLoad(least, least)}))
+    assert (decision.inquiries == ()) is waits
+    if waits:
+        assert (
+            decision.state.message
+            == "waiting: the load is over 1.25 times the peak of the days before, 1,000 requests/s"
+        )
 
 
 def test_a_designer_without_a_model_has_no_use_for_it() -> None:

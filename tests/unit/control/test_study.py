@@ -52,6 +52,17 @@ def test_safety_is_asked_for_the_load_that_pods_get_once_the_arms_are_gone() -> 
     assert study.peak_load == pytest.approx(105.0 * 22 / 20)  # both arms together tell the load of their Service
 
 
+@pytest.mark.parametrize(("usual", "peak"), [(None, 105.0 * 1.1), (85.0, 105.0 * 1.1), (80.0, None)])
+def test_what_a_trial_saw_in_a_crowd_is_no_peak(usual: float | None, peak: float | None) -> None:
+    done = trial(TrialPhase.SUCCEEDED, finalized=False, load=(Load(Arm.CANARY, 105.0), Load(Arm.CONTROL, 105.0)))
+    done = replace(done, measurements=measured(done, 5), suggestion=replace(done.suggestion, usual_peak=usual))
+    state = running()
+    assert state.target is not None
+    study = build_study(spec(), target(), state.target, (done,), NOW)
+    assert study.usual_peak == usual
+    assert study.peak_load == (None if peak is None else pytest.approx(peak))
+
+
 @pytest.mark.parametrize(
     ("reason", "truncated"), [("AbortRule", True), ("WorseThanControl", True), ("BoundBroken", False)]
 )

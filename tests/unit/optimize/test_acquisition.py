@@ -148,6 +148,20 @@ def test_without_bounds_only_cost_counts() -> None:
     assert choice.assignment == web("0.75", 768)
 
 
+def test_a_reading_of_the_night_says_nothing_against_one_of_the_day() -> None:
+    study = history(12)
+    study = replace(study, usual_peak=study.peak_load)
+    belief = believe(study, gather(study))
+    best = recommendable(belief)[0]
+    for rows in belief.evidence[best].observations.values():
+        by_day = [replace(row, load=belief.loads.reference) for row in rows]
+        rows[:] = [*by_day, *(replace(row, load=row.load and row.load / 8) for row in by_day)]
+    assert best in recommendable(belief)
+    for rows in belief.evidence[best].observations.values():
+        rows[:] = rows[len(rows) // 2 :]
+    assert best not in recommendable(belief)
+
+
 def test_what_was_measured_must_leave_room_for_a_load_that_no_arm_saw() -> None:
     """At two per octave of load, whatever the model makes of it."""
     study = history(12)

@@ -49,6 +49,13 @@ def test_load_is_measured_from_the_peak() -> None:
     assert scale.z(1e-30) == -6.0
 
 
+@pytest.mark.parametrize("name", ["usual_peak", "expected_load"])
+def test_the_peak_is_no_less_than_that_of_the_days_before_and_what_is_expected(name: str) -> None:
+    study = web_study(outcomes=(outcome(0, arm("1", 20)),), peak_load=60.0)
+    assert load_scale(replace(study, **{name: 120.0})).reference == 120.0
+    assert load_scale(replace(study, **{name: 50.0})).reference == 60.0
+
+
 def test_without_a_peak_the_highest_load_seen_stands_in() -> None:
     trial = outcome(0, replace(arm("1", 20), load=45.0))
     scale = load_scale(web_study(outcomes=(trial,), peak_load=None))

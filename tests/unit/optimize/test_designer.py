@@ -410,3 +410,17 @@ def test_a_point_known_to_hold_is_worth_its_whole_saving_and_a_broken_one_nothin
     cheaper = belief.grid.assignment(belief.grid.all_points()[0])  # the cheap corner of the grid
     assert cost(cheaper) < cost(best)
     assert 0 <= confirmed_saving(belief, cheaper, best) < 0.05 * (cost(best) - cost(cheaper)) / cost(study.baseline)
+
+
+def test_what_only_the_night_has_seen_is_not_measured_again_by_day_unless_it_is_safe_there() -> None:
+    """In V it is by the model; a replicate of it would be a trial at a load that it has never had."""
+    belief = believe(history(12), gather(history(12)))
+    best, *others = verified(belief)
+    assert designer._repeatable(belief, [best, *others]) == best
+    for rows in belief.evidence[best].observations.values():
+        rows[:] = [replace(row, load=row.load and row.load / 8) for row in rows]
+    unsure = replace(belief, kappa=50.0)
+    assert designer._repeatable(belief, [best, *others]) == best  # the model is sure of it
+    assert designer._repeatable(unsure, [best]) == belief.study.baseline
+    at_night = replace(unsure, loads=replace(unsure.loads, ahead=-3.0))
+    assert designer._repeatable(at_night, [best]) == best

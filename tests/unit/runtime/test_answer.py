@@ -30,16 +30,17 @@ from trimtab.control.snapshot import (
     AskMeasurements,
     BudgetReadings,
     LoadHistory,
+    PresentLoad,
     Snapshot,
     TrialReadings,
 )
-from trimtab.domain.measurement import Arm, NoData, Reading, Sample, TelemetryError, Window
+from trimtab.domain.measurement import Absence, Arm, NoData, Reading, Sample, TelemetryError, Window
 from trimtab.domain.names import arm_name
 from trimtab.domain.space import Resource
 from trimtab.domain.spec import ScalingQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.trial import Load, Trial, TrialPhase
-from trimtab.ports import PodSet, UseOf
+from trimtab.ports import PodSet, Steps, UseOf
 from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer, trial_pods
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
@@ -194,7 +195,7 @@ class TestHistory:
     async def test_each_day_has_what_came_before_and_after_this_time_of_it(self) -> None:
         timing = spec().trial
         end = timing.warm_up + timing.duration
-        rates = {(-LATELY, 0.0): 0.0, (0.0, end): 1.0, (end, end + timing.duration): 2.0}
+        rates = {(-LATELY, 0.0): 0.0, (-60.0, 0.0): 5.0, (0.0, end): 1.0, (end, end + timing.duration): 2.0}
 
         def sums(pods: PodSet, window: Window) -> Reading:
             assert pods == PodSet("shop", ("web",))
@@ -204,6 +205,7 @@ class TestHistory:
 
         found = await self.told(Told(sums=sums))
         assert found.now == pytest.approx(100.0)
+        assert found.present == PresentLoad(pytest.approx(105.0), pytest.approx(105.0 - 3 * (105.0 / 60) ** 0.5))
         assert [pair for day in found.days for pair in day] == pytest.approx(
             [rate for day in range(1, 8) for rate in (100.0 + 10 * day, 102.0 + 10 * day)]
         )
@@ -214,8 +216,30 @@ class TestHistory:
             return Sample(0.01, 0.001, 50.0 * window.seconds, 1.0) if day in (0, 2, 5) else NoData("not yet scraped")
 
         found = await self.told(Told(sums=sums))
-        assert found == LoadHistory(50.0, ((50.0, 50.0), (50.0, 50.0)))
+        assert replace(found, present=PresentLoad()) == LoadHistory(50.0, ((50.0, 50.0), (50.0, 50.0)))
         assert await self.told(Told()) == LoadHistory()
+
+    async def test_the_highest_ten_minutes_of_each_day_are_read_once_in_some_hours(self) -> None:
+        asked: list[int] = []
+
+        def past(window: Window) -> Steps | Absence:
+            day = round((NOW - window.end) / DAY)
+            asked.append(day)
+            if day == 3:
+                return NoData("not yet scraped")
+            return (((0.0, 600.0), (0.0, 1200.0)), ((1.0, 6000.0 * (day + 1)),))  # two pods, then one
+
+        told = answerer(Told(past=past))
+        for _ in range(2):
+            found = await told.answer(AskLoads(), snapshot())
+            assert found.highest == tuple(10.0 * (day + 1) for day in (0, 1, 2, 4, 5, 6))
+        assert sorted(asked) == [*range(7)]
+
+    async def test_a_peak_that_could_not_be_read_is_asked_for_again(self) -> None:
+        answers = iter([*[TelemetryError("down")] * 7, *[(((0.0, 600.0),),)] * 7])
+        told = answerer(Told(past=lambda _: next(answers)))
+        assert (await told.answer(AskLoads(), snapshot())).highest == ()
+        assert (await told.answer(AskLoads(), snapshot())).highest == (1.0,) * 7
 
 
 class TestWhoMustBeScraped:
