@@ -15,7 +15,7 @@ from trimtab.control.snapshot import LoadHistory
 from trimtab.domain.trial import Trial
 
 LEAST_DAYS = 2
-PEAK_DAYS = 2
+PEAK_DAYS, LEAST_PEAKS = 2, 3
 CROWD = 1.25  # times the peak: more is none of its days
 MOST_GROWTH = 3.0  # of a day's level against another's; more is another service
 DECIMALS = 6
@@ -33,10 +33,11 @@ def expected_load(found: LoadHistory, ready: int) -> float | None:
 
 
 def usual_peak(found: LoadHistory, ready: int) -> float | None:
-    """Requests per second per pod, as in `expected_load`; of one day where no more is known, None where none is."""
-    if not found.highest or ready < 1:
+    """Requests per second per pod, as in `expected_load`; None where too little is known to tell a peak from a crowd,
+    as of a new service."""
+    if len(found.highest) < LEAST_PEAKS or ready < 1:
         return None
-    return round(sorted(found.highest, reverse=True)[:PEAK_DAYS][-1] / ready, DECIMALS)
+    return round(sorted(found.highest, reverse=True)[PEAK_DAYS - 1] / ready, DECIMALS)
 
 
 def peak_of(trials: tuple[Trial, ...]) -> tuple[float, int] | None:

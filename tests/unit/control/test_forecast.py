@@ -46,8 +46,8 @@ def test_a_crowd_of_this_minute_counts_before_it_shows_in_what_was_lately() -> N
     ("highest", "peak"),
     [
         ((1200.0, 3600.0, 1100.0, 1250.0), 125.0),  # a crowd of one day is no peak
-        ((1200.0, 1250.0), 120.0),
-        ((1200.0,), 120.0),
+        ((1200.0, 1100.0, 1250.0), 120.0),
+        ((1200.0, 1250.0), None),
         ((), None),
     ],
 )

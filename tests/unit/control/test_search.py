@@ -267,7 +267,7 @@ def test_what_load_is_to_come_is_asked_once_a_trial_told_one() -> None:
 
 def test_the_peak_of_the_days_before_is_what_a_recommendation_must_hold_at() -> None:
     seen = with_loads()
-    history = LoadHistory(1000.0, highest=(1500.0, 1600.0))
+    history = LoadHistory(1000.0, highest=(1500.0, 1600.0, 1000.0))
     (ask,) = decided(replace(seen, answers={**seen.answers, AskLoads(): history})).inquiries
     assert isinstance(ask, AskProposal)
     assert ask.study.usual_peak == 75.0  # of each of 20 pods
