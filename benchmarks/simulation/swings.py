@@ -79,13 +79,13 @@ class Unsafe:
 
 @dataclass(frozen=True)
 class InCrowd:
-    """A trial whose canary served when a crowd came: `seconds` from the crowd's full size until it was off traffic,
-    None where it served to its end. `hurt`: at that load the model without noise says that it breaks a bound."""
+    """A trial whose canary served when a crowd came: `seconds` from the crowd's full size until it was off traffic.
+    `hurt`: at that load the model without noise says that it breaks a bound."""
 
     index: int
     outcome: str
     hurt: bool
-    seconds: float | None
+    seconds: float
     extra_bad: float
 
 
@@ -228,11 +228,8 @@ def in_crowds(ran: Ran, trials: Sequence[Trial]) -> Iterable[InCrowd]:
                 continue
             pods = trial.environment.target_replicas + 2 * made.spec.canary.replicas
             verdict = made.versions.of(trial).judge(trial.assignment, made.offered.at(full) / pods)
-            withdrawn = trial.phase not in (TrialPhase.SUCCEEDED, TrialPhase.INCONCLUSIVE)
-            seconds = ended - full if withdrawn else None
-            yield InCrowd(
-                trial.index, f"{trial.phase} {result.reason}", not verdict.feasible, seconds, result.extra_bad_requests
-            )
+            words = f"{trial.phase} {result.reason}"
+            yield InCrowd(trial.index, words, not verdict.feasible, ended - full, result.extra_bad_requests)
 
 
 def stale_steps(made: Scenario, trials: Sequence[Trial]) -> Iterable[int]:
@@ -317,9 +314,8 @@ def crowds(rows: Sequence[Row]) -> str:
     lines = ["| scenario, seed | trial | hurt by it | came to | off traffic after | bad requests beyond today's |"]
     lines.append("|---|--:|---|---|--:|--:|")
     for r, c in found:
-        after = "served on" if c.seconds is None else f"{c.seconds:.0f} s"
-        hurt = "yes" if c.hurt else "no"
-        lines.append(f"| {r.scenario}, {r.seed} | {c.index} | {hurt} | {c.outcome} | {after} | {c.extra_bad:.0f} |")
+        cells = (f"{r.scenario}, {r.seed}", c.index, "yes" if c.hurt else "no", c.outcome, f"{c.seconds:.0f} s")
+        lines.append(f"| {' | '.join(map(str, cells))} | {c.extra_bad:.0f} |")
     return "\n".join(lines)
 
 
