@@ -66,6 +66,22 @@ class TestClone:
         )
         assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "trimtab"
 
+    def test_arms_of_trials_side_by_side_keep_apart_beside_what_the_target_asks_for(self) -> None:
+        preferred = "preferredDuringSchedulingIgnoredDuringExecution"
+        own = {"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {}}}
+        target = deployment()
+        template(target)["spec"]["affinity"] = {"nodeAffinity": {}, "podAntiAffinity": {preferred: [own]}}
+        made = arm_manifest(target, replace(PLAN, apart=True))
+        found = template(made)["spec"]["affinity"]
+        first, *mine = found["podAntiAffinity"][preferred]
+        assert (first, found["nodeAffinity"]) == (own, {})
+        assert len(mine) == 2
+        for term in mine:
+            assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+            expressions = term["podAffinityTerm"]["labelSelector"]["matchExpressions"]
+            assert {"key": "trimtab.dev/trial", "operator": "NotIn", "values": ["trial-uid"]} in expressions
+        assert template(arm_manifest(target, PLAN))["spec"]["affinity"]["podAntiAffinity"][preferred] == [own]
+
     def test_its_size_and_deadlines_are_the_plans(self) -> None:
         spec = arm_manifest(deployment(), PLAN)["spec"]
         assert (spec["replicas"], spec["revisionHistoryLimit"], spec["progressDeadlineSeconds"]) == (2, 0, 1200)

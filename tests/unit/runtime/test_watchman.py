@@ -19,7 +19,7 @@ from trimtab.domain.measurement import AlertSeen, Arm, Reading, Sample, Telemetr
 from trimtab.domain.names import arm_name
 from trimtab.domain.schedule import Freeze, Schedule, ScheduleWindow
 from trimtab.domain.state import BudgetState, ExperimentState
-from trimtab.domain.trial import PhaseTimes, Trial, TrialPhase
+from trimtab.domain.trial import PhaseTimes, Spent, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord, PodSet, SliRequest
 from trimtab.runtime.killswitch import KillSwitches
 from trimtab.runtime.metrics import Metrics
@@ -43,13 +43,17 @@ class Written:
         return of
 
 
-async def judged(
-    telemetry: Told, of: Trial, about: ExperimentRecord, cluster: InMemoryCluster | None = None
-) -> Judgement:
+def watchman_of(telemetry: Told, cluster: InMemoryCluster | None = None) -> Watchman:
     clock = LoopClock(START)
     cluster = cluster or InMemoryCluster(clock, namespaces=["shop"])
     switches, spending = KillSwitches(cluster, None), SpendingAccount(cluster)
-    watchman = Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
+    return Watchman(switches, Written(), telemetry, spending, clock, Metrics())  # type: ignore[arg-type]
+
+
+async def judged(
+    telemetry: Told, of: Trial, about: ExperimentRecord, cluster: InMemoryCluster | None = None
+) -> Judgement:
+    watchman = watchman_of(telemetry, cluster)
     first = await watchman.at_once(about, of, both_arms(of), 0.0)
     if isinstance(first, Withdraw):
         return first
@@ -127,6 +131,44 @@ class Leaving(InMemoryCluster):
         if kind is not kinds.NAMESPACES:
             return found
         return {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+
+class TestCompany:
+    """A month of 240 million requests: of 2.4 million bad ones that the budget allows, experiments may spend 120,000."""
+
+    async def looked(self, *spent: float) -> list[Judgement]:
+        """Two trials of one Experiment are looked at, one after the other; each has failed so many requests."""
+        about = experiment(running(), spec=NO_ABORT_RULES)
+        trials = [
+            replace(
+                serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30),
+                index=index,
+                uid=f"trial-{index}",
+                name=f"web-{index}",
+                spent=(Spent("errors", bad, RATE * 60, rate=1.0, until=START),),
+            )
+            for index, bad in enumerate(spent)
+        ]
+        telemetry = replace(failing_until(1000), sums=sums(canary_bad=0.0, service=2.4e8))
+        watchman = watchman_of(telemetry)
+        found: list[Judgement] = []
+        for _ in range(2):
+            found = []
+            for live in trials:
+                arms = both_arms(live)
+                await watchman.at_once(about, live, arms, 0.0)
+                await watchman.read_budgets(about, live)
+                found.append(await watchman.by_telemetry(about, live, arms))
+        return found
+
+    async def test_what_all_of_them_spent_is_held_against_the_cap(self) -> None:
+        assert all(isinstance(j, Continue) for j in await self.looked(45_000.0, 45_000.0))
+        both = await self.looked(70_000.0, 70_000.0)
+        assert all(isinstance(j, Withdraw) and j.outcome.reason == "ExperimentCapReached" for j in both)
+
+    async def test_one_alone_may_spend_as_much_as_both(self) -> None:
+        (alone,) = await self.looked(90_000.0)
+        assert isinstance(alone, Continue)
 
 
 async def test_a_namespace_that_is_deleted_ends_its_trials() -> None:
