@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from trimtab.adapters.ledger import KubernetesLedger
-from trimtab.control import arms, context, finish, lifecycle, progress, requests, search
+from trimtab.control import arms, context, finish, lifecycle, progress, proposal, requests
 from trimtab.control.actions import Action, CreateArms, Decision, DeleteArms, EmitEvent, Severity, WriteTrial
 from trimtab.control.arms import plan_arms
 from trimtab.control.context import Context
@@ -142,7 +142,7 @@ def _duplicate_learning(patch: pytest.MonkeyPatch) -> None:
         study = build_study(*args, **kwargs)
         return replace(study, outcomes=tuple(o for o in study.outcomes for _ in (1, 2)))
 
-    for module in (search, finish):
+    for module in (proposal, finish):
         patch.setattr(module, "build_study", twice)
 
 

@@ -45,6 +45,19 @@ def canaries_at_once(world: World) -> Iterator[int]:
             yield len(here)
 
 
+def nodes_of_canaries(world: World) -> Iterator[list[str]]:
+    """The nodes of the canaries' pods that exist, after each change of one."""
+    here: dict[str, str] = {}
+    for change in world.history.changes:
+        if change.kind == kinds.PODS.plural and _arm(change.object) == "canary":
+            gone = change.type == "DELETED" or "deletionTimestamp" in change.object["metadata"]
+            here.pop(change.name, None)
+            node = change.object["spec"].get("nodeName")
+            if node and not gone:
+                here[change.name] = node
+            yield [*here.values()]
+
+
 def _arm(manifest: Mapping[str, Any]) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(LABEL_ARM, ""))
 
@@ -55,6 +68,9 @@ def test_three_at_a_time_after_the_baselines() -> None:
     assert max(len(beside) for beside in side_by_side(world)) == 2
     assert max(canaries_at_once(world)) == 3
     assert all(_came_through_its_warm_up(world, trial) for trial in world.trials(NAME))
+    assert all(len(nodes) == len(set(nodes)) for nodes in nodes_of_canaries(world))
+    (told_of,) = (c for c in (world.experiment(NAME) or {})["status"]["conditions"] if c["type"] == "Parallel")
+    assert (told_of["status"], told_of["reason"]) == ("True", "Allowed")
 
 
 def _came_through_its_warm_up(world: World, trial: Mapping[str, Any]) -> bool:

@@ -13,9 +13,11 @@ from tests.unit.control.builders import (
     experiment,
     measured,
     pod,
+    proposal,
     running,
     snapshot,
     spec,
+    study,
     trial,
 )
 from tests.unit.runtime.telemetry import Told
@@ -28,6 +30,7 @@ from trimtab.control.snapshot import (
     AskBudgets,
     AskLoads,
     AskMeasurements,
+    AskProposal,
     BudgetReadings,
     LoadHistory,
     PresentLoad,
@@ -39,6 +42,7 @@ from trimtab.domain.names import arm_name
 from trimtab.domain.space import Resource
 from trimtab.domain.spec import ScalingQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
+from trimtab.domain.study import Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Load, Trial, TrialPhase
 from trimtab.ports import PodSet, Steps, UseOf
 from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer, trial_pods
@@ -268,3 +272,31 @@ class TestWhoMustBeScraped:
 
     def test_nobody_of_an_arm_that_is_gone(self) -> None:
         assert trial_pods(self.LIVE, Arm.CANARY, None).live == ()
+
+
+class Holding:
+    """A Designer that has nothing more to propose, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def suggest(self, study: Study) -> Proposal:
+        self.asked += 1
+        return proposal(Hold(HoldReason.CONVERGED, f"{study.index} trials"))
+
+    async def recommend(self, study: Study) -> NoAnswer:
+        raise AssertionError(study)
+
+
+async def test_a_hold_beside_what_is_pending_stands_until_that_ends() -> None:
+    clock, designer = LoopClock(), Holding()
+    cluster = InMemoryCluster(clock)
+    earlier = Earlier(cluster, KubernetesLedger(cluster, clock))
+    asked = Answerer(Told(), designer, SpendingAccount(cluster), earlier, clock)
+    pending = study((LIVE,))
+    for load in (1.0, 2.0, None):
+        await asked.answer(AskProposal(replace(pending, expected_load=load)), snapshot())
+    assert designer.asked == 1
+    for alone in (study(), study(), pending):
+        await asked.answer(AskProposal(alone), snapshot())
+    assert designer.asked == 4

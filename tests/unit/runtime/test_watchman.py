@@ -134,7 +134,7 @@ class Leaving(InMemoryCluster):
 
 
 class TestCompany:
-    """A month of 240 million requests: of 2.4 million bad ones that the budget allows, experiments may spend 120,000."""
+    """240 million requests a month: of 2.4 million bad ones that the budget allows, experiments may spend 120,000."""
 
     async def looked(self, *spent: float) -> list[Judgement]:
         """Two trials of one Experiment are looked at, one after the other; each has failed so many requests."""
