@@ -34,13 +34,14 @@ SOCIABLE = SEARCHES | {Purpose.INITIAL, Purpose.REPLICATE}
 
 def crowded(context: Context) -> Decision | None:
     """Fewer trials fit than run, as the target has fewer pods now: the youngest of them goes."""
-    live, (target, surroundings) = context.seen.live, (context.seen.target, context.seen.surroundings)
+    live = [t for t in context.seen.live if t.phase is not TrialPhase.DRAINING]
+    target, surroundings = context.seen.target, context.seen.surroundings
     if len(live) < 2 or not isinstance(target, Target) or surroundings is None:
         return None
     unready = max(0, target.replicas - target.ready_replicas)  # for a moment only, see `preflight.recheck`
     most = at_once(context.spec, surroundings, serving_pods(target, surroundings) + unready)
     youngest = live[-1]
-    if len(live) <= most or youngest.phase is TrialPhase.DRAINING or youngest.uid in context.seen.withdrawing:
+    if len(live) <= most or youngest.uid in context.seen.withdrawing:
         return None
     words = f"{len(live)} trials ran side by side, by spec.canary.maxSharePercent and the target's pods {most} may"
     return context.say(words).do(*withdraw(youngest, context.now, Outcome(TrialPhase.STALE, "ShareTooLarge", words)))

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 
 from trimtab.control.arms import cost_model
+from trimtab.control.company import spoilt
 from trimtab.control.context import Context
 from trimtab.control.figures import convergence_seconds, figures
 from trimtab.control.measured import pool
@@ -51,7 +52,8 @@ def _with_incumbent(context: Context) -> Context:
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
     cost = cost_model(context.spec, target, record)
-    best = incumbent(context.spec, cost, trials, record.template_hash, record.baseline)
+    sound = tuple(t for t in trials if not spoilt(t, trials, context.state.spoilt_before))
+    best = incumbent(context.spec, cost, sound, record.template_hash, record.baseline)
     assignment = best.assignment if best is not None else None
     answer = context.state.recommendation
     worth = answer.assignment if answer is not None else assignment
