@@ -130,8 +130,7 @@ def believe(study: Study, evidence: dict[Assignment, Evidence]) -> Belief:
         if found.doubtful is not None and found.if_fluke is not None:
             assignment = everything[int(rows.trial[found.doubtful])].canary.assignment
             doubtful[assignment] = len(models) - 1, found.if_fluke
-    delta = min(max(1.0 - study.probability, 1e-6), 0.5)
-    beta = float(ndtri(1.0 - delta / max(len(targets), 1)))
+    delta, beta = _delta(study), _widths(study, len(targets))
     kappa = adaptive_kappa(tuple(models), beta, delta)
     learned = learn(study, encoder, loads)
     grid, seen = Grid(study, encoder), (*symptoms, *learned.symptoms)
@@ -293,10 +292,25 @@ def neighbours(points: Ints, limits: Ints, grid: Grid) -> Ints:
 
 def is_safe(belief: Belief, mean: Floats, sd: Floats) -> Bools:
     """S: which points stay below every bound with kappa beta standard deviations; all where safety is not asked for.
-    Shape: (N,)."""
+    Shape: (N,).
+
+    Beside n trials that are pending, which were chosen by the same evidence and may be wrong for the same reason, delta
+    is divided among all n + 1 (union bound): that any of them is unsafe is no likelier than it is of one alone.
+    """
     if not belief.study.safe:
         return np.ones(mean.shape[1], dtype=bool)
-    return np.asarray(np.all(mean + belief.kappa * belief.beta * sd <= 0, axis=0))
+    at_once = 1 + sum(x != belief.study.baseline for x in belief.study.pending)
+    beta = belief.beta if at_once == 1 else _widths(belief.study, len(belief.targets) * at_once)
+    return np.asarray(np.all(mean + belief.kappa * beta * sd <= 0, axis=0))
+
+
+def _widths(study: Study, events: int) -> float:
+    """beta, so that the chance of any of so many events is delta at most."""
+    return float(ndtri(1.0 - _delta(study) / max(events, 1)))
+
+
+def _delta(study: Study) -> float:
+    return min(max(1.0 - study.probability, 1e-6), 0.5)
 
 
 def _sampled(limits: Ints, rng: np.random.Generator) -> Ints:

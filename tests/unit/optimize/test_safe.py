@@ -79,6 +79,20 @@ def test_s_is_below_every_bound_by_kappa_beta() -> None:
 RULES = (Order("order", "cpu", "memory"), Ratio("burst", "memory", "cpu", 1.2e9), Sum("sum", (("cpu", 1.0),), 1.2))
 
 
+def test_trials_side_by_side_share_delta_too() -> None:
+    """Chosen by the same evidence they may be wrong together: the chance that any of them is unsafe stays delta."""
+    belief = belief_of(history(7))
+    beside = replace(belief, study=replace(belief.study, pending=(web("0.9", 896), web("0.8", 960))))
+    bounds = len(belief.targets)
+    widths = belief.kappa * norm.ppf(1 - 0.05 / (3 * bounds))
+    sd = np.full((bounds, 2), 1.0)
+    mean = np.tile([-widths - 1e-9, -widths + 1e-9], (bounds, 1))
+    assert is_safe(belief, mean, sd).tolist() == [True, True]
+    assert is_safe(beside, mean, sd).tolist() == [True, False]
+    baseline = replace(belief, study=replace(belief.study, pending=(belief.study.baseline,)))
+    assert is_safe(baseline, mean, sd).tolist() == [True, True]
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 6), st.floats(0.2, 2.0), st.integers(256, 2048), st.booleans(), st.integers(0, 2**31), st.booleans()
