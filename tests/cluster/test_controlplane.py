@@ -229,8 +229,8 @@ def test_a_killed_parent_leaves_no_process(built: dict[str, Path], tmp_path: Pat
     finally:
         up.kill()
         up.wait()
-    wait_for(lambda: not group_members(group), "the guard to end the orphans", seconds=10)
-    wait_for(lambda: not list(folder.iterdir()), "the guard to remove the data", seconds=10)
+    wait_for(lambda: not group_members(group), "the guard to end the orphans", seconds=60)
+    wait_for(lambda: not list(folder.iterdir()), "the guard to remove the data", seconds=60)
     assert subprocess.run([*command, "status", "--state", state], env=environment, capture_output=True).returncode == 3
 
 

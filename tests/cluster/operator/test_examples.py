@@ -26,6 +26,7 @@ HPA, ROUTE = (AUTOSCALERS, "HorizontalPodAutoscaler"), (ROUTES, "HTTPRoute")
 NODE_TYPE = "node.kubernetes.io/instance-type"
 SOME_PODS = 66  # of which an arm has three
 SCREEN = {"screen": "12s"}
+PATIENT = {"TRIMTAB_LEASE_DURATION": "30"}  # nobody takes over here: no busy machine shall end the one that leads
 
 EXAMPLES = {
     one.name: one
@@ -89,6 +90,7 @@ def place(
         metrics_api=True,
         nodes=len(short.nodes),
         ready_first=True,
+        operator_environment=PATIENT,
     )
     with typed_nodes(controlplane.client, short.nodes), Stack(controlplane, tmp_path / "stack", options) as stack:
         found = Place(controlplane.client, namespace, short.of_kind("Deployment")["metadata"]["name"])
