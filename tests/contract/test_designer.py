@@ -50,10 +50,11 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Designer]:
     if request.param == "inline":
         yield InlineDesigner()
         return
-    async with ProcessDesigner() as process:
+    async with ProcessDesigner(deadline=PATIENCE) as process:
         yield process
 
 
+PATIENCE = 120.0  # seconds: what is asked here is the answer, and the machine may be busy
 together = pytest.mark.asyncio(loop_scope="module")  # the worker takes a second to start: one serves all of these
 
 
