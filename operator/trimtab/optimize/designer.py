@@ -48,7 +48,7 @@ from trimtab.optimize.scores import log_feasibility
 from trimtab.optimize.stopping import nothing_left, out_of_patience, out_of_trials
 
 OUTLIER = "measures it once more: it lies far from what all others say"
-MODEL_VERSION = "gp-5"
+MODEL_VERSION = "gp-6"
 SOBOL = "Sobol"
 REPLICATES_TO_STOP = 3
 CLOSING_TRIALS = 2
