@@ -47,7 +47,12 @@ SCHEMA_WORDS = (
 )
 UNSUPPORTED_HERE = "not supported by this version"
 # dearer than a schema's rules may be: the operator says these as a condition, and lint does
-NOT_IN_SCHEMA = ("has no price of", "which no nodeSelector parameter chooses", "both choose nodes")
+NOT_IN_SCHEMA = (
+    "has no price of",
+    "which no nodeSelector parameter chooses",
+    "both choose nodes",
+    "is no bound: ",
+)
 
 Manifest = dict[str, Any]
 

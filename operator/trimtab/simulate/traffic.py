@@ -35,7 +35,7 @@ class Scraping:
 
     interval: float = 15.0
     past_days: float = 30.0
-    past_step: float = 240.0
+    past_step: float = 200.0
     names: frozenset[str] = frozenset()
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import Condition, ExperimentState, HandledRequest
-from trimtab.domain.trial import EventDigest, Outcome, PhaseTimes, TrialPhase
+from trimtab.domain.trial import EventDigest, Outcome, PhaseTimes, Suggestion, TrialPhase
 
 EPOCH_2000, EPOCH_2100 = 946_684_800, 4_102_444_800
 TIMES = {
@@ -62,6 +62,7 @@ def _field(cls: type[Any], name: str, hint: Any) -> st.SearchStrategy[Any]:
         (ExperimentState, "active"): st.lists(names, max_size=4).map(tuple),
         (HandledRequest, "annotation"): names,
         (Sample, "overdispersion"): st.floats(1, 100),
+        (Suggestion, "beside"): st.lists(st.integers(0, 100_000), max_size=4).map(tuple),
         (EventDigest, "count"): st.integers(1, 2**31),
     }
     if (cls, name) in special:

@@ -104,14 +104,17 @@ class ShareCapped(Invariant):
         mine = [a for a in self.view.arms() if labels_of(a).get(LABEL_EXPERIMENT_UID) == uid and not deleting(a)]
         arms = sum(int(a["spec"].get("replicas", 1)) for a in mine)
         beside = self._lately(target, change.at)
+        if beside is None:
+            return  # a history that shows arms alone
         if arms > allowed * (arms + beside) + ROUNDING:
             self.broken(change.at, f"{arms} arm pods beside {beside} of the target, {allowed:.0%} are allowed")
 
-    def _lately(self, target: str, at: float) -> int:
-        """The most replicas of the target within the last TAKEN_SECONDS."""
+    def _lately(self, target: str, at: float) -> int | None:
+        """The most replicas of the target within the last TAKEN_SECONDS; None for one that was never seen."""
         known = self._replicas.get(target, [])
         ends = [*(since for since, _ in known[1:]), at]
-        return max((n for (_, n), end in zip(known, ends, strict=False) if end >= at - TAKEN_SECONDS), default=0)
+        lately = (n for (_, n), end in zip(known, ends, strict=False) if end >= at - TAKEN_SECONDS)
+        return max(lately, default=None)
 
 
 class RepairOnlyAdds(Invariant):
