@@ -279,6 +279,15 @@ def test_all_arms_together_keep_the_share() -> None:
     assert "ShareCapped" in scaled.broken()
 
 
+def test_no_share_is_asked_of_a_target_that_the_history_does_not_show() -> None:
+    """As that of a real control plane, which is watched for arms alone."""
+    story = Story()
+    story.put("experiments", experiment(spec={"canary": {"maxSharePercent": "1"}}))
+    story.put("trials", trial("Deploying"))
+    story.put("deployments", arm())
+    assert "ShareCapped" not in story.broken()
+
+
 def test_never_two_canary_pods() -> None:
     story = begun()
     story.put("pods", pod(suffix="x"))
