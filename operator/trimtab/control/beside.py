@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimtab.control import expense, gates, pauses
+from trimtab.control import expense, gates
 from trimtab.control.actions import Decision
 from trimtab.control.context import Context, withdraw
 from trimtab.control.crowds import in_crowd
 from trimtab.control.preflight_capacity import quotas_allow
 from trimtab.control.proposal import proposed, screened
-from trimtab.control.search import enough, resting
+from trimtab.control.search import enough, held_back
 from trimtab.control.sharing import at_once, serving_pods
 from trimtab.control.snapshot import AskAlerts, AskBudgets, Inquiry
 from trimtab.control.start import start_trial
 from trimtab.control.study import counts
 from trimtab.domain.kube import Target
-from trimtab.domain.measurement import TelemetryError
 from trimtab.domain.space import Assignment, Categorical
 from trimtab.domain.spec import Mode
 from trimtab.domain.state import ConditionType
@@ -108,14 +107,11 @@ def _used_up(context: Context) -> bool:
 
 
 def _held(context: Context) -> bool:
-    """The schedule, alerts, budgets with what live trials may still cost, or a pause after failures holds it back."""
-    alerts, readings = context.seen.alerts(), context.seen.budgets()
+    """What would hold a first trial back holds it back, the budgets with what live trials may still cost."""
+    readings = context.seen.budgets()
     assert readings is not None
-    named = context.spec.safety.pause_on_alerts
-    if named and (isinstance(alerts, TelemetryError) or pauses.alerted(context)[1] is not None):
-        return True
-    closed = gates.one_more(context, readings) or pauses.scheduled(context, verification=False) or resting(context)
-    return bool(closed)
+    closed = gates.one_more(context, readings)
+    return held_back(context, closed, verification=False)[1] is not None
 
 
 def _suits(context: Context, suggestion: Suggestion) -> bool:

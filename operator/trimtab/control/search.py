@@ -39,7 +39,7 @@ def search(context: Context) -> Decision:
     if ended is not None:
         return ended
     reason = "verifying" if context.state.candidate is not None else enough(context)
-    context, held = _held(context, closed, verification=bool(reason))
+    context, held = held_back(context, closed, verification=bool(reason))
     if held is None:
         crowd = in_crowd(context)
         if isinstance(crowd, Decision):
@@ -50,16 +50,16 @@ def search(context: Context) -> Decision:
     return hold(context, held) if held is not None else _propose(context)
 
 
-def _held(context: Context, closed: str, *, verification: bool) -> tuple[Context, Held | None]:
+def held_back(context: Context, closed: str, *, verification: bool) -> tuple[Context, Held | None]:
     """What holds the next trial back, what lasts longest first: the schedule, alerts, budgets (`closed`), a pause."""
     context, alerted = pauses.alerted(context)
     held = pauses.scheduled(context, verification=verification) or alerted
     if held is None or not held.reason:
         context = pauses.awake(context)
-    return context, held or (Held(f"waiting: {closed}", RETRY) if closed else resting(context))
+    return context, held or (Held(f"waiting: {closed}", RETRY) if closed else _resting(context))
 
 
-def resting(context: Context) -> Held | None:
+def _resting(context: Context) -> Held | None:
     """The pause after trials that failed for reasons outside the assignment: 5 s, doubling up to 5 min.
 
     Trials that people had aborted neither cause a pause nor end one.
