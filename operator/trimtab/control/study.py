@@ -184,7 +184,8 @@ def _peak(
     gone: its own and those of trials beside it. By a route's weights an arm gets its share whatever its size. That of
     the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
     most = math.inf if usual is None else CROWD * usual
-    loads = [load for o in outcomes if (load := _load(o)) is not None and load <= most]
+    seen = [(o.index, load) for o in outcomes if (load := _load(o)) is not None and load <= most]
+    loads = [load for _, load in seen]
     if record.scaled is not None and full is not None:
         return hardest_driven(record.scaled, loads)
     if record.scaled is not None:
@@ -196,8 +197,7 @@ def _peak(
     if spec.route is not None:
         return max(loads) * replicas / spec.route.share / max(ready, 1)
     by_index = {t.index: t for t in trials}
-    known = ((by_index[o.index], load) for o in outcomes if (load := _load(o)) is not None)
-    return max(load * (ready + 2 * replicas * at_a_time(t, trials)) / max(ready, 1) for t, load in known)
+    return max(load * (ready + 2 * replicas * at_a_time(by_index[i], trials)) / max(ready, 1) for i, load in seen)
 
 
 def counts(trial: Trial) -> bool:

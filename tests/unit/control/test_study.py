@@ -63,6 +63,19 @@ def test_what_a_trial_saw_in_a_crowd_is_no_peak(usual: float | None, peak: float
     assert study.peak_load == (None if peak is None else pytest.approx(peak))
 
 
+def test_beside_trials_of_an_ordinary_day_one_in_a_crowd_is_no_peak_either() -> None:
+    seen = []
+    for index, rate in enumerate((105.0, 250.0)):
+        load = (Load(Arm.CANARY, rate), Load(Arm.CONTROL, rate))
+        done = trial(TrialPhase.SUCCEEDED, index=index, finalized=False, load=load)
+        done = replace(done, measurements=measured(done, 5), suggestion=replace(done.suggestion, usual_peak=100.0))
+        seen.append(replace(done, window=None))  # nobody can tell what ran beside it
+    state = running()
+    assert state.target is not None
+    study = build_study(spec(), target(), state.target, tuple(seen), NOW)
+    assert study.peak_load == pytest.approx(105.0 * 1.1)
+
+
 @pytest.mark.parametrize(
     ("reason", "truncated"), [("AbortRule", True), ("WorseThanControl", True), ("BoundBroken", False)]
 )
