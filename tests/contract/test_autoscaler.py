@@ -26,8 +26,11 @@ from trimtab.workload import Fault, FaultKind, WorkloadSpec
 pytestmark = pytest.mark.looptime
 
 CONTAINER = "main"
-GOAL = 56
-"""Percent; two pods at 100 % make four, which are used to 50 %."""
+GOAL = 53
+"""Percent; two pods at 100 % make four, which are used to 50 %: within the tolerance of 10 %.
+
+Beyond it an HPA that may shrink at once goes to three when it looks while one of the new pods is too young to count.
+"""
 NO_WAIT = {"stabilizationWindowSeconds": 0}
 Condition = Callable[[], Awaitable[bool]]
 Conditions = Mapping[str, tuple[str, str]]
