@@ -88,7 +88,11 @@ def _money(s: Summary) -> Iterator[Fact]:
 
 
 def _course(s: Summary) -> Iterator[Fact]:
-    yield Fact("ended", f"{s.phase.value} after {words.seconds(s.virtual_seconds)}: {s.message}")
+    after = f"{s.phase.value} after {words.seconds(s.virtual_seconds)}: {s.message}"
+    if s.phase.terminal:
+        yield Fact("ended", after)
+    else:
+        yield Fact("ended", f"not yet; {after}; give it more time with --days", Tone.WARN)
     counted = ", ".join(f"{getattr(s, end)} {end.replace('_', ' ')}" for end in ENDS if getattr(s, end))
     model = f"{s.suggested_by_model} of {s.search_trials} search trials by the model (*)"
     yield Fact("trials", f"{s.trials}: {counted or 'none'}; {model}")

@@ -69,7 +69,8 @@ class Record:
     `hands` are the resource versions of changes that people or other tools made to what is theirs; `limits` are, per
     Trial uid, the bad events that its canary may cause, and `caused` those that it did, by the truth of a simulation.
     `stood_still` is when the cluster's own controllers did nothing (from and until, in unix seconds). `reaping`:
-    `trimtab reap` ran each minute, so its promises are checked, too.
+    `trimtab reap` ran each minute, so its promises are checked, too. `cut_short`: whoever told the story left it before
+    the Experiment's own time was over, so nobody promised that it would have ended.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -80,6 +81,7 @@ class Record:
     stood_still: list[tuple[float, float]] = field(default_factory=list)
     ended: float | None = None
     reaping: bool = False
+    cut_short: bool = False
 
     @property
     def end(self) -> float:

@@ -159,11 +159,17 @@ async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, p
     plan_releases(injector.stage, scenario.workload)
     await _until_over(scenario, world, injector)
     injector.close()
+    injector.record.cut_short = _is_short(scenario) and not world.ended(scenario.name)()
     found = world.experiment(scenario.name)
     record = None if found is None else convert.experiment_record(found)
     end = _End(record, tuple(world.trials(scenario.name)), world.clock.now(), injector)
     await world.close()
     return end
+
+
+def _is_short(scenario: Scenario) -> bool:
+    """Whether the horizon ends no later than the Experiment's own time: it may be in the midst of a trial then."""
+    return scenario.end - scenario.start <= scenario.spec.stopping.max_duration
 
 
 def _fleet(truth: Truth) -> Fleet | None:

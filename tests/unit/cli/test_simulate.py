@@ -85,6 +85,15 @@ def test_a_table_says_what_was_tried_what_came_of_it_and_what_to_type_next() -> 
     assert "kubectl -n shop apply -f e.yaml" in text
 
 
+@pytest.mark.thorough
+def test_a_horizon_that_is_too_short_breaks_no_promise_and_says_what_to_give() -> None:
+    result = run("-f", WEB / "experiment.yaml", "--workload", WEB / "workload.yaml", "--days", "0.01")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "not yet; Running after" in result.stdout
+    assert "give it more time with --days" in " ".join(result.stdout.split())
+    assert "checked after every change, all kept" in result.stdout
+
+
 def test_json_is_a_result_and_nothing_else() -> None:
     found = from_json(simulated("-o", "json"))
     assert isinstance(found, Simulation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console, RenderableType
 from tests.unit.simulate.stories import result
 
+from trimtab.domain.state import ExperimentPhase
 from trimtab.domain.trial import TrialPhase
 from trimtab.report.tables import next_steps, set_view, simulation_view, spread
 from trimtab.report.words import Files
@@ -26,6 +27,14 @@ def test_everything_of_a_simulation() -> None:
         "The same load for 1 day", "krr",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_what_has_not_ended_says_so() -> None:
+    one = result()
+    running = one.summary.model_copy(update={"phase": ExperimentPhase.RUNNING, "message": "trial 2: measuring cpu=1"})
+    text = shown(simulation_view(one.model_copy(update={"summary": running})))
+    assert "not yet; Running after" in text
+    assert "trial 2: measuring cpu=1; give it more time with --days" in text
 
 
 def test_names_from_a_manifest_are_no_markup() -> None:

@@ -741,6 +741,12 @@ def test_in_the_end_everything_has_ended() -> None:
     assert "arm tt-e1-0-c is left" in words
 
 
+def test_nobody_promised_the_end_of_a_story_that_was_left_early() -> None:
+    story = begun()
+    story.record.ended, story.record.cut_short = story.at + 10, True
+    assert story.broken() == set()
+
+
 def priced(most: str) -> dict[str, Any]:
     """Two cores at $0.03: $0.06 an hour for each pod."""
     return experiment(spec={"stopping": {"maxCost": most}, "prices": {"cpuCoreHour": "0.03", "memoryGiBHour": "0"}})

@@ -215,12 +215,12 @@ def _verifies(trial: Obj, experiment: Obj, wanted: dict[str, str]) -> bool:
 
 
 class GoesOn(Invariant):
-    """The operator makes progress again once the faults are gone: at the end of the record, which leaves it the time,
-    each Experiment has ended or is gone, and nothing of it is held or left."""
+    """The operator makes progress again once the faults are gone: at the end of the record, where that leaves it the
+    time, each Experiment has ended or is gone, and nothing of it is held or left."""
 
     def end(self) -> None:
         """Look at what is left."""
-        if self.record.ended is None:
+        if self.record.ended is None or self.record.cut_short:
             return
         for name, experiment in self.view.all("experiments").items():
             phase = phase_of(experiment)
