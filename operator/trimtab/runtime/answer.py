@@ -41,7 +41,7 @@ from trimtab.domain.spec import ExperimentSpec, Scaling, ScalingQuery, Sli, Valu
 from trimtab.domain.state import ScaledBy
 from trimtab.domain.study import Hold, Proposal, Study
 from trimtab.domain.trial import Load, Trial
-from trimtab.ports import Clock, Designer, PodSet, SliProbe, SliRequest, Telemetry, UseOf
+from trimtab.ports import Clock, Designer, ExperimentRecord, PodSet, SliProbe, SliRequest, Telemetry, UseOf
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
@@ -82,7 +82,7 @@ class Answerer:
         self._earlier = earlier
         self._lived, self._shown = lived or Lived(clock), shown or ShownGood()
         self._budget_reader = BudgetReader(telemetry, spending, clock, sums or KnownSums())
-        self._held: dict[str, tuple[Study, Proposal]] = {}
+        self._held: dict[tuple[str, str], tuple[Study, Proposal]] = {}  # by namespace and name of the Experiment
         self._probed: dict[str, tuple[float, Reading]] = {}
         self._peaks: dict[str, tuple[float, tuple[float, ...]]] = {}
         self._alerts: dict[str, tuple[float, tuple[AlertSeen, ...] | TelemetryError]] = {}
@@ -91,7 +91,7 @@ class Answerer:
         """The answer's type belongs to the inquiry's, as `Snapshot`'s accessors say."""
         match inquiry:
             case AskProposal(study):
-                return await self._proposal(study, seen.experiment.uid)
+                return await self._proposal(study, seen.experiment)
             case AskRecommendation(study):
                 return await self._designer.recommend(study)
             case AskEarlier():
@@ -117,14 +117,19 @@ class Answerer:
             case AskPresent():
                 return await self._present(seen)
 
-    async def _proposal(self, study: Study, uid: str) -> Proposal:
+    def forget(self, namespace: str, name: str) -> None:
+        """The Experiment is gone. What else is remembered of one grows old by itself."""
+        self._held.pop((namespace, name), None)
+
+    async def _proposal(self, study: Study, experiment: ExperimentRecord) -> Proposal:
         """The Designer's answer. A Hold beside what is pending stands until that ends, whatever load is expected: it is
         not asked for in every pass."""
-        key, known = replace(study, expected_load=None), self._held.pop(uid, None)
+        place = (experiment.namespace, experiment.name)
+        key, known = replace(study, expected_load=None), self._held.pop(place, None)
         if known is None or known[0] != key:
             known = key, await self._designer.suggest(study)
         if study.pending and isinstance(known[1].answer, Hold):
-            self._held[uid] = known
+            self._held[place] = known
         return known[1]
 
     async def _probes(self, seen: Snapshot) -> tuple[SliProbe, ...]:

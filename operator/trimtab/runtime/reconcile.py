@@ -79,6 +79,7 @@ class Reconciler:
             experiment = await self._ledger.experiment(key.namespace, key.name)
         except NotFound:
             self._metrics.forget(key.namespace, key.name)
+            self._answerer.forget(key.namespace, key.name)
             await self._strays.of(key.namespace, key.name)
             return None
         try:

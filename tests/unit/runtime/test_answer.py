@@ -44,7 +44,7 @@ from trimtab.domain.spec import ScalingQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.study import Hold, HoldReason, NoAnswer, Proposal, Study
 from trimtab.domain.trial import Load, Trial, TrialPhase
-from trimtab.ports import PodSet, Steps, UseOf
+from trimtab.ports import Designer, PodSet, Steps, UseOf
 from trimtab.runtime.answer import DAY, LATELY, PROBE_EVERY, Answerer, trial_pods
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.spending import SpendingAccount
@@ -57,11 +57,11 @@ LIVE = trial(TrialPhase.MEASURING)
 NAMES = {arm: arm_name(LIVE.experiment_uid, LIVE.index, arm) for arm in (Arm.CANARY, Arm.CONTROL)}
 
 
-def answerer(telemetry: Told) -> Answerer:
+def answerer(telemetry: Told, designer: Designer | None = None) -> Answerer:
     clock = LoopClock()
     cluster = InMemoryCluster(clock)
     earlier = Earlier(cluster, KubernetesLedger(cluster, clock))
-    return Answerer(telemetry, InlineDesigner(), SpendingAccount(cluster), earlier, clock)
+    return Answerer(telemetry, designer or InlineDesigner(), SpendingAccount(cluster), earlier, clock)
 
 
 def served(canary: float, control: float, target: float, error: float) -> Told:
@@ -289,14 +289,24 @@ class Holding:
 
 
 async def test_a_hold_beside_what_is_pending_stands_until_that_ends() -> None:
-    clock, designer = LoopClock(), Holding()
-    cluster = InMemoryCluster(clock)
-    earlier = Earlier(cluster, KubernetesLedger(cluster, clock))
-    asked = Answerer(Told(), designer, SpendingAccount(cluster), earlier, clock)
-    pending = study((LIVE,))
+    designer = Holding()
+    asked, pending = answerer(Told(), designer), study((LIVE,))
     for load in (1.0, 2.0, None):
         await asked.answer(AskProposal(replace(pending, expected_load=load)), snapshot())
     assert designer.asked == 1
     for alone in (study(), study(), pending):
         await asked.answer(AskProposal(alone), snapshot())
     assert designer.asked == 4
+
+
+async def test_a_hold_of_an_experiment_that_is_gone_is_let_go() -> None:
+    designer, seen = Holding(), snapshot()
+    asked, pending = answerer(Told(), designer), AskProposal(study((LIVE,)))
+    await asked.answer(pending, seen)
+    asked.forget("another", seen.experiment.name)
+    await asked.answer(pending, seen)
+    assert designer.asked == 1
+    asked.forget(seen.experiment.namespace, seen.experiment.name)
+    asked.forget(seen.experiment.namespace, seen.experiment.name)
+    await asked.answer(pending, seen)
+    assert designer.asked == 2

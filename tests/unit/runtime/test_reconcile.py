@@ -71,6 +71,7 @@ class Bench:
     takes: float = 0.0  # seconds that an answer takes
     looks: int = 0
     undone: list[StrayTrial] = field(default_factory=list)
+    forgotten: list[tuple[str, str]] = field(default_factory=list)
     left: tuple[StrayTrial, ...] = ()  # of an Experiment that is gone
 
     def __post_init__(self) -> None:
@@ -98,6 +99,9 @@ class Bench:
     async def answer(self, inquiry: Inquiry, seen: Snapshot) -> Any:
         await self.clock.sleep(self.takes)
         return self.told[type(inquiry)]
+
+    def forget(self, namespace: str, name: str) -> None:
+        self.forgotten.append((namespace, name))
 
     async def act(self, record: ExperimentRecord, actions: tuple[Action, ...]) -> ExperimentRecord:
         self.acted.append(actions)
@@ -288,6 +292,7 @@ async def test_lines_of_a_pass_carry_the_experiment_and_the_trial(lines: list[di
 async def test_an_experiment_that_is_gone_is_forgotten() -> None:
     bench = Bench(record=experiment(running()), gone=True)
     assert await bench.reconciler.reconcile("shop", "web") is None
+    assert bench.forgotten == [("shop", "web")]
 
 
 STRAY = StrayTrial("web-abc-0", "shop", "trial-uid", "7", "uid-before")
