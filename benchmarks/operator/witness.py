@@ -1,4 +1,4 @@
-"""An eyewitness of a namespace: every change of what Trimtab touches, in the API server's order.
+"""An eyewitness of a namespace: every change of what Trimtab touches, and of the target, in the API server's order.
 
 Looking now and then would miss a second canary that lived for a moment. A watch misses nothing, and resource versions
 order the changes of all kinds. A watch that ends, because the API server did, goes on after the version it had seen.
@@ -27,7 +27,7 @@ from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
 from trimtab.simulate.history import Change, View
 
 WATCHED = (
-    ("/apis/apps/v1", "deployments", ARM),
+    ("/apis/apps/v1", "deployments", ""),  # the target, too: the arms' share is one of its pods
     ("/apis/apps/v1", "replicasets", ARM),
     ("/api/v1", "pods", ARM),
     ("/api/v1", "services", ""),

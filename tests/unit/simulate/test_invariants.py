@@ -11,6 +11,7 @@ import pytest
 from tests.unit.optimize.test_readings import arm as reading
 from tests.unit.optimize.toy import web, web_study
 
+from stack.paths import ROOT
 from trimtab.api.times import format_time
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import (
@@ -25,7 +26,8 @@ from trimtab.domain.names import (
 )
 from trimtab.domain.study import ArmOutcome, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
-from trimtab.simulate.faults.kinds import Moment
+from trimtab.simulate.faults.catalogue import CELLS
+from trimtab.simulate.faults.kinds import FaultKind, Moment
 from trimtab.simulate.faults.plan import Fault
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import INVARIANTS, check, check_history
@@ -182,6 +184,15 @@ def test_every_invariant_says_what_it_promises() -> None:
     assert len({i.__name__ for i in INVARIANTS}) == len(INVARIANTS)
 
 
+def test_the_results_say_how_many_there_are() -> None:
+    told = " ".join((ROOT / "tests" / "RESULTS.md").read_text().split())
+    kinds, cells = len(FaultKind), len(CELLS)
+    words = (
+        f"{len(INVARIANTS)} invariants are checked after every change, over {kinds} kinds of faults in {cells} cells"
+    )
+    assert f"{words} (fault by moment). Any run of {cells} seeds in a row" in told
+
+
 def test_breaches_are_told_with_time_and_words() -> None:
     story = begun()
     story.drop("trials", trial("Deploying"))
@@ -280,7 +291,7 @@ def test_all_arms_together_keep_the_share() -> None:
 
 
 def test_no_share_is_asked_of_a_target_that_the_history_does_not_show() -> None:
-    """As that of a real control plane, which is watched for arms alone."""
+    """As a history of arms alone would be, or of an Experiment whose target is not there."""
     story = Story()
     story.put("experiments", experiment(spec={"canary": {"maxSharePercent": "1"}}))
     story.put("trials", trial("Deploying"))
