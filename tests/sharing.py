@@ -29,6 +29,7 @@ LONGEST = (
     "tests/cluster/operator/test_autoscaler.py",
     "tests/cluster/test_broken_ground.py",
     "tests/cluster/test_contract_autoscaler.py",
+    "tests/cluster/operator/test_beside.py",
     "tests/cluster/operator/test_recommendation.py",
     "tests/simulation/test_faults.py",
     "tests/simulation/test_crash_points.py",
