@@ -10,7 +10,7 @@ from tests.cluster.operator.support import NAME, experiment
 from stack import Place, Stack
 from stack.place import Obj
 
-SOON = 60.0  # well before anything that waits for Prometheus would give up: safety.staleAfter is 2 minutes
+SOON = 45.0  # also with twice the patience well before what waits for Prometheus would give up (staleAfter, 2 minutes)
 
 
 @pytest.fixture

@@ -7,6 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from controlplane import WaitTimeout, eventually, wait_for
+from controlplane.waiting import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def usual_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PATIENCE, raising=False)
 
 
 def test_what_was_waited_for_is_the_answer() -> None:
@@ -28,6 +34,7 @@ def test_of_many_looks_the_last_answer_is_told(monkeypatch: pytest.MonkeyPatch) 
     now, answers = [0.0], iter([0, ValueError("odd"), []])
     clock = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
     monkeypatch.setattr("controlplane.waiting.time", clock)
+    monkeypatch.setenv(PATIENCE, "2.5")
 
     def probe() -> object:
         answer: object = next(answers)
@@ -36,7 +43,7 @@ def test_of_many_looks_the_last_answer_is_told(monkeypatch: pytest.MonkeyPatch) 
         return answer
 
     with pytest.raises(WaitTimeout, match=r"^timed out after 0\.5 s waiting for a miracle \(last answer: \[\]\)$"):
-        wait_for(probe, "a miracle", seconds=0.5, interval=0.25, ignore=(ValueError,))
+        wait_for(probe, "a miracle", seconds=0.2, interval=0.25, ignore=(ValueError,))
 
 
 def test_one_last_look_is_taken_when_the_deadline_has_passed() -> None:
