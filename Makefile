@@ -86,8 +86,7 @@ chaos-hostile: setup ## A hundred thousand hostile manifests, names, queries, qu
 		tests/unit/hostile
 
 chaos-crashes: setup ## A crash before and after each effect of each story, and a second one soon after
-	@$(BIN)/python -m benchmarks.simulation.crashes --jobs 2 $(ARGS)
-	@$(BIN)/python -m benchmarks.simulation.crashes --pairs --jobs 2 $(ARGS)
+	@$(BIN)/python -m benchmarks.simulation.branches --jobs 2 $(ARGS)
 
 chaos-rivals: setup ## Two operators at once: the leadership is moved at each effect of each story
 	@$(BIN)/python -m benchmarks.simulation.rivals --jobs 2 $(ARGS)

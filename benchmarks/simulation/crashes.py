@@ -1,33 +1,48 @@
-"""Every crash point: the operator is killed before and after each effect of each story, and again after its restart.
+"""Crash points: where the operator of a story is killed, before and after each of its effects, and what must hold then.
 
-`python -m benchmarks.simulation.crashes [--pairs] [--jobs 2] [--story NAME] [--afresh]`, with PYTHONPATH=operator:hack.
-The points of a story are those that its calm run passes, so a new effect cannot be forgotten; of pairs, the second
-crash is at each of the first twenty effects after the restart. After each crash the successor takes over at once and is
-answered from a stale cache for a while.
+`python -m benchmarks.simulation.crashes STORY POINT:N [POINT:N]`, with PYTHONPATH=operator:hack, tells one case from
+its beginning, e.g. `success before:create:Trial:1 after:replace:Lease:2`; `branches` tells all of them. The points of a
+story are those that its calm run passes, so a new effect cannot be forgotten. After each crash the successor takes over
+at once and is answered from a stale cache for a while.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
+from typing import Protocol
 
 from benchmarks.simulation.stories import NAME, SECONDS, STORIES, Story, begun
-from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
+from benchmarks.simulation.telling import quiet
 from trimtab.simulate.invariants import check_history
 from trimtab.simulate.life import ActAt, CrashAt, LifeOptions
 from trimtab.simulate.loop import run
 from trimtab.simulate.world import World
 
-SECOND_POINTS = 20  # effects of the successor at which it is killed, too
 STALE_CHANGES, STALE_SECONDS = 6, 1.5
 Point = tuple[str, int]
 """`before:<effect>` or `after:<effect>`, and its number."""
 
 MOST_LIVES, MOST_RENEWALS = 8, 3
 NEVER: Point = ("never", 1)
-BEFORE, AFTER = "before:", "after:"
+
+
+class Fates(Protocol):
+    """A story, and how its operators die; as text, what happened."""
+
+    @property
+    def story(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def death(self, number: int, world: World) -> CrashAt:
+        """Of this life, counted from 0."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,14 +56,19 @@ class Case:
     def __str__(self) -> str:
         return f"{self.story}, seed {self.seed}, killed at " + ", then ".join(f"{p}:{n}" for p, n in self.crashes)
 
+    def death(self, number: int, world: World) -> CrashAt:
+        """At its point, or never."""
+        del world
+        return CrashAt(*(self.crashes[number] if number < len(self.crashes) else NEVER))
+
 
 def story_of(name: str) -> Story:
     """A story by its name."""
     return next(s for s in STORIES if s.name == name)
 
 
-async def told(case: Case) -> list[ActAt]:
-    """Tell it to its end, and check what must hold; returns what each life did.
+async def told(case: Fates) -> list[ActAt]:
+    """Tell a story to its end, and check what must hold; returns what each life did.
 
     Raises:
         AssertionError: with the case in its notes.
@@ -57,8 +77,7 @@ async def told(case: Case) -> list[ActAt]:
     world = await begun(story, case.seed)
     lives: list[ActAt] = []
     while len(lives) < MOST_LIVES:
-        point = case.crashes[len(lives)] if len(lives) < len(case.crashes) else NEVER
-        lives.append(crash := CrashAt(*point))
+        lives.append(crash := case.death(len(lives), world))
         life = world.start(_options(world, len(lives) - 1, crash))
         await world.until(lambda life=life: not life.alive or story.ended(world), seconds=SECONDS)  # type: ignore[misc]
         if life.alive:
@@ -97,16 +116,21 @@ def judge(label: str, story: Story, world: World, ended: bool, *, strict: bool =
         raise
 
 
+def counts(point: Point) -> bool:
+    """Is it a point of its own? All renewals of the Lease but the first are the same."""
+    effect, number = point
+    return effect.partition(":")[2] != "replace:Lease" or number <= MOST_RENEWALS
+
+
 def points(story: Story) -> tuple[Point, ...]:
-    """All crash points of a story: every effect of its calm run, before and after. Renewals of the Lease are one."""
+    """All crash points of a story: every effect of its calm run, before and after."""
     return _points(story.name)
 
 
 @cache
 def _points(name: str) -> tuple[Point, ...]:
     (calm, *_) = run(told(Case(name, (NEVER,))))
-    renewals = {f"{BEFORE}replace:Lease", f"{AFTER}replace:Lease"}
-    return tuple(p for p in calm.seen if p[0] not in renewals or p[1] <= MOST_RENEWALS)
+    return tuple(p for p in calm.seen if counts(p))
 
 
 def singles(stories: Sequence[Story]) -> Iterator[Case]:
@@ -116,35 +140,40 @@ def singles(stories: Sequence[Story]) -> Iterator[Case]:
             yield Case(story.name, (point,))
 
 
-def seconds(first: Case, most: int = SECOND_POINTS) -> Iterator[Case]:
-    """A crash, and a second one at each of the first effects after the restart. After an effect is before the next, for
-    all that is stored, so here a crash is always before one."""
-    try:
-        lives = run(told(first))
-    except AssertionError:
-        return  # told as a single
-    seen = [p for p in lives[1].seen if p[0].startswith(BEFORE)] if len(lives) > 1 else []
-    for second in seen[:most]:
-        yield Case(first.story, (*first.crashes, second))
+def again(case: Case) -> str:
+    """The command that tells a case again, from its beginning."""
+    crashes = " ".join(f"{point}:{number}" for point, number in case.crashes)
+    return f"PYTHONPATH=operator:hack .venv/bin/python -m benchmarks.simulation.crashes {case.story} {crashes}"
 
 
-def tell_pairs(first: Case) -> Told:
-    """One crash with each of the second ones."""
-    return tell(seconds(first), told)
+def point(text: str) -> Point:
+    """Read `before:create:Trial:1`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no point.
+    """
+    effect, _, number = text.rpartition(":")
+    if not effect.startswith(("before:", "after:")) or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no point: write e.g. before:create:Trial:1")
+    return effect, int(number)
 
 
 def main() -> int:
-    """Tell all cases; 1 when one of them failed."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--pairs", action="store_true")
+    """Tell one case; 1 when it fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("story", choices=[s.name for s in STORIES])
+    parser.add_argument("crashes", nargs="+", type=point, metavar="POINT:N")
     args = parser.parse_args()
     quiet()
-    cases = singles([s for s in STORIES if not args.story or s.name in args.story])
-    if not args.pairs:
-        name = named("crashes", args.story)
-        return tell_all(name, in_parts(cases), partial(tell, story=told), args.jobs, afresh=args.afresh)
-    firsts = {f"{number:05}": c for number, c in enumerate(cases) if c.crashes[0][0].startswith(BEFORE)}
-    return tell_all(named("pairs", args.story), firsts, tell_pairs, args.jobs, afresh=args.afresh)
+    case = Case(args.story, tuple(args.crashes))
+    try:
+        lives = run(told(case))
+    except Exception:
+        traceback.print_exc()
+        return 1
+    reached = all(life.seen[-1] == at for life, at in zip(lives, case.crashes, strict=False))
+    print(f"{case}: {len(lives)} lives, {'all held' if reached else 'a point was never reached'}")
+    return 0 if reached else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from functools import partial
 from benchmarks.simulation.crashes import MOST_RENEWALS, Point, judge, story_of
 from benchmarks.simulation.crashes import points as crash_points
 from benchmarks.simulation.stories import SECONDS, STORIES, Story, begun
-from benchmarks.simulation.telling import in_parts, named, parser_of, quiet, tell, tell_all
+from benchmarks.simulation.telling import Told, in_parts, named, parser_of, quiet, tell, tell_all
 from trimtab.domain.errors import Unavailable
 from trimtab.simulate.client import Request
 from trimtab.simulate.life import ActAt, CrashAt, Life, LifeOptions
@@ -138,7 +138,7 @@ def main() -> int:
     quiet()
     every = cases([s for s in STORIES if not args.story or s.name in args.story], args.way or WAYS)
     name = named("rivals", args.story, *sorted(args.way or ()))
-    return tell_all(name, in_parts(every), partial(tell, story=told), args.jobs, afresh=args.afresh)
+    return tell_all(name, in_parts(every), partial(tell, story=told), args.jobs, sum_=Told(), afresh=args.afresh)
 
 
 if __name__ == "__main__":

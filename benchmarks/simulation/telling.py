@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -27,6 +27,17 @@ class Told:
 
     cases: int = 0
     failures: list[str] = field(default_factory=list)
+
+    def merge(self, other: Self) -> None:
+        """Add another part's."""
+        self.cases += other.cases
+        self.failures += other.failures
+
+    def __str__(self) -> str:
+        return f"{self.cases} cases, {len(self.failures)} failed"
+
+
+T = TypeVar("T", bound=Told)
 
 
 def quiet() -> None:
@@ -62,7 +73,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def tell_all(name: str, works: Mapping[str, C], play: Callable[[C], Told], jobs: int, *, afresh: bool) -> int:
+def tell_all(name: str, works: Mapping[str, C], play: Callable[[C], T], jobs: int, *, sum_: T, afresh: bool) -> int:
     """Tell all parts of a campaign; prints failures and progress.
 
     Args:
@@ -70,23 +81,22 @@ def tell_all(name: str, works: Mapping[str, C], play: Callable[[C], Told], jobs:
         works: what each part is to tell.
         play: tells a part.
         jobs: processes.
+        sum_: nothing, to which all parts are added.
         afresh: tell also what was told before.
 
     Returns:
         The exit code: 1 when a case failed.
     """
-    parts: Parts[Told] = Parts(BUILD / name, code_digest(), afresh=afresh)
-    begun, sum_, work, kept = time.monotonic(), Told(), 0.0, 0
+    parts: Parts[T] = Parts(BUILD / name, code_digest(), afresh=afresh)
+    begun, work, kept = time.monotonic(), 0.0, 0
     for number, part in enumerate(played(parts, works, play, jobs), start=1):
-        sum_.cases += part.value.cases
-        sum_.failures += part.value.failures
+        sum_.merge(part.value)
         work += part.seconds
         kept += part.value.cases if part.kept else 0
         print(*part.value.failures, sep="\n", end="\n" if part.value.failures else "", flush=True)
-        line = f"{number}/{len(works)} parts, {sum_.cases} cases, {len(sum_.failures)} failed"
-        print(f"\r{line}, {time.monotonic() - begun:.0f} s   ", end="", flush=True)
-    before = f" ({kept} told before)" if kept else ""
-    print(f"\n{sum_.cases} cases{before}, {len(sum_.failures)} failed, {work:.0f} s of one process")
+        print(f"\r{number}/{len(works)} parts, {sum_}, {time.monotonic() - begun:.0f} s   ", end="", flush=True)
+    before = f" ({kept} cases told before)" if kept else ""
+    print(f"\n{sum_}{before}, {work:.0f} s of one process")
     return 1 if sum_.failures else 0
 
 

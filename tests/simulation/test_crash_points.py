@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.simulation import crashes, rivals
+from benchmarks.simulation import branches, crashes, rivals
 from benchmarks.simulation.stories import STORIES
 from tests.simulation.world import told
 
@@ -38,7 +38,7 @@ def test_some_crashes_and_second_crashes() -> None:
     for case in rng.sample(list(crashes.singles(STORIES)), SAMPLE):
         lives = told(crashes.told(case))
         assert lives[0].seen[-1] == case.crashes[0]
-        second = rng.choice(lives[1].seen[: 2 * crashes.SECOND_POINTS])
+        second = rng.choice(lives[1].seen[: branches.SECOND_POINTS])
         told(crashes.told(crashes.Case(case.story, (*case.crashes, second))))
 
 

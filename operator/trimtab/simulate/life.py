@@ -143,6 +143,11 @@ class Life:
         """The operator whose code is running now, None in the world's own code."""
         return _LIFE.get()
 
+    @staticmethod
+    def of(context: contextvars.Context) -> Life | None:
+        """The operator whose callbacks run in this context, None for the world's own."""
+        return context.get(_LIFE)
+
     async def gone(self) -> None:
         """Wait until nothing of it runs any more."""
         while self.tasks:

@@ -40,6 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.virtual_now = 0.0
         self._frozen: dict[Belongs, _Held] = {}
         self._set = 0
+        self.turns = 0  # how often it looked for what is ready next
         super().__init__(_Jump(self))
         self._clock_resolution = RESOLUTION
 
@@ -64,6 +65,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         heapq.heappush(self._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
+
+    def waiting(self) -> tuple[list[Any], list[Any]]:
+        """Handles of what is still to run at this moment, and of what at later ones, each in its order."""
+        moment = self.virtual_now + RESOLUTION
+        timers = sorted(t for t in self._scheduled if not t.cancelled())
+        due = [h for h in self._ready if not h.cancelled()]
+        return [*due, *(t for t in timers if t._when < moment)], [t for t in timers if t._when >= moment]
 
     def freeze(self, belongs: Belongs) -> None:
         """Run nothing of this any more, from the next turn of the loop on."""
@@ -132,6 +140,7 @@ class _Jump(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Jump by the time that the loop would wait for its next timer."""
+        self._loop.turns += 1
         if self._loop.hold():
             return []  # less is ready than the loop believes: it looks again
         if timeout is None:

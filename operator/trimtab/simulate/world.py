@@ -99,6 +99,7 @@ class World:
         self.options, self.settings = options, tuple(settings)
         self._loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # of nobody's life, whoever causes a callback
+        self.looking = self.context.copy()  # of callbacks that change nothing: they ask whether something is true yet
         self._loop.set_task_factory(task_factory)
         self._loop.set_exception_handler(self._defective)
         self.clock = SimulatedClock(options.epoch)
@@ -245,7 +246,7 @@ class World:
             nonlocal planned
             if not planned:
                 planned = True
-                self._loop.call_soon(ask, context=self.context)
+                self._loop.call_soon(ask, context=self.looking)
 
         unsubscribe = self.cluster.subscribe(lambda _: soon())
         self._asked.append(soon)

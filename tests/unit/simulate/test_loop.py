@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from trimtab.simulate.clock import EPOCH, SimulatedClock
-from trimtab.simulate.loop import Deadlock, run
+from trimtab.simulate.loop import Deadlock, VirtualLoop, run
 
 
 async def _three_days() -> list[tuple[float, str]]:
@@ -76,3 +77,28 @@ def test_time_passes_with_every_wait_however_short() -> None:
         return turns
 
     assert run(story()) <= 1
+
+
+async def _looked_at() -> tuple[list[str], list[str], int]:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+
+    def name(handle: Any) -> str:
+        return str(handle._args[0])
+
+    loop.call_later(2.0, print, "last")
+    loop.call_later(1.0, print, "later")
+    loop.call_later(0.0, print, "a timer of this moment")
+    loop.call_soon(print, "cancelled").cancel()
+    loop.call_soon(print, "next")
+    due, later = loop.waiting()
+    before = loop.turns
+    await asyncio.sleep(0)
+    return [name(h) for h in due], [name(h) for h in later], loop.turns - before
+
+
+def test_what_is_waiting_is_told_in_its_order() -> None:
+    due, later, turns = run(_looked_at())
+    assert due == ["next", "a timer of this moment"]
+    assert later == ["later", "last"]
+    assert turns == 1
