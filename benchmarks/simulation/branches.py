@@ -9,10 +9,12 @@ the operator dies there, and the child tells the story to its end; its successor
 
 And what is provably the same is told once. A crash loses all that a process knows, so it cannot matter how far the
 operator had come when nothing else did: two points of one life are alike when no virtual time passed between them, no
-object changed, and of what the world itself still has to do nothing was done and nothing was added. Callbacks of the
-operator die with it, and callbacks that only look change nothing; but while the world itself has something to do at
-this very moment, their order would matter, so then two points are alike only within one turn of the loop. The pairs of
-a first crash that is alike another are those of the other; they are not counted again.
+object changed, no pod's counts were drawn (they are when somebody asks for them, and each draw moves the noise of those
+to come), and of what the world itself still has to do nothing was done and nothing was added. Callbacks of the operator
+die with it, and callbacks that only look change nothing as long as they do not find what they look for; but while the
+world itself has something to do at this very moment, their order would matter, so then two points are alike only within
+one turn of the loop. The pairs of a first crash that is alike another are those of the other; they are not counted
+again.
 """
 
 from __future__ import annotations
@@ -96,12 +98,12 @@ class Moment:
     """Where the world stands: equal moments have the same future once the operator is dead. The handles are kept, so
     that no other can have the identity of one that is gone."""
 
-    at: tuple[float, int, int, list[int]]
+    at: tuple[object, ...]
     handles: list[Any] = field(compare=False, repr=False)
 
 
 def moment_of(world: World) -> Moment:
-    """Time, version of the objects, what the world has still to do, and the loop's turn if some of that is due now."""
+    """What must be equal: see above."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     due, later = loop.waiting()
@@ -110,7 +112,9 @@ def moment_of(world: World) -> Moment:
     quiet_now = all(_only_looks(h, world) for h in due)
     handles = [h for h in later if not _only_looks(h, world)] if quiet_now else [*due, *later]
     turn = 0 if quiet_now else loop.turns
-    return Moment((loop.time(), world.cluster.objects.version, turn, [id(h) for h in handles]), handles)
+    drawn = [meter.drawn_until for meter in world.traffic.meters.values()]
+    at = (loop.time(), world.cluster.objects.version, drawn, world.found, turn, [id(h) for h in handles])
+    return Moment(at, handles)
 
 
 def _only_looks(handle: Any, world: World) -> bool:

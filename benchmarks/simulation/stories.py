@@ -130,16 +130,13 @@ class Director:
     def _soon(self) -> None:
         if self._steps and not self._planned:
             self._planned = True
-            self._loop.call_soon(self._look, context=self._world.looking)
-
-    def _look(self) -> None:
-        self._planned = False
-        if self._steps and self._steps[0][0](self._world):
-            self._loop.call_soon(self._take, context=self._world.context)
+            self._loop.call_soon(self._take, context=self._world.looking)
 
     def _take(self) -> None:
+        self._planned = False
         while self._steps and self._steps[0][0](self._world):
-            self._steps.pop(0)[1](self._world)
+            self._world.found += 1
+            self._world.context.run(self._steps.pop(0)[1], self._world)
 
 
 # Conditions and deeds

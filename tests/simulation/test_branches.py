@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import structlog
 from benchmarks.simulation import crashes
 from benchmarks.simulation.branches import Branched, Moment, Slice, moment_of, tell_slice
 from benchmarks.simulation.crashes import NEVER, Case, Point
-from benchmarks.simulation.stories import Story
+from benchmarks.simulation.stories import Story, begun
 from benchmarks.simulation.telling import quiet
 from tests.simulation.world import told
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.thorough
 
 SEED = 20261127
 FIRST: Point = ("before:create:Deployment", 2)
-STORIES = ("success", "deletion", "beside")
+STORIES = ("blindness", "deletion", "beside")
 
 
 class Noting(CrashAt):
@@ -124,6 +125,23 @@ def _heard(found: Branched) -> Iterator[tuple[tuple[Point, ...], str]]:
         *_, said, again = text.splitlines()
         _, _, arguments = again.partition("benchmarks.simulation.crashes ")
         yield tuple(crashes.point(a) for a in arguments.split()[1:]), said.removeprefix("AssertionError: ")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_who_looks_changes_nothing_until_it_is_found(wanted: bool) -> None:
+    """What a story's step does may change no object: that queries are not answered any more, for example."""
+
+    async def look() -> tuple[Moment, Moment, list[str]]:
+        done: list[str] = []
+        story = Story("looks", {}, ((lambda _: wanted, lambda _: done.append("it")),))
+        world = await begun(story)  # what was just applied is looked at as soon as the loop turns
+        before = moment_of(world)
+        await asyncio.sleep(0)
+        return before, moment_of(world), done
+
+    before, after, done = told(look())
+    assert done == (["it"] if wanted else [])
+    assert (before == after) is not wanted
 
 
 def test_parts_of_a_story_are_the_whole() -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from trimtab.adapters.series_store import SeriesStore
 from trimtab.domain.errors import Forbidden, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
@@ -16,6 +17,7 @@ from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.objects import resource_of
 from trimtab.simulate.selectors import parse_selector
 from trimtab.simulate.store import Tables, scope
+from trimtab.slo.series import Series
 
 
 class Dead(BaseException):
@@ -156,4 +158,28 @@ class Client:
             raise Forbidden(403, f'{resource_of(request.kind)} "{request.name}" is forbidden: {words}')
 
 
-__all__ = ["Client", "Dead", "Hook", "Request", "Right"]
+class LiveStore:
+    """Implements `SeriesStore` for one life of an operator. A dead one asks nothing: counts would be drawn for it."""
+
+    def __init__(self, store: SeriesStore, client: Client) -> None:
+        self._store, self._client = store, client
+
+    def _alive(self) -> SeriesStore:
+        if self._client.dead:
+            raise Dead
+        return self._store
+
+    async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        """See the protocol."""
+        return await self._alive().matrix(expression, at, timeout)
+
+    async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
+        """See the protocol."""
+        return await self._alive().vector(expression, at, timeout)
+
+    async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
+        """See the protocol."""
+        return await self._alive().range(expression, start, end, step, timeout)
+
+
+__all__ = ["Client", "Dead", "Hook", "LiveStore", "Request", "Right"]

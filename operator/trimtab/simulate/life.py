@@ -25,7 +25,7 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.operate import operate
 from trimtab.runtime.parts import Parts, Ports, compose
 from trimtab.runtime.settings import Settings
-from trimtab.simulate.client import Client, Right
+from trimtab.simulate.client import Client, LiveStore, Right
 from trimtab.simulate.cluster import InMemoryCluster
 from trimtab.simulate.loop import VirtualLoop
 from trimtab.simulate.store import Tables
@@ -225,10 +225,11 @@ def begin_life(
     points = (options.fail_point, options.fail_point, options.lease_fail_point)
     reconcile, safety, lease = (EffectfulCluster(c, point or _pass) for c, point in zip(clients, points, strict=True))
     metrics, limiter = Metrics(), QueryLimiter(settings.query_limit, clock.monotonic)
+    asked = LiveStore(store, clients[0])
 
     def telemetry(loop: Loop) -> Stores:
         """One played store answers under every name."""
-        metered = MeteredStore(store, DEFAULT_STORE, loop, limiter, metrics.telemetry_query, clock.monotonic)
+        metered = MeteredStore(asked, DEFAULT_STORE, loop, limiter, metrics.telemetry_query, clock.monotonic)
         return Stores({}, otherwise=StoreTelemetry(metered))
 
     ports = Ports(

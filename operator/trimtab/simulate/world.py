@@ -99,7 +99,8 @@ class World:
         self.options, self.settings = options, tuple(settings)
         self._loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # of nobody's life, whoever causes a callback
-        self.looking = self.context.copy()  # of callbacks that change nothing: they ask whether something is true yet
+        self.looking = self.context.copy()  # of callbacks that ask whether something is true yet, and else do nothing
+        self.found = 0  # how often it was
         self._loop.set_task_factory(task_factory)
         self._loop.set_exception_handler(self._defective)
         self.clock = SimulatedClock(options.epoch)
@@ -240,6 +241,7 @@ class World:
             nonlocal planned
             planned = False
             if not reached.done() and condition():
+                self.found += 1
                 reached.set_result(True)
 
         def soon() -> None:

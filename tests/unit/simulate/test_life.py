@@ -9,7 +9,7 @@ from tests.simulation.world import NAME, NAMESPACE, SOBOL, made, told
 
 from trimtab.domain import kinds
 from trimtab.domain.errors import Forbidden, NotFound, Unavailable
-from trimtab.simulate.client import Client, Dead, Request
+from trimtab.simulate.client import Client, Dead, LiveStore, Request
 from trimtab.simulate.cluster import WatchEvent
 from trimtab.simulate.life import ActAt, CrashAt, Life, LifeOptions
 from trimtab.simulate.world import World
@@ -30,6 +30,29 @@ def test_a_killed_operator_writes_nothing_more() -> None:
     tasks, before, after = told(story())
     assert tasks == 0
     assert before == after
+
+
+def test_a_killed_operator_asks_nothing_more() -> None:
+    async def story() -> None:
+        world, asked = await made(), list[str]()
+
+        async def note(expression: str) -> None:
+            asked.append(expression)
+
+        world.prometheus.before = note
+        client = Client(world.cluster)
+        store = LiveStore(world.store, client)
+        await store.vector("up", world.clock.now(), 1.0)
+        client.dead = True
+        with pytest.raises(Dead):
+            await store.vector("up", world.clock.now(), 1.0)
+        with pytest.raises(Dead):
+            await store.matrix("up[1m]", world.clock.now(), 1.0)
+        with pytest.raises(Dead):
+            await store.range("up", world.clock.now() - 60.0, world.clock.now(), 1.0, 1.0)
+        assert asked == ["up"]
+
+    told(story())
 
 
 def test_a_frozen_operator_goes_on_where_it_stopped_and_finds_out() -> None:
