@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -136,7 +135,7 @@ def test_who_looks_changes_nothing_until_it_is_found(wanted: bool) -> None:
         story = Story("looks", {}, ((lambda _: wanted, lambda _: done.append("it")),))
         world = await begun(story)  # what was just applied is looked at as soon as the loop turns
         before = moment_of(world)
-        await asyncio.sleep(0)
+        await world.clock.sleep(0.0)
         return before, moment_of(world), done
 
     before, after, done = told(look())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 
@@ -10,6 +9,7 @@ import pytest
 from benchmarks.simulation import forks
 from benchmarks.simulation.forks import Forks, Lost
 
+from trimtab.simulate.clock import SimulatedClock
 from trimtab.simulate.loop import run
 
 
@@ -22,16 +22,16 @@ def test_a_fork_in_a_running_loop_goes_on_where_it_is() -> None:
     tree = Forks[list[float]]()
 
     async def branching() -> list[float]:
-        loop, times = asyncio.get_running_loop(), list[float]()
+        clock, times = SimulatedClock(), list[float]()
         for _ in range(3):
-            await asyncio.sleep(1.0)
+            await clock.sleep(1.0)
             answer = tree.fork()
             if answer is None:
-                await asyncio.sleep(0.25)  # its own clock
-                tree.answer([loop.time()])
+                await clock.sleep(0.25)  # its own clock
+                tree.answer([clock.monotonic()])
             assert isinstance(answer, list)
             times += answer
-        return [*times, loop.time()]
+        return [*times, clock.monotonic()]
 
     assert tree.ask(lambda: run(branching())) == pytest.approx([1.25, 2.25, 3.25, 3.0])
 

@@ -93,7 +93,7 @@ async def _looked_at() -> tuple[list[str], list[str], int]:
     loop.call_soon(print, "next")
     due, later = loop.waiting()
     before = loop.turns
-    await asyncio.sleep(0)
+    await SimulatedClock().sleep(0.0)
     return [name(h) for h in due], [name(h) for h in later], loop.turns - before
 
 
