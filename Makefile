@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CAMPAIGNS := chaos-cluster chaos-simulation chaos-hostile chaos-crashes chaos-rivals chaos-soak
 
 .PHONY: help setup check lint generate verify test test-fast test-cluster chaos $(CAMPAIGNS) demo bench bench-peers \
-	bench-optimizer bench-safety bench-joint \
+	bench-optimizer bench-safety bench-joint bench-breaches \
 	build-controlplane clean
 
 help: ## Show this help
@@ -117,6 +117,9 @@ bench-safety: setup ## False withdrawals, time to find bad canaries, caps: minut
 
 bench-joint: setup ## Requests and target together against one after the other: a minute (ARGS=--full: 20 seeds)
 	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.joint $(ARGS)
+
+bench-breaches: setup build-controlplane ## Thirty forced breaches, ticks beside fits, a killed leader (ARGS='--only burn')
+	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.operator.breaches --json build/bench/breaches.json $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

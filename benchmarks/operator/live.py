@@ -19,8 +19,9 @@ import yaml
 
 from controlplane import ApiError, ControlPlane, wait_for
 from controlplane.client import Conflict, NotFound
-from stack import OperatorProcess, Stack, StackOptions, drop_namespaces
+from stack import OperatorProcess, Stack, StackOptions, drop_namespaces, make_namespaces
 from stack.namespaces import release_all
+from stack.operator import MODULE
 from stack.paths import EXAMPLES
 from stack.place import LAYERS
 
@@ -206,8 +207,22 @@ class Live:
             if "status" in t
         ]
         lines.append(f"arms: {self.arms()}; held: {self.held()}")
-        lines += [operator.component.tail(LOG_LINES) for operator in self._operators[-2:]]
+        operators = self._operators or self.stack.operators  # of this namespace, or of the whole cluster
+        lines += [operator.component.tail(LOG_LINES) for operator in operators[-2:]]
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def leading(
+    stack: Stack, name: str, environment: Mapping[str, str] | None = None, *, module: str = MODULE
+) -> Iterator[OperatorProcess]:
+    """An operator of the stack that leads; stopped at the end, so that the next one can lead at once."""
+    made = stack.new_operator(name, environment, module=module)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 def phase_of(trial: Mapping[str, Any]) -> str:
@@ -237,11 +252,7 @@ def live_places(
     metrics_api: bool = False,
 ) -> Iterator[list[Live]]:
     """One stack with several namespaces, each with the workload, a day of its past, and an install of its own."""
-    directory.mkdir(parents=True, exist_ok=True)
-    workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
-    workload["load"]["requestsPerSecond"] = load
-    path = directory / "workload.yaml"
-    path.write_text(yaml.safe_dump(workload))
+    path = _workload(directory, load)
     run = secrets.token_hex(3)
     namespaces = tuple(f"{name}-{run}-{number}" for number in range(count))
     options = StackOptions(
@@ -258,3 +269,38 @@ def live_places(
             yield [Live(stack, namespace) for namespace in namespaces]
     finally:
         drop_namespaces(plane.client, *namespaces)
+
+
+@contextlib.contextmanager
+def cluster_stack(
+    plane: ControlPlane, directory: Path, name: str, count: int, *, operator: bool = True
+) -> Iterator[Stack]:
+    """One install for the whole cluster, and the workload with a day of past in several namespaces."""
+    path = _workload(directory, LOAD)
+    run = secrets.token_hex(3)
+    own, *places = names = tuple(f"{name}-{run}-{number}" for number in range(count + 1))
+    make_namespaces(plane.client, *names)
+    options = StackOptions(
+        namespace=own,
+        cluster=True,
+        places=tuple(places),
+        days=1.0,
+        replicas=REPLICAS,
+        workload=path,
+        operator=operator,
+    )
+    try:
+        with Stack(plane, directory / "stack", options) as stack:
+            yield stack
+    finally:
+        drop_namespaces(plane.client, *names)
+
+
+def _workload(directory: Path, load: int) -> Path:
+    """The example's workload with so many requests per second."""
+    directory.mkdir(parents=True, exist_ok=True)
+    workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
+    workload["load"]["requestsPerSecond"] = load
+    path = directory / "workload.yaml"
+    path.write_text(yaml.safe_dump(workload))
+    return path

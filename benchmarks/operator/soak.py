@@ -9,24 +9,19 @@ the first and the last quarter are compared, after a minute to warm up.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import secrets
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.operator.live import ENDED, LOAD, REPLICAS, Live, phase_of
+from benchmarks.operator.live import ENDED, Live, cluster_stack, phase_of
 from benchmarks.operator.meter import Held, Meter
 from controlplane import ControlPlane
-from stack import OperatorProcess, Stack, StackOptions, drop_namespaces, make_namespaces
-from stack.paths import EXAMPLES
+from stack import OperatorProcess, Stack
 
 PLACES = 5
 TRIALS = 3
@@ -117,26 +112,6 @@ def tasks_of(operator: OperatorProcess) -> int:
     return int(float(found[0])) if found else 0
 
 
-@contextlib.contextmanager
-def soak_stack(plane: ControlPlane, directory: Path) -> Iterator[Stack]:
-    """An operator for the whole cluster, and the workload with a day of past in several namespaces."""
-    workload = yaml.safe_load((EXAMPLES / "web-service" / "workload.yaml").read_text())
-    workload["load"]["requestsPerSecond"] = LOAD
-    path = directory / "workload.yaml"
-    path.write_text(yaml.safe_dump(workload))
-    run = secrets.token_hex(3)
-    own, *places = names = tuple(f"soak-{run}-{number}" for number in range(PLACES + 1))
-    make_namespaces(plane.client, *names)
-    options = StackOptions(
-        namespace=own, cluster=True, places=tuple(places), days=1.0, replicas=REPLICAS, workload=path
-    )
-    try:
-        with Stack(plane, directory / "stack", options) as stack:
-            yield stack
-    finally:
-        drop_namespaces(plane.client, *names)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -145,7 +120,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="trimtab-soak-") as folder,
         ControlPlane() as plane,
-        soak_stack(plane, Path(folder)) as stack,
+        cluster_stack(plane, Path(folder), "soak", PLACES) as stack,
     ):
         found = soak(stack, 60.0 * options.minutes)
     print(json.dumps(found, indent=2))

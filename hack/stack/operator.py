@@ -14,6 +14,7 @@ from controlplane import ControlPlane, wait_for
 from controlplane.processes import Component, Family, free_port
 from stack.paths import PYTHONPATH
 
+MODULE = "trimtab.runtime.main"
 STOP_SECONDS = 60.0  # more than an operator takes to finish what it has begun
 
 
@@ -31,6 +32,7 @@ class OperatorProcess:
         watch: the namespaces that it watches, "" for all; its own by default.
         environment: further variables, e.g. TRIMTAB_FAIL_POINT.
         server: the API server's address for this operator, e.g. a proxy's.
+        module: what is run; it must end up in `trimtab.runtime.main`.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class OperatorProcess:
         watch: str | None = None,
         environment: Mapping[str, str] | None = None,
         server: str | None = None,
+        module: str = MODULE,
     ) -> None:
         self.environment = dict(environment or {})
+        self._module = module
         self.port = free_port()
         path = directory / f"{name}.kubeconfig"
         kubeconfig = plane.service_account_kubeconfig(namespace, account, path, server=server)
@@ -66,7 +70,7 @@ class OperatorProcess:
     def _command(self) -> list[str]:
         settings = {**self._settings, **self.environment}
         variables = [f"{key}={value}" for key, value in settings.items()]
-        return ["env", *variables, sys.executable, "-m", "trimtab.runtime.main"]
+        return ["env", *variables, sys.executable, "-m", self._module]
 
     def start(self, *, ready: bool = True, seconds: float = 60.0) -> None:
         """Start it and wait until it leads and answers."""

@@ -26,7 +26,7 @@ from controlplane import (
 )
 from controlplane.processes import Family, stop_together
 from stack.chart import Rights, install_rights
-from stack.operator import OperatorProcess
+from stack.operator import MODULE, OperatorProcess
 from stack.paths import CRDS, EXAMPLES, PYTHONPATH
 from stack.playground import NODES, Playground
 
@@ -236,6 +236,7 @@ class Stack:
         *,
         namespace: str | None = None,
         server: str | None = None,
+        module: str = MODULE,
     ) -> OperatorProcess:
         """Another operator process of an install (a standby, or a successor).
 
@@ -244,6 +245,7 @@ class Stack:
             environment: further variables.
             namespace: of its install; the first by default.
             server: an address that stands for the API server's, e.g. a proxy's.
+            module: what is run in the operator's place.
         """
         where = namespace or self.options.install_namespaces[0]
         made = OperatorProcess(
@@ -257,6 +259,7 @@ class Stack:
             watch="" if self.options.cluster else None,
             environment=environment,
             server=server,
+            module=module,
         )
         self.operators.append(made)
         return made

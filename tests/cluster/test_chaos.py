@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.operator.live import Live, live_places
-from benchmarks.operator.soak import soak, soak_stack
+from benchmarks.operator.breaches import PARTS, Options
+from benchmarks.operator.live import Live, cluster_stack, live_places
+from benchmarks.operator.soak import PLACES as SOAK_PLACES
+from benchmarks.operator.soak import soak
 from tests.cluster.crashes import ELECTION, STORIES, TUNE, Lived, Lives, Point, Story
 from tests.cluster.ground import Breaker, KeptAlive, Tally, proxied, run
 
@@ -146,9 +148,19 @@ def test_ground_that_breaks(places: list[Live], seed: int) -> None:
     assert told_of(tallies)["trials"].get("Succeeded", 0) > 0
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_promises_about_time(controlplane: ControlPlane, tmp_path: Path, part: str) -> None:
+    """Thirty forced breaches, ticks beside four fits, a leader killed in a breach, a budget that burns."""
+    with cluster_stack(controlplane, tmp_path, "time", PLACES, operator=False) as stack:
+        found = PARTS[part](stack, [Live(stack, namespace) for namespace in stack.options.places], Options())
+    keep(f"time-{part}", dict(found.document))
+    print(f"\n{found.title}\n{found.text}")
+    assert found.kept, found.text
+
+
 def test_soak(controlplane: ControlPlane, tmp_path: Path) -> None:
     """What one operator process holds does not grow over hundreds of trials."""
-    with soak_stack(controlplane, tmp_path) as stack:
+    with cluster_stack(controlplane, tmp_path, "soak", SOAK_PLACES) as stack:
         figures = soak(stack, SOAK_SECONDS)
     keep("soak", figures)
     first, last = figures["first"], figures["last"]
