@@ -118,7 +118,7 @@ bench-safety: setup ## False withdrawals, time to find bad canaries, caps: minut
 bench-joint: setup ## Requests and target together against one after the other: a minute (ARGS=--full: 20 seeds)
 	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.joint $(ARGS)
 
-bench-breaches: setup build-controlplane ## Thirty forced breaches, ticks beside fits, a killed leader (ARGS='--only burn')
+bench-breaches: setup build-controlplane ## Thirty forced breaches, ticks beside fits, a killed leader (ARGS='--only reap --only burn')
 	@PYTHONPATH=$(PYTHONPATH):. $(BIN)/python -m benchmarks.operator.breaches --json build/bench/breaches.json $(ARGS)
 
 clean: ## Remove build outputs (the user's cache stays)

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.operator.breach import LEAVING, LIMIT, NotForced, NotWithdrawn, gone_since
 from benchmarks.operator.live import REPLICAS, Live, phase_of
-from benchmarks.operator.replay import Points, counter, increase, unix_seconds
+from benchmarks.operator.replay import Points, each_series, increase, unix_seconds
 from benchmarks.operator.shown import Say, Shown
 from benchmarks.operator.witness import Witness
 from controlplane import ApiError, ControlPlaneError, WaitTimeout, wait_for
@@ -140,11 +140,17 @@ def _half_gone(live: Live, begun: float, until: float) -> float | None:
     prometheus = live.stack.prometheus
     pods = f'namespace="{live.namespace}",pod=~"{pod_pattern(("web",))}"'
     total = prometheus.value(f"sum(increase(http_requests_total{{{pods}}}[{WHOLE:.0f}s]))", begun)
-    bad: Points = counter(prometheus, f'http_requests_total{{{pods},code=~"5.."}}', until, span=f"{2 * WINDOW:.0f}s")
+    span = f"{2 * WINDOW:.0f}s"  # so that each window begins within it
+    bad = each_series(prometheus, f'http_requests_total{{{pods},code=~"5.."}}', until, span)
     if total is None:
         raise NotForced("Prometheus never saw the service")
-    over = (t for t, _ in bad if t > begun and increase(bad, (t - WINDOW, t)) > FRACTION * BAD * total)
-    return next(over, None)
+    return half_gone(bad, begun, FRACTION * BAD * total)
+
+
+def half_gone(bad: Sequence[Points], begun: float, limit: float) -> float | None:
+    """The first sample after `begun` with which the last WINDOW seconds hold more bad events than the limit."""
+    scrapes = sorted({t for points in bad for t, _ in points if t > begun})
+    return next((t for t in scrapes if sum(increase(p, (t - WINDOW, t)) for p in bad) > limit), None)
 
 
 def shown(found: Sequence[Burn]) -> Shown:

@@ -66,10 +66,16 @@ def first_sign(live: Live, name: str, broken: float, until: float) -> float | No
 def counter(prometheus: PrometheusServer, selector: str, until: float, span: str = "90s") -> Points:
     """Raw samples of all series that a selector finds, added up by their times."""
     total: dict[float, float] = {}
-    for series in prometheus.query(f"{selector}[{span}]", until + 1.0):
-        for at, value in series["values"]:
-            total[float(at)] = total.get(float(at), 0.0) + float(value)
+    for points in each_series(prometheus, selector, until, span):
+        for at, value in points:
+            total[at] = total.get(at, 0.0) + value
     return sorted(total.items())
+
+
+def each_series(prometheus: PrometheusServer, selector: str, until: float, span: str) -> list[Points]:
+    """Raw samples of each series that a selector finds."""
+    found = prometheus.query(f"{selector}[{span}]", until + 1.0)
+    return [[(float(at), float(value)) for at, value in series["values"]] for series in found]
 
 
 def increase(points: Points, window: tuple[float, float]) -> float:
@@ -111,4 +117,4 @@ def _worse(canary: tuple[Points, ...], control: tuple[Points, ...], windows: Win
     return test.rejects(ALPHA) and limit.rejects(ALPHA)
 
 
-__all__ = ["counter", "first_satisfied", "first_sign", "increase", "unix_seconds"]
+__all__ = ["counter", "each_series", "first_satisfied", "first_sign", "increase", "unix_seconds"]

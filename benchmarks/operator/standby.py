@@ -31,6 +31,9 @@ class Takeover:
     gone: float | None = None
     why: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why or f'led after {self.led:.1f} s, gone after {self.gone:.1f} s'}"
+
     @property
     def row(self) -> dict[str, Any]:
         """For JSON."""

@@ -89,7 +89,8 @@ def _fits_begun(operator: OperatorProcess) -> int:
 
 def _watched(operator: OperatorProcess, ticks: int) -> tuple[Histogram, float, int]:
     """The lateness of so many ticks or more, how many fits ran at once meanwhile, and how many ended."""
-    before, begun = histogram(operator.get("/metrics"), LATENESS), _last_fit(operator)
+    page = wait_for(lambda: operator.get("/metrics"), "the operator's metrics")
+    before, begun = histogram(page, LATENESS), _last_fit(operator)
     seen: list[Histogram] = []
 
     def enough() -> bool:

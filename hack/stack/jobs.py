@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from controlplane import ApiClient, ApiError, ControlPlane
+from controlplane import ApiClient, ApiError, ControlPlane, binaries
+from stack.chart import render
 from stack.paths import PYTHONPATH
 
 NOBODYS = {"trimtab.dev/played-by": "the-caller"}
@@ -44,6 +45,13 @@ class Run:
     def said(self) -> str:
         """Its output up to now."""
         return self.output.read_text()
+
+
+def chart_of_jobs(namespace: str, prometheus_url: str, *, cluster: bool = False) -> list[dict[str, Any]]:
+    """What the chart renders for an install, with pods that nobody but the caller plays."""
+    scope = "Cluster" if cluster else "Namespace"
+    values = {"scope": scope, "prometheus": {"url": prometheus_url}, "nodeSelector": NOBODYS}
+    return render(binaries(["helm"])["helm"], namespace, values)
 
 
 class JobPods:
@@ -120,7 +128,8 @@ def start(plane: ControlPlane, spec: Mapping[str, Any], namespace: str, output: 
     command = [*container["command"], *container.get("args", ())]
     assert command[0] == "python", command
     kubeconfig = plane.service_account_kubeconfig(namespace, spec["serviceAccountName"], output.with_suffix(".config"))
-    variables = {e["name"]: e.get("value", namespace) for e in container["env"]}  # what is no value is the namespace
+    # An empty value is left out by the API server; what comes from a field is the namespace.
+    variables = {e["name"]: namespace if "valueFrom" in e else e.get("value", "") for e in container["env"]}
     variables |= {"TRIMTAB_KUBECONFIG": str(kubeconfig), "PYTHONPATH": PYTHONPATH}
     line = ["env", *(f"{key}={value}" for key, value in variables.items()), sys.executable, *command[1:]]
     with output.open("ab") as out:
@@ -131,4 +140,4 @@ def _patch_status(client: ApiClient, pod: str, namespace: str, status: Mapping[s
     client.patch("v1", "Pod", pod, {"status": status}, namespace, subresource="status")
 
 
-__all__ = ["NOBODYS", "JobPods", "Run", "start"]
+__all__ = ["NOBODYS", "JobPods", "Run", "chart_of_jobs", "start"]

@@ -15,9 +15,9 @@ import pytest
 from benchmarks.operator.live import LEASE, Live, live_stack
 from benchmarks.operator.witness import Witness
 
-from controlplane import ControlPlane, binaries, wait_for
-from stack.chart import CLUSTER_WIDE, NAMESPACED, render
-from stack.jobs import NOBODYS, JobPods
+from controlplane import ControlPlane, wait_for
+from stack.chart import CLUSTER_WIDE, NAMESPACED
+from stack.jobs import JobPods, chart_of_jobs
 from trimtab.simulate.history import serving, views
 from trimtab.simulate.invariants import check_history
 
@@ -35,8 +35,7 @@ def live(controlplane: ControlPlane, tmp_path: Path) -> Iterator[Live]:
 
 def chart(live: Live) -> list[dict[str, Any]]:
     """What the chart renders for this install, with pods that nobody but the test plays."""
-    values = {"scope": "Namespace", "prometheus": {"url": live.stack.prometheus.url}, "nodeSelector": NOBODYS}
-    return render(binaries(["helm"])["helm"], live.namespace, values)
+    return chart_of_jobs(live.namespace, live.stack.prometheus.url)
 
 
 def done(line: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from benchmarks.operator import burn, campaign, standby, ticks
+from benchmarks.operator import burn, campaign, reaped, standby, ticks
 from benchmarks.operator.breach import (
     API_LIMIT,
     BLIND,
@@ -200,11 +200,23 @@ def test_a_death_that_nobody_saw_the_end_of_is_not_kept() -> None:
     assert "NOT FORCED, or not withdrawn: killed-3" in standby.shown([good, lost]).text
 
 
+@pytest.mark.parametrize(("seconds", "kept"), [(180.0, True), (180.1, False), (None, False)])
+def test_a_canary_that_reap_took_late_or_not_at_all_is_not_kept(seconds: float | None, kept: bool) -> None:
+    assert reaped.shown(seconds, "" if seconds else "timed out").kept is kept
+
+
 def test_a_budget_that_was_paused_late_or_resumed_early_is_not_kept() -> None:
     good, late = burn.Burn("a", 2.0, 1000.0), burn.Burn("b", 7.0, 1000.0)
     early = burn.Burn("c", 2.0, 100.0, "resumed 100 s after the errors")
     assert burn.shown([good]).kept
     assert not any(burn.shown([good, other]).kept for other in (late, early, burn.Burn("d", why="no trial")))
+
+
+def test_half_of_the_budget_is_gone_with_the_first_scrape_that_shows_more() -> None:
+    past = [(-60.0, 5000.0), (95.0, 5000.0)]  # of pods that were there before, and counted more than the limit
+    pods = [[(100.0 + t, 40.0 * t) for t in range(12)], [(100.0 + t, 10.0 * t) for t in range(12)]]
+    assert burn.half_gone([past, *pods], 100.0, 400.0) == 109.0
+    assert burn.half_gone([past, *pods], 100.0, 600.0) is None
 
 
 def test_an_increase_begins_from_nothing_and_ends_at_its_edge() -> None:
