@@ -17,7 +17,7 @@ from trimtab.domain.cost import CostModel, CostTerm, Filling
 from trimtab.domain.kube import ContainerView, Target
 from trimtab.domain.measurement import Arm
 from trimtab.domain.space import Apply, Assignment, ContainerResource, Resource
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec, SlowRatioQuery
 from trimtab.domain.state import ScaledBy
 from trimtab.domain.trial import Load, Trial
 
@@ -42,7 +42,7 @@ def hardest_driven(by: ScaledBy, seen: Sequence[float]) -> float:
     return max([1 + by.tolerance + PERCENT / by.utilization, *seen])
 
 
-def filling(spec: ExperimentSpec, target: Target, cost: CostModel) -> Filling | None:
+def filling(spec: ExperimentSpec, target: Target, cost: CostModel, trials: Sequence[Trial] = ()) -> Filling | None:
     """How full pods are at their scale point; None without one. What has no limit, and memory, has nothing to fill."""
     scale = cost.scale
     if scale is None:
@@ -56,9 +56,20 @@ def filling(spec: ExperimentSpec, target: Target, cost: CostModel) -> Filling | 
     if scale.resource is not Resource.CPU or not parts or None in parts:
         return Filling(scale, cost.terms)
     known = [part for part in parts if part is not None]
-    return Filling(
-        scale, cost.terms, tuple(term for term, _ in known if term is not None), sum(cores for _, cores in known)
-    )
+    limits, fixed = tuple(term for term, _ in known if term is not None), sum(cores for _, cores in known)
+    return Filling(scale, cost.terms, limits, fixed, _turns(spec, trials if len(counted) == 1 else ()))
+
+
+def _turns(spec: ExperimentSpec, trials: Sequence[Trial]) -> tuple[tuple[str, float | None], ...]:
+    """By each bound on slow requests: its time over the CPU seconds of a request, the most that any arm took."""
+    loads = [load for trial in trials if by_use(trial) for load in trial.load]
+    work = max((x.use / x.rps_per_pod for x in loads if x.use is not None and x.rps_per_pod > 0), default=0.0)
+    found: list[tuple[str, float | None]] = []
+    for constraint in spec.constraints:
+        query = spec.sli(constraint.sli).query
+        if isinstance(query, SlowRatioQuery) and constraint.maximum is not None:
+            found.append((constraint.name, query.seconds / work if query.seconds is not None and work > 0 else None))
+    return tuple(found)
 
 
 def _limit(spec: ExperimentSpec, container: ContainerView) -> tuple[CostTerm | None, float] | None:

@@ -66,7 +66,7 @@ def build_study(
     here = tuple(t for t in done if t.environment.template_hash == record.template_hash)
     cost = cost_model(spec, target, record)
     # All loads of a study are of one kind. Of a trial that lacks its use, in one where others have it, none is known.
-    full = filling(spec, target, cost) if any(by_use(t) for t in done) else None
+    full = filling(spec, target, cost, here) if any(by_use(t) for t in done) else None
     by = _By(spec, cost, full is not None)
     known = ((t, _outcome(by, record.baseline, t)) for t in here)
     outcomes = tuple(replace(o, learnable=False) if spoilt(t, trials, spoilt_before) else o for t, o in known)

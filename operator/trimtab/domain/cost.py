@@ -71,23 +71,42 @@ class ScalePoint:
 @dataclass(frozen=True)
 class Filling:
     """How full a pod is at its scale point: that over the CPU limit of what is counted, `limits` and `fixed` cores
-    (None where something has no limit). Queues grow by it."""
+    (None where something has no limit). Queues grow by it. `turns` says of bounds on slow requests, by their names, how
+    many requests a core gets through in the time that the bound counts, None where that is not known."""
 
     scale: ScalePoint
     requests: tuple[CostTerm, ...]
     limits: tuple[CostTerm, ...] = ()
     fixed: float | None = None
+    turns: tuple[tuple[str, float | None], ...] = ()
 
     def of(self, assignment: Assignment) -> float | None:
-        """A fraction."""
+        """A fraction; None where there is no limit."""
         return None if self.fixed is None else float(self.at(_numbers(assignment)))
 
     def at(self, number: Number) -> Any:
-        """The same where parameters have these numbers, one of each or an array."""
+        """The same where there is a limit and parameters have these numbers, one of each or an array."""
+        return self.scale.at(number, self.requests) / self.cores_at(number)
+
+    def cores(self, assignment: Assignment) -> float | None:
+        """The CPU limit of what is counted; None where there is none."""
+        return None if self.fixed is None else float(self.cores_at(_numbers(assignment)))
+
+    def cores_at(self, number: Number) -> Any:
+        """The same where there is one and parameters have these numbers."""
         limit: Any = self.fixed
         for term in self.limits:
             limit = limit + number(term.parameter) * term.factor
-        return self.scale.at(number, self.requests) / limit
+        return limit
+
+    @property
+    def slow(self) -> frozenset[str]:
+        """The bounds on slow requests."""
+        return frozenset(name for name, _ in self.turns)
+
+    def turns_of(self, bound: str) -> float | None:
+        """Of one of these; None where that is not known."""
+        return dict(self.turns)[bound]
 
 
 def _numbers(assignment: Assignment) -> Number:

@@ -52,6 +52,9 @@ class RatioQuery:
         return tuple((narrowed(bad, self.segment), narrowed(total, self.segment)) for bad, total in pairs)
 
 
+SECONDS = {"s": 1.0, "ms": 0.001}
+
+
 @dataclass(frozen=True)
 class SlowRatioQuery:
     """Fraction of requests slower than `threshold` (in the histogram's unit) from a classic or native histogram.
@@ -71,6 +74,11 @@ class SlowRatioQuery:
     def labels(self) -> str:
         """All its matchers."""
         return _joined(self.matchers, self.segment)
+
+    @property
+    def seconds(self) -> float | None:
+        """The threshold; None where the unit is no time that is known."""
+        return self.threshold * SECONDS[self.unit] if self.unit in SECONDS else None
 
 
 @dataclass(frozen=True)

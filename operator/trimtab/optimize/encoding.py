@@ -37,6 +37,7 @@ from trimtab.domain.space import (
 )
 from trimtab.domain.study import Study
 from trimtab.optimize.grouping import groups
+from trimtab.optimize.queueing import Pods
 from trimtab.optimize.readings import broken_below
 from trimtab.optimize.steps import axis, more_is_better, nearest, reference
 
@@ -260,8 +261,10 @@ class Grid:
         use = cost.scale.at(lambda name: self.number(name, points), cost.terms)
         return np.asarray(cost.replicas * cost.usual / use)
 
-    def filled(self, filling: Filling, u: Floats) -> Floats:
-        """How full pods are at their scale point at encoded points (N, D). Shape: (N,)."""
+    def pods(self, filling: Filling, u: Floats) -> Pods | None:
+        """Pods at their scale point at encoded points (N, D), arrays (N,); None where they have no limit."""
+        if filling.fixed is None:
+            return None
 
         def number(name: str) -> Floats:
             i = self._at[name]
@@ -269,7 +272,8 @@ class Grid:
             order = np.argsort(codes)
             return np.asarray(np.interp(u[:, self._first[i]], codes[order], numbers[order]))
 
-        return np.broadcast_to(np.asarray(filling.at(number), dtype=np.float64), (len(u),))
+        full, cores = (np.asarray(found, dtype=np.float64) for found in (filling.at(number), filling.cores_at(number)))
+        return Pods(np.broadcast_to(full, (len(u),)), np.broadcast_to(cores, (len(u),)))
 
     def admissible(self, points: Ints) -> Bools:
         """Points that break no parameter constraint, no floor and no bound on the cost, and lie above every known OOM.

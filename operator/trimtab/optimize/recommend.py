@@ -15,11 +15,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.domain.cost import Filling
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import FrontMember, Recommended, Study
-from trimtab.optimize import pareto
+from trimtab.domain.study import ConstraintTarget, FrontMember, Recommended, Study
+from trimtab.optimize import pareto, queueing
 from trimtab.optimize.data import ALIKE_LOAD
 from trimtab.optimize.objective import allowed
+from trimtab.optimize.queueing import STEEPEST, Pods, Slow
 from trimtab.optimize.readings import Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import no_more
@@ -31,9 +33,6 @@ MARGIN = 0.02
 WORTHLESS = 0.01  # of the saving: a change that brings less is undone
 MOST_SHOWN = 16  # members of a front
 ALIKE = math.log2(ALIKE_LOAD)  # octaves
-STEEPEST = 2.0  # of g = ln(SLI / bound) per octave of load next to the bound: 1 to 2.1 in the workload model
-QUEUED = 2.1  # the same where rho^2 / (1 - rho) is 1, rho of a pod's CPU limit being used
-MOST_FULL = 0.95  # of the limit
 
 
 def keep_baseline(study: Study, why: str) -> Recommended:
@@ -88,49 +87,48 @@ def _unrefuted(belief: Belief, assignment: Assignment) -> bool:
 
 
 def room(
-    belief: Belief, filled: Floats | float | None, seen: float | None = None, z: float | None = None
+    belief: Belief, target: ConstraintTarget, pods: Pods | None, seen: float | None = None, z: float | None = None
 ) -> Floats | float:
-    """How far below an absolute bound (in g) an assignment must measure at the load `seen` (octaves; the usual one),
-    for the load that its arms do not see.
+    """How far below a bound (in g) an assignment must measure at the load `seen` (octaves; the usual one), for the load
+    that its arms do not see. A bound relative to the control needs none.
 
     The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
     steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
 
-    Where loads are how hard pods are driven and their CPU limit is known, `queued` says by how much, as no one slope
-    can serve: next to a bound it is 0.2 to 0.7 per octave at half of the limit, and up to 5.5 at 0.85 of it.
+    Where loads are how hard pods are driven and their CPU limit is known, `queueing.rise` says by how much, as no one
+    slope can serve: next to a bound it is 0.2 to 0.7 per octave at half of the limit, and up to 5.5 at 0.85 of it.
 
     Args:
-        filled: how full pods are at their scale point, where the load is how hard they are driven (one, or an array).
+        pods: at their scale point, where the load is how hard they are driven (one kind, or arrays).
     """
-    loads = belief.loads
+    loads, driven = belief.loads, belief.study.driven
     start, end = loads.usual if seen is None else seen, loads.peak if z is None else z
-    if filled is None or loads.reference is None:
+    if target.relative:
+        return 0.0
+    if pods is None or driven is None or loads.reference is None:
         return STEEPEST * max(end - start, 0.0)
-    most = np.asarray(filled) * loads.reference
-    return queued(most * 2.0**start, most * 2.0**end)
+    most = np.asarray(pods.full) * loads.reference
+    return queueing.rise(most * 2.0**start, most * 2.0**end, _slow(driven, target, pods))
 
 
-def queued(before: Floats | float, after: Floats | float) -> Floats:
-    """How much g grows next to a bound where pods use this fraction of their limit, and then that; not below 0. Where
-    nothing would be left it is as from so much less to `MOST_FULL`.
+def _slow(driven: Filling, target: ConstraintTarget, pods: Pods) -> Slow | None:
+    if target.name not in driven.slow:
+        return None
+    turns = driven.turns_of(target.name)
+    return Slow(target.bound, None if turns is None else pods.cores * turns)
 
-    With rho of the limit used, a part rho of requests waits, and of these a time t is exceeded with a chance of
-    exp(-mu (1 - rho) t), which grows by d ln rho x rho / (1 - rho) times a constant. So the slope is taken for
-    k rho^2 / (1 - rho) per octave, whose integral is k (log2((1 - rho_1) / (1 - rho_2)) - (rho_2 - rho_1) / ln 2). k is
-    the least with which no assignment of the examples would be taken that breaks its bound at the peak
-    (`benchmarks/simulation/steepness.py`).
-    """
-    full = np.asarray(after, dtype=np.float64)
-    within = np.minimum(MOST_FULL / full, 1.0)
-    low, high = before * within, full * within
-    return np.asarray(QUEUED * np.maximum(np.log2((1 - low) / (1 - high)) - (high - low) / np.log(2.0), 0.0))
+
+def pods_of(belief: Belief, assignment: Assignment) -> Pods | None:
+    """Those of an assignment at their scale point; None where that or their CPU limit is not known."""
+    driven = belief.study.driven
+    full, cores = (None, None) if driven is None else (driven.of(assignment), driven.cores(assignment))
+    return None if full is None or cores is None else Pods(full, cores)
 
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
     """Each of its own readings counts from the load that it saw. One of the night says little about the day, neither
     for it nor against: where the days' peak is known, those of less load do not count beside those of more."""
-    own, loads, driven = belief.evidence.get(assignment, Evidence()), belief.loads, belief.study.driven
-    filled = None if driven is None else driven.of(assignment)
+    own, loads, pods = belief.evidence.get(assignment, Evidence()), belief.loads, pods_of(belief, assignment)
     swings = belief.study.usual_peak is not None
     for target in belief.targets:
         rows = own.observations.get(target.name)
@@ -138,7 +136,8 @@ def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> boo
             continue
         least = max(loads.z(row.load) for row in rows) + ALIKE if swings else -math.inf
         near = [row for row in rows if loads.z(row.load) >= least]
-        if Evidence.pooled([row.raised(float(room(belief, filled, loads.z(row.load), z))) for row in near])[1] > 0:
+        rises = [float(room(belief, target, pods, loads.z(row.load), z)) for row in near]
+        if Evidence.pooled([row.raised(rise) for row, rise in zip(near, rises, strict=True)])[1] > 0:
             return False
     return True
 

@@ -68,11 +68,11 @@ def readings(belief: Belief, u: Floats) -> tuple[Floats, Floats]:
     """Mean and variance of what a trial at the encoded points (N, D) would read of each bound, raised by the room that
     a recommendation needs. Shapes: (m, N), (m, N)."""
     at, driven = belief.inputs(u, belief.loads.usual), belief.study.driven
-    needed = room(belief, belief.grid.filled(driven, u) if driven is not None and driven.fixed is not None else None)
+    pods = None if driven is None else belief.grid.pods(driven, u)
     means, variances = np.zeros((len(belief.models), len(u))), np.zeros((len(belief.models), len(u)))
     for j, (target, model) in enumerate(zip(belief.targets, belief.models, strict=True)):
         seen, sd = model.predict(at)
-        means[j] = seen + (0.0 if target.relative else needed)
+        means[j] = seen + room(belief, target, pods)
         variances[j] = sd**2 + model.reading_variance(seen)
     return means, variances
 

@@ -29,6 +29,7 @@ from trimtab.domain.space import (
     Scale,
     SearchSpace,
 )
+from trimtab.domain.spec import SliKind, SlowRatioQuery
 from trimtab.domain.state import ScaledBy, TargetRecord
 from trimtab.domain.study import PODS
 from trimtab.domain.trial import Load, Trial, TrialPhase, pods_behind
@@ -208,6 +209,30 @@ def test_what_is_not_tuned_has_the_limit_that_it_has() -> None:
     found = filling(given, of, cost_model(given, of, record))
     assert found is not None
     assert found.of(at.of({"busy": Decimal(80)})) == pytest.approx(0.8)
+
+
+def test_how_many_requests_a_core_gets_through_follows_from_the_most_that_any_took() -> None:
+    (slow, *_), (bound, *_) = SPEC.slis, SPEC.constraints
+    assert bound.sli == slow.name
+    given = replace(
+        SPEC, slis=(replace(slow, kind=SliKind.LATENCY, query=SlowRatioQuery(("h",), 300.0, "ms")), *SPEC.slis[1:])
+    )
+    trials = (seen((3.0, 2.0), (0.3, 0.4)), seen((3.0, 2.0), (0.5, 0.4)), seen((3.0, 2.0), (None, 9.0)))
+    cost = cost_model(given, target(), RECORD)
+    found = filling(given, target(), cost, trials)
+    assert found is not None
+    most = max(load.use / load.rps_per_pod for t in trials[:2] for load in t.load if load.use is not None)
+    assert found.turns_of(bound.name) == pytest.approx(0.3 / most)
+    assert found.slow == {bound.name}
+    unknown = filling(given, target(), cost)
+    assert unknown is not None
+    assert unknown.turns == ((bound.name, None),)
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 0.3), ("ms", 0.0003), ("furlongs", None)])
+def test_a_threshold_in_seconds(unit: str, seconds: float | None) -> None:
+    found = SlowRatioQuery(("h",), 0.3, unit).seconds
+    assert found == (pytest.approx(seconds) if seconds is not None else None)
 
 
 # What people are told

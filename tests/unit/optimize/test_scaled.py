@@ -22,9 +22,10 @@ from trimtab.domain.trial import Suggestion
 from trimtab.optimize.data import load_scale
 from trimtab.optimize.designer import digest, recommend, suggest
 from trimtab.optimize.encoding import Encoder, Grid
+from trimtab.optimize.queueing import MOST_FULL, QUEUED, STEEPEST, Pods, rise
 from trimtab.optimize.readings import gather
-from trimtab.optimize.recommend import MOST_FULL, QUEUED, STEEPEST, queued, room
-from trimtab.optimize.safe import believe
+from trimtab.optimize.recommend import pods_of, room
+from trimtab.optimize.safe import Belief, believe
 
 WORK, LEAST = 0.0092, 6.0
 TARGET = Parameter(
@@ -203,31 +204,67 @@ def test_the_fuller_pods_are_the_steeper_a_bound_is() -> None:
     loads = belief.loads
     octaves = loads.peak - loads.usual
     assert octaves > 0
-    assert room(belief, None) == pytest.approx(STEEPEST * octaves)
+    assert room(belief, SLOW, None) == pytest.approx(STEEPEST * octaves)
     usual = HARDEST * 2.0**-octaves
     steps = np.linspace(math.log2(0.5 * usual), math.log2(0.5 * HARDEST), 2001)
     slopes = QUEUED * 4.0**steps / (1 - 2.0**steps)
-    assert room(belief, 0.5) == pytest.approx(float(np.trapezoid(slopes, steps)), rel=1e-4)
-    assert room(belief, 2.0) == pytest.approx(float(queued(MOST_FULL / 2**octaves, MOST_FULL)))
-    assert room(belief, 2.0) > room(belief, 0.8) > room(belief, 0.8, seen=-0.05) > 0
-    assert room(belief, 0.5, seen=0.2) == 0.0, "harder than the peak"
-    many = np.asarray(room(belief, np.asarray([0.2, 0.5])))
-    assert many.tolist() == [pytest.approx(float(room(belief, full))) for full in (0.2, 0.5)]
+
+    def needed(full: float, seen: float | None = None) -> float:
+        return float(room(belief, SLOW, Pods(full, 1.0), seen))
+
+    assert needed(0.5) == pytest.approx(float(np.trapezoid(slopes, steps)), rel=1e-4)
+    assert needed(2.0) == pytest.approx(float(rise(MOST_FULL / 2**octaves, MOST_FULL, None)))
+    assert needed(2.0) > needed(0.8) > needed(0.8, seen=-0.05) > 0
+    assert needed(0.5, seen=0.2) == 0.0, "harder than the peak"
+    many = np.asarray(room(belief, SLOW, Pods(np.asarray([0.2, 0.5]), np.asarray([1.0, 2.0]))))
+    assert many.tolist() == [pytest.approx(needed(full)) for full in (0.2, 0.5)]
     assert many[1] > 3 * many[0]
+    assert room(belief, replace(SLOW, relative_margin=0.1), Pods(0.8, 1.0)) == 0.0
+
+
+def test_pods_that_get_through_many_requests_in_the_time_of_the_bound_need_less_room() -> None:
+    done, _ = searched(by_use=True)
+    known = replace(done, driven=replace(FILLING, turns=((SLOW.name, 40.0),)))
+    unknown = replace(done, driven=replace(FILLING, turns=((SLOW.name, None),)))
+    belief = believe(known, gather(known))
+
+    def needed(by: Belief, cores: float, target: ConstraintTarget = SLOW) -> float:
+        return float(room(by, target, Pods(0.7, cores)))
+
+    waiting = needed(believe(unknown, gather(unknown)), 5.0)
+    octaves = belief.loads.peak - belief.loads.usual
+    after = 0.7 * HARDEST
+    before = after * 2.0**-octaves
+    assert waiting == pytest.approx(math.log(1 / SLOW.bound) * (after - before) / (1 - after))
+    assert needed(belief, 0.1) == pytest.approx(waiting), "as few requests as that wait, all of them"
+    assert needed(belief, 10.0) < 0.5 * waiting
+    assert needed(belief, 10.0, ERRORS) == pytest.approx(needed(believe(done, gather(done)), 5.0, ERRORS))
+    pods = pods_of(belief, BASELINE)
+    assert pods is not None
+    assert (pods.full, pods.cores) == (pytest.approx(0.225), pytest.approx(2.0))
+    assert pods_of(replace(belief, study=replace(known, driven=replace(FILLING, fixed=None))), BASELINE) is None
+    assert digest(belief) != digest(believe(done, gather(done)))
 
 
 def test_how_full_pods_are_is_read_off_encoded_points() -> None:
     encoder = Encoder(SPACE, BASELINE)
     grid = Grid(study(), encoder)
     points = grid.all_points()[::7]
-    found = grid.filled(FILLING, grid.encode(points))
-    assert found == pytest.approx([FILLING.of(grid.assignment(p)) for p in points])
+    found = grid.pods(FILLING, grid.encode(points))
+    assert found is not None
+    assert found.full == pytest.approx([FILLING.of(grid.assignment(p)) for p in points])
+    assert found.cores == pytest.approx([FILLING.cores(grid.assignment(p)) for p in points])
     fixed = replace(FILLING, scale=ScalePoint(Resource.CPU, fixed=0.5, utilization=0.6), limits=(), fixed=1.0)
-    assert grid.filled(replace(fixed, requests=()), grid.encode(points)).tolist() == [pytest.approx(0.3)] * len(points)
+    found = grid.pods(replace(fixed, requests=()), grid.encode(points))
+    assert found is not None
+    assert np.asarray(found.full).tolist() == [pytest.approx(0.3)] * len(points)
+    assert np.asarray(found.cores).tolist() == [1.0] * len(points)
+    assert grid.pods(replace(FILLING, fixed=None), grid.encode(points)) is None
 
 
 def test_what_has_no_limit_is_as_steep_as_ever() -> None:
     assert replace(FILLING, fixed=None).of(BASELINE) is None
+    assert replace(FILLING, fixed=None).cores(BASELINE) is None
 
 
 def test_another_share_or_scale_point_is_another_model() -> None:
