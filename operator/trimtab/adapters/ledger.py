@@ -12,24 +12,33 @@ from dataclasses import replace
 from typing import Any
 
 from trimtab.api import convert
-from trimtab.api.remembered import Remembered, version_of
 from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
+from trimtab.domain.remembered import Remembered, version_of
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import BrokenTrial, StrayTrial, Trial, TrialRows
 from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
 
+class Parsed:
+    """What was parsed, by uid and resourceVersion, a bounded number of each. The ledgers of one process share it: what
+    one of them writes, the other reads next."""
+
+    def __init__(self) -> None:
+        self.experiments: Remembered[ExperimentRecord] = Remembered()
+        self.trials: Remembered[convert.TrialParts] = Remembered()
+
+
 class KubernetesLedger:
     """Implements `trimtab.ports.Ledger`."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, parsed: Parsed | None = None) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._experiments: Remembered[ExperimentRecord] = Remembered()
+        self._parsed = parsed or Parsed()
         self._trials: Remembered[Trial] = Remembered()
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
@@ -110,11 +119,15 @@ class KubernetesLedger:
 
     def _experiment(self, manifest: Manifest) -> ExperimentRecord:
         uid, version = version_of(manifest)
-        return self._experiments.known(uid, version, lambda before: convert.experiment_record(manifest, before))
+        return self._parsed.experiments.known(uid, version, lambda before: convert.experiment_record(manifest, before))
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
         uid, version = version_of(manifest)
-        return self._trials.known(uid, (version, space), lambda _: convert.trial_record(manifest, space))
+        return self._trials.known(uid, (version, space), lambda _: convert.trial_record(manifest, space, self._parts))
+
+    def _parts(self, manifest: Manifest) -> convert.TrialParts:
+        uid, version = version_of(manifest)
+        return self._parsed.trials.known(uid, version, lambda _: convert.trial_parts(manifest))
 
     def _row(self, manifest: Manifest, space: SearchSpace | None) -> Trial | BrokenTrial:
         try:
@@ -155,4 +168,4 @@ def _status_body(kind: Kind, namespace: str, name: str, uid: str, version: str) 
     return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
 
 
-__all__ = ["KubernetesLedger"]
+__all__ = ["KubernetesLedger", "Parsed"]

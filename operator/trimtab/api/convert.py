@@ -11,7 +11,16 @@ from typing import Any
 
 from trimtab.api.convert_spec import parse_spec
 from trimtab.api.convert_status import read_state, write_state
-from trimtab.api.convert_trial import broken_trial, same_trial, stray_trial, trial_manifest, trial_record, trial_status
+from trimtab.api.convert_trial import (
+    TrialParts,
+    broken_trial,
+    same_trial,
+    stray_trial,
+    trial_manifest,
+    trial_parts,
+    trial_record,
+    trial_status,
+)
 from trimtab.api.problems import Unreadable
 from trimtab.api.times import parse_time
 from trimtab.domain import names
@@ -104,6 +113,7 @@ def _state(manifest: Mapping[str, Any], spec: ExperimentSpec | None) -> tuple[Ex
 
 
 __all__ = [
+    "TrialParts",
     "annotation_managers",
     "broken_trial",
     "experiment_record",
@@ -112,6 +122,7 @@ __all__ = [
     "same_trial",
     "stray_trial",
     "trial_manifest",
+    "trial_parts",
     "trial_record",
     "trial_status",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trimtab.api import assignment
@@ -225,9 +225,27 @@ def stray_trial(manifest: Mapping[str, Any]) -> StrayTrial:
     return StrayTrial(metadata["name"], metadata["namespace"], metadata["uid"], metadata["resourceVersion"], uid)
 
 
-def trial_record(manifest: Mapping[str, Any], space: SearchSpace | None = None) -> Trial:
+TrialParts = tuple[wire.TrialSpec, wire.TrialStatus]
+"""A Trial's spec and status, read, and not yet put together."""
+
+
+def trial_parts(manifest: Mapping[str, Any]) -> TrialParts:
+    """Spec and status by themselves: that they fit takes most of the work, and has nothing to do with the space.
+
+    Raises:
+        Unreadable: one does not fit.
+    """
+    spec = read(wire.TrialSpec, manifest.get("spec"), "spec")
+    return spec, read(wire.TrialStatus, manifest.get("status") or {}, "status")
+
+
+def trial_record(
+    manifest: Mapping[str, Any],
+    space: SearchSpace | None = None,
+    parts: Callable[[Mapping[str, Any]], TrialParts] = trial_parts,
+) -> Trial:
     """A Trial as read; `space` (of its Experiment) tells categories from numbers and may be left out while all
-    parameters are numeric.
+    parameters are numeric. `parts` reads its parts, or remembers them.
 
     Raises:
         CorruptLedger: its content cannot be read; names the Trial and the field.
@@ -235,9 +253,7 @@ def trial_record(manifest: Mapping[str, Any], space: SearchSpace | None = None) 
     metadata = manifest.get("metadata", {})
     where = f"Trial {metadata.get('namespace', '')}/{metadata.get('name', '')}"
     try:
-        spec = read(wire.TrialSpec, manifest.get("spec"), "spec")
-        status = read(wire.TrialStatus, manifest.get("status") or {}, "status")
-        return _trial(metadata, spec, status, space)
+        return _trial(metadata, *parts(manifest), space)
     except (Unreadable, InvalidSpec, KeyError, ValueError) as error:
         raise CorruptLedger(f"{where} cannot be read: {error}") from error
 

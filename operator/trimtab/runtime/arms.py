@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from trimtab.api.kube import ArmParts, arm_parts, arm_scalers, arm_view, ready_endpoint_names, scales
-from trimtab.api.remembered import Remembered, version_of
 from trimtab.domain import kinds
 from trimtab.domain.kube import ArmView, Manifest
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.domain.remembered import Remembered, version_of
 from trimtab.ports import Cluster
 
 LAYERS = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)  # of an arm, in the order in which they are taken away
 
 
 class ArmReader:
-    """Lists arms anew each time; what it made of an arm stands while its objects and endpoints are the same."""
+    """Lists arms anew each time; what it made of them stands while their objects and endpoints are the same."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._found: Remembered[tuple[ArmView, ...]] = Remembered()
         self._known: Remembered[ArmView] = Remembered()
 
     async def read(self, scope: str | None, experiment_uid: str = "") -> tuple[ArmView, ...]:
@@ -39,10 +42,26 @@ class ArmReader:
             scalers = arm_scalers(await self._cluster.list(kinds.HORIZONTAL_POD_AUTOSCALERS, scope, labels=labels))
         found: list[ArmView] = []
         for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
-            ready = ready_endpoint_names(await self._cluster.list(kinds.ENDPOINT_SLICES, namespace))
+            slices = await self._cluster.list(kinds.ENDPOINT_SLICES, namespace)
             here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
-            found += (self._view(namespace, key, parts, ready, scalers.get(key)) for key, parts in arm_parts(*here))
+            found += self._views((namespace, experiment_uid), here, slices, scalers)
         return tuple(found)
+
+    def _views(
+        self,
+        asked: tuple[str, str],
+        layers: Sequence[Sequence[Manifest]],
+        slices: Sequence[Manifest],
+        scalers: Mapping[tuple[str, Arm], Manifest],
+    ) -> tuple[ArmView, ...]:
+        """All arms of a namespace, or of one Experiment in it."""
+
+        def views(_: object) -> tuple[ArmView, ...]:
+            ready, parts = ready_endpoint_names(slices), arm_parts(*layers)
+            return tuple(self._view(asked[0], key, own, ready, scalers.get(key)) for key, own in parts)
+
+        versions = tuple(map(version_of, chain(*layers, slices, scalers.values())))
+        return self._found.known(asked, versions, views)
 
     def _view(
         self, namespace: str, key: tuple[str, Arm], parts: ArmParts, ready: frozenset[str], scaler: Manifest | None

@@ -49,11 +49,11 @@ class Histories:
         spec = experiment.spec
         if spec is None:
             return
-        found, missing = self._phis.setdefault(trial.uid, {}), False
+        missing = False
         window = Window(trial.times.created - HISTORY_SECONDS, trial.times.created)
         pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
         for name in tested_slis(spec):
-            if name in found:
+            if name in self.of(trial.uid):
                 continue
             steps = await self._telemetry.history(spec.sli(name), pods, window, HISTORY_STEP, timeout=TIMEOUT)
             if isinstance(steps, Absence):
@@ -61,8 +61,9 @@ class Histories:
                 missing = missing or isinstance(steps, TelemetryError)
                 continue
             estimate, intervals = overdispersion_between(steps)
-            found[name] = overdispersion_bound(estimate, intervals)
-            log.info("safety.overdispersion", sli=name, phi=round(found[name], 2), intervals=intervals)
+            phi = overdispersion_bound(estimate, intervals)
+            self._phis[trial.uid] = {**self.of(trial.uid), name: phi}  # a new one: who holds the old keeps that
+            log.info("safety.overdispersion", sli=name, phi=round(phi, 2), intervals=intervals)
         self._attempts[trial.uid] = self._attempts.get(trial.uid, 0) + 1 if missing else ATTEMPTS
 
 

@@ -18,6 +18,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest, Surroundings, Target, TargetMissing
+from trimtab.domain.remembered import Remembered, version_of
 from trimtab.domain.route import RouteMissing, RouteView
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.arms import ArmReader
@@ -54,6 +55,7 @@ class Observer:
         self._cluster, self._ledger, self._clock, self._locks = cluster, ledger, clock, locks
         self._leader, self._switches, self._latch = leader, switches, latch
         self._arms = ArmReader(cluster)
+        self._targets: Remembered[Target] = Remembered()
         self._version = ""
         self._around_known: dict[str, _Known] = {}
 
@@ -131,7 +133,9 @@ class Observer:
     async def target(self, namespace: str, name: str) -> Target | TargetMissing:
         """The target Deployment, or what is there instead of it."""
         try:
-            return target_from(await self._cluster.get(kinds.DEPLOYMENTS, namespace, name))
+            found = await self._cluster.get(kinds.DEPLOYMENTS, namespace, name)
+            uid, version = version_of(found)
+            return self._targets.known(uid, version, lambda _: target_from(found))
         except NotFound:
             for kind in (kinds.STATEFUL_SETS, kinds.DAEMON_SETS):
                 if await self._exists(kind, namespace, name):

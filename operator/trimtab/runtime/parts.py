@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from trimtab.adapters.ledger import KubernetesLedger
+from trimtab.adapters.ledger import KubernetesLedger, Parsed
 from trimtab.domain.errors import ApiError
 from trimtab.ports import Clock, Cluster, Designer, Telemetry
 from trimtab.runtime.act import Actor
@@ -88,11 +88,11 @@ def compose(
         rng=rng,
     )
     latch, events = Latch(), EventRecorder(ports.reconcile, clock, instance=identity)
-    sums, lived, shown = KnownSums(), Lived(clock), ShownGood()
+    sums, lived, shown, parsed = KnownSums(), Lived(clock), ShownGood(), Parsed()
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
-        ledger=FencedLedger(KubernetesLedger(ports.safety, clock), elector.confirm),
+        ledger=FencedLedger(KubernetesLedger(ports.safety, clock, parsed), elector.confirm),
         telemetry=ports.safety_telemetry,
         spending=SpendingAccount(ports.safety),
         switches=KillSwitches(ports.safety, own),
@@ -121,7 +121,7 @@ def compose(
     metrics.watch_process(
         leading=lambda: elector.leading, queue_depth=lambda: queue.depth, safety_tick_age=heart.age, watch_age=watch.age
     )
-    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived, shown)
+    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived, shown, parsed)
     return Parts(clock, metrics, elector, queue, reconciler, safety, events, watch, resync)
 
 
@@ -135,9 +135,10 @@ def _reconciler(
     sums: KnownSums,
     lived: Lived,
     shown: ShownGood,
+    parsed: Parsed,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
-    ledger = FencedLedger(KubernetesLedger(cluster, clock), elector.confirm)
+    ledger = FencedLedger(KubernetesLedger(cluster, clock, parsed), elector.confirm)
     locks, spending = TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
     answerer = Answerer(ports.telemetry, ports.designer, spending, Earlier(cluster, ledger), clock, sums, lived, shown)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trimtab.domain import kinds
@@ -17,6 +18,7 @@ from trimtab.domain.errors import AlreadyExists, CorruptLedger, NotFound
 from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import Reading, Window
 from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
+from trimtab.domain.remembered import Remembered, version_of
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Spent, Trial
 from trimtab.ports import Cluster, PodSet, Telemetry
@@ -35,6 +37,7 @@ class SpendingAccount:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._parsed: Remembered[dict[str, _Entry]] = Remembered()
 
     async def total(self, namespace: str, target_uid: str, sli: str, now: float, window: float) -> float:
         """Bad events that canaries on this target caused within the window; what nobody saw is bad.
@@ -42,7 +45,7 @@ class SpendingAccount:
         Raises:
             CorruptLedger: the account cannot be read; it is never taken for empty.
         """
-        entries = _parse(await self._get(namespace, target_uid))
+        entries = self._entries(await self._get(namespace, target_uid))
         return sum(s.cost for e in entries.values() if e.at > now - window for s in e.spent if s.sli == sli)
 
     async def record(
@@ -50,7 +53,7 @@ class SpendingAccount:
     ) -> None:
         """Add one trial; a second time changes nothing but may only raise what is there."""
         found = await self._get(namespace, target_uid)
-        entries = _parse(found)
+        entries = dict(self._entries(found))
         old = entries.get(trial_uid)
         entries[trial_uid] = _Entry(old.at if old else at, window, merged(old.spent if old else (), spent))
         kept = {uid: e for uid, e in entries.items() if e.at > at - e.window}
@@ -63,6 +66,13 @@ class SpendingAccount:
             return
         body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]  # type: ignore[index]
         await self._cluster.replace(kinds.CONFIG_MAPS, namespace, account_name(target_uid), body)
+
+    def _entries(self, found: Manifest | None) -> Mapping[str, _Entry]:
+        """By uid of the trial."""
+        if found is None:
+            return {}
+        uid, version = version_of(found)
+        return self._parsed.known(uid, version, lambda _: _parse(found))
 
     async def _get(self, namespace: str, target_uid: str) -> Manifest | None:
         try:
@@ -91,9 +101,7 @@ def account_name(target_uid: str) -> str:
     return f"trimtab-spending-{target_uid}"
 
 
-def _parse(manifest: Manifest | None) -> dict[str, _Entry]:
-    if manifest is None:
-        return {}
+def _parse(manifest: Manifest) -> dict[str, _Entry]:
     try:
         raw = json.loads(manifest["data"]["spending.json"])
         return {

@@ -29,6 +29,7 @@ from trimtab.domain.measurement import (
     Window,
 )
 from trimtab.domain.names import ANNOTATION_SKIP
+from trimtab.domain.remembered import Remembered
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
@@ -66,6 +67,7 @@ from trimtab.slo.watching import watched_slis, windowed_slis
 
 log = structlog.get_logger(__name__)
 
+MOST_TRIALS = 256  # of which what was reckoned is remembered while its parts are the same
 LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
@@ -106,6 +108,9 @@ class Watchman:
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self.histories = Histories(telemetry)
         self._memories: dict[str, _Memory] = {}
+        self._spending: Remembered[Trial] = Remembered(MOST_TRIALS)
+        self._tempered: Remembered[WatchState] = Remembered(MOST_TRIALS)
+        self._sights: Remembered[Sight] = Remembered(MOST_TRIALS)
         self._met: dict[str, Trial] = {}  # live trials, as last read
         self._looking: set[str] = set()
 
@@ -140,10 +145,10 @@ class Watchman:
             self._lived.unserved(trial.uid, at)
         view = self._view(experiment, experiment.spec, trial, arms)
         blind = view.blind_since if trial.uid in self._looking else None
-        view = replace(view, request=await self._request(experiment, trial), blind_since=blind)
         # Windows that were judged already say nothing new: only evidence needs them.
-        first = judge_tick(replace(view, watch=WatchState()))
-        return judge_tick(view) if isinstance(first, Withdraw) else first
+        bare = replace(view, request=await self._request(experiment, trial), blind_since=blind, watch=WatchState())
+        first = judge_tick(bare)
+        return judge_tick(replace(bare, watch=view.watch)) if isinstance(first, Withdraw) else first
 
     def sight(self, experiment: ExperimentRecord, trial: Trial, arms: tuple[ArmView, ...]) -> Sight | None:
         """What there is to tell of a trial; None before the first look at it, and where the spec cannot be read."""
@@ -151,7 +156,8 @@ class Watchman:
         if experiment.spec is None or memory is None:
             return None
         view = self._view(experiment, experiment.spec, trial, arms)
-        return sight_of(experiment.spec, view.watch, view.blind_since)
+        shown = (experiment.spec, view.watch, view.blind_since)
+        return self._sights.known(trial.uid, shown, lambda _: sight_of(*shown))
 
     def has_window(self, experiment: ExperimentRecord, trial: Trial) -> bool:
         """Whether a window is complete that was not judged yet."""
@@ -175,7 +181,11 @@ class Watchman:
         cap = judge_cap(experiment, readings, view, self._others(trial))
         view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
         if cap.unknown:
-            view = replace(view, blind_since=_serving_since(view, self._memories[trial.uid].since), absent=cap.unknown)
+            view = replace(
+                view,
+                blind_since=_serving_since(trial, view.canary, self._memories[trial.uid].since),
+                absent=cap.unknown,
+            )
         judgement = judge_tick(view)
         good = isinstance(judgement, Continue) and clearly_good(spec, view.watch.tests)
         self._shown.tell(trial.uid, view.watch.judged_until if good else None)
@@ -204,7 +214,7 @@ class Watchman:
         if not alerts.answered:
             self._metrics.telemetry_errors.labels(experiment.namespace, experiment.name, "TelemetryError").inc()
         expected = expected_load(experiment, trial)
-        since, old = _serving_since(view, memory.since), {s.sli: s for s in view.trial.spent}
+        since, old = _serving_since(trial, view.canary, memory.since), {s.sli: s for s in view.trial.spent}
         spent = []
         for sli, reading in events:
             before = old.get(sli, Spent(sli, 0.0, 0.0, until=since))
@@ -230,22 +240,24 @@ class Watchman:
     def _view(
         self, experiment: ExperimentRecord, spec: ExperimentSpec, trial: Trial, arms: tuple[ArmView, ...]
     ) -> SafetyView:
-        memory = self._memories.get(trial.uid)
-        view = SafetyView(
-            now=self._clock.now(),
-            spec=spec,
-            trial=trial if memory is None else with_spent(trial, memory.spent),
-            canary=next((a for a in arms if a.arm is Arm.CANARY), None),
-            control=next((a for a in arms if a.arm is Arm.CONTROL), None),
-            watch=WatchState(),
-            scrape_interval=_scrape(experiment),
-        )
+        memory, now, scrape = self._memories.get(trial.uid), self._clock.now(), _scrape(experiment)
+        canary, control = (next((a for a in arms if a.arm is arm), None) for arm in (Arm.CANARY, Arm.CONTROL))
         if memory is None:
-            return view
-        last, watch = memory.watch.last_good, memory.watch.tempered(self.histories.of(trial.uid))
-        since = last if last is not None else _serving_since(view, memory.since)
-        alerted = memory.alarm.words if memory.alarm is not None else ""
-        return replace(view, watch=watch, absent=watch.absent, blind_since=since, alert=alerted)
+            return SafetyView(now, spec, trial, canary, control, WatchState(), scrape_interval=scrape)
+        seen, phis, spent = memory.watch, self.histories.of(trial.uid), memory.spent
+        watch = self._tempered.known(trial.uid, (seen, phis), lambda _: seen.tempered(phis))
+        return SafetyView(
+            now,
+            spec,
+            self._spending.known(trial.uid, (trial, spent), lambda _: with_spent(trial, spent)),
+            canary,
+            control,
+            watch,
+            alert=memory.alarm.words if memory.alarm is not None else "",
+            blind_since=_serving_since(trial, canary, memory.since) if watch.last_good is None else watch.last_good,
+            absent=watch.absent,
+            scrape_interval=scrape,
+        )
 
     async def _request(self, experiment: ExperimentRecord, trial: Trial) -> StopRequest | None:
         if experiment.deleting or trial.deleting:
@@ -349,11 +361,11 @@ def serves(trial: Trial, arms: tuple[ArmView, ...]) -> bool:
     return trial.phase in SERVING or (canary is not None and canary.ready_endpoints > 0)
 
 
-def _serving_since(view: SafetyView, first_look: float) -> float:
+def _serving_since(trial: Trial, canary: ArmView | None, first_look: float) -> float:
     """From when on the canary serves (unix seconds), at the latest."""
-    ready = [p.ready_since for p in (view.canary.pods if view.canary is not None else ()) if p.ready_since is not None]
-    if view.trial.times.warming_up is not None:
-        ready.append(view.trial.times.warming_up)
+    ready = [p.ready_since for p in (canary.pods if canary is not None else ()) if p.ready_since is not None]
+    if trial.times.warming_up is not None:
+        ready.append(trial.times.warming_up)
     return min(ready, default=first_look)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimtab.api.remembered import Remembered
+from trimtab.domain.remembered import Remembered
 
 
 def test_it_is_read_again_only_when_its_source_changes() -> None:
