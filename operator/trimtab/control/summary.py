@@ -18,14 +18,17 @@ from trimtab.control.study import LEARNABLE, counts
 from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.measurement import Arm
+from trimtab.domain.remembered import Remembered
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, Objective, OutcomeConstraint
-from trimtab.domain.state import ExperimentState, Figures
+from trimtab.domain.state import ExperimentState, Figures, TargetRecord
 from trimtab.domain.study import Diagnostics
 from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
 
 SEARCHING = SEARCHES | {Purpose.REPLICATE}
 Z95 = 1.6448536269514722  # one-sided 95 %
+_FOUND: Remembered[dict[str, object]] = Remembered(256)
+"""Of so many Experiments what their last pass found: most passes see the same trials as the one before."""
 
 
 def with_summary(context: Context) -> Context:
@@ -48,22 +51,36 @@ def with_summary(context: Context) -> Context:
 def _with_incumbent(context: Context) -> Context:
     """The best assignment so far, and what it is worth at the target's present replicas; in the end, what the
     recommendation is worth."""
-    target, record, trials = context.seen.target, context.state.target, context.seen.trials
+    target, record = context.seen.target, context.state.target
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
+    uid, parts = context.seen.experiment.uid, (target, record, *_behind(context))
+    return context.update(**_FOUND.known(uid, parts, lambda _: _found(context, target, record)))
+
+
+def _behind(context: Context) -> tuple[object, ...]:
+    """All else that `_found` looks at: of live trials only that there are some, or when they had company."""
+    state, trials = context.state, context.seen.trials
+    told = trials if state.spoilt_before is not None else tuple(t for t in trials if t.phase.terminal)
+    improvement = state.improvement if state.recommendation is not None else None
+    return context.spec, state.recommendation, improvement, state.started, state.spoilt_before, bool(trials), told
+
+
+def _found(context: Context, target: Target, record: TargetRecord) -> dict[str, object]:
+    """The fields of the status that follow from the trials which have ended."""
+    trials, answer = context.seen.trials, context.state.recommendation
     cost = cost_model(context.spec, target, record)
     sound = tuple(t for t in trials if not spoilt(t, trials, context.state.spoilt_before))
     best = incumbent(context.spec, cost, sound, record.template_hash, record.baseline)
     assignment = best.assignment if best is not None else None
-    answer = context.state.recommendation
     worth = answer.assignment if answer is not None else assignment
-    return context.update(
-        incumbent=assignment,
-        incumbent_trial=best.name if best is not None else "",
-        saving=_saving(context, cost, record.baseline, worth),
-        improvement=_improvement(context, cost, best),
-        figures=_figures(context, cost, record.baseline, worth),
-    )
+    return {
+        "incumbent": assignment,
+        "incumbent_trial": best.name if best is not None else "",
+        "saving": _saving(context, cost, record.baseline, worth),
+        "improvement": _improvement(context, cost, best),
+        "figures": _figures(context, cost, record.baseline, worth),
+    }
 
 
 def _saving(context: Context, cost: CostModel, baseline: Assignment, worth: Assignment | None) -> float | None:
@@ -88,7 +105,8 @@ def _with_fallbacks(diagnostics: Diagnostics | None, trials: tuple[Trial, ...]) 
     """The model's health, with how often it was not the model that proposed a search trial."""
     if diagnostics is None:
         return None
-    return replace(diagnostics, fallbacks=sum(t.purpose in SEARCHING and not t.suggestion.by_model for t in trials))
+    fallbacks = sum(t.purpose in SEARCHING and not t.suggestion.by_model for t in trials)
+    return diagnostics if diagnostics.fallbacks == fallbacks else replace(diagnostics, fallbacks=fallbacks)
 
 
 def _slo_held(state: ExperimentState) -> bool | None:
@@ -124,17 +142,18 @@ def incumbent(
 
     The best is the cheapest, or improved the first objective most on its own control.
     """
-    held = [
+    whole = [
         t
         for t in trials
         if t.phase is TrialPhase.SUCCEEDED
         and t.environment.template_hash == template_hash
         and (t.outcome is None or t.outcome.reason != SCREENED)
-        and holds(spec, t)
     ]
     objective = spec.objectives[0]
     if objective.is_cost and cost.known:
-        return min(held, key=lambda t: (cost.hourly(t.assignment), -t.index), default=None)
+        by_cost = sorted(whole, key=lambda t: (cost.hourly(t.assignment), -t.index))
+        return next((t for t in by_cost if holds(spec, t)), None)
+    held = (t for t in whole if holds(spec, t))
     known = [(t, found) for t in held if (found := _compared(objective, cost, baseline, t)) is not None]
     return max(known, key=lambda pair: (pair[1].improvement, pair[0].index), default=(None, None))[0]
 
