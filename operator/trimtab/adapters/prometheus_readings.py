@@ -21,7 +21,6 @@ from trimtab.slo.series import (
     edges_of,
     last_seen,
     of_pods,
-    scrape_interval,
     stale_pod,
 )
 
@@ -37,7 +36,8 @@ def ratio_reading(
     twice = duplicated(wrong)
     if twice is not None:
         return twice
-    edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
+    births = Births.of(mine)
+    edges = edges_of(request.window, births.scrape)
     counted = ratio_sample(
         by_sub_window(wrong, request.window, births, edges, from_birth),
         by_sub_window(mine, request.window, births, edges, from_birth),
@@ -56,7 +56,8 @@ def slow_ratio_reading(
     fast = [b for b in close if math.isclose(bound_of(b), query.threshold)]
     if {b.label("pod") for b in fast} != {b.label("pod") for b in mine}:
         return no_bound(query)
-    edges, births = edges_of(request.window, scrape_interval(mine)), Births.of(mine)
+    births = Births.of(mine)
+    edges = edges_of(request.window, births.scrape)
     total = by_sub_window(mine, request.window, births, edges, from_birth)
     good = by_sub_window(fast, request.window, births, edges, from_birth)
     return _seen(ratio_sample([max(n - g, 0.0) for n, g in zip(total, good, strict=True)], total), mine, request)
@@ -105,7 +106,8 @@ def quantile_reading(request: SliRequest, query: QuantileQuery, buckets: Sequenc
     mine, problem = usable(request, [b for b in buckets if math.isinf(bound_of(b))])
     if problem is not None:
         return problem
-    births, edges = Births.of(mine), edges_of(request.window, scrape_interval(mine))
+    births = Births.of(mine)
+    edges = edges_of(request.window, births.scrape)
     own = of_pods(buckets, pod_pattern(request.pods.workloads))
     bounds = sorted({bound_of(b) for b in own if not math.isnan(bound_of(b))})
     cumulative = [by_sub_window([b for b in own if bound_of(b) == le], request.window, births, edges) for le in bounds]
@@ -123,8 +125,8 @@ def load_reading(pods: PodSet, window: Window, total: Sequence[Series]) -> Readi
     twice = duplicated(mine)
     if twice is not None:
         return twice
-    edges = edges_of(window, scrape_interval(mine))
-    counts = by_sub_window(mine, window, Births.of(mine), edges)
+    births = Births.of(mine)
+    counts = by_sub_window(mine, window, births, edges_of(window, births.scrape))
     if not (sum(counts) > 0 and math.isfinite(sum(counts))):
         return NoData("no traffic in the window", last_seen(mine, pods.live))
     rate, length = sum(counts) / window.seconds, window.seconds / len(counts)

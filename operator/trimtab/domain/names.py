@@ -6,6 +6,7 @@ Arm names stay at most 40 characters, or the pod-name pattern that tells arms ap
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from trimtab.domain.measurement import Arm
 
@@ -59,6 +60,7 @@ def recommendation_name(experiment_name: str) -> str:
     return f"{experiment_name[:200]}-recommendation"
 
 
+@lru_cache(maxsize=1024)
 def pod_pattern(workloads: tuple[str, ...]) -> str:
     """An anchored, RE2-escaped regular expression for the pods of these Deployments (Prometheus anchors by itself)."""
     suffix = "[a-z0-9]+-[a-z0-9]+"

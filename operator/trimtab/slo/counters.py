@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trimtab.domain.spec import QuantileQuery, RatioQuery, SliQuery, SlowRatioQuery
 from trimtab.ports import PodSet
@@ -46,6 +47,11 @@ def forms_of(query: SlowRatioQuery | QuantileQuery) -> tuple[Histogram, ...]:
 
 def counters_of(query: SliQuery, pods: PodSet) -> tuple[Counters, ...]:
     """One pair for each spelling and form, in the order in which they are tried; none for a quantile or a value."""
+    return _spelled(query, PodSet(pods.namespace, pods.workloads))  # which of them are live has no part in it
+
+
+@lru_cache(maxsize=512)
+def _spelled(query: SliQuery, pods: PodSet) -> tuple[Counters, ...]:
     match query:
         case RatioQuery():
             return tuple(Counters(inject(bad, pods), inject(total, pods), False) for bad, total in query.counters)

@@ -56,10 +56,11 @@ def strained(windows: Sequence[SafetyWindow], canary: ArmView | None, control: A
     Args:
         windows: after the warm-up, oldest first.
     """
-    if canary is None or control is None:
+    if canary is None or control is None or not windows:
         return None
+    arms = [(arm, frozenset(p.name for p in arm.pods)) for arm in (canary, control)]
     for guard in GUARDS:
-        seen = (pair for w in reversed(windows) if (pair := _both(guard, w, canary, control)) is not None)
+        seen = (pair for w in reversed(windows) if (pair := _both(guard, w, *arms)) is not None)
         recent = [*islice(seen, OUT_OF)]
         broken = [(worst, other) for worst, other in recent if worst[0] >= guard.at and other[0] < guard.control]
         if len(broken) >= BREACHES:
@@ -76,13 +77,18 @@ Worst = tuple[float, str]
 """The greatest share of an arm's containers, and whose it is."""
 
 
-def _both(guard: Guard, window: SafetyWindow, canary: ArmView, control: ArmView) -> tuple[Worst, Worst] | None:
-    worst, other = (_worst(guard, window, arm) for arm in (canary, control))
+ArmPods = tuple[ArmView, frozenset[str]]
+"""An arm, and the names of its pods."""
+
+
+def _both(guard: Guard, window: SafetyWindow, canary: ArmPods, control: ArmPods) -> tuple[Worst, Worst] | None:
+    worst = _worst(guard, window, canary)
+    other = None if worst is None else _worst(guard, window, control)
     return None if worst is None or other is None else (worst, other)
 
 
-def _worst(guard: Guard, window: SafetyWindow, arm: ArmView) -> Worst | None:
-    pods = {p.name for p in arm.pods}
+def _worst(guard: Guard, window: SafetyWindow, of: ArmPods) -> Worst | None:
+    arm, pods = of
     shares = ((guard.share(use, arm), use.container) for use in window.uses if use.pod in pods)
     return max(((share, container) for share, container in shares if share is not None), default=None)
 

@@ -256,6 +256,8 @@ def _of_budget(closed: Closed | None) -> Outcome | None:
 def _sequential(view: SafetyView) -> Outcome | None:
     """The canary's errors against the control's and against their limit: alpha is split over what is tested, never over
     looks."""
+    if not view.watch.tests:
+        return None
     alpha = level(view.spec)
     for name, test in view.watch.tests:
         if test.harmful(alpha):

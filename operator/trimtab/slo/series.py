@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -40,7 +41,10 @@ class Series:
     histograms: tuple[tuple[float, Buckets], ...] = ()
 
     def label(self, name: str) -> str:
-        return dict(self.labels).get(name, "")
+        for key, value in self.labels:
+            if key == name:
+                return value
+        return ""
 
 
 def of_pods(series: Iterable[Series], pattern: str) -> tuple[Series, ...]:
@@ -112,11 +116,11 @@ def newest_by_pod(series: Iterable[Series]) -> dict[str, float]:
 class Births:
     """When each pod's first sample was seen: a series that appears later than its pod began at zero.
 
-    Later means by more than `slack` seconds, 1.5 scrapes: two exporters of one pod are scraped at different moments.
+    Later means by more than 1.5 scrapes: two exporters of one pod are scraped at different moments.
     """
 
     first: tuple[tuple[str, float], ...]
-    slack: float = 0.0
+    scrape: float | None = None  # seconds between scrapes, None where nobody knows
 
     @classmethod
     def of(cls, series: Iterable[Series]) -> Births:
@@ -126,11 +130,11 @@ class Births:
             if each.points:
                 pod = each.label("pod")
                 first[pod] = min(first.get(pod, math.inf), each.points[0][0])
-        return cls(tuple(sorted(first.items())), 1.5 * (scrape_interval(listed) or 0.0))
+        return cls(tuple(sorted(first.items())), scrape_interval(listed))
 
     def born_later(self, each: Series) -> bool:
         begun = dict(self.first).get(each.label("pod"))
-        return begun is not None and bool(each.points) and each.points[0][0] > begun + self.slack
+        return begun is not None and bool(each.points) and each.points[0][0] > begun + 1.5 * (self.scrape or 0.0)
 
 
 def increments(each: Series, window: Window, births: Births, from_birth: bool = False) -> list[tuple[float, float]]:
@@ -164,8 +168,8 @@ def by_sub_window(
     sums = [0.0] * len(edges)
     for each in series:
         for time, increase in increments(each, window, births, from_birth):
-            index = next((i for i, edge in enumerate(edges) if time <= edge), None)
-            if index is not None:
+            index = bisect_left(edges, time)
+            if index < len(sums):
                 sums[index] += increase
     return tuple(sums)
 
