@@ -109,7 +109,9 @@ class QueryLimiter:
             return
         now = self._monotonic()
         self._forget(now - MINUTE)
-        own = self._accounts.setdefault(account, _Account())
+        own = self._accounts.get(account)
+        if own is None:
+            own = self._accounts[account] = _Account()
         asked = {each: own.count(each, now - MINUTE) for each in Loop}
         share = self._limit if loop is Loop.SAFETY else int(self._limit * RECONCILER_SHARE)
         if asked[loop] >= share or sum(asked.values()) >= self._limit:

@@ -37,7 +37,8 @@ class KnownSums:
 
     def set(self, key: _Key, at: float, reading: Reading) -> None:
         """Remember; Experiments that nobody asks about any more are forgotten."""
-        self._found = {k: v for k, v in self._found.items() if at - v[0] < REMEMBERED_SECONDS}
+        for old in [k for k, v in self._found.items() if at - v[0] >= REMEMBERED_SECONDS]:
+            del self._found[old]
         self._found[key] = (at, reading)
 
 

@@ -18,7 +18,7 @@ from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.study import SymptomKind
 from trimtab.domain.trial import TERMINAL_PHASES, PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
-from trimtab.runtime.series import Asked, Labels, show, show_exactly, show_of
+from trimtab.runtime.series import Asked, Labels, of, show, show_exactly, show_of
 from trimtab.runtime.sight import Live
 
 Owned = TypeVar("Owned", Gauge, Counter, Histogram)
@@ -48,6 +48,7 @@ class Metrics:
         self.described: list[Described] = []
         self._owned: list[Any] = []
         self._phases: dict[str, TrialPhase] = {}
+        self._told: dict[Labels, tuple[ExperimentSpec | None, ExperimentState]] = {}
         self._experiments()
         self._ledger()
         self._safety()
@@ -61,6 +62,7 @@ class Metrics:
 
     def forget(self, namespace: str, experiment: str) -> None:
         """Remove every series of an Experiment that is gone."""
+        self._told.pop((namespace, experiment), None)
         for metric in self._owned:
             for labels in [labels for labels in list(metric._metrics) if labels[:2] == (namespace, experiment)]:
                 metric.remove(*labels)
@@ -86,8 +88,12 @@ class Metrics:
         self.experiment_owner.labels(*labels).set(1.0)
 
     def observe_state(self, experiment: ExperimentRecord, state: ExperimentState) -> None:
-        """Take over what an Experiment's status says."""
+        """Take over what an Experiment's status says; nothing is done while it says the same."""
         owner = (experiment.namespace, experiment.name)
+        told = self._told.get(owner)
+        if told is not None and told[0] is experiment.spec and told[1] == state:
+            return
+        self._told[owner] = (experiment.spec, state)
         self.set_phase(*owner, state.phase)
         if experiment.spec is not None:
             self.set_owner(*owner, experiment.spec.owner)
@@ -179,9 +185,9 @@ class Metrics:
 
     def telemetry_query(self, store: str, loop: str, outcome: str, seconds: float) -> None:
         """Count one query to a metrics store; what was not sent took no time."""
-        self.telemetry_queries.labels(store, loop, outcome).inc()
+        of(self.telemetry_queries, (store, loop, outcome)).inc()
         if outcome in ("answered", "failed"):
-            self.telemetry_query_seconds.labels(store, loop).observe(seconds)
+            of(self.telemetry_query_seconds, (store, loop)).observe(seconds)
 
     def watch_process(
         self,

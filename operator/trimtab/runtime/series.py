@@ -7,28 +7,38 @@ canaries in the traffic, is replaced as a whole by each safety tick; what only t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 Labels = tuple[str, ...]
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+def of(metric: M, labels: Labels) -> M:
+    """The series of these labels; one that is there is found without the library's checks, a third of whose time it
+    takes."""
+    found = metric._metrics.get(labels)
+    return metric.labels(*labels) if found is None else cast(M, found)
 
 
 def show(gauge: Gauge, labels: Labels, value: float | None) -> None:
     """Set a gauge, or take its series away: what is not known has no value."""
     if value is not None:
-        gauge.labels(*labels).set(value)
+        of(gauge, labels).set(value)
     elif labels in gauge._metrics:
         gauge.remove(*labels)
 
 
 def show_exactly(gauge: Gauge, values: Mapping[Labels, float]) -> None:
     """Set these series and remove every other one."""
-    for labels in [labels for labels in list(gauge._metrics) if labels not in values]:
+    for labels in gauge._metrics.keys() - values.keys():
         gauge.remove(*labels)
     for labels, value in values.items():
-        gauge.labels(*labels).set(value)
+        of(gauge, labels).set(value)
 
 
 def show_of(gauge: Gauge, owner: Labels, values: Mapping[str, float | None]) -> None:
@@ -55,4 +65,4 @@ class Asked(Collector):
         return [family]
 
 
-__all__ = ["Asked", "Labels", "show", "show_exactly", "show_of"]
+__all__ = ["Asked", "Labels", "of", "show", "show_exactly", "show_of"]

@@ -5,7 +5,6 @@ The tick begins from the arms and not from the Trials, so an arm whose Trial is 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -107,7 +106,10 @@ def live(found: Iterable[InTraffic], now: float) -> Live:
 
 
 def _counted(found: Iterable[InTraffic]) -> dict[Labels, float]:
-    return {owner: float(count) for owner, count in Counter(f.owner for f in found).items()}
+    counts: dict[Labels, float] = {}
+    for each in found:
+        counts[each.owner] = counts.get(each.owner, 0.0) + 1.0
+    return counts
 
 
 __all__ = ["InTraffic", "Live", "Sight", "live", "sight_of", "stays"]
