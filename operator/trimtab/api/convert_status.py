@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -196,6 +197,7 @@ def _write_values(values: Assignment | None, space: SearchSpace | None) -> tuple
     return assignment.write(values, space) if values is not None else None
 
 
+@lru_cache(maxsize=1024)  # most are as they were at the last write
 def _write_condition(c: Condition) -> wire.Condition:
     return wire.Condition(
         type=c.type.value,

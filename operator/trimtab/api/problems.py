@@ -68,7 +68,9 @@ def read(model: type[Model], value: Any, root: str) -> Model:
         Unreadable: it does not fit; `root` is the path of the part ("spec").
     """
     try:
-        text = json.dumps(_without_nulls(value), default=_yaml_leftover)
+        text = json.dumps(value, default=_plain)
+        if "null" in text:
+            text = json.dumps(_without_nulls(value), default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise Unreadable((Problem(root, f"is no JSON: {error}", CORRECT),)) from error
     if len(text) > MAX_MANIFEST:
@@ -98,8 +100,10 @@ def path(root: str, location: Iterable[int | str]) -> str:
     return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
-def _yaml_leftover(value: Any) -> str:
+def _plain(value: Any) -> Any:
     """YAML turns unquoted times into dates; kubectl keeps them as they are written."""
+    if isinstance(value, Mapping):
+        return dict(value)
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).replace("+00:00", "Z")
     raise TypeError(f"{type(value).__name__} has no place in a manifest")

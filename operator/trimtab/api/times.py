@@ -32,12 +32,12 @@ def parse_time(text: str) -> float:
 def format_time(seconds: float) -> str:
     """Write unix seconds with milliseconds; `parse_time` reads back the same number."""
     moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def format_seconds(seconds: float) -> str:
     """Write unix seconds without a fraction, as `metav1.Condition` has it."""
-    return f"{_EPOCH + timedelta(seconds=int(seconds)):%Y-%m-%dT%H:%M:%S}Z"
+    return (_EPOCH + timedelta(seconds=int(seconds))).isoformat().replace("+00:00", "Z")
 
 
 def _is_time(text: str) -> str:

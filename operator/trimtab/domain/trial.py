@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from trimtab.domain.measurement import Arm, Measurement, Window
 from trimtab.domain.space import Assignment
@@ -22,7 +23,7 @@ class TrialPhase(StrEnum):
     STALE = "Stale"
     INFRA_FAILED = "InfraFailed"
 
-    @property
+    @cached_property
     def terminal(self) -> bool:
         return self in TERMINAL_PHASES
 

@@ -75,7 +75,7 @@ def unique_identity() -> str:
 
 def micro_time(unix: float) -> str:
     """A `metav1.MicroTime`, in UTC."""
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Elector:
