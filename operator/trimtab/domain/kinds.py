@@ -16,6 +16,10 @@ class Kind:
     plural: str
     name: str
 
+    def __hash__(self) -> int:
+        """Quick, as kinds are keys everywhere; hardly two have the same plural."""
+        return hash(self.plural)
+
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version

@@ -82,9 +82,11 @@ class InMemoryCluster:
             namespace = self.objects.new(kinds.NAMESPACES, "", {"metadata": {"name": name}}, LONG_AGO)
             self.objects.store(kinds.NAMESPACES, "", namespace)
 
-    def subscribe(self, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Tell `callback` each change from now on, in order; returns how to unsubscribe."""
-        return self.objects.subscribe(callback)
+    def subscribe(
+        self, callback: Callable[[WatchEvent], None], only: Iterable[Kind] | None = None
+    ) -> Callable[[], None]:
+        """Tell `callback` each change from now on, in order, or those of some kinds; returns how to unsubscribe."""
+        return self.objects.subscribe(callback, only)
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest:
         """Read one object."""
@@ -92,7 +94,7 @@ class InMemoryCluster:
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[Manifest, ...]:
         """All objects that match, by namespace and name."""
-        return tuple(self.objects.select(kind, namespace, parse_selector(labels)))
+        return self.objects.select(kind, namespace, parse_selector(labels))
 
     async def version(self) -> str:
         """The server's version."""

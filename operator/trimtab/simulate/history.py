@@ -59,12 +59,11 @@ class History:
         self.listeners: list[Callable[[Change], None]] = []
 
     def record(self, event: WatchEvent) -> None:
-        """Subscribe this to a cluster."""
-        if event.kind in RECORDED:
-            change = Change(self._clock.now(), event.version, event.type, event.kind.plural, event.object)
-            self._changes.append(change)
-            for listener in self.listeners:
-                listener(change)
+        """Subscribe this to a cluster, for the recorded kinds."""
+        change = Change(self._clock.now(), event.version, event.type, event.kind.plural, event.object)
+        self._changes.append(change)
+        for listener in self.listeners:
+            listener(change)
 
     @property
     def changes(self) -> list[Change]:

@@ -62,12 +62,10 @@ class KubeState:
     def __init__(self, cluster: InMemoryCluster, clock: Clock, others: Source, interval: float) -> None:
         self._clock, self._others, self._interval = clock, others, interval
         self._gauges: dict[Key, list[_Gauge]] = {}
-        cluster.subscribe(self.changed)
+        cluster.subscribe(self.changed, TOLD)
 
     def changed(self, event: WatchEvent) -> None:
         """A Deployment or an autoscaler changed."""
-        if event.kind not in TOLD:
-            return
         label, counts = TOLD[event.kind]
         metadata, now = event.object["metadata"], self._clock.now()
         namespace, name = metadata["namespace"], metadata["name"]

@@ -266,14 +266,13 @@ class PodMeter:
         """Samples of all series at these scrapes; `rows` are the counts then, shape (len(times), counts)."""
         self._times += times
         values = (rows @ self._columns.transform).T.tolist()
-        for index, column in enumerate(values):
-            track = self._by_column[index]
-            if track is None:
-                track = self._born(index, column)
-            elif track.times is not self._times:
-                track.times += times
+        for index, (track, column) in enumerate(zip(self._by_column, values, strict=True)):
             if track is not None:
+                if track.times is not self._times:
+                    track.times += times
                 track.extend(column, times)
+            elif (born := self._born(index, column)) is not None:
+                born.extend(column, times)
         self._record_memory(times, behaviours)
 
     def _born(self, index: int, column: list[float]) -> Track | None:

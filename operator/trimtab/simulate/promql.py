@@ -10,20 +10,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Protocol
 
-import promql_parser as promql
-
 from trimtab.simulate.promql_selector import Selector
+from trimtab.simulate.promql_tree import Node, NotSimulated, parsed, range_vector
 from trimtab.simulate.tracks import Labels, Point, Track, without_name
 
 Row = tuple[Labels, float]
 Value = list[Row] | float
-
-
-class NotSimulated(Exception):
-    """A function or an operator that this evaluator does not have; the message names it."""
 
 
 class Source(Protocol):
@@ -32,59 +26,6 @@ class Source(Protocol):
     def matching(self, selector: Selector) -> Iterable[Track]:
         """Series that match, complete up to now."""
         ...
-
-
-@lru_cache(maxsize=4096)
-def parsed(expression: str) -> Any:
-    """The syntax tree, with every vector selector read.
-
-    Raises:
-        ValueError: it is not PromQL.
-    """
-    return Node.of(promql.parse(expression))
-
-
-class Node:
-    """A syntax tree in Python: looking into the parser's own costs a copy each time."""
-
-    __slots__ = ("kind", "parts", "seconds", "selector", "words")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.parts: list[Node] = []
-        self.words: Any = None
-        self.selector: Selector | None = None
-        self.seconds = 0.0
-
-    @classmethod
-    def of(cls, tree: Any) -> Node:
-        node = cls(type(tree).__name__)
-        match tree:
-            case promql.VectorSelector():
-                node.selector = Selector(tree)
-            case promql.MatrixSelector():
-                node.selector, node.seconds = Selector(tree.vector_selector), tree.range.total_seconds()
-            case promql.Call():
-                node.words, node.parts = tree.func.name, [cls.of(a) for a in tree.args]
-            case promql.AggregateExpr():
-                node.words = (str(tree.op), _grouping(tree.modifier), tree.param)
-                node.parts = [cls.of(tree.expr)]
-            case promql.BinaryExpr():
-                node.words, node.parts = (str(tree.op), tree.modifier), [cls.of(tree.lhs), cls.of(tree.rhs)]
-            case promql.ParenExpr() | promql.UnaryExpr():
-                node.parts = [cls.of(tree.expr)]
-            case promql.NumberLiteral() | promql.StringLiteral():
-                node.words = tree.val
-            case _:
-                raise NotSimulated(type(tree).__name__)
-        return node
-
-
-def _grouping(modifier: Any) -> tuple[bool, frozenset[str]]:
-    """(by rather than without, labels)."""
-    if modifier is None:
-        return True, frozenset()
-    return modifier.type == promql.AggModifierType.By, frozenset(modifier.labels)
 
 
 def instant(source: Source, expression: str, at: float) -> list[Row]:
@@ -100,10 +41,11 @@ def instant(source: Source, expression: str, at: float) -> list[Row]:
 
 def matrix(source: Source, expression: str, at: float) -> list[tuple[Labels, list[Point]]] | None:
     """Raw samples of a range vector (`metric[10s]`); None when the expression is none."""
-    node = parsed(expression)
-    if node.kind != "MatrixSelector":
+    asked = range_vector(expression)
+    if asked is None:
         return None
-    found = ((t.labels, t.between(at - node.seconds, at)) for t in source.matching(node.selector))
+    selector, seconds = asked
+    found = ((t.labels, t.between(at - seconds, at)) for t in source.matching(selector))
     return [(labels, points) for labels, points in found if points]
 
 
@@ -286,7 +228,9 @@ def aggregation(node: Node) -> Callable[[Sequence[float]], float]:
 def group_of(node: Node, labels: Labels) -> Labels:
     """The labels that an aggregation leaves of these."""
     _, (by, names), _ = node.words
-    return tuple(p for p in labels if p[0] != "__name__" and (p[0] in names) == by) if by or names else ()
+    if not names:
+        return ()
+    return tuple(p for p in labels if p[0] != "__name__" and (p[0] in names) == by)
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -387,6 +331,5 @@ KNOWN = RANGED | PLAIN.keys() | NATIVE | {"timestamp", "scalar", "vector", "hist
 SIGNS = ARITHMETIC.keys() | COMPARISONS.keys() | {"or"}
 
 __all__ = [
-    "Node", "NotSimulated", "Row", "Selector", "Source", "aggregation", "group_of", "instant", "matrix", "parsed",
-    "selectors",
+    "NotSimulated", "Row", "Selector", "Source", "aggregation", "group_of", "instant", "matrix", "selectors",
 ]  # fmt: skip

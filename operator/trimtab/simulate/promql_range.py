@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimtab.simulate.promql import Node, Source, aggregation, group_of, instant, parsed
+from trimtab.simulate.promql import Source, aggregation, group_of, instant
+from trimtab.simulate.promql_tree import Node, parsed
 from trimtab.simulate.tracks import Labels, Point, Track
 
 

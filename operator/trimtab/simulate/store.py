@@ -53,6 +53,8 @@ class WatchEvent:
 
 Names = dict[str, Manifest]
 Tables = dict[Kind, dict[str, Names]]
+Watcher = tuple[Callable[[WatchEvent], None], frozenset[Kind] | None]
+Selected = dict[tuple[str | None, Selector], tuple[Manifest, ...]]
 
 
 class ObjectStore:
@@ -62,10 +64,11 @@ class ObjectStore:
         self._clock = clock
         self._random = random.Random(seed)
         self._tables: Tables = {kind: {} for kind in sorted(served, key=lambda k: (k.group, k.plural))}
+        self._selected: dict[Kind, Selected] = {kind: {} for kind in self._tables}
         self._uids: set[str] = set()
         self._dependents: dict[str, set[tuple[Kind, str, str]]] = {}  # owner's uid -> what names it as an owner
         self._labelled: dict[tuple[Kind, str, str], set[tuple[str, str]]] = {}  # label and value -> objects
-        self._watchers: list[Callable[[WatchEvent], None]] = []
+        self._watchers: list[Watcher] = []
         self._history: deque[WatchEvent] = deque(maxlen=history)
         self._version = 0
         self._context, self._telling = contextvars.copy_context(), False
@@ -81,10 +84,13 @@ class ObjectStore:
         """resourceVersion of the newest change."""
         return self._version
 
-    def subscribe(self, callback: Callable[[WatchEvent], None]) -> Callable[[], None]:
-        """Tell `callback` each change from now on, in order; returns how to unsubscribe."""
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
+    def subscribe(
+        self, callback: Callable[[WatchEvent], None], only: Iterable[Kind] | None = None
+    ) -> Callable[[], None]:
+        """Tell `callback` each change from now on, in order, or those of some kinds; returns how to unsubscribe."""
+        watcher = (callback, None if only is None else frozenset(only))
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
 
     # Reading
 
@@ -107,9 +113,17 @@ class ObjectStore:
             raise NotFound(404, f'{resource_of(kind)} "{name}" not found')
         return found
 
-    def select(self, kind: Kind, namespace: str | None, selector: Selector) -> Iterator[Manifest]:
-        """All objects that match, by namespace and name."""
-        table = self.table(kind)
+    def select(self, kind: Kind, namespace: str | None, selector: Selector) -> tuple[Manifest, ...]:
+        """All objects that match, by namespace and name. An answer stands until an object of this kind changes."""
+        self.table(kind)  # there is one
+        answers = self._selected[kind]
+        found = answers.get((namespace, selector))
+        if found is None:
+            found = answers[namespace, selector] = tuple(self._matching(kind, namespace, selector))
+        return found
+
+    def _matching(self, kind: Kind, namespace: str | None, selector: Selector) -> Iterator[Manifest]:
+        table = self._tables[kind]
         if selector.equal:
             sets: list[set[tuple[str, str]]] = [self._labelled.get((kind, *each), set()) for each in selector.equal]
             keys = sorted(k for k in min(sets, key=len) if namespace in (None, k[0]))
@@ -192,6 +206,7 @@ class ObjectStore:
             self._unindex(kind, (namespace, name), old)
         stored: Manifest = frozen({**obj, "metadata": {**metadata, "resourceVersion": self._next_version()}})
         names[name] = stored
+        self._selected[kind].clear()
         self._uids.add(metadata["uid"])
         for owner in metadata.get("ownerReferences") or ():
             self._dependents.setdefault(owner.get("uid"), set()).add((kind, namespace, name))
@@ -230,6 +245,7 @@ class ObjectStore:
         metadata = last["metadata"]
         name, uid = metadata["name"], metadata["uid"]
         old = self._tables[kind][namespace].pop(name)
+        self._selected[kind].clear()
         if not self._tables[kind][namespace]:
             del self._tables[kind][namespace]
         self._unindex(kind, (namespace, name), old)
@@ -254,7 +270,8 @@ class ObjectStore:
 
     def timestamp(self, seconds: float) -> str:
         """A Kubernetes Time, so many seconds from now."""
-        return datetime.fromtimestamp(self._clock.now() + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = datetime.fromtimestamp(self._clock.now() + seconds, UTC)
+        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     def _finish_namespace(self, name: str) -> None:
         namespace = self.find(kinds.NAMESPACES, "", name)
@@ -305,8 +322,9 @@ class ObjectStore:
             self._telling = False
 
     def _tell_all(self, event: WatchEvent) -> None:
-        for watcher in tuple(self._watchers):
-            watcher(event)
+        for callback, only in tuple(self._watchers):
+            if only is None or event.kind in only:
+                callback(event)
 
     def _next_version(self) -> str:
         self._version += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -72,10 +73,10 @@ class Track:
 
     def at_each(self, moments: NDArray[np.float64]) -> list[float | None]:
         """The values that instant queries see at these moments (unix seconds, ascending); None where they see none."""
-        found = _newest(self.times, self.values, moments)
+        found = _newest(np.array(self.times), self.values, moments)
         if self.past is not None:
             before = int(np.searchsorted(moments, self.times[0])) if self.times else len(moments)
-            found[:before] = _newest(self.past.times, self.past.values, moments[:before])
+            found[:before] = _newest(self.past.moments, self.past.values, moments[:before])
         if self.ended is not None:
             end = int(np.searchsorted(moments, self.ended))
             found[end:] = [None] * (len(found) - end)
@@ -83,18 +84,20 @@ class Track:
 
     def growth(self, start: float, end: float) -> Growth | None:
         """Over (start, end]; None with fewer than two samples."""
-        low, high = bisect_right(self.times, start), bisect_right(self.times, end)
-        count = high - low
-        ends = [(self.times[low], self.values[low]), (self.times[high - 1], self.values[high - 1])] if count else []
-        if self.past is not None and start < self.past.times[-1]:
-            a, b = bisect_right(self.past.times, start), bisect_right(self.past.times, end)
-            if b > a:
-                count += b - a
-                ends = [self.past.point(a), ends[-1] if ends else self.past.point(b - 1)]
-        if count < 2:
+        times, values, past = self.times, self.values, self.past
+        low, high = bisect_right(times, start), bisect_right(times, end)
+        count, first, last = high - low, None, None
+        if count:
+            first, last = (times[low], values[low]), (times[high - 1], values[high - 1])
+        if past is not None and start < past.times[-1]:
+            low, high = bisect_right(past.times, start), bisect_right(past.times, end)
+            if high > low:
+                count += high - low
+                first, last = past.point(low), last or past.point(high - 1)
+        if count < 2 or first is None or last is None:
             return None
-        lost = sum(value for time, value in self._drops if ends[0][0] < time <= ends[1][0]) if self._drops else 0.0
-        return Growth(count, ends[0], ends[1], lost)
+        lost = sum(value for time, value in self._drops if first[0] < time <= last[0]) if self._drops else 0.0
+        return Growth(count, first, last, lost)
 
     def forget(self, resets_before: float) -> None:
         """Resets before this time are not asked for any more."""
@@ -107,6 +110,11 @@ class Past:
 
     times: Sequence[float]
     values: Sequence[float]
+
+    @cached_property
+    def moments(self) -> NDArray[np.float64]:
+        """The times as an array, shape (len(times),)."""
+        return np.array(self.times)
 
     def between(self, start: float, end: float) -> list[Point]:
         """Samples in (start, end]."""
@@ -128,13 +136,12 @@ def without_name(labels: Labels) -> Labels:
     return tuple(pair for pair in labels if pair[0] != "__name__")
 
 
-def _newest(times: Sequence[float], values: Sequence[float], moments: NDArray[np.float64]) -> list[float | None]:
+def _newest(times: NDArray[np.float64], values: Sequence[float], moments: NDArray[np.float64]) -> list[float | None]:
     """The newest of these values at each moment, unless it is too old."""
-    if not times:
+    if not len(times):
         return [None] * len(moments)
-    at = np.asarray(times)
-    index = np.searchsorted(at, moments, side="right") - 1
-    seen = (index >= 0) & (at[index] > moments - LOOKBACK)
+    index = np.searchsorted(times, moments, side="right") - 1
+    seen = (index >= 0) & (times[index] > moments - LOOKBACK)
     return [values[i] if fresh else None for i, fresh in zip(index.tolist(), seen.tolist(), strict=True)]
 
 

@@ -144,12 +144,11 @@ class Traffic:
 
     # promql.Source
 
-    def matching(self, selector: Selector) -> Iterator[Track]:
+    def matching(self, selector: Selector) -> Iterable[Track]:
         """Series that match; everything up to now is drawn first."""
         now = self._clock.now()
         if selector.name in STATE:
-            yield from self._states(selector, now)
-            return
+            return self._states(selector, now)
         found = self._matching(selector)
         if now >= found.due:
             draw_spans(found.meters, now, self._rng)
@@ -161,7 +160,7 @@ class Traffic:
                 for meter in found.meters:
                     meter.changed = False
                 found = self._matching(selector)
-        yield from found.tracks
+        return found.tracks
 
     def _matching(self, selector: Selector) -> _Found:
         known = self._known.get(selector.key)

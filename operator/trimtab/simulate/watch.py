@@ -53,7 +53,7 @@ class SimulatedWatch:
             self._closed.clear()
             self._state.anew()
             self._life += 1
-            unsubscribe = self._cluster.subscribe(self._changed)
+            unsubscribe = self._cluster.subscribe(self._changed, WATCHED)
             try:
                 await self._list()
                 await _first(stop.wait(), self._closed.wait(), self._state.dead.wait())
@@ -73,7 +73,7 @@ class SimulatedWatch:
 
     def _changed(self, event: WatchEvent) -> None:
         metadata = event.object["metadata"]
-        if event.kind not in WATCHED or (self._namespaces and metadata.get("namespace") not in self._namespaces):
+        if self._namespaces and metadata.get("namespace") not in self._namespaces:
             return
         if event.kind == PODS and LABEL_ARM not in (metadata.get("labels") or {}):
             return

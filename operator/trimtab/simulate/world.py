@@ -42,7 +42,7 @@ from trimtab.simulate.controllers.scheduler import Scheduler, make_nodes
 from trimtab.simulate.controllers.services import Services
 from trimtab.simulate.controllers.workloads import Workloads
 from trimtab.simulate.fleet import Fleet
-from trimtab.simulate.history import Change, History
+from trimtab.simulate.history import RECORDED, Change, History
 from trimtab.simulate.kubestate import KubeState
 from trimtab.simulate.life import LEASE_NAME, LEASE_NAMESPACE, Life, LifeOptions, begin_life, task_factory
 from trimtab.simulate.manifests import manifests_for
@@ -141,9 +141,9 @@ class World:
             self.limits,
             Expiry(cluster, self.clock),
         )
-        cluster.subscribe(self.history.record)
+        cluster.subscribe(self.history.record, RECORDED)
         for each in controllers:
-            cluster.subscribe(each.changed)
+            cluster.subscribe(each.changed, each.watches)
 
     def _collect_later(self, collect: Callable[[], None]) -> None:
         self._loop.call_later(COLLECTOR_SECONDS, collect, context=self.context)

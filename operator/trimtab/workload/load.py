@@ -21,6 +21,7 @@ from .spec import FlashCrowd, LoadSpec, WorkloadSpec
 DAY_S: Final = 86400.0
 _HOUR_S: Final = 3600.0
 _SLOTS_PER_DAY: Final = 24
+_NO_CROWD: Final = np.ones(1)
 _EPOCH: Final = date(1970, 1, 1)
 _EPOCH_WEEKDAY: Final = 3
 """1970-01-01 was a Thursday; Monday is 0."""
@@ -75,8 +76,8 @@ class OfferedLoad:
         return np.asarray(rate)
 
     def _surprises(self, t: FloatArray) -> FloatArray:
-        """Factor of the flash crowds of one day; shape (m,)."""
-        result = np.ones_like(t)
+        """Factor of the flash crowds of one day; shape (m,), or (1,) where there are none."""
+        result = _NO_CROWD
         for crowd in self.spec.flash_crowds:
             if crowd.date is not None:
                 begun = (crowd.date - _EPOCH).days * DAY_S + crowd.at_hour * _HOUR_S
@@ -84,11 +85,12 @@ class OfferedLoad:
         return result
 
     def _random_crowds(self, t: FloatArray) -> FloatArray:
-        """Factor of random flash crowds: at most one begins in each hour, at a random instant of it."""
+        """Factor of random flash crowds: at most one begins in each hour, at a random instant of it; shape (m,), or
+        (1,) where there are none."""
         crowds = self.spec.random_crowds
-        result = np.ones_like(t)
         if crowds is None or crowds.per_day == 0.0:
-            return result
+            return _NO_CROWD
+        result = np.ones_like(t)
         slot_s = DAY_S / _SLOTS_PER_DAY
         reach = int((crowds.duration + 2.0 * crowds.ramp) // slot_s) + 1
         for back in range(reach + 1):

@@ -20,27 +20,29 @@ FloatArray = NDArray[np.float64]
 UintArray = NDArray[np.uint64]
 
 _MASK: Final = (1 << 64) - 1
+_STEP: Final = np.uint64(0xD1342543DE82EF95)
+_GAMMA, _FIRST, _SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_11, _27, _30, _31 = map(np.uint64, (11, 27, 30, 31))
 
 
 def _mix(value: UintArray) -> UintArray:
     """SplitMix64's finalizer, element by element."""
-    z = value + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
+    z = value + _GAMMA
+    z = (z ^ (z >> _30)) * _FIRST
+    z = (z ^ (z >> _27)) * _SECOND
+    return np.asarray(z ^ (z >> _31))
 
 
 def uniform(seed: int, key: str, index: ArrayLike) -> FloatArray:
     """Independent uniforms in (0, 1), one per integer index; shape of `index`."""
     start = (seed * 0x2545F4914F6CDD1D + zlib.crc32(key.encode()) * 0x9E3779B97F4A7C15) & _MASK
     at = np.atleast_1d(np.asarray(index, dtype=np.int64)).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        bits = _mix(_mix(at * np.uint64(0xD1342543DE82EF95) + np.uint64(start)))
-    return np.asarray(((bits >> np.uint64(11)).astype(float) + 0.5) / 2.0**53)
+    bits = _mix(_mix(at * _STEP + np.uint64(start)))  # arrays wrap around, as they should
+    return np.asarray(((bits >> _11).astype(float) + 0.5) / 2.0**53)
 
 
 def gaussian(seed: int, key: str, index: ArrayLike = 0) -> FloatArray:
-    """Independent standard normals, one per integer index; shape (m,)."""
+    """Independent standard normals, one per integer index; shape of `index`."""
     return np.asarray(ndtri(uniform(seed, key, index)))
 
 
@@ -53,7 +55,8 @@ def smooth(seed: int, key: str, t: ArrayLike, interval_s: float) -> FloatArray:
     at = np.atleast_1d(np.asarray(t, dtype=float)) / interval_s
     slot = np.floor(at).astype(np.int64)
     turn = 0.5 * math.pi * (at - slot)
-    return np.asarray(np.cos(turn) * gaussian(seed, key, slot) + np.sin(turn) * gaussian(seed, key, slot + 1))
+    before, after = gaussian(seed, key, np.stack((slot, slot + 1)))
+    return np.asarray(np.cos(turn) * before + np.sin(turn) * after)
 
 
 def factor(seed: int, key: str, percent: float) -> float:

@@ -35,6 +35,8 @@ IN_RANGE: Told = ("DesiredWithinRange", "the desired count is within the accepta
 class Autoscaler:
     """Syncs every HPA each 15 s, while there are any. `absent`: the metrics API is not served."""
 
+    watches = (kinds.HORIZONTAL_POD_AUTOSCALERS,)
+
     def __init__(self, cluster: InMemoryCluster, traffic: Traffic, clock: Clock) -> None:
         self._objects, self._traffic, self._clock = cluster.objects, traffic, clock
         self._loop = asyncio.get_running_loop()
@@ -45,8 +47,6 @@ class Autoscaler:
 
     def changed(self, event: WatchEvent) -> None:
         """An HPA appeared or is gone."""
-        if event.kind != kinds.HORIZONTAL_POD_AUTOSCALERS:
-            return
         key = (event.object["metadata"]["namespace"], event.object["metadata"]["name"])
         if event.type == "DELETED":
             self._memory.pop(key, None)

@@ -15,6 +15,8 @@ EVENT_SECONDS = 3600.0
 class Expiry:
     """Removes Events, with one timer for all of them."""
 
+    watches = (kinds.EVENTS,)
+
     def __init__(self, cluster: InMemoryCluster, clock: Clock) -> None:
         self._objects, self._clock = cluster.objects, clock
         self._loop = asyncio.get_running_loop()
@@ -23,7 +25,7 @@ class Expiry:
 
     def changed(self, event: WatchEvent) -> None:
         """An Event was written."""
-        if event.kind == kinds.EVENTS and event.type == "ADDED":
+        if event.type == "ADDED":
             metadata = event.object["metadata"]
             self._due.append((self._clock.monotonic() + EVENT_SECONDS, metadata["namespace"], metadata["name"]))
             self._plan()

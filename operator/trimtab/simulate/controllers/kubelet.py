@@ -78,6 +78,8 @@ class Run:
 class Kubelet:
     """Plays the pods of `workloads` and lets all others simply run. `seed` makes lives and counts."""
 
+    watches = (kinds.PODS,)
+
     def __init__(
         self,
         cluster: InMemoryCluster,
@@ -96,8 +98,6 @@ class Kubelet:
 
     def changed(self, event: WatchEvent) -> None:
         """A pod appeared, changed or is gone."""
-        if event.kind != kinds.PODS:
-            return
         pod = event.object
         uid = pod["metadata"]["uid"]
         run = self.runs.get(uid)

@@ -23,6 +23,8 @@ REACTION_SECONDS = 0.1
 class Limits:
     """Admission of pods, and the status of quotas and disruption budgets."""
 
+    watches = (kinds.PODS, kinds.RESOURCE_QUOTAS, kinds.POD_DISRUPTION_BUDGETS)
+
     def __init__(self, cluster: InMemoryCluster) -> None:
         self._objects = cluster.objects
         self._quotas: Reactions[str] = Reactions(REACTION_SECONDS, self._sync_quotas)

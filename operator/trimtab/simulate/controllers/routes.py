@@ -15,6 +15,8 @@ MANAGER = "gateway"
 class Routes:
     """The controller and the data plane of all Gateways: namespaces are looked at when a route or a Service changed."""
 
+    watches = (kinds.HTTP_ROUTES, kinds.SERVICES)
+
     def __init__(self, cluster: InMemoryCluster, traffic: Traffic) -> None:
         self._cluster, self._objects, self._traffic = cluster, cluster.objects, traffic
         self._served = kinds.HTTP_ROUTES in cluster.objects.served
@@ -22,7 +24,7 @@ class Routes:
 
     def changed(self, event: WatchEvent) -> None:
         """A route or a Service changed."""
-        if self._served and event.kind in (kinds.HTTP_ROUTES, kinds.SERVICES):
+        if self._served:
             self._reactions.add(event.object["metadata"]["namespace"])
 
     def _sync(self, namespace: str) -> None:

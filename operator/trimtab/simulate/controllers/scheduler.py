@@ -65,6 +65,8 @@ def node_status(node: Node) -> dict[str, Any]:
 class Scheduler:
     """Binds pods to nodes."""
 
+    watches = (kinds.PODS,)
+
     def __init__(self, cluster: InMemoryCluster, nodes: Iterable[Node]) -> None:
         self._objects = cluster.objects
         self.nodes = {node.name: node for node in nodes}
@@ -76,8 +78,6 @@ class Scheduler:
 
     def changed(self, event: WatchEvent) -> None:
         """A pod appeared, changed or is gone."""
-        if event.kind != kinds.PODS:
-            return
         pod = event.object
         metadata = pod["metadata"]
         key, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]

@@ -23,6 +23,8 @@ Key = tuple[str, str]
 class Services:
     """The endpoints controller, and what kube-proxy makes of it."""
 
+    watches = (kinds.SERVICES, kinds.PODS)
+
     def __init__(self, cluster: InMemoryCluster, traffic: Traffic, *, seed: int) -> None:
         self._cluster, self._objects, self._traffic = cluster, cluster.objects, traffic
         self._reactions: Reactions[Key] = Reactions(REACTION_SECONDS, self._sync)
@@ -33,7 +35,7 @@ class Services:
         metadata = event.object["metadata"]
         if event.kind == kinds.SERVICES:
             self._reactions.add((metadata["namespace"], metadata["name"]))
-        elif event.kind == kinds.PODS and _matters(event):
+        elif _matters(event):
             labels = metadata.get("labels") or {}
             for name, service in self._objects.names(kinds.SERVICES, metadata["namespace"]).items():
                 if _selects(service, labels):

@@ -26,6 +26,8 @@ Key = tuple[str, str]
 class Workloads:
     """Both controllers. `seed` makes the names of pods."""
 
+    watches = (kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS)
+
     def __init__(self, cluster: InMemoryCluster, *, seed: int) -> None:
         self._cluster, self._objects = cluster, cluster.objects
         self._suffix = random_suffix(seed)
@@ -45,7 +47,7 @@ class Workloads:
             self._owner(self._deployments, kinds.DEPLOYMENTS, obj)
             if event.type == "DELETED":
                 self._failures.pop(key, None)
-        elif kind == kinds.PODS:
+        else:
             self._owner(self._replica_sets, kinds.REPLICA_SETS, obj)
 
     @staticmethod
