@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 EXIT_UNREADABLE = 2
@@ -17,7 +18,10 @@ def main() -> None:
             raise
         print(f"trimtab: {error.name} is not installed; run pip install 'trimtab[cli]'", file=sys.stderr)
         sys.exit(EXIT_UNREADABLE)
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # the process ends: to look through all of a simulated world once more takes a second
 
 
 if __name__ == "__main__":
