@@ -33,7 +33,6 @@ QUEUED = 2.1  # k
 MOST_FULL = 0.95  # of the limit
 IRREGULAR = 10.0  # v
 OTHERWISE = 1.0  # of g per octave
-_CERTAIN = 1e-12  # what is at least left of the bound
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ def rise(before: Floats | float, after: Floats | float, slow: Slow | None) -> Fl
     others = OTHERWISE * np.log2(np.asarray(after) / before)
     waiting = np.maximum(np.log(1 / slow.bound) * (high - low) / (1 - high), others)
     if slow.turns is not None:
-        taken = np.minimum((_waits(after, slow.turns) - _waits(before, slow.turns)) / slow.bound, 1 - _CERTAIN)
-        waiting = np.minimum(waiting, others - np.log1p(-taken))
+        taken = np.minimum((_waits(after, slow.turns) - _waits(before, slow.turns)) / slow.bound, 1.0)
+        with np.errstate(divide="ignore"):  # no room is enough where they alone break the bound
+            waiting = np.minimum(waiting, others - np.log1p(-taken))
     return np.asarray(np.maximum(waiting, 0.0))
 
 
