@@ -1,4 +1,5 @@
-"""Event sums of error budgets: a window is asked again only when it can have changed by more than a hundredth.
+"""Event sums of error budgets: a window is asked again only when it can have changed by more than a hundredth, or when
+its rule could fire by now.
 
 What could be read last is kept: a rule that needs a budget does not vanish because one query failed. How old an answer
 is says the monotonic clock: after a wall clock that was hours ahead for a moment, an answer from then would stand for
@@ -14,7 +15,7 @@ from trimtab.domain.measurement import NoData, Reading, Sample, Window
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec, Sli
 from trimtab.ports import Clock, ExperimentRecord, PodSet, Telemetry
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows
+from trimtab.slo.budget import needed_windows, soonest_pause
 
 REREAD_FRACTION = 120.0
 REREAD_MOST = 900.0
@@ -99,8 +100,11 @@ class BudgetReader:
         sli = spec.sli(budget.sli)
         key = (experiment.uid, sli, seconds)
         known, at = self._known.get(key), self._clock.monotonic()
-        if known is not None and at - known[0] < _lasts(spec, seconds, known[1]):
-            return BudgetWindow(budget.name, seconds, known[1])
+        if known is not None:
+            whole = self._known.get((experiment.uid, sli, budget.window))
+            soonest = soonest_pause(budget, seconds, known[1], None if whole is None else whole[1])
+            if at - known[0] < _lasts(spec, seconds, known[1], soonest):
+                return BudgetWindow(budget.name, seconds, known[1])
         pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
         window = Window(now - seconds, now)
         reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
@@ -109,10 +113,11 @@ class BudgetReader:
         return BudgetWindow(budget.name, seconds, reading)
 
 
-def _lasts(spec: ExperimentSpec, seconds: float, reading: Reading) -> float:
-    """For how long (seconds) a reading of a window stands."""
+def _lasts(spec: ExperimentSpec, seconds: float, reading: Reading, soonest: float | None) -> float:
+    """For how long (seconds) a reading of a window stands; `soonest`: its rule may fire as soon as that."""
     most = REREAD_NOTHING if isinstance(reading, NoData) else REREAD_MOST
-    return min(max(spec.safety.check_interval, seconds / REREAD_FRACTION), most)
+    usual = seconds / REREAD_FRACTION
+    return min(max(spec.safety.check_interval, usual if soonest is None else min(usual, soonest)), most)
 
 
 __all__ = ["BudgetReader", "KnownSums"]

@@ -19,6 +19,7 @@ CLEAR_SECONDS = 900.0
 CLEAR_FRACTION = 0.8
 HISTORY_ENOUGH = 0.9
 BURNING = "BudgetBurning"
+SURGE = 4.0
 OBSERVED_SECONDS = 30.0  # a status that changes with each look at it would be looked at for ever
 
 
@@ -100,6 +101,20 @@ def _alarms(budget: ErrorBudget, readings: Mapping[float, Reading], allowed: flo
         words = f"{_shown(None if gone is None else 100 * gone)} % of the budget went within {name}, the limit is "
         words += f"{100 * rule.fraction:g} %"
         yield _Alarm(f"budget burned within {name}", rule.fraction, gone, gone, words)
+
+
+def soonest_pause(budget: ErrorBudget, seconds: float, recent: Reading, whole: Reading | None) -> float | None:
+    """In how many seconds `pauseOnBurn` may fire at the earliest, if every request of `SURGE` times the usual load
+    failed. None where `seconds` is not its window, it fires already, or there is nothing to reckon from.
+
+    Args:
+        recent: event sums of this window, `whole` those of the budget's.
+    """
+    rule = budget.pause_on_burn
+    if rule is None or rule.window != seconds or not isinstance(recent, Sample) or not isinstance(whole, Sample):
+        return None
+    left = rule.fraction * (1 - budget.objective) * whole.total - (recent.bad or 0.0)
+    return left * seconds / (SURGE * recent.total) if left > 0 and recent.total > 0 else None
 
 
 def _shown(level: float | None) -> str:

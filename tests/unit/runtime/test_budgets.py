@@ -27,14 +27,17 @@ HOUR = 3600
 
 @dataclass
 class Sums(Told):
-    """Counts how often each window is asked for."""
+    """Counts how often each window is asked for. `answer` is that of a month; of a shorter window it is a part."""
 
     answer: Reading = field(default_factory=lambda: Sample(0.001, 0.0001, 1e6, 1e3))
     asked_for: list[float] = field(default_factory=list)
 
     async def totals(self, sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
         self.asked_for.append(round(window.seconds))
-        return self.answer
+        found, part = self.answer, window.seconds / MONTH
+        if isinstance(found, Sample) and found.bad is not None:
+            return replace(found, total=found.total * part, bad=found.bad * part)
+        return found
 
 
 class Bench:
@@ -63,6 +66,28 @@ async def test_long_windows_are_asked_for_once_in_a_while_by_both_loops_together
         await bench.clock.sleep(5.0)
     assert bench.asked.count(MONTH) == HOUR // REREAD_MOST
     assert bench.asked.count(HOURS) == HOUR // (HOURS / 120)
+
+
+async def test_half_of_the_budget_is_seen_to_be_gone_within_a_tick_however_long_the_window() -> None:
+    bench, rate, spent = Bench(), 100.0, 0.0
+
+    async def totals(sli: Sli, pods: PodSet, window: Window, *, timeout: float) -> Reading:
+        total = rate * window.seconds
+        return Sample(spent / total, 0.0001, total, spent)
+
+    for store in bench.stores:
+        store.totals = totals  # type: ignore[method-assign]
+    (budget,), tick = spec().budgets, spec().safety.check_interval
+    assert budget.pause_on_burn is not None
+    limit, seen = budget.pause_on_burn.fraction * (1 - budget.objective) * MONTH * rate, 0.0
+    while seen < limit:  # an outage: every request fails
+        found = (await bench.read())[budget.pause_on_burn.window]
+        assert isinstance(found, Sample)
+        seen = found.bad or 0.0
+        assert seen >= limit or spent < limit + tick * rate, "gone for longer than a tick"
+        await bench.clock.sleep(tick)
+        spent += tick * rate
+    assert len(bench.asked) < 100, "and seldom while there is much left"
 
 
 async def test_what_one_loop_has_read_the_other_knows() -> None:

@@ -12,6 +12,7 @@ from trimtab.domain.spec import BurnPair, ErrorBudget, PauseOnBurn
 from trimtab.domain.state import BudgetState
 from trimtab.slo.budget import (
     CLEAR_SECONDS,
+    SURGE,
     Cap,
     GateVerdict,
     burn_rate,
@@ -19,6 +20,7 @@ from trimtab.slo.budget import (
     history_of,
     history_short,
     needed_windows,
+    soonest_pause,
     time_to_exhaustion,
     total_events,
 )
@@ -88,6 +90,22 @@ def test_half_of_the_budget_within_its_window_pauses() -> None:
     verdict = judged(readings(w6h=0.06001, w30d=0.0005))
     assert verdict.reason == "BudgetBurning"
     assert "50.0 % of the budget went within 6h" in verdict.closed
+
+
+def test_how_soon_half_of_the_budget_can_be_gone() -> None:
+    whole = sample(0.0, 100 * MONTH)
+    half = 0.5 * 0.001 * 100 * MONTH
+
+    def soonest(bad: float, seconds: float = 6 * HOUR) -> float | None:
+        return soonest_pause(BUDGET, seconds, sample(bad, 100 * seconds), whole)
+
+    assert soonest(0.0) == pytest.approx(half / (SURGE * 100))
+    assert soonest(half - 400.0) == pytest.approx(1.0)
+    assert soonest(half + 1.0) is None, "it fires already"
+    assert soonest(0.0, HOUR) is None, "not its window"
+    assert soonest_pause(BUDGET, 6 * HOUR, sample(0.0, 100.0), None) is None
+    assert soonest_pause(BUDGET, 6 * HOUR, NoData("no traffic"), whole) is None
+    assert soonest_pause(replace(BUDGET, pause_on_burn=None), 6 * HOUR, sample(0.0, 100.0), whole) is None
 
 
 def test_a_low_budget_starts_nothing() -> None:
