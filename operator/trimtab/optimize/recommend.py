@@ -22,7 +22,7 @@ from trimtab.optimize import pareto, queueing
 from trimtab.optimize.data import ALIKE_LOAD
 from trimtab.optimize.objective import allowed
 from trimtab.optimize.queueing import STEEPEST, Pods, Slow
-from trimtab.optimize.readings import Evidence, exact
+from trimtab.optimize.readings import ONE_SIDED_95, Evidence, exact
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import no_more
 
@@ -127,17 +127,22 @@ def pods_of(belief: Belief, assignment: Assignment) -> Pods | None:
 
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
     """Each of its own readings counts from the load that it saw. One of the night says little about the day, neither
-    for it nor against: where the days' peak is known, those of less load do not count beside those of more."""
+    for it nor against: where the days' peak is known, those of less load do not count beside those of more.
+
+    Where the rise to the peak is reckoned from how full pods are it has nothing to spare for noise, and the cheapest of
+    what is read within a bound is the luckiest: there the mean must hold with 1.64 standard errors of the trials.
+    """
     own, loads, pods = belief.evidence.get(assignment, Evidence()), belief.loads, pods_of(belief, assignment)
     swings = belief.study.usual_peak is not None
-    for target in belief.targets:
+    for target, model in zip(belief.targets, belief.models, strict=True):
         rows = own.observations.get(target.name)
         if target.relative or not rows:
             continue
         least = max(loads.z(row.load) for row in rows) + ALIKE if swings else -math.inf
         near = [row for row in rows if loads.z(row.load) >= least]
         rises = [float(room(belief, target, pods, loads.z(row.load), z)) for row in near]
-        if Evidence.pooled([row.raised(rise) for row, rise in zip(near, rises, strict=True)])[1] > 0:
+        mean = Evidence.pooled([row.raised(rise) for row, rise in zip(near, rises, strict=True)])[1]
+        if mean + (0.0 if pods is None else ONE_SIDED_95 * model.scales.tau / math.sqrt(len(near))) > 0:
             return False
     return True
 
