@@ -18,7 +18,7 @@ from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.study import SymptomKind
 from trimtab.domain.trial import TERMINAL_PHASES, PhaseTimes, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
-from trimtab.runtime.series import Asked, Labels, of, show, show_exactly, show_of
+from trimtab.runtime.series import Asked, Exactly, Labels, of, show, show_of
 from trimtab.runtime.sight import Live
 
 Owned = TypeVar("Owned", Gauge, Counter, Histogram)
@@ -48,6 +48,7 @@ class Metrics:
         self.described: list[Described] = []
         self._owned: list[Any] = []
         self._phases: dict[str, TrialPhase] = {}
+        self._whole = Exactly()
         self._told: dict[Labels, tuple[ExperimentSpec | None, ExperimentState]] = {}
         self._experiments()
         self._ledger()
@@ -63,6 +64,7 @@ class Metrics:
     def forget(self, namespace: str, experiment: str) -> None:
         """Remove every series of an Experiment that is gone."""
         self._told.pop((namespace, experiment), None)
+        self._whole.forget()
         for metric in self._owned:
             for labels in [labels for labels in list(metric._metrics) if labels[:2] == (namespace, experiment)]:
                 metric.remove(*labels)
@@ -133,18 +135,18 @@ class Metrics:
     def observe_live(self, live: Live) -> None:
         """Replace what is told of the traffic. An Experiment that is known and has no live trial has 0 of them."""
         known: dict[Labels, float] = {tuple(labels[:2]): 0.0 for labels in list(self.experiment_info._metrics)}
-        show_exactly(self.live_trials, {**known, **live.trials})
-        show_exactly(self.arms_without_trial, live.strays)
-        show_exactly(self.blind_seconds, live.blind)
-        show_exactly(self.stale_after, live.stale_after)
-        show_exactly(self.slo_evalue, live.evalues)
-        show_exactly(self.slo_evalue_limit, live.limits)
-        show_exactly(self.sli_value, live.values)
+        self._whole.show(self.live_trials, {**known, **live.trials})
+        self._whole.show(self.arms_without_trial, live.strays)
+        self._whole.show(self.blind_seconds, live.blind)
+        self._whole.show(self.stale_after, live.stale_after)
+        self._whole.show(self.slo_evalue, live.evalues)
+        self._whole.show(self.slo_evalue_limit, live.limits)
+        self._whole.show(self.sli_value, live.values)
 
     def observe_rollbacks(self, lasting: Mapping[Labels, float], stuck: Mapping[Labels, float]) -> None:
         """Replace what is told of rollbacks under way: seconds since the oldest began, and how many are stuck."""
-        show_exactly(self.rollback_open_seconds, lasting)
-        show_exactly(self.rollbacks_stuck, stuck)
+        self._whole.show(self.rollback_open_seconds, lasting)
+        self._whole.show(self.rollbacks_stuck, stuck)
 
     def observe_trial(self, trial: Trial) -> None:
         """Count a Trial's move to another phase, when its status was written."""

@@ -33,12 +33,25 @@ def show(gauge: Gauge, labels: Labels, value: float | None) -> None:
         gauge.remove(*labels)
 
 
-def show_exactly(gauge: Gauge, values: Mapping[Labels, float]) -> None:
-    """Set these series and remove every other one."""
-    for labels in gauge._metrics.keys() - values.keys():
-        gauge.remove(*labels)
-    for labels, value in values.items():
-        of(gauge, labels).set(value)
+class Exactly:
+    """Gauges that are replaced as a whole; nothing is done while the series are those of the last time."""
+
+    def __init__(self) -> None:
+        self._shown: dict[Gauge, Mapping[Labels, float]] = {}
+
+    def show(self, gauge: Gauge, values: Mapping[Labels, float]) -> None:
+        """Set these series and remove every other one."""
+        if self._shown.get(gauge) == values:
+            return
+        for labels in gauge._metrics.keys() - values.keys():
+            gauge.remove(*labels)
+        for labels, value in values.items():
+            of(gauge, labels).set(value)
+        self._shown[gauge] = dict(values)
+
+    def forget(self) -> None:
+        """Somebody else removed series: the next ones are all set anew."""
+        self._shown.clear()
 
 
 def show_of(gauge: Gauge, owner: Labels, values: Mapping[str, float | None]) -> None:
@@ -65,4 +78,4 @@ class Asked(Collector):
         return [family]
 
 
-__all__ = ["Asked", "Labels", "of", "show", "show_exactly", "show_of"]
+__all__ = ["Asked", "Exactly", "Labels", "of", "show", "show_of"]

@@ -55,6 +55,19 @@ async def test_in_every_namespace_and_endpoints_count_only_in_their_own() -> Non
     ]
 
 
+async def test_a_reader_sees_what_changed_since_it_looked() -> None:
+    cluster = Counting()
+    reader = ArmReader(cluster)
+    await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")
+    (before,) = await reader.read(None)
+    assert await reader.read(None) == (before,)
+    await serve(cluster, "shop", "tt-1-0-c-x-y")
+    (after,) = await reader.read(None)
+    assert (before.ready_endpoints, after.ready_endpoints) == (0, 1)
+    await arm_pod(cluster, "shop", "tt-2-0-c-x-y", "two")
+    assert [a.experiment_name for a in await reader.read(None)] == ["one", "two"]
+
+
 async def test_of_one_experiment_in_its_namespace() -> None:
     cluster = Counting()
     await arm_pod(cluster, "shop", "tt-1-0-c-x-y", "one")

@@ -296,6 +296,17 @@ class TestTraffic:
         assert of(metrics, "blind_seconds") is None
         assert of(metrics, "slo_evalue", sli="errors") is None
 
+    def test_what_somebody_removed_is_told_again(self) -> None:
+        metrics = Metrics()
+        metrics.observe_state(RECORD, ExperimentState())
+        metrics.observe_live(live([self.WEB], 1000.0))
+        told = metrics.render()
+        metrics.forget("shop", "web")
+        assert metrics.render() != told
+        metrics.observe_state(RECORD, ExperimentState())
+        metrics.observe_live(live([self.WEB], 1000.0))
+        assert metrics.render() == told
+
     def test_an_experiment_that_is_gone_has_no_zero(self) -> None:
         metrics = Metrics()
         metrics.set_phase("shop", "web", ExperimentPhase.RUNNING)
