@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trimtab.domain.names import GROUP, VERSION
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A Kubernetes resource type. `group` is empty for the core API."""
+class Kind(NamedTuple):
+    """A Kubernetes resource type. `group` is empty for the core API. A tuple, as kinds are keys everywhere."""
 
     group: str
     version: str
     plural: str
     name: str
-
-    def __hash__(self) -> int:
-        """Quick, as kinds are keys everywhere; hardly two have the same plural."""
-        return hash(self.plural)
 
     @property
     def api_version(self) -> str:

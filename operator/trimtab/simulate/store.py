@@ -146,9 +146,10 @@ class ObjectStore:
         Raises:
             NotFound: this kind is not served.
         """
-        if kind not in self._tables:
+        table = self._tables.get(kind)
+        if table is None:
             raise NotFound(404, "the server could not find the requested resource")
-        return self._tables[kind]
+        return table
 
     def since(self, version: int) -> tuple[WatchEvent, ...] | None:
         """All changes after this version; None when the past does not reach that far back (410 Gone)."""

@@ -99,6 +99,30 @@ async def test_watchers_see_each_change_once_and_in_order(cluster: InMemoryClust
     assert len(events) == 5
 
 
+async def test_watchers_of_some_kinds_see_no_others(cluster: InMemoryCluster) -> None:
+    events: list[WatchEvent] = []
+    unsubscribe = cluster.subscribe(events.append, (kinds.CONFIG_MAPS, kinds.PODS))
+    await cluster.create(kinds.TRIALS, "default", named("a"))
+    await cluster.create(kinds.CONFIG_MAPS, "default", named("b"))
+    assert [event.kind for event in events] == [kinds.CONFIG_MAPS]
+    unsubscribe()
+    await cluster.create(kinds.CONFIG_MAPS, "default", named("c"))
+    assert len(events) == 1
+
+
+async def test_a_list_is_of_this_moment(cluster: InMemoryCluster) -> None:
+    async def names(labels: str = "") -> list[str]:
+        return [m["metadata"]["name"] for m in await cluster.list(kinds.CONFIG_MAPS, "default", labels=labels)]
+
+    assert (await names(), await names("a=1")) == ([], [])
+    made = await cluster.create(kinds.CONFIG_MAPS, "default", named("b", labels={"a": "1"}))
+    assert (await names(), await names("a=1")) == (["b"], ["b"])
+    await cluster.replace(kinds.CONFIG_MAPS, "default", "b", {**made, "metadata": {**made["metadata"], "labels": {}}})
+    assert (await names(), await names("a=1")) == (["b"], [])
+    await cluster.delete(kinds.CONFIG_MAPS, "default", "b")
+    assert await names() == []
+
+
 async def test_what_is_handed_out_cannot_be_changed(cluster: InMemoryCluster) -> None:
     body = {"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}, "list": [{"n": 1}]}
     made = await cluster.create(kinds.CONFIG_MAPS, "default", body)

@@ -122,6 +122,16 @@ def test_ranges_are_left_open_and_old_values_vanish() -> None:
     assert matrix(Tracks(gone), "depth[1m]", 30.0) != []
 
 
+def test_a_range_of_whole_seconds_is_read_as_every_other_one() -> None:
+    for text in ("30s", "0m30s", "30000ms"):
+        assert matrix(SOURCE, f'requests{{pod="b"}}[{text}]', 60.0) == matrix(SOURCE, 'requests{pod="b"}[30s]', 60.0)
+    assert matrix(Tracks(track("m", [(0.0, 1.0)], a="[1s]")), 'm{a="[1s]"}', 9.0) is None
+    assert matrix(SOURCE, "sum(requests)", 60.0) is None
+    for wrong in ("sum(requests)[30s]", "requests[30s", "requests[30s][30s]"):
+        with pytest.raises(ValueError, match=r"\w"):
+            matrix(SOURCE, wrong, 60.0)
+
+
 def test_a_past_goes_on_in_the_present() -> None:
     past = Past([0.0, 60.0, 120.0], [0.0, 600.0, 1200.0])
     live = Track((("__name__", "requests"),), [], [], past)
