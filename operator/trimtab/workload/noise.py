@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -22,6 +23,7 @@ UintArray = NDArray[np.uint64]
 _MASK: Final = (1 << 64) - 1
 _STEP: Final = np.uint64(0xD1342543DE82EF95)
 _GAMMA, _FIRST, _SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+_FEW: Final = 8  # slots, whose normals are remembered
 _11, _27, _30, _31 = map(np.uint64, (11, 27, 30, 31))
 
 
@@ -55,8 +57,19 @@ def smooth(seed: int, key: str, t: ArrayLike, interval_s: float) -> FloatArray:
     at = np.atleast_1d(np.asarray(t, dtype=float)) / interval_s
     slot = np.floor(at).astype(np.int64)
     turn = 0.5 * math.pi * (at - slot)
-    before, after = gaussian(seed, key, np.stack((slot, slot + 1)))
+    if slot.size and slot.max() - slot.min() < _FEW:
+        first = int(slot.min())
+        known = _normals(seed, key, first, int(slot.max()) + 1)
+        before, after = known[slot - first], known[slot - first + 1]
+    else:
+        before, after = gaussian(seed, key, np.stack((slot, slot + 1)))
     return np.asarray(np.cos(turn) * before + np.sin(turn) * after)
+
+
+@lru_cache(maxsize=1024)
+def _normals(seed: int, key: str, first: int, last: int) -> FloatArray:
+    """The normals of these slots and all between, for whoever looks at one moment after the other."""
+    return gaussian(seed, key, np.arange(first, last + 1))
 
 
 def factor(seed: int, key: str, percent: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimtab.workload import OfferedLoad
+from trimtab.workload import OfferedLoad, noise
 from trimtab.workload.load import DAY_S
 from trimtab.workload.spec import FlashCrowd, LoadSpec, RandomCrowds
 
@@ -40,6 +40,13 @@ def test_noise_depends_on_time_and_seed_alone() -> None:
     assert relative.mean() == pytest.approx(1.0, abs=0.01)
     assert relative.std() == pytest.approx(0.1, rel=0.1)
     assert first.expected(t[5]) == pytest.approx(1000.0)
+
+
+def test_noise_of_a_moment_and_of_a_long_time_is_the_same() -> None:
+    t = MONDAY + np.arange(0.0, 6000.0, 7.0)
+    whole = noise.smooth(3, "load", t, 60.0)
+    assert np.array_equal(whole[40:50], noise.smooth(3, "load", t[40:50], 60.0))
+    assert noise.smooth(3, "load", t[:0], 60.0).shape == (0,)
 
 
 def test_noise_is_smooth_and_forgets() -> None:
