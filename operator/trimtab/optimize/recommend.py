@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.domain.cost import Filling
+from trimtab.domain.cost import CostModel, Filling
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import ConstraintTarget, FrontMember, Recommended, Study
 from trimtab.optimize import pareto, queueing
@@ -225,7 +225,11 @@ def pruned(belief: Belief, best: Assignment) -> Assignment:
 
 
 def _holds_too(belief: Belief, assignment: Assignment, held: Assignment) -> bool:
-    """Whether an assignment holds: by the model, or as it has no less of anything than one that holds."""
+    """Whether an assignment holds: by the model, or as it has no less of anything than one that holds. Where an
+    autoscaler gives larger pods more to do, more of one thing may be too little of another: what was not measured does
+    not hold."""
+    if isinstance(belief.study.cost, CostModel) and belief.study.cost.scale is not None:
+        return assignment in _tried(belief) and bool(holding(belief, [assignment]))
     more = no_more(belief.study.space, held, assignment) and _unrefuted(belief, assignment)
     return more or bool(holding(belief, [assignment]))
 

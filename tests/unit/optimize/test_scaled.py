@@ -24,7 +24,7 @@ from trimtab.optimize.designer import digest, recommend, suggest
 from trimtab.optimize.encoding import Encoder, Grid
 from trimtab.optimize.queueing import MOST_FULL, QUEUED, STEEPEST, Pods, rise
 from trimtab.optimize.readings import gather
-from trimtab.optimize.recommend import pods_of, room
+from trimtab.optimize.recommend import pods_of, pruned, room
 from trimtab.optimize.safe import Belief, believe
 
 WORK, LEAST = 0.0092, 6.0
@@ -241,9 +241,21 @@ def test_pods_that_get_through_many_requests_in_the_time_of_the_bound_need_less_
     assert needed(belief, 10.0, ERRORS) == pytest.approx(needed(believe(done, gather(done)), 5.0, ERRORS))
     pods = pods_of(belief, BASELINE)
     assert pods is not None
-    assert (pods.full, pods.cores) == (pytest.approx(0.225), pytest.approx(2.0))
+    assert [float(pods.full), float(pods.cores)] == [pytest.approx(0.225), pytest.approx(2.0)]
     assert pods_of(replace(belief, study=replace(known, driven=replace(FILLING, fixed=None))), BASELINE) is None
     assert digest(belief) != digest(believe(done, gather(done)))
+
+
+def test_no_change_is_undone_to_what_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger pod gets more to do from its autoscaler, so more CPU may be too little memory."""
+    done, _ = searched(by_use=True)
+    belief = believe(done, gather(done))
+    both = (x for x in belief.evidence if all(x[name] != BASELINE[name] for name in SPACE.names))
+    best = next(x for x in both if x.replace("cpu", BASELINE["cpu"]) not in belief.evidence)
+    monkeypatch.setattr("trimtab.optimize.recommend.WORTHLESS", 1.0)  # whatever the change saves
+    assert pruned(belief, best) in belief.evidence
+    fixed = replace(belief, study=replace(done, cost=replace(COST, scale=None)))
+    assert pruned(fixed, best) not in belief.evidence
 
 
 def test_how_full_pods_are_is_read_off_encoded_points() -> None:
