@@ -47,6 +47,11 @@ class Edge:
     bound: float
 
     @property
+    def before(self) -> float:
+        """The fraction of its limit that a pod uses at the scale point."""
+        return self.full / 2**self.octaves
+
+    @property
     def slope(self) -> float:
         """Of ln(SLI / bound), per octave of use."""
         return math.log(self.peak / self.usual) / self.octaves
@@ -68,17 +73,17 @@ def at_slope(slope: float) -> Callable[[Edge], float]:
 
 def as_other_bounds(edge: Edge) -> float:
     """What the recommender counts with where a bound is not on slow requests."""
-    return float(rise(edge.full / 2**edge.octaves, edge.full, None))
+    return float(rise(edge.before, edge.full, None))
 
 
 def waiting(edge: Edge) -> float:
     """What it counts with where the requests that pods get through are not known."""
-    return float(rise(edge.full / 2**edge.octaves, edge.full, Slow(edge.bound, None)))
+    return float(rise(edge.before, edge.full, Slow(edge.bound)))
 
 
 def counted_with(edge: Edge) -> float:
     """What the recommender counts with."""
-    return float(rise(edge.full / 2**edge.octaves, edge.full, Slow(edge.bound, edge.turns)))
+    return float(rise(edge.before, edge.full, Slow(edge.bound, edge.turns)))
 
 
 def edges(truth: Truth, most: int = MOST) -> Iterator[Edge]:

@@ -15,14 +15,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.domain.cost import CostModel, Filling
+from trimtab.domain.cost import CostModel
 from trimtab.domain.space import Assignment
-from trimtab.domain.study import ConstraintTarget, FrontMember, Recommended, Study
-from trimtab.optimize import pareto, queueing
+from trimtab.domain.study import FrontMember, Recommended, Study
+from trimtab.optimize import pareto
 from trimtab.optimize.data import ALIKE_LOAD
 from trimtab.optimize.objective import allowed
-from trimtab.optimize.queueing import STEEPEST, Pods, Slow
-from trimtab.optimize.readings import ONE_SIDED_95, Evidence, exact
+from trimtab.optimize.readings import Evidence, exact
+from trimtab.optimize.room import pods_of, room
 from trimtab.optimize.safe import Belief, boxes, is_safe, reachable, upper_limits, verified
 from trimtab.optimize.steps import no_more
 
@@ -86,63 +86,19 @@ def _unrefuted(belief: Belief, assignment: Assignment) -> bool:
     return allowed(study, assignment)
 
 
-def room(
-    belief: Belief, target: ConstraintTarget, pods: Pods | None, seen: float | None = None, z: float | None = None
-) -> Floats | float:
-    """How far below a bound (in g) an assignment must measure at the load `seen` (octaves; the usual one), for the load
-    that its arms do not see. A bound relative to the control needs none.
-
-    The model's slope in load is mostly that of the baseline, where there is room; next to the bound it is several times
-    steeper. So what was measured, raised by `STEEPEST` per octave up to the load `z` (the peak), must hold by itself.
-
-    Where loads are how hard pods are driven and their CPU limit is known, `queueing.rise` says by how much, as no one
-    slope can serve: next to a bound it is 0.2 to 0.7 per octave at half of the limit, and up to 5.5 at 0.85 of it.
-
-    Args:
-        pods: at their scale point, where the load is how hard they are driven (one kind, or arrays).
-    """
-    loads, driven = belief.loads, belief.study.driven
-    start, end = loads.usual if seen is None else seen, loads.peak if z is None else z
-    if target.relative:
-        return 0.0
-    if pods is None or driven is None or loads.reference is None:
-        return STEEPEST * max(end - start, 0.0)
-    most = np.asarray(pods.full) * loads.reference
-    return queueing.rise(most * 2.0**start, most * 2.0**end, _slow(driven, target, pods))
-
-
-def _slow(driven: Filling, target: ConstraintTarget, pods: Pods) -> Slow | None:
-    if target.name not in driven.slow:
-        return None
-    turns = driven.turns_of(target.name)
-    return Slow(target.bound, None if turns is None else pods.cores * turns)
-
-
-def pods_of(belief: Belief, assignment: Assignment) -> Pods | None:
-    """Those of an assignment at their scale point; None where that or their CPU limit is not known."""
-    driven = belief.study.driven
-    full, cores = (None, None) if driven is None else (driven.of(assignment), driven.cores(assignment))
-    return None if full is None or cores is None else Pods(full, cores)
-
-
 def _leaves_room(belief: Belief, assignment: Assignment, z: float | None) -> bool:
     """Each of its own readings counts from the load that it saw. One of the night says little about the day, neither
-    for it nor against: where the days' peak is known, those of less load do not count beside those of more.
-
-    Where the rise to the peak is reckoned from how full pods are it has nothing to spare for noise, and the cheapest of
-    what is read within a bound is the luckiest: there the mean must hold with 1.64 standard errors of the trials.
-    """
+    for it nor against: where the days' peak is known, those of less load do not count beside those of more."""
     own, loads, pods = belief.evidence.get(assignment, Evidence()), belief.loads, pods_of(belief, assignment)
     swings = belief.study.usual_peak is not None
-    for target, model in zip(belief.targets, belief.models, strict=True):
+    for target in belief.targets:
         rows = own.observations.get(target.name)
         if target.relative or not rows:
             continue
         least = max(loads.z(row.load) for row in rows) + ALIKE if swings else -math.inf
         near = [row for row in rows if loads.z(row.load) >= least]
         rises = [float(room(belief, target, pods, loads.z(row.load), z)) for row in near]
-        mean = Evidence.pooled([row.raised(rise) for row, rise in zip(near, rises, strict=True)])[1]
-        if mean + (0.0 if pods is None else ONE_SIDED_95 * model.scales.tau / math.sqrt(len(near))) > 0:
+        if Evidence.pooled([row.raised(rise) for row, rise in zip(near, rises, strict=True)])[1] > 0:
             return False
     return True
 

@@ -3,7 +3,7 @@
 Notation: N safe points; s (N,) improvement on what would be recommended now, as a fraction of the baseline's amount:
 by default the saving of a known cost, else what is expected over joint draws (`improvement.py`). For each bound j its
 latent g_j at the peak is N(mu_j, sd_j^2), and what a trial would read of it, raised by the room that a recommendation
-needs (`recommend.room`), is N(m_j, v_j). Readings of a bound relative to the control need none.
+needs (`room.room`), is N(m_j, v_j). Readings of a bound relative to the control need none.
   ConstrainedEI  log s + sum_j log P(g_j <= 0) + sum_j log P(reading_j <= 0)
                  for a known cost the expected improvement is s x the chance to be feasible (Schonlau 1997; Gardner et
                  al. 2014); in logs, since products of tails underflow (Ament et al. 2023)
@@ -29,7 +29,7 @@ from scipy.linalg import cholesky
 from scipy.special import log_ndtr
 
 from trimtab.optimize.data import hinted_rows
-from trimtab.optimize.recommend import room
+from trimtab.optimize.room import room
 from trimtab.optimize.safe import Belief
 
 Floats = NDArray[np.float64]

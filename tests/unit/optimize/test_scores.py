@@ -132,7 +132,7 @@ def test_what_is_safe_but_leaves_no_room_for_the_peak_is_hardly_worth_a_trial(mo
     assert np.all(without >= np.sum(norm.logcdf(-np.maximum(mean, 0.0) / sd), axis=0) - 0.2)
     assert belief.loads.peak > belief.loads.usual
     assert np.all(needed < without)
-    monkeypatch.setattr("trimtab.optimize.recommend.STEEPEST", 50.0)
+    monkeypatch.setattr("trimtab.optimize.room.STEEPEST", 50.0)
     assert np.all(log_room(belief, u) < math.log(0.01))
 
 
