@@ -19,7 +19,7 @@ CLEAR_SECONDS = 900.0
 CLEAR_FRACTION = 0.8
 HISTORY_ENOUGH = 0.9
 BURNING = "BudgetBurning"
-SURGE = 4.0
+SURGE = 4.0  # times the usual load, that no burn is faster than
 OBSERVED_SECONDS = 30.0  # a status that changes with each look at it would be looked at for ever
 
 
