@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from benchmarks.operator.live import REPLICAS
 from benchmarks.simulation.crashes import judge, story_of
 from benchmarks.simulation.stories import BESIDE, NAME, NAMESPACE, TARGET, Story, begun, completed
@@ -181,6 +182,7 @@ WORN_OUT = Story(
 )
 
 
+@pytest.mark.thorough
 def test_trials_that_wear_out_what_all_pods_share_run_one_at_a_time() -> None:
     """Each keeps every bound, and canaries are as good as their controls: it shows in the controls alone."""
     world = told(lived(WORN_OUT))
