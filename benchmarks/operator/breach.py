@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.operator.live import CANARY, TERMINAL, Live
 from benchmarks.operator.replay import first_satisfied, first_sign, unix_seconds
 from benchmarks.operator.witness import Witness
-from controlplane.waiting import WaitTimeout
+from controlplane import ApiError, ControlPlaneError, WaitTimeout
 from trimtab.simulate.history import Change, serving, views
 
 CHECK_INTERVAL = 1.0
@@ -34,6 +34,17 @@ class NotForced(Exception):
 
 class NotWithdrawn(Exception):
     """The breach was there, and the canary was not taken away for it."""
+
+
+GROUND = (AssertionError, ApiError, ControlPlaneError, OSError)
+"""What a failing test bench raises: a wait that timed out, a server or a process that is not there."""
+FAILURES = (NotForced, NotWithdrawn, *GROUND)
+"""What an attempt at a promise may end with, other than a measurement."""
+
+
+def why(error: Exception) -> str:
+    """For the table."""
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -245,6 +256,7 @@ def ready_until_withdrawn(changes: Sequence[Change]) -> bool:
 
 
 __all__ = [
-    "API_LIMIT", "BLIND", "CHECK_INTERVAL", "CRASH_LOOP", "ERRORS", "KINDS", "LIMIT", "OOM", "SLOW", "TRIAL", "Breach",
-    "Kind", "NotForced", "NotWithdrawn", "breaking", "force", "gone_since", "measure", "withdrawn",
+    "API_LIMIT", "BLIND", "CHECK_INTERVAL", "CRASH_LOOP", "ERRORS", "FAILURES", "GROUND", "KINDS", "LIMIT", "OOM",
+    "SLOW", "TRIAL", "Breach", "Kind", "NotForced", "NotWithdrawn", "breaking", "force", "gone_since", "measure", "why",
+    "withdrawn",
 ]  # fmt: skip

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.operator import burn, campaign, reaped, standby, ticks
-from benchmarks.operator.breach import KINDS
+from benchmarks.operator.breach import GROUND, KINDS, why
 from benchmarks.operator.live import Live, cluster_stack, leading
 from benchmarks.operator.shown import Shown, aloud
-from controlplane import ApiError, ControlPlane, ControlPlaneError, PlaneOptions, gateway_definitions
+from controlplane import ControlPlane, PlaneOptions, gateway_definitions
 from stack import Stack
 
 PLACES = 3
@@ -87,9 +87,9 @@ def attempt(part: str, stack: Stack, lives: Sequence[Live], options: Options) ->
             if not campaign.clean(live):
                 live.clear()
         return PARTS[part](stack, lives, options)
-    except (AssertionError, ApiError, ControlPlaneError, OSError) as error:
+    except GROUND as error:
         aloud("\n".join(getattr(error, "__notes__", ())))
-        return Shown(part, f"NOT FORCED: {type(error).__name__}: {error}", False, {"why": str(error)})
+        return Shown(part, f"NOT FORCED: {why(error)}", False, {"why": str(error)})
 
 
 def main() -> int:

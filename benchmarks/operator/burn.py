@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.operator.breach import LEAVING, LIMIT, NotForced, NotWithdrawn, gone_since
+from benchmarks.operator.breach import FAILURES, LEAVING, LIMIT, NotForced, NotWithdrawn, gone_since, why
 from benchmarks.operator.live import REPLICAS, Live, phase_of
 from benchmarks.operator.replay import Points, each_series, increase, unix_seconds
 from benchmarks.operator.shown import Say, Shown
 from benchmarks.operator.witness import Witness
-from controlplane import ApiError, ControlPlaneError, WaitTimeout, wait_for
+from controlplane import WaitTimeout, wait_for
 from trimtab.domain.names import pod_pattern
 from trimtab.slo.budget import BURNING, CLEAR_SECONDS
 
@@ -73,9 +73,9 @@ def run(lives: Sequence[Live], say: Say) -> Shown:
 def _attempt(live: Live, say: Say) -> Burn:
     try:
         return _burn(live, say)
-    except (NotForced, NotWithdrawn, AssertionError, ApiError, ControlPlaneError, OSError) as error:
+    except FAILURES as error:
         say(live.report(NAME))
-        return Burn(live.namespace, why=f"{type(error).__name__}: {error}")
+        return Burn(live.namespace, why=why(error))
 
 
 def _burn(live: Live, say: Say) -> Burn:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from benchmarks.operator.breach import KINDS, Breach, Kind, NotForced, NotWithdrawn, force
+from benchmarks.operator.breach import GROUND, KINDS, Breach, Kind, NotForced, NotWithdrawn, force
 from benchmarks.operator.live import Live
 from benchmarks.operator.shown import Say, Shown
-from controlplane import ControlPlaneError
-from controlplane.client import ApiError
+from controlplane import ApiError
 
 HEAD = (
     "| breach | kept | known to gone, s: median | max | decided after, s: median | max | API part, s: median | max "
@@ -115,7 +114,7 @@ def attempt(live: Live, job: Job) -> Result:
         breach = force(live, job.kind, job.name)
     except NotWithdrawn as error:
         return Result(job, Verdict.LATE, str(error))
-    except (NotForced, AssertionError, ApiError, ControlPlaneError, OSError) as error:
+    except (NotForced, *GROUND) as error:
         return Result(job, Verdict.NOT_FORCED, str(error) or repr(error))
     return Result(job, Verdict.LATE if breach.late else Verdict.KEPT, breach.late, breach)
 

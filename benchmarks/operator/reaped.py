@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.operator.breach import SLOW, NotForced, NotWithdrawn, breaking, gone_since
+from benchmarks.operator.breach import FAILURES, SLOW, NotForced, NotWithdrawn, breaking, gone_since, why
 from benchmarks.operator.live import Live, leading
 from benchmarks.operator.shown import Say, Shown
 from benchmarks.operator.witness import Witness
-from controlplane import ApiError, ControlPlaneError, WaitTimeout, wait_for
+from controlplane import ApiError, WaitTimeout, wait_for
 from stack import Stack
 from stack.jobs import JobPods, chart_of_jobs
 
@@ -26,16 +26,16 @@ NAME = "orphan"
 def run(stack: Stack, live: Live, say: Say) -> Shown:
     """One death, and a successor that ends what is left."""
     found: float | None = None
-    why = ""
+    words = ""
     try:
         found = _orphaned(stack, live)
-    except (NotForced, NotWithdrawn, AssertionError, ApiError, ControlPlaneError, OSError) as error:
-        why = f"{type(error).__name__}: {error}"
+    except FAILURES as error:
+        words = why(error)
         say(live.report(NAME))
     with leading(stack, "successor"):
         live.remove(NAME)
         live.wait_nothing_left()
-    return shown(found, why)
+    return shown(found, words)
 
 
 def _orphaned(stack: Stack, live: Live) -> float:
@@ -79,14 +79,14 @@ def _wait_removed(live: Live, pods: JobPods) -> None:
         raise NotWithdrawn(f"{error}; its runs:\n{said}") from error
 
 
-def shown(seconds: float | None, why: str) -> Shown:
+def shown(seconds: float | None, failed: str) -> Shown:
     """What it came to."""
     kept = seconds is not None and seconds <= LIMIT
-    words = f"NOT FORCED, or not removed: {why}" if seconds is None else f"the canary gone after {seconds:.1f} s"
+    words = f"NOT FORCED, or not removed: {failed}" if seconds is None else f"the canary gone after {seconds:.1f} s"
     late = "" if kept or seconds is None else "LATE: "
     text = f"{late}{words}; the limit is {LIMIT:g} s"
     return Shown("the only operator killed in a breach, reap alone", text, kept, {
-        "goneSeconds": seconds, "limitSeconds": LIMIT, "why": why,
+        "goneSeconds": seconds, "limitSeconds": LIMIT, "why": failed,
     })  # fmt: skip
 
 

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.operator.breach import SLOW, NotForced, NotWithdrawn, breaking, gone_since, measure, withdrawn
+from benchmarks.operator.breach import FAILURES, SLOW, NotForced, breaking, gone_since, measure, why, withdrawn
 from benchmarks.operator.live import Live
 from benchmarks.operator.replay import unix_seconds
 from benchmarks.operator.shown import Say, Shown
 from benchmarks.operator.witness import Witness
-from controlplane import ControlPlaneError, wait_for
-from controlplane.client import ApiError
+from controlplane import wait_for
 from stack import OperatorProcess, Stack
 from trimtab.runtime.settings import Settings
 
@@ -93,8 +92,8 @@ def run(stack: Stack, live: Live, rounds: int, say: Say) -> Shown:
 def _attempt(pair: Pair, live: Live, name: str) -> Takeover:
     try:
         return _kill(pair, live, name)
-    except (NotForced, NotWithdrawn, AssertionError, ApiError, ControlPlaneError, OSError) as error:
-        return Takeover(name, why=f"{type(error).__name__}: {error}")
+    except FAILURES as error:
+        return Takeover(name, why=why(error))
 
 
 def _kill(pair: Pair, live: Live, name: str) -> Takeover:
