@@ -32,12 +32,17 @@ def parse_time(text: str) -> float:
 def format_time(seconds: float) -> str:
     """Write unix seconds with milliseconds; `parse_time` reads back the same number."""
     moment = _EPOCH + timedelta(milliseconds=round(seconds * 1000))
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return zulu(moment, "milliseconds")
 
 
 def format_seconds(seconds: float) -> str:
     """Write unix seconds without a fraction, as `metav1.Condition` has it."""
-    return (_EPOCH + timedelta(seconds=int(seconds))).isoformat().replace("+00:00", "Z")
+    return zulu(_EPOCH + timedelta(seconds=int(seconds)), "seconds")
+
+
+def zulu(moment: datetime, precision: str) -> str:
+    """A moment in UTC as RFC 3339, to "seconds", "milliseconds" or "microseconds"; what is finer is cut off."""
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 def _is_time(text: str) -> str:

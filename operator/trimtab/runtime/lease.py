@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from trimtab.api.times import zulu
 from trimtab.domain.errors import AlreadyExists, LeadershipLost, NotFound, RetryLater
 from trimtab.domain.kinds import LEASES
 from trimtab.ports import Clock, Cluster
@@ -75,7 +76,7 @@ def unique_identity() -> str:
 
 def micro_time(unix: float) -> str:
     """A `metav1.MicroTime`, in UTC."""
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return zulu(datetime.fromtimestamp(unix, UTC), "microseconds")
 
 
 class Elector:

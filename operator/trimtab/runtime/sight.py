@@ -5,6 +5,7 @@ The tick begins from the arms and not from the Trials, so an arm whose Trial is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -106,10 +107,7 @@ def live(found: Iterable[InTraffic], now: float) -> Live:
 
 
 def _counted(found: Iterable[InTraffic]) -> dict[Labels, float]:
-    counts: dict[Labels, float] = {}
-    for each in found:
-        counts[each.owner] = counts.get(each.owner, 0.0) + 1.0
-    return counts
+    return {owner: float(count) for owner, count in Counter(f.owner for f in found).items()}
 
 
 __all__ = ["InTraffic", "Live", "Sight", "live", "sight_of", "stays"]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trimtab.api.times import zulu
 from trimtab.domain import kinds
 from trimtab.domain.errors import NotFound
 from trimtab.domain.kinds import Kind
@@ -271,8 +272,7 @@ class ObjectStore:
 
     def timestamp(self, seconds: float) -> str:
         """A Kubernetes Time, so many seconds from now."""
-        moment = datetime.fromtimestamp(self._clock.now() + seconds, UTC)
-        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return zulu(datetime.fromtimestamp(self._clock.now() + seconds, UTC), "seconds")
 
     def _finish_namespace(self, name: str) -> None:
         namespace = self.find(kinds.NAMESPACES, "", name)
