@@ -40,18 +40,22 @@ CLUSTER_RIGHTS = {"nodes: get"}  # cluster-scoped objects, which no Role can all
 REAP_RIGHTS = {
     "deployments.apps: delete list",
     "endpointslices.discovery.k8s.io: list",
+    "horizontalpodautoscalers.autoscaling: list",
     "leases.coordination.k8s.io: get",  # the operators' own alone
     "pods: delete list",
     "replicasets.apps: delete list",
+    "services: list",
     "trials.trimtab.dev: get",
 }
 UNINSTALL_RIGHTS = {
     "deployments.apps: delete list",
     "endpointslices.discovery.k8s.io: list",
     "experiments.trimtab.dev: get list update",
+    "horizontalpodautoscalers.autoscaling: list",
     "leases.coordination.k8s.io: create get update",  # `create` cannot be limited to a name
     "pods: delete list",
     "replicasets.apps: delete list",
+    "services: list",
     "trials.trimtab.dev: get list update",
 }
 # What every authenticated user may ask about itself.

@@ -91,6 +91,13 @@ What `trimtab reap` does in such a namespace: it sees arms and their Trials, fre
 - apiGroups: [trimtab.dev]
   resources: [trials]
   verbs: [get]
+# An arm with a Service may have a route that leads to it: where the rights below are gone, that is said, not overlooked.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
 {{- if .Values.traffic.httpRoute }}
 # Routes are freed of an arm's weights before the arm is deleted.
 - apiGroups: [gateway.networking.k8s.io]
@@ -98,10 +105,10 @@ What `trimtab reap` does in such a namespace: it sees arms and their Trials, fre
   verbs: [get, list, update]
 - apiGroups: [""]
   resources: [services]
-  verbs: [list, delete]
+  verbs: [delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
-  verbs: [list, delete]
+  verbs: [delete]
 {{- end }}
 {{- end -}}
 

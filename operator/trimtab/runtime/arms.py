@@ -8,6 +8,7 @@ from itertools import chain
 
 from trimtab.api.kube import ArmParts, arm_parts, arm_scalers, arm_view, ready_endpoint_names, scales
 from trimtab.domain import kinds
+from trimtab.domain.errors import Forbidden
 from trimtab.domain.kube import ArmView, Manifest
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
@@ -39,13 +40,20 @@ class ArmReader:
         layers = await asyncio.gather(*(self._cluster.list(kind, scope, labels=labels) for kind in LAYERS))
         scalers: dict[tuple[str, Arm], Manifest] = {}
         if any(map(scales, layers[0])):  # nobody else has one
-            scalers = arm_scalers(await self._cluster.list(kinds.HORIZONTAL_POD_AUTOSCALERS, scope, labels=labels))
+            scalers = arm_scalers(await self._autoscalers(scope, labels))
         found: list[ArmView] = []
         for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
             slices = await self._cluster.list(kinds.ENDPOINT_SLICES, namespace)
             here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
             found += self._views((namespace, experiment_uid), here, slices, scalers)
         return tuple(found)
+
+    async def _autoscalers(self, scope: str | None, labels: str) -> tuple[Manifest, ...]:
+        """None where this account may not see them any more: what they scale is seen, and taken away, all the same."""
+        try:
+            return await self._cluster.list(kinds.HORIZONTAL_POD_AUTOSCALERS, scope, labels=labels)
+        except Forbidden:
+            return ()
 
     def _views(
         self,

@@ -59,14 +59,20 @@ class RouteKeeper:
             AGAIN_SECONDS, f"HTTPRoute {plan.route} was changed by somebody else {ATTEMPTS} times in a row"
         )
 
-    async def free(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:
+    async def free(self, namespace: str, experiment_uid: str, trial_uid: str, *, led_to: bool = False) -> int:
         """Take this trial's weights out of whatever route has them, and give its Gateway the time to follow: until it
         does, requests go where they went, and what they meet there is to be no worse. Returns how many writes it took.
+
+        Args:
+            namespace: the trial's.
+            experiment_uid: its Experiment's.
+            trial_uid: whose weights they are.
+            led_to: a route may lead to its arms, as they have Services: then not to be allowed to look is an error.
 
         Raises:
             ApiError: a route could not be read or written.
         """
-        routes = await self._listed(namespace)
+        routes = await self._listed(namespace, needed=led_to)
         return sum([await self._freed(route, experiment_uid, trial_uid) for route in routes])
 
     async def claims(self, scope: str | None) -> tuple[tuple[str, Claim], ...]:
@@ -74,11 +80,15 @@ class RouteKeeper:
         views = [route_view(manifest) for manifest in await self._listed(scope)]
         return tuple((view.namespace, view.claim) for view in views if view.claim is not None)
 
-    async def _listed(self, scope: str | None) -> tuple[Manifest, ...]:
-        """None where routes are not served, or not for this account: who may not see them cannot have written one."""
+    async def _listed(self, scope: str | None, *, needed: bool = False) -> tuple[Manifest, ...]:
+        """None where routes are not served, or not for this account; it may have been allowed to write them before."""
         try:
             return await self._cluster.list(HTTP_ROUTES, scope)
-        except (Forbidden, NotFound):
+        except NotFound:
+            return ()
+        except Forbidden:
+            if needed:
+                raise
             return ()
 
     async def _freed(self, manifest: Manifest, experiment_uid: str, trial_uid: str) -> int:

@@ -6,7 +6,9 @@ was ready for two seconds. Its autoscaler goes before them, its Service, which m
 
 A route that leads to the arms is freed of them before anything is deleted: a weight on a backend without endpoints is
 an outage. Where it cannot be written, the arms stay for some seconds and are then deleted all the same: settings that
-broke a bound are an outage for the same requests. The Service stays until the route is free, and it is tried on.
+broke a bound are an outage for the same requests. The Service stays until the route is free, and it is tried on. The
+same holds for an install that lost the right to routes and autoscalers while arms had them: what has to go goes, and
+the withdrawal is not over before somebody grants the right again.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ POLL_SECONDS = 0.25
 STUCK_SECONDS = 30.0
 TAKEN = (kinds.HORIZONTAL_POD_AUTOSCALERS, *LAYERS)  # in this order; Services after them
 COMPANIONS = frozenset({kinds.HORIZONTAL_POD_AUTOSCALERS, kinds.SERVICES})
+NO_ANSWER = (0, 429)  # statuses after which the next request would fare no better
 ROUTE_SECONDS = 5.0  # for which arms stay while the route that leads to them cannot be written
 REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
 
@@ -81,7 +84,7 @@ class Withdrawer:
         """
         services = await self._of_trial(kinds.SERVICES, namespace, experiment_uid, trial_uid)
         try:
-            sent = await self._routes.free(namespace, experiment_uid, trial_uid)
+            sent = await self._routes.free(namespace, experiment_uid, trial_uid, led_to=bool(services))
         except ApiError:
             if not services or self._waited_for_route(trial_uid):
                 await self._take(TAKEN, namespace, experiment_uid, trial_uid)
@@ -94,12 +97,25 @@ class Withdrawer:
         return now - self._held.setdefault(trial_uid, now) >= ROUTE_SECONDS
 
     async def _take(self, layers: Iterable[Kind], namespace: str, experiment_uid: str, trial_uid: str) -> int:
-        sent = 0
+        """Delete layer by layer. What the API server refuses stops nothing else from being deleted: a webhook or a
+        missing right that holds an autoscaler, or the control, must not keep a canary in the traffic.
+
+        Raises:
+            ApiError: what was refused first, or that the API server does not answer now.
+        """
+        sent, refused = 0, None
         for kind in layers:
             for manifest in await self._of_trial(kind, namespace, experiment_uid, trial_uid):
                 if kind is kinds.PODS and manifest["metadata"].get("deletionTimestamp"):
                     continue
-                sent += await self._delete(kind, namespace, manifest)
+                try:
+                    sent += await self._delete(kind, namespace, manifest)
+                except ApiError as error:
+                    if error.status in NO_ANSWER:
+                        raise
+                    refused = refused or error
+        if refused is not None:
+            raise refused
         return sent
 
     async def silenced(self, namespace: str, experiment_uid: str, trial_uid: str) -> int:

@@ -199,13 +199,38 @@ class TestTakingBack:
         assert await ground.keeper.free("shop", EXPERIMENT, TRIAL) == 1
         await ground.as_before()
 
-    @pytest.mark.parametrize("answer", [Forbidden(403, "no right"), NotFound(404, "not served")])
-    async def test_who_may_not_see_routes_has_written_none(self, answer: Exception) -> None:
+    async def test_where_none_are_served_none_lead_anywhere(self) -> None:
         ground = Ground()
         await ground.with_arm()
-        ground.refuse["list:HTTPRoute"] = answer
+        ground.refuse["list:HTTPRoute"] = NotFound(404, "not served")
         assert await ground.withdrawer.send("shop", EXPERIMENT, TRIAL) == 4
         assert await ground.left() == []
+
+    async def test_who_may_not_see_routes_has_written_none_for_arms_without_services(self) -> None:
+        ground = Ground()
+        await ground.with_arm()
+        await ground.cluster.delete(kinds.SERVICES, "shop", CANARY)
+        ground.refuse["list:HTTPRoute"] = Forbidden(403, "no right")
+        assert await ground.withdrawer.send("shop", EXPERIMENT, TRIAL) == 3
+        assert await ground.left() == []
+
+    async def test_a_right_that_was_taken_away_leaves_no_weight_behind_unsaid(self) -> None:
+        """The chart's `traffic.httpRoute` was turned off while a route led to the arms."""
+        ground = Ground()
+        await ground.with_arm()
+        await ground.give()
+        ground.refuse["list:HTTPRoute"] = ground.refuse["replace:HTTPRoute"] = Forbidden(403, "no right")
+        begun = ground.clock.monotonic()
+        while "Deployment" in await ground.left():
+            with pytest.raises(Forbidden):
+                await ground.withdrawer.send("shop", EXPERIMENT, TRIAL)
+            await ground.clock.sleep(0.25)
+        assert ROUTE_SECONDS <= ground.clock.monotonic() - begun <= ROUTE_SECONDS + 0.5
+        with pytest.raises(Forbidden):  # nobody takes it for done
+            await ground.withdrawer.verified("shop", EXPERIMENT, TRIAL)
+        ground.refuse.clear()
+        await ground.withdrawer.verified("shop", EXPERIMENT, TRIAL)
+        await ground.as_before()
 
     @pytest.mark.parametrize("answer", [Unavailable(503, "down"), Conflict(409, "modified"), Forbidden(403, "policy")])
     async def test_a_route_that_cannot_be_written_keeps_the_arms_for_some_seconds(self, answer: Exception) -> None:

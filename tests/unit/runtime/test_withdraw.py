@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError, Forbidden, NotFound, RetryLater
+from trimtab.domain.errors import ApiError, Forbidden, NotFound, Rejected, RetryLater, Throttled, Unavailable
 from trimtab.domain.kinds import Kind
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
 from trimtab.runtime.withdraw import QUIET_SECONDS, REMEMBERED, Latch, Withdrawer
@@ -115,6 +115,54 @@ async def test_a_right_on_arms_that_is_missing_is_not_skipped() -> None:
     client.before = before
     with pytest.raises(Forbidden):
         await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL)
+
+
+REFUSED = {
+    "no right to autoscalers any more": ("delete", kinds.HORIZONTAL_POD_AUTOSCALERS, Forbidden(403, "no right")),
+    "a webhook that fails on autoscalers": ("delete", kinds.HORIZONTAL_POD_AUTOSCALERS, Unavailable(500, "webhook")),
+    "a policy that holds Deployments": ("delete", kinds.DEPLOYMENTS, Rejected(403, "denied the request")),
+    "a policy that holds ReplicaSets": ("delete", kinds.REPLICA_SETS, Rejected(403, "denied the request")),
+}
+
+
+@pytest.mark.parametrize(("verb", "kind", "answer"), REFUSED.values(), ids=REFUSED)
+async def test_what_is_refused_keeps_nothing_else_in_the_traffic(verb: str, kind: Kind, answer: ApiError) -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    scaler = kinds.HORIZONTAL_POD_AUTOSCALERS
+    await cluster.create(scaler, "shop", labelled(scaler, "arm-scaler", spec={}))
+
+    async def before(request: Request) -> None:
+        if (request.verb, request.kind) == (verb, kind):
+            raise answer
+
+    client = Client(cluster)
+    client.before = before
+    with pytest.raises(type(answer)):  # it is said, and tried again
+        await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL)
+    held = [] if kind is scaler else [f"arm-{kind.plural}"]
+    assert await left(cluster) == held
+
+
+@pytest.mark.parametrize("answer", [Unavailable(0, "no answer within 4 s"), Throttled("slow down", 1.0)])
+async def test_a_server_that_does_not_answer_is_not_asked_on(answer: ApiError) -> None:
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+    asked = 0
+
+    async def before(request: Request) -> None:
+        nonlocal asked
+        if request.verb == "delete":
+            asked += 1
+            raise answer
+
+    client = Client(cluster)
+    client.before = before
+    with pytest.raises(type(answer)):
+        await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL)
+    assert asked == 1
 
 
 async def test_another_trials_arm_is_not_touched() -> None:
