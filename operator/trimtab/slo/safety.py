@@ -107,12 +107,15 @@ def _deadline(view: SafetyView) -> Outcome | None:
 
 
 def _clock(view: SafetyView) -> Outcome | None:
-    """What is on record lies in the future: the clock was set back, and no deadline would bound the canary any more."""
-    times = view.trial.times
-    begun = max((t for t in (times.deploying, times.warming_up, times.measuring) if t is not None), default=view.now)
-    if begun - view.now <= CLOCK_SLACK:
+    """What is on record, by this clock or by the API server's, lies in the future: no deadline would bound the canary
+    any more, no window would become due, and what is asked for as the newest would be old."""
+    times, watch = view.trial.times, view.watch
+    known = (times.created, times.deploying, times.warming_up, times.measuring, watch.judged_until, watch.last_good)
+    made = [pod.created for arm in (view.canary, view.control) for pod in _pods(arm)]
+    ahead = max((t for t in (*known, *made) if t is not None), default=view.now) - view.now
+    if ahead <= CLOCK_SLACK:
         return None
-    message = f"the trial's times lie {begun - view.now:.0f} s ahead of the clock, which was set back"
+    message = f"the clock is {ahead:.0f} s behind what is on record: it was set back, or it is slow"
     return Outcome(TrialPhase.INCONCLUSIVE, "ClockSetBack", message)
 
 

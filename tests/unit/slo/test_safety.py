@@ -25,6 +25,7 @@ from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.slo.estimate import ratio_sample
 from trimtab.slo.evidence import tested_slis as slis_under_test
 from trimtab.slo.safety import (
+    CLOCK_SLACK,
     RULES,
     Closed,
     Continue,
@@ -43,7 +44,9 @@ SECONDS = 5.0
 
 
 def view(of: Trial = LIVE, watch: WatchState | None = None, **changes: Any) -> SafetyView:
-    made = SafetyView(NOW, spec(), of, arm(of, Arm.CANARY), arm(of, Arm.CONTROL), watch or WatchState())
+    watch = watch or WatchState()
+    judged = [window.window.end for window in watch.windows]
+    made = SafetyView(max((NOW, *judged)), spec(), of, arm(of, Arm.CANARY), arm(of, Arm.CONTROL), watch)
     return replace(made, **changes)
 
 
@@ -421,6 +424,30 @@ def test_a_clock_that_was_set_back_does_not_keep_a_canary_alive() -> None:
     assert found.outcome.reason == "ClockSetBack"
     skewed = replace(LIVE, times=replace(LIVE.times, measuring=NOW + 59))
     assert judge_tick(view(skewed)) == Continue()
+
+
+@pytest.mark.parametrize("seconds", [59.0, 61.0])
+@pytest.mark.parametrize("what", ["window", "look", "pod", "trial"])
+def test_whatever_is_on_record_shows_a_clock_that_is_behind(what: str, seconds: float) -> None:
+    """No window would become due, and the newest that is asked for would be old: nobody would see a canary turn bad."""
+    live, canary, state = LIVE, None, watched((counts(1), counts(1)))
+    match what:
+        case "window":
+            state = replace(state, judged_until=NOW + seconds)
+        case "look":
+            state = replace(state, last_good=NOW + seconds)
+        case "pod":
+            canary = arm(LIVE, Arm.CANARY, pods=(pod("x", created=NOW + seconds),))
+            live = replace(LIVE, times=replace(LIVE.times, warming_up=NOW + seconds))
+        case "trial":
+            live = replace(LIVE, times=replace(LIVE.times, created=NOW + seconds))
+    judged = judge_tick(view(live, watch=state) if canary is None else view(live, canary=canary, watch=state))
+    if seconds < CLOCK_SLACK:
+        assert judged == Continue()
+    else:
+        assert isinstance(judged, Withdraw)
+        assert (judged.rule, judged.outcome.reason) == ("clock", "ClockSetBack")
+        assert "61 s behind" in judged.outcome.message
 
 
 def test_a_watch_state_is_bounded_and_the_same_after_a_restart() -> None:
