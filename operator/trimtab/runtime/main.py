@@ -36,7 +36,9 @@ log = structlog.get_logger(__name__)
 
 EXIT_BAD_SETTING = 2
 EXIT_LEADERSHIP_LOST = 3
-WRITERS = ("reconcile", "safety", "lease")  # whose effects a fail point counts, each with a client of its own
+# Whose effects a fail point counts, each with a client of its own, and how long (seconds) its requests may take: a
+# connection that hangs holds a safety tick, and so every canary, for less than the 5 s that a withdrawal may take.
+WRITERS = {"reconcile": 10.0, "safety": 4.0, "lease": 10.0}
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,9 @@ async def run(settings: Settings, environment: Mapping[str, str]) -> int:
 
 def _wire(settings: Settings, environment: Mapping[str, str], connection: Connection, clock: SystemClock) -> _Process:
     metrics = Metrics()
-    clients = tuple(KubernetesCluster(connection, on_request=metrics.api_request) for _ in WRITERS)
+    clients = tuple(
+        KubernetesCluster(connection, timeout=seconds, on_request=metrics.api_request) for seconds in WRITERS.values()
+    )
     reconcile, safety, lease = (with_fail_points(c, environment, w) for c, w in zip(clients, WRITERS, strict=True))
     stores = configured_stores(settings.prometheus_url, settings.prometheus_token_file, settings.telemetry_file)
     limiter = QueryLimiter(settings.query_limit)
