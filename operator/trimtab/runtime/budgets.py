@@ -12,10 +12,11 @@ import asyncio
 
 from trimtab.control.snapshot import BudgetReadings, BudgetWindow
 from trimtab.domain.measurement import NoData, Reading, Sample, Window
+from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec, Sli
 from trimtab.ports import Clock, ExperimentRecord, PodSet, Telemetry
 from trimtab.runtime.spending import SpendingAccount
-from trimtab.slo.budget import needed_windows, soonest_pause
+from trimtab.slo.budget import burn_windows, needed_windows, soonest_pause
 
 REREAD_FRACTION = 120.0
 REREAD_MOST = 900.0
@@ -49,6 +50,7 @@ class BudgetReader:
     def __init__(self, telemetry: Telemetry, spending: SpendingAccount, clock: Clock, known: KnownSums) -> None:
         self._telemetry, self._spending, self._clock, self._known = telemetry, spending, clock, known
         self._spent: dict[tuple[str, str], tuple[float, float]] = {}
+        self._failing: dict[_Key, tuple[float, str]] = {}  # since when a window that is due cannot be read, and why
 
     async def read(
         self, experiment: ExperimentRecord, spec: ExperimentSpec, target_uid: str, *, timeout: float
@@ -61,6 +63,7 @@ class BudgetReader:
         """
         now, at = self._clock.now(), self._clock.monotonic()
         self._spent = {k: v for k, v in self._spent.items() if at - v[0] < REMEMBERED_SECONDS}
+        self._failing = {k: v for k, v in self._failing.items() if at - v[0] < REMEMBERED_SECONDS}
         windows = await asyncio.gather(
             *(
                 self._window(experiment, spec, budget, seconds, now, timeout)
@@ -88,6 +91,18 @@ class BudgetReader:
             tuple((sli, known[1]) for sli, known in spent if known is not None),
         )
 
+    def blind(self, experiment: ExperimentRecord, spec: ExperimentSpec) -> tuple[float, str] | None:
+        """For how long (seconds) a burn of a budget would not be noticed, as a window of its rules is due and cannot be
+        read, and in words why; None while all are known."""
+        now = self._clock.monotonic()
+        found = [
+            (now - failing[0], f"{b.name}: its last {format_duration(seconds)} are not known: {failing[1]}")
+            for b in spec.budgets
+            for seconds in burn_windows(b)
+            if (failing := self._failing.get((experiment.uid, spec.sli(b.sli), seconds))) is not None
+        ]
+        return max(found, default=None)
+
     async def _window(
         self,
         experiment: ExperimentRecord,
@@ -110,6 +125,9 @@ class BudgetReader:
         reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
         if isinstance(reading, Sample | NoData):
             self._known.set(key, at, reading)
+            self._failing.pop(key, None)
+        else:
+            self._failing.setdefault(key, (at, reading.detail))
         return BudgetWindow(budget.name, seconds, reading)
 
 

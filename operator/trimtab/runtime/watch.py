@@ -180,6 +180,9 @@ class Watchman:
         view, readings = self._view(experiment, spec, trial, arms), self._budgets.known(experiment, spec)
         cap = judge_cap(experiment, readings, view, self._others(trial))
         view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
+        unread = self._budgets.blind(experiment, spec)
+        if unread is not None:
+            view = _unsighted(view, *unread)
         if cap.unknown:
             view = replace(
                 view,
@@ -380,6 +383,14 @@ def _scrape(experiment: ExperimentRecord) -> float:
 
 def _timeout(spec: ExperimentSpec) -> float:
     return max(2.0, min(spec.safety.check_interval, 10.0))
+
+
+def _unsighted(view: SafetyView, seconds: float, words: str) -> SafetyView:
+    """Blind for so long (seconds) in another way, too: the longer of the two counts."""
+    since = view.now - seconds
+    if view.blind_since is not None and view.blind_since <= since:
+        return view
+    return replace(view, blind_since=since, absent=words)
 
 
 def _unreadable(experiment: ExperimentRecord, trial: Trial) -> Judgement:

@@ -46,9 +46,12 @@ class GateVerdict:
 
 def needed_windows(budget: ErrorBudget) -> tuple[float, ...]:
     """All windows (seconds) whose event sums the rules need, ascending."""
-    windows = {budget.window}
-    for pair in budget.rollback_on_burn:
-        windows |= {pair.short, pair.long}
+    return tuple(sorted({budget.window, *burn_windows(budget)}))
+
+
+def burn_windows(budget: ErrorBudget) -> tuple[float, ...]:
+    """The windows (seconds) without which nobody would notice that the budget burns, ascending."""
+    windows = {seconds for pair in budget.rollback_on_burn for seconds in (pair.short, pair.long)}
     if budget.pause_on_burn is not None:
         windows.add(budget.pause_on_burn.window)
     return tuple(sorted(windows))

@@ -151,6 +151,34 @@ class TestEveryRule:
         assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.ABORTED, "BudgetBurning")
         assert outcome(shop, trial).subject == "availability"
 
+    async def test_a_burn_that_nobody_would_notice_is_being_blind(self) -> None:
+        """The store answers about the canary, and not about the hours of the whole service."""
+        pairs = (BurnPair(60.0, 300.0, 14.4),)
+        about = spec(budgets=(replace(spec().budgets[0], rollback_on_burn=pairs, pause_on_burn=None),))
+        shop = Shop()
+        state = {"budgets": (BudgetState("availability", 0.9, 0.0, 0.0, 0.0, allowed_bad=1e9),)}
+        trial = await shop.begin(about=about, state=state)
+        async with shop.watched():
+            await shop.clock.sleep(60.0)
+            shop.store.slow["web"] = 1000.0
+            stale_after = about.safety.stale_after
+            assert await shop.ended(trial, stale_after + 2 * SOON) >= stale_after
+        assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.INCONCLUSIVE, "TelemetryBlind")
+        assert "availability: its last 5m are not known: no answer" in outcome(shop, trial).message
+
+    async def test_a_gap_in_what_is_known_of_a_burn_is_bridged(self) -> None:
+        pairs = (BurnPair(60.0, 300.0, 14.4),)
+        about = spec(budgets=(replace(spec().budgets[0], rollback_on_burn=pairs, pause_on_burn=None),))
+        shop = Shop()
+        trial = await shop.begin(about=about)
+        async with shop.watched():
+            for _ in range(5):
+                await shop.clock.sleep(30.0)
+                shop.store.slow["web"] = 1000.0
+                await shop.clock.sleep(about.safety.stale_after - SOON)
+                shop.store.slow.clear()
+            assert shop.stored(trial).outcome is None
+
     async def test_the_deadline(self) -> None:
         shop = Shop()
         trial = await shop.begin(deadline=START + 60.0)
