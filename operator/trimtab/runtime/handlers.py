@@ -121,7 +121,7 @@ class Watcher:
         failures = 0
         while not stop.is_set():
             self._state.anew()
-            thread = self._thread = _KopfThread(self._registry, self._settings(), self._namespaces)
+            thread = self._thread = _KopfThread(self._registry, self._settings(), self._within_reach())
             thread.start()
             started = asyncio.get_running_loop().time()
             await _first(thread.ended, stop.wait(), self._state.dead.wait())
@@ -132,8 +132,14 @@ class Watcher:
             stable = asyncio.get_running_loop().time() - started >= STABLE_SECONDS
             failures = 1 if stable else failures + 1
             pause = 0.0 if silent else self._backoff[min(failures, len(self._backoff)) - 1]
-            log.warning("watch.restarted", why="it missed events" if silent else repr(error), after=pause)
+            why = "it missed events, or namespaces came or went" if silent else repr(error)
+            log.warning("watch.restarted", why=why, after=pause)
             await _first(asyncio.sleep(pause), stop.wait())
+
+    def _within_reach(self) -> tuple[str, ...]:
+        """The namespaces to watch; all of them where none can be read: then it fails, and says so."""
+        found = tuple(n for n in self._namespaces if n not in self._state.unread)
+        return found or self._namespaces
 
 
 class _KopfThread(threading.Thread):

@@ -313,6 +313,9 @@ class Metrics:
         self.safety_tick_lateness = self._process_histogram(
             "safety_tick_lateness_seconds", "How much later than planned a safety tick began", FAST_BUCKETS
         )
+        self.unread_namespaces = self._process_gauge(
+            "unread_namespaces", "Namespaces of this install in which arms could not be listed at the last safety tick"
+        )
         self.safety_tick_age = self._asked(
             "safety_tick_age_seconds", "Since the last complete safety tick; told by the leader alone"
         )

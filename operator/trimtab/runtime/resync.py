@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from trimtab.domain.errors import ApiError
+from trimtab.domain.errors import ApiError, Forbidden, NotFound
 from trimtab.domain.kinds import DEPLOYMENTS, EXPERIMENTS, PODS, TRIALS
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import GROUP, LABEL_EXPERIMENT
@@ -34,6 +34,7 @@ class WatchState:
         self._delivered: dict[str, str] = {}  # Experiment's uid -> version that the watch delivered last
         self._wanted: dict[str, _Wanted] = {}  # uid -> what people wanted of it in that version
         self._missed: dict[str, str] = {}  # uid -> version that the last list showed and the watch had not delivered
+        self.unread: frozenset[str] = frozenset()  # namespaces that cannot be listed; kopf would end for one of them
         self._target_of: dict[Key, tuple[str, str]] = {}
         self._tuning: dict[tuple[str, str], tuple[Key, ...]] = {}
 
@@ -45,6 +46,13 @@ class WatchState:
         """The watch starts, maybe again: whatever its first list shows is news."""
         self.dead.clear()
         self._wanted.clear()
+
+    def reaches(self, unread: Iterable[str]) -> None:
+        """Which namespaces can not be read now: where that has changed, the watch is started anew, without them."""
+        found = frozenset(unread)
+        if found != self.unread:
+            self.unread = found
+            self.dead.set()
 
     def age(self) -> float:
         """Seconds since the watch was last known to miss nothing."""
@@ -139,19 +147,35 @@ class Resync:
             await self._clock.sleep(self._period)
 
     async def once(self) -> None:
-        """One list of everything.
+        """One list of everything. Each namespace is fed whatever becomes of the others; one that is gone, or in which
+        this operator has no rights any more, is not waited for.
 
         Raises:
             ApiError: it could not be completed, so nothing was concluded from it.
         """
-        lists = await asyncio.gather(*(self._cluster.list(EXPERIMENTS, where) for where in self._namespaces))
-        found = [each for part in lists for each in part]
-        self._state.listed(found)
+        lists = await asyncio.gather(*map(self._listed, self._namespaces), return_exceptions=True)
+        found = [each for part in lists if not isinstance(part, BaseException | None) for each in part]
         keys = tuple(key_of(each["metadata"]) for each in found)
         for key in keys:
             self._feed(key)
-        if self._on_listed is not None:
+        for part in lists:
+            if isinstance(part, BaseException):
+                raise part
+        self._state.reaches(str(where) for where, part in zip(self._namespaces, lists, strict=True) if part is None)
+        self._state.listed(found)
+        if self._on_listed is not None and None not in lists:
             self._on_listed(keys)
+
+    async def _listed(self, where: str | None) -> Sequence[Manifest] | None:
+        """None: one of several namespaces may not be read, and who waits for it would know nothing of the others."""
+        try:
+            return await self._cluster.list(EXPERIMENTS, where)
+        except (Forbidden, NotFound) as error:
+            if where is None or len(self._namespaces) == 1:
+                raise
+            if self._on_error is not None:
+                self._on_error(error)
+            return None
 
 
 def _wanted(metadata: Mapping[str, Any]) -> _Wanted:

@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from trimtab.domain.errors import ApiError, CorruptLedger, LeadershipLost, NotFound, TrimtabError
+from trimtab.domain.errors import ApiError, CorruptLedger, Forbidden, LeadershipLost, NotFound, TrimtabError
 from trimtab.domain.kube import ArmView
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger, Telemetry
@@ -58,6 +58,11 @@ class _Live:
     trial_name: str
     arms: tuple[ArmView, ...]
     at: float  # when they were asked for, in monotonic seconds
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and uid: the label of an arm is what somebody wrote, maybe somewhere else."""
+        return self.namespace, self.trial_uid
 
     @property
     def rollback(self) -> Rollback:
@@ -120,7 +125,7 @@ class SafetyLoop:
         self._scopes: tuple[str | None, ...] = tuple(namespaces) or (None,)
         self.on_withdrawn = on_withdrawn
         self.judged_once = asyncio.Event()
-        self._unread: dict[str, float] = {}
+        self._unread: dict[tuple[str, str], float] = {}
         self._looked: dict[str, float] = {}
         self._sights: dict[str, Sight] = {}
         self._seen: tuple[tuple[_Live, _Looked], ...] = ()
@@ -165,18 +170,41 @@ class SafetyLoop:
         """Judge every live trial by what needs no telemetry, and begin what takes longer; whether all were judged.
 
         Raises:
-            ApiError: the arms could not be listed.
+            ApiError: the arms could be listed nowhere.
             LeadershipLost: this process may no longer write.
         """
-        found, at = [], self._clock.monotonic()
-        for scope in self._scopes:
-            found += _by_trial(await self._arms.read(scope), at)
-        self._keep_only({live.trial_uid for live in found})
+        found, refused = await self._in_sight()
+        hidden = [(live, done) for live, done in self._seen if live.namespace in refused]
+        self._keep_only({live.trial_uid for live in (*found, *(live for live, _ in hidden))})
         looked = [_settled(x) for x in await asyncio.gather(*(self._look(x) for x in found), return_exceptions=True)]
         self._interval = min((IDLE_SECONDS, *(done.interval for done in looked)))
-        self._seen = tuple(zip(found, looked, strict=True))
+        self._seen = (*zip(found, looked, strict=True), *hidden)
         self._tell()
-        return all(done.judged for done in looked)
+        awaited = [error for error in refused.values() if not isinstance(error, Forbidden | NotFound)]
+        return all(done.judged for done in looked) and not awaited
+
+    async def _in_sight(self) -> tuple[list[_Live], dict[str, ApiError]]:
+        """The arms of live trials, and the namespaces in which they could not be listed: these keep nobody from judging
+        the others. One that is gone, or in which this operator has no rights any more, is not waited for.
+
+        Raises:
+            ApiError: they could be listed nowhere.
+        """
+        found: list[_Live] = []
+        refused: dict[str, ApiError] = {}
+        for scope in self._scopes:
+            at = self._clock.monotonic()
+            try:
+                found += _by_trial(await self._arms.read(scope), at)
+            except ApiError as error:
+                if scope is None:
+                    raise
+                log.warning("safety.namespace_not_read", namespace=scope, error=str(error))
+                refused[scope] = error
+        if len(refused) == len(self._scopes):
+            raise next(iter(refused.values()))
+        self._metrics.unread_namespaces.set(float(len(refused)))
+        return found, refused
 
     def _tell(self) -> None:
         """Tell of what is in the traffic, as it was last seen. Called also when nothing can be seen, as the API server
@@ -193,7 +221,7 @@ class SafetyLoop:
 
     def _keep_only(self, trial_uids: set[str]) -> None:
         self._watchman.keep_only(trial_uids)
-        self._unread = {uid: at for uid, at in self._unread.items() if uid in trial_uids}
+        self._unread = {key: at for key, at in self._unread.items() if key[1] in trial_uids}
         self._looked = {uid: at for uid, at in self._looked.items() if uid in trial_uids}
         self._sights = {uid: sight for uid, sight in self._sights.items() if uid in trial_uids}
 
@@ -212,13 +240,13 @@ class SafetyLoop:
                 return self._leave(live)
             except (TrimtabError, TimeoutError) as error:
                 return self._not_read(live, str(error) or "the API server does not answer")
-            self._unread.pop(live.trial_uid, None)
+            self._unread.pop(live.key, None)
             return looked
 
     def _not_read(self, live: _Live, why: str) -> _Looked:
         """Nobody can tell whether this arm may stay: for a short while it does, as API servers restart."""
         now = self._clock.monotonic()
-        since = self._unread.setdefault(live.trial_uid, now)
+        since = self._unread.setdefault(live.key, now)
         log.warning("safety.trial_not_judged", seconds=round(now - since, 1), error=why)
         if now - since < UNREAD_SECONDS:
             return _Looked(judged=False)
@@ -258,7 +286,7 @@ class SafetyLoop:
     def _leave(self, live: _Live, interval: float = IDLE_SECONDS) -> _Looked:
         """These arms have to go: nobody judges them any more."""
         self._check()
-        self._crew.start(f"remove {live.trial_uid}", partial(self._guarded, partial(self._remove, live)))
+        self._crew.start(f"remove {'/'.join(live.key)}", partial(self._guarded, partial(self._remove, live)))
         return _Looked(interval, leaving=True)
 
     async def _remove(self, live: _Live) -> None:
@@ -303,10 +331,10 @@ def _settled(answer: _Looked | BaseException) -> _Looked:
 
 def _by_trial(views: tuple[ArmView, ...], at: float) -> list[_Live]:
     found: list[_Live] = []
-    for uid in sorted({v.trial_uid for v in views}):
-        mine = tuple(v for v in views if v.trial_uid == uid)
+    for namespace, uid in sorted({(v.namespace, v.trial_uid) for v in views}):
+        mine = tuple(v for v in views if (v.namespace, v.trial_uid) == (namespace, uid))
         name = next((v.trial_name for v in mine if v.trial_name), "")
-        found.append(_Live(mine[0].namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine, at))
+        found.append(_Live(namespace, mine[0].experiment_uid, mine[0].experiment_name, uid, name, mine, at))
     return found
 
 

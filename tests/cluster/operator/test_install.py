@@ -68,6 +68,25 @@ def test_a_right_taken_away_in_the_middle_of_a_trial_hangs_no_delete(own_stack: 
     place.wait_deleted(NAME)
 
 
+def test_a_namespace_without_rights_keeps_no_canary_elsewhere(own_stack: Stack, own_place: Place) -> None:
+    """One of an install's namespaces is gone, or somebody took its Role away: the others are served all the same."""
+    place, operator = own_place, own_stack.operator
+    operator.stop()
+    operator.environment["TRIMTAB_NAMESPACE"] = f"{place.namespace},{place.namespace}-gone"
+    operator.start()
+    place.create(experiment())
+    trial = place.wait_live(NAME, {"Measuring"})
+    assert "trimtab_unread_namespaces 1.0" in operator.get("/metrics").splitlines()
+    place.annotate(NAME, "skip", str(trial["spec"]["index"]))
+    assert place.wait_outcome(trial)["reason"] == "Skipped"
+    assert operator.is_leading()
+    place.delete(NAME)
+    place.wait_deleted(NAME)
+    assert operator.get("/healthz").splitlines() == ["safety: ok", "watch: ok"]
+    log = operator.component.tail(2000).splitlines()
+    assert sum("watch.restarted" in line for line in log) <= 1, "it is not watched for again and again"
+
+
 def namespace_gone(place: Place) -> None:
     gone = lambda: place.client.find("v1", "Namespace", place.namespace) is None  # noqa: E731
     wait_for(gone, f"namespace {place.namespace} to be gone", seconds=60)

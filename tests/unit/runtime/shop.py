@@ -3,13 +3,11 @@
 The ports are faked; between them runs the operator's own code.
 """
 
-# ruff: noqa: ARG002 - Rows has the signatures of its port
-
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,10 +59,10 @@ class Rows:
     writes: int = 0
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
-        return self._found(self.experiments, name)
+        return self._found(self.experiments if namespace == NAMESPACE else {}, name)
 
     async def trial(self, namespace: str, name: str) -> Trial:
-        return self._found(self.trials, name)
+        return self._found(self.trials if namespace == NAMESPACE else {}, name)
 
     async def write_trial(self, new: Trial) -> Trial:
         if self._found(self.trials, new.name).resource_version != new.resource_version:
@@ -89,9 +87,9 @@ class Rows:
 class Shop:
     """Trials of Experiments, one each, with arms that serve; `loop` is the safety loop over them."""
 
-    def __init__(self, *, scrape: float = 1.0) -> None:
-        self.clock = LoopClock(START)
-        self.cluster = InMemoryCluster(self.clock, namespaces=[NAMESPACE])
+    def __init__(self, *, scrape: float = 1.0, namespaces: Sequence[str] = (NAMESPACE,)) -> None:
+        self.clock, self.namespaces = LoopClock(START), namespaces
+        self.cluster = InMemoryCluster(self.clock, namespaces=namespaces)
         self.rows, self.metrics, self.latch = Rows(), Metrics(), Latch()
         self.events = EventRecorder(self.cluster, self.clock, instance="test")
         self.store = Store(self.clock, scrape)
@@ -115,7 +113,7 @@ class Shop:
             events=self.events,
             metrics=self.metrics,
             check=lambda: self.leads(),
-            namespaces=[NAMESPACE],
+            namespaces=self.namespaces,
             on_withdrawn=lambda _, name: self.withdrawn.append(name),
             shown=self.shown,
         )
@@ -208,10 +206,10 @@ class Shop:
         changes: asyncio.Queue[str] = asyncio.Queue()
 
         def note(event: WatchEvent) -> None:
-            if event.kind is kinds.PODS and (
-                event.type == "DELETED" or event.object["metadata"].get("deletionTimestamp")
-            ):
-                changes.put_nowait(event.object["metadata"]["name"])
+            metadata = event.object["metadata"]
+            leaves = event.type == "DELETED" or metadata.get("deletionTimestamp")
+            if event.kind is kinds.PODS and metadata["namespace"] == NAMESPACE and leaves:
+                changes.put_nowait(metadata["name"])
 
         unsubscribe = self.cluster.subscribe(note)
         try:

@@ -14,7 +14,8 @@ from tests.unit.control.builders import spec
 from tests.unit.runtime.shop import MONTH, NAMESPACE, RATE, SERVICE_RATE, START, Shop
 
 from trimtab.domain import kinds
-from trimtab.domain.errors import CorruptLedger, Forbidden, LeadershipLost, Unavailable
+from trimtab.domain.errors import ApiError, CorruptLedger, Forbidden, LeadershipLost, NotFound, Unavailable
+from trimtab.domain.kinds import Kind
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import (
     ANNOTATION_PAUSE,
@@ -348,7 +349,8 @@ class TestHistory:
         shop = Shop()
         shop.store.slow["web"] = 1000.0
         state = {"budgets": (BudgetState("availability", 0.9, 0.0, 0.0, 0.0, allowed_bad=1e9),)}
-        trial = await shop.begin(state=state)
+        never_pauses = (replace(spec().budgets[0], pause_on_burn=None),)
+        trial = await shop.begin(about=spec(budgets=never_pauses), state=state)
         async with shop.watched():
             await shop.clock.sleep(120.0)
             assert shop.stored(trial).outcome is None
@@ -709,6 +711,70 @@ class TestApiErrors:
             assert shop.loop.age() <= TICK
             assert not task.done()
             assert shop.stored(trial).outcome is None  # nobody looked; that is not the canary's fault
+
+
+class TestNamespaces:
+    """An install of several: none of them is a reason to leave the canaries of another one alone."""
+
+    @pytest.mark.parametrize("answer", [Forbidden(403, "no right"), NotFound(404, "gone"), Unavailable(503, "down")])
+    async def test_one_that_cannot_be_read_keeps_nobody_from_judging_the_others(self, answer: ApiError) -> None:
+        shop = Shop(namespaces=["billing", NAMESPACE])
+        trial = await shop.begin()
+        listed = shop.cluster.list
+
+        async def refused(kind: Kind, namespace: str | None, **more: Any) -> Any:
+            if namespace == "billing":
+                raise answer
+            return await listed(kind, namespace, **more)
+
+        shop.cluster.list = refused  # type: ignore[method-assign]
+        async with shop.watched():
+            await shop.clock.sleep(2 * TICK)
+            waits_for_it = isinstance(answer, Unavailable)
+            assert (shop.loop.age() > TICK) == waits_for_it
+            assert shop.loop.judged_once.is_set() != waits_for_it
+            assert of(shop, "unread_namespaces") == 1.0
+            await shop.pod_status(trial, Arm.CANARY, **OOM)
+            await shop.ended(trial, SOON)
+            shop.cluster.list = listed  # type: ignore[method-assign]
+            await shop.clock.sleep(2 * TICK)
+            assert shop.loop.age() <= TICK
+            assert of(shop, "unread_namespaces") == 0.0
+
+    async def test_what_was_live_where_nobody_can_look_any_more_is_still_told_of(self) -> None:
+        shop = Shop(namespaces=["billing", NAMESPACE])
+        trial = await shop.begin()
+        owner = {"namespace": NAMESPACE, "experiment": trial.experiment_name}
+        listed = shop.cluster.list
+
+        async def refused(kind: Kind, namespace: str | None, **more: Any) -> Any:
+            if namespace == NAMESPACE:
+                raise Forbidden(403, "no right")
+            return await listed(kind, namespace, **more)
+
+        async with shop.watched():
+            await shop.clock.sleep(10 * TICK)
+            shop.cluster.list = refused  # type: ignore[method-assign]
+            await shop.clock.sleep(60.0)
+            assert of(shop, "live_trials", **owner) == 1.0
+            assert of(shop, "blind_seconds", **owner) >= 55.0
+
+    async def test_a_copy_of_an_arm_in_another_one_does_not_hide_the_trial(self) -> None:
+        shop = Shop(namespaces=["aaa", NAMESPACE])
+        trial = await shop.begin()
+        canary = next(
+            p for p in await shop.cluster.list(kinds.PODS, NAMESPACE, labels=f"{LABEL_ARM}={Arm.CANARY.value}")
+        )
+        copied = {key: canary["metadata"][key] for key in ("labels", "annotations")}
+        held = {"name": "copy", "finalizers": ["somebody.example/holds"], **copied}
+        await shop.cluster.create(kinds.PODS, "aaa", {"metadata": held, "spec": canary["spec"]})
+        async with shop.watched():
+            await shop.clock.sleep(30.0)
+            assert await shop.serves(trial)
+            assert shop.stored(trial).outcome is None
+            await shop.pod_status(trial, Arm.CANARY, **OOM)
+            await shop.ended(trial, SOON)
+            assert outcome(shop, trial).reason == "OOMKilled"
 
 
 class TestSupervision:

@@ -10,11 +10,12 @@ from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError, Unavailable
+from trimtab.domain.errors import ApiError, Forbidden, NotFound, Unavailable
 from trimtab.domain.kube import Manifest
 from trimtab.runtime.handlers import kopf_selector, kopf_settings
 from trimtab.runtime.resync import WATCHED, Resync, WatchState, keys_of
 from trimtab.runtime.workqueue import Key
+from trimtab.simulate.client import Client, Request
 from trimtab.simulate.cluster import InMemoryCluster, WatchEvent
 
 pytestmark = pytest.mark.looptime
@@ -25,9 +26,12 @@ WEB = Key("default", "web")
 class Bench:
     """Experiments in memory, a watch that can be cut, and a running resync."""
 
-    def __init__(self) -> None:
+    def __init__(self, *namespaces: str) -> None:
         self.clock = LoopClock()
-        self.cluster = InMemoryCluster(self.clock)
+        self.cluster = InMemoryCluster(self.clock, namespaces=namespaces or ("default",))
+        self.client = Client(self.cluster)
+        self.client.before = self._before
+        self.refused: dict[str, ApiError] = {}  # by namespace
         self.state = WatchState(self.clock)
         self.alive = True
         self.fed: list[tuple[float, Key]] = []
@@ -35,14 +39,19 @@ class Bench:
         self.errors: list[ApiError] = []
         self.cluster.subscribe(self._on_event)
         self.resync = Resync(
-            self.cluster,
+            self.client,
             self.clock,
             self.state,
             lambda key: self.fed.append((self.clock.monotonic(), key)),
+            namespaces=namespaces,
             on_listed=self.listed.append,
             on_error=self.errors.append,
         )
         self.task = asyncio.create_task(self.resync.run())
+
+    async def _before(self, request: Request) -> None:
+        if request.namespace in self.refused:
+            raise self.refused[request.namespace]
 
     def _on_event(self, event: WatchEvent) -> None:
         if self.alive and event.kind == kinds.EXPERIMENTS:
@@ -69,6 +78,42 @@ async def test_every_experiment_is_fed_at_the_start_and_each_minute() -> None:
     await passes(130)
     assert bench.fed == [(0.0, WEB), (60.0, WEB), (120.0, WEB)]
     assert bench.listed[0] == (WEB,)
+    await bench.end()
+
+
+@pytest.mark.parametrize("answer", [Forbidden(403, "no right"), NotFound(404, "gone")])
+async def test_a_namespace_without_rights_keeps_nothing_of_the_others(answer: ApiError) -> None:
+    """Neither their feed nor the health of their watch, which goes on without it until it is back."""
+    bench = Bench("default", "billing")
+    await bench.make("web")
+    bench.refused["billing"] = answer
+    await passes(601)
+    assert [key for _, key in bench.fed] == [WEB] * 11
+    assert bench.state.age() <= 60
+    assert bench.state.unread == {"billing"}
+    assert bench.state.dead.is_set(), "the watch is started anew, without it"
+    assert bench.listed == [], "who is missing may be in the namespace that nobody reads"
+    assert bench.errors[0] is answer
+    bench.state.anew()
+    await passes(60)
+    assert not bench.state.dead.is_set()
+    bench.refused.clear()
+    await passes(60)
+    assert bench.state.unread == frozenset()
+    assert bench.state.dead.is_set(), "and once more, with it"
+    assert bench.listed == [(WEB,)]
+    await bench.end()
+
+
+async def test_a_namespace_that_does_not_answer_is_waited_for() -> None:
+    bench = Bench("default", "billing")
+    await bench.make("web")
+    bench.refused["billing"] = Unavailable(503, "down")
+    await passes(601)
+    assert [key for _, key in bench.fed] == [WEB] * 11
+    assert bench.state.age() > 600
+    assert bench.listed == []
+    assert not bench.state.dead.is_set()
     await bench.end()
 
 
