@@ -20,6 +20,8 @@ from monitoring.queries import GRAFANA
 from stack import drop_namespaces, make_namespaces
 from stack.paths import CHART, EXAMPLES
 from trimtab.api.convert import experiment_record, trial_manifest
+from trimtab.domain.kinds import HTTP_ROUTES
+from trimtab.domain.names import ANNOTATION_ROUTE
 from trimtab.domain.state import ExperimentPhase
 from trimtab.domain.trial import Environment, Purpose, Suggestion
 from trimtab.ports import NewTrial
@@ -154,6 +156,7 @@ class Ground:
             {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": lease}
         )
         self._cron_job(self.operator, "trimtab-reap")
+        self._route(self.service, "shop")
         manifest = yaml.safe_load((EXAMPLES / "minimal" / "experiment.yaml").read_text())
         manifest["metadata"] = {"name": "web", "namespace": self.service}
         record = experiment_record(self.client.create(manifest))
@@ -179,6 +182,13 @@ class Ground:
         spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {"template": pod}}}
         metadata = {"name": name, "namespace": namespace}
         self.client.create({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec})
+
+    def _route(self, namespace: str, name: str) -> None:
+        """One that was not freed."""
+        metadata = {"name": name, "namespace": namespace, "annotations": {ANNOTATION_ROUTE: "{}"}}
+        rules = [{"name": "pages", "backendRefs": [{"name": "web", "port": 80}]}]
+        body = {"apiVersion": HTTP_ROUTES.api_version, "kind": HTTP_ROUTES.name, "metadata": metadata}
+        self.client.create({**body, "spec": {"rules": rules}})
 
     def type(self, words: list[str]) -> str:
         """What kubectl has against it; "" when it does it."""

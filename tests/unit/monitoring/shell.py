@@ -9,6 +9,7 @@ from pathlib import Path
 
 RUNBOOKS = sorted((Path(__file__).resolve().parents[3] / "runbooks").glob("*.md"))
 LOOP = re.compile(r"for object in \$\((.*)\); do")  # over what a command names: `$object`
+NAMING = re.compile(r"^\w+=\$\((.*)\)$")  # what a command says, for a later one
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 
@@ -17,7 +18,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     for page in RUNBOOKS:
         for block in BLOCK.findall(page.read_text()):
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(LOOP.sub(r"\1", line.strip().removesuffix("done")), comments=True)
+                inner = NAMING.sub(r"\1", LOOP.sub(r"\1", line.strip().removesuffix("done")))
+                words = shlex.split(inner, comments=True)
                 for simple in split_at(words, {"|", "&", "&&", ";"}):
                     yield page.name, simple
 

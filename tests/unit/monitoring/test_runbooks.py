@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.monitoring.shell import commands, kinds, operands
+from tests.unit.monitoring.shell import RUNBOOKS, commands, kinds, operands
 from typer.testing import CliRunner
 
 from trimtab.api.reference import ANNOTATIONS
@@ -17,15 +17,15 @@ from trimtab.cli.app import app
 from trimtab.domain import names
 
 ROOT = Path(__file__).resolve().parents[3]
-FILTERS = {"curl", "grep", "helm", "jq"}
+FILTERS = {"curl", "cut", "grep", "helm", "jq"}
 VERBS = {
     "annotate", "auth", "create", "delete", "describe", "events", "exec", "get", "logs", "patch", "port-forward",
     "rollout", "scale", "wait",
 }  # fmt: skip
 RESOURCES = {
     "cronjob", "deployment", "deployments", "endpointslices", "events.events.k8s.io", "hpa",
-    "httproutes", "job", "jobs", "lease", "leases.coordination.k8s.io", "namespace", "pod", "pods", "replicasets",
-    "services",
+    "httproute", "httproutes", "job", "jobs", "lease", "leases.coordination.k8s.io", "namespace", "pod", "pods",
+    "replicasets", "services",
 }  # fmt: skip
 OURS = {f"{kind}.{names.GROUP}" for kind in ("experiments", "trials")}
 CRDS = {
@@ -78,6 +78,48 @@ class TestKubectl:
         for kind in ours if len(ours) == 1 else ():
             for path in (path for text in shown for path in paths(text)):
                 assert known(CRDS[kind], path), f"{page}: {kind} has no {path}"
+
+
+def of_page(page: str) -> list[list[str]]:
+    return [words for name, words in KUBECTL if name == page]
+
+
+def deletes_arms(words: list[str]) -> bool:
+    """By hand, and Deployments of arms among it."""
+    return operands(words)[0] == "delete" and names.LABEL_ARM in words and "deployments" in kinds(words)
+
+
+PAGES = [path.name for path in RUNBOOKS]
+DELETING = [page for page in PAGES if any(map(deletes_arms, of_page(page)))]
+
+
+@pytest.mark.parametrize("page", DELETING)
+def test_before_arms_are_deleted_by_hand_it_asks_for_routes_that_lead_to_them(page: str) -> None:
+    """A weight on a backend without endpoints is an outage, and without an operator nobody takes it back."""
+    asking, deleting = (
+        [at for at, words in enumerate(of_page(page)) if is_it(words)]
+        for is_it in (lambda words: operands(words) == ["get", "httproutes"], deletes_arms)
+    )
+    assert asking
+    assert asking[0] < deleting[0]
+    assert "#a-route-that-was-not-freed)" in (ROOT / "runbooks" / page).read_text()
+
+
+def test_arms_are_deleted_by_hand_somewhere() -> None:
+    assert len(DELETING) > 5
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_put_back_is_put_back_in_one_route(page: str) -> None:
+    """The record in another route is the only one of what a live trial has to put back there."""
+    assert [words for words in of_page(page) if "annotate" in words and "httproutes" in words] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_of_several_pods_it_asks_the_one_that_leads_or_all(page: str) -> None:
+    """kubectl takes any pod of a Deployment, and a standby knows nothing."""
+    text = (ROOT / "runbooks" / page).read_text()
+    assert re.findall(r"(?:logs|port-forward) deployments?/", text) == []
 
 
 def paths(text: str) -> Iterator[str]:
