@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.unit.monitoring.shell import commands
 
 from controlplane import binaries
 from trimtab.adapters.query_limits import QUERY_LIMIT
@@ -154,7 +155,8 @@ class TestNotes:
         assert "kubectl --namespace tuning get experiments.trimtab.dev" in notes(scope="Namespace")
 
     def test_name_no_file_that_is_only_in_the_chart_s_folder(self) -> None:
-        assert "helm show crds <chart> | kubectl apply --server-side -f -" in notes()
+        """What helm installed is owned by helm, so an apply that does not force it is refused at the first change."""
+        assert "helm show crds <chart> | kubectl apply --server-side --force-conflicts -f -" in notes()
         assert "crds/" not in notes()
 
     def test_say_what_an_uninstall_does(self) -> None:
@@ -385,6 +387,7 @@ class TestStores:
             ({"url": "http://other?token=1"}, "/telemetry/stores/0/url"),
             ({"name": "two words"}, "/telemetry/stores/0/name"),
             ({"kind": "Cortex"}, "/telemetry/stores/0/kind"),
+            ({"ports": ["http"]}, "/telemetry/stores/0/ports/0"),
             ({"token": "abc"}, "'token' not allowed"),
             ({"bearerTokenSecret": "abc"}, "/telemetry/stores/0/bearerTokenSecret"),
             ({"tls": {"certSecret": secret("a", "b")}}, "/telemetry/stores/0/tls"),
@@ -492,6 +495,24 @@ class TestReap:
         assert {p["port"] for rule in own["egress"] for p in rule["ports"]} == {53, 443, 6443}
         assert all(found["team"] == "web" for found in labels)
 
+    def test_runbooks_ask_the_operators_pods_or_its_own(self) -> None:
+        objects = rendered()
+        pods = [d["spec"]["template"] for d in of_kind("Deployment", objects)] + [*reap_pods(objects).values()]
+        names = {pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods}
+        logs = [words for _, words in commands() if words[0] == "kubectl" and "logs" in words and "-l" in words]
+        selected = {words[words.index("-l") + 1] for words in logs}
+        assert selected == {f"app.kubernetes.io/name={name}" for name in names}
+        assert len(names) == 2
+        leases = {words[words.index("lease") + 1] for _, words in commands() if "lease" in words}
+        assert leases == {environment(objects)["TRIMTAB_LEASE_NAME"]}
+
+    def test_failed_runs_do_not_stay_for_ever(self) -> None:
+        """Else an alert on three of them never ends; and a failed run must be seen before it is gone."""
+        (job,) = of_kind("CronJob", rendered())
+        spec = job["spec"]
+        assert spec["failedJobsHistoryLimit"] == 3
+        assert 4 * LIMIT_SECONDS < spec["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] <= 900
+
     @pytest.mark.parametrize("scope", ["Cluster", "Namespace"])
     def test_its_rights_are_exactly_these(self, scope: str) -> None:
         objects, kind = rendered(scope=scope), "ClusterRole" if scope == "Cluster" else "Role"
@@ -556,6 +577,18 @@ class TestOptions:
         assert ports == {53, 443, 6443, 9090}
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
+    def test_a_network_policy_opens_the_ports_behind_services_where_they_are_told(self) -> None:
+        """Most networks judge a packet when the Service's address and port are a pod's already."""
+        network = {"enabled": True, "prometheusPorts": [9090, 9091], "dnsPorts": [53, 5353]}
+        stores = [STORES[2] | {"ports": [8481]}, STORES[1]]
+        objects = rendered(prometheus={"url": "http://prometheus"}, telemetry={"stores": stores}, networkPolicy=network)
+        dns, _, *metrics = named("NetworkPolicy", "trimtab", objects)["spec"]["egress"]
+        assert [[p["port"] for p in rule["ports"]] for rule in metrics] == [[9090, 9091], [8481], [443]]
+        assert {(p["port"], p["protocol"]) for p in dns["ports"]} == {
+            (port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")
+        }
+        assert named("NetworkPolicy", "trimtab-reap", objects)["spec"]["egress"][0] == dns
+
     @pytest.mark.parametrize(
         ("url", "port"), [("https://p", 443), ("http://p/select/0", 80), ("http://[::1]:90/x", 90)]
     )
@@ -595,6 +628,11 @@ class TestBadValues:
             ({"prometheus": {"url": URL}, "replica": 2}, "'replica' not allowed"),
             ({"prometheus": {"url": URL}, "namespaces": ["Shop"]}, "/namespaces/0"),
             ({"prometheus": {"url": URL}, "httpPort": 80}, "/httpPort"),
+            (
+                {"prometheus": {"url": URL}, "networkPolicy": {"prometheusPorts": [0]}},
+                "/networkPolicy/prometheusPorts/0",
+            ),
+            ({"prometheus": {"url": URL}, "networkPolicy": {"dnsPorts": []}}, "/networkPolicy/dnsPorts"),
             ({"prometheus": {"url": URL}, "reap": {"schedule": "every minute"}}, "/reap/schedule"),
             ({"prometheus": {"url": URL}, "image": {"repository": "t", "digest": "sha256:1"}}, "/image/digest"),
         ],

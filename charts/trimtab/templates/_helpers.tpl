@@ -62,6 +62,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $port | default (eq $url.scheme "https" | ternary "443" "80") -}}
 {{- end -}}
 
+{{/* Ports of a NetworkPolicy's rule. */}}
+{{- define "trimtab.tcpPorts" -}}
+{{- range . }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end -}}
+
+{{/* What every pod of the chart may reach: DNS and the API server. */}}
+{{- define "trimtab.commonEgress" -}}
+- ports:
+  {{- range .Values.networkPolicy.dnsPorts }}
+  - {port: {{ . }}, protocol: UDP}
+  {{- end }}
+  {{- include "trimtab.tcpPorts" .Values.networkPolicy.dnsPorts | trim | nindent 2 }}
+- ports:
+  {{- include "trimtab.tcpPorts" .Values.networkPolicy.apiServerPorts | trim | nindent 2 }}
+{{- end -}}
+
 {{/* Accounts of `trimtab reap`: each minute, and before an uninstall. Where no account is made it is the operator's, which
 may do all that both need. */}}
 {{- define "trimtab.reapServiceAccountName" -}}
