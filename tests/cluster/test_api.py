@@ -65,8 +65,8 @@ def served(controlplane: ControlPlane) -> ApiClient:
 
 @pytest.fixture
 def created(served: ApiClient, namespace: str) -> ExperimentRecord:
-    """The shortest Experiment, created."""
-    return experiment_record(create(served, namespace, GOOD["shortest"]))
+    """An Experiment of one bound, created."""
+    return experiment_record(create(served, namespace, GOOD["one-bound"]))
 
 
 def create(client: ApiClient, namespace: str, manifest: Manifest) -> Manifest:
@@ -234,7 +234,7 @@ class TestExperimentRules:
 
 class TestServerSideApply:
     def test_an_own_objective_replaces_the_default_one(self, served: ApiClient, namespace: str) -> None:
-        manifest = copy.deepcopy(GOOD["shortest"])
+        manifest = copy.deepcopy(GOOD["one-bound"])
         manifest["metadata"]["namespace"] = namespace
         assert served.server_side_apply(manifest, "me")["spec"]["objectives"][0]["name"] == "cost"
         manifest["spec"]["objectives"] = [{"name": "money", "builtin": "ResourceCost"}]
@@ -242,7 +242,7 @@ class TestServerSideApply:
         assert names == ["money"]
 
     def test_what_is_no_longer_applied_falls_back_to_its_default(self, served: ApiClient, namespace: str) -> None:
-        manifest = copy.deepcopy(GOOD["shortest"])
+        manifest = copy.deepcopy(GOOD["one-bound"])
         manifest["metadata"]["namespace"] = namespace
         manifest["spec"]["trial"] = {"duration": "5m"}
         assert served.server_side_apply(manifest, "me")["spec"]["trial"]["duration"] == "5m"

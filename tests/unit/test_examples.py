@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from trimtab.api.lint import Level, lint
 from trimtab.api.times import parse_time
 from trimtab.control.gates import cap_of
 from trimtab.control.preflight_telemetry import arm_requests
-from trimtab.domain.spec import ExperimentSpec
+from trimtab.domain.spec import ExperimentSpec, RatioQuery
+from trimtab.slo import evidence
 from trimtab.workload import load_workload
 
-WORKLOAD = load_workload(EXAMPLES / "web-service" / "workload.yaml")
 HOW_TO = EXAMPLES.parent / "docs" / "how-to" / "when-trials-may-run.md"
 SCRAPE, ENDING = 15.0, 5.0  # seconds between scrapes, and that the end of a pod takes
 DEPLOYMENT = next(yaml.safe_load_all((EXAMPLES / "web-service" / "deployment.yaml").read_text()))
@@ -32,11 +33,23 @@ def parsed(manifest: dict[str, Any]) -> ExperimentSpec:
     return record.spec
 
 
-@pytest.mark.parametrize("which", ["example", "demo"])
-def test_a_trial_fits_into_the_experiments_share(which: str) -> None:
-    path = EXAMPLES / "web-service" / "experiment.yaml"
-    spec = parsed(yaml.safe_load(path.read_text()) if which == "example" else experiment(seed=1))
-    rate = WORKLOAD.load.requests_per_second
+SHARED = [  # Experiment, workload; twenty pods each
+    pytest.param(lambda: example("web-service"), "web-service", id="web-service"),
+    pytest.param(lambda: experiment(seed=1), "web-service", id="demo"),
+    pytest.param(lambda: example("latency-and-cost"), "web-service", id="latency-and-cost"),
+    pytest.param(lambda: example("undersized"), "undersized", id="undersized"),
+]
+
+
+def example(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((EXAMPLES / name / "experiment.yaml").read_text())
+    return found
+
+
+@pytest.mark.parametrize(("manifest", "served"), SHARED)
+def test_a_trial_fits_into_the_experiments_share(manifest: Callable[[], dict[str, Any]], served: str) -> None:
+    spec, workload = parsed(manifest()), load_workload(EXAMPLES / served / "workload.yaml")
+    rate = workload.load.requests_per_second
     (budget,) = spec.budgets
     total = rate * budget.window
     canary = arm_requests(spec, rate, DEPLOYMENT["spec"]["replicas"]) / spec.trial.duration
@@ -45,12 +58,34 @@ def test_a_trial_fits_into_the_experiments_share(which: str) -> None:
     # After the last scrape of a canary nobody counts: what it serves until it has ended is bad.
     unseen = (SCRAPE + ENDING) * canary
     trials = spec.stopping.max_trials + spec.verification.replicates
-    assert cap.limit > trials * (cap.requests * WORKLOAD.request.error_percent / 100 + unseen)
+    assert cap.limit > trials * (cap.requests * workload.request.error_percent / 100 + unseen)
+
+
+@pytest.mark.parametrize("name", ["minimal", "undersized", "latency-and-cost"])
+def test_failures_are_bounded_and_budgeted(name: str) -> None:
+    """A request that fails at once is a fast one: a bound on slow requests does not see it."""
+    spec = parsed(example(name))
+    (errors,) = [sli for sli in spec.slis if isinstance(sli.query, RatioQuery)]
+    (bound,) = [c for c in spec.constraints if c.sli == errors.name]
+    (budget,) = spec.budgets
+    assert (budget.sli, bound.guard_only) == (errors.name, True)
+    assert bound.maximum == pytest.approx(1 - budget.objective)
+    assert errors.name in evidence.tested_slis(spec)
+
+
+def test_the_readme_shows_the_shortest_example() -> None:
+    shown = re.findall(r"```yaml\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
+    assert shown[0] == (EXAMPLES / "minimal" / "experiment.yaml").read_text()
+
+
+def test_the_shortest_example_is_without_doubt() -> None:
+    assert lint(example("minimal")) == []
 
 
 def test_the_example_of_two_objectives_starts_below_its_bound_on_the_cost() -> None:
-    manifest = yaml.safe_load((EXAMPLES / "latency-and-cost" / "experiment.yaml").read_text())
-    assert [finding.level for finding in lint(manifest)] == [Level.WARNING] * 2  # no error budget; a quantile
+    manifest = example("latency-and-cost")
+    (doubt,) = lint(manifest)
+    assert (doubt.level, doubt.field) == (Level.WARNING, "spec.objectives[1]")  # a quantile
     spec = parsed(manifest)
     assert [o.name for o in spec.objectives] == ["cost", "p95"]
     (limit,) = spec.cost_limits
@@ -59,8 +94,7 @@ def test_the_example_of_two_objectives_starts_below_its_bound_on_the_cost() -> N
 
 
 def test_the_example_of_office_hours_is_without_doubt_and_says_what_its_page_says() -> None:
-    path = EXAMPLES / "office-hours" / "experiment.yaml"
-    manifest = yaml.safe_load(path.read_text())
+    manifest = example("office-hours")
     then = parse_time("2026-12-01T00:00:00Z")
     assert lint(manifest, then) == []
     spec = parsed(manifest)
@@ -77,7 +111,7 @@ def test_the_example_of_office_hours_is_without_doubt_and_says_what_its_page_say
 
 
 def test_a_freeze_over_all_of_its_time_is_doubtful() -> None:
-    manifest = yaml.safe_load((EXAMPLES / "office-hours" / "experiment.yaml").read_text())
+    manifest = example("office-hours")
     (found,) = lint(manifest, parse_time("2026-12-19T00:00:00Z"))  # two weeks, and the freeze is as long
     assert found.level is Level.WARNING
     assert found.field == "spec.schedule"

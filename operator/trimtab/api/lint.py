@@ -13,6 +13,7 @@ from trimtab.api.effective import effective, leaves
 from trimtab.api.experiment import ExperimentSpec
 from trimtab.api.presets import SOURCES
 from trimtab.api.problems import Unreadable, read
+from trimtab.api.slis import Sli
 from trimtab.api.support import gaps
 from trimtab.domain import names
 from trimtab.domain.errors import InvalidSpec
@@ -153,6 +154,10 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
         yield doubt(
             "spec.errorBudgets", "is empty: nothing limits what trials spend of your SLO", "add a budget per SLO"
         )
+    if not any(_may_count_failures(sli) for sli in _guarded(wire)):
+        problem = "no constraint or error budget counts failures: a request that fails fast counts as fast"
+        remedy = "add an SLI of errors, such as preset {sli: ErrorRatio}, and a constraint or an error budget of it"
+        yield doubt("spec.slis", problem, remedy)
     if crowded(len(wire.parameters), wire.stopping.max_trials):
         yield doubt("spec.parameters", *crowd(len(wire.parameters), wire.stopping.max_trials))
     if wire.search.initial_trials is not None and wire.search.initial_trials >= wire.stopping.max_trials:
@@ -188,3 +193,14 @@ def _doubts(wire: ExperimentSpec) -> Iterator[Finding]:
         if quantiles & set(objective.slis()):
             problem = "counts a quantile, which a classic histogram tells to its bucket only: little is beyond doubt"
             yield doubt(f"spec.objectives[{index}]", problem, "use native histograms, or narrow buckets around it")
+
+
+def _guarded(wire: ExperimentSpec) -> list[Sli]:
+    """The SLIs that a canary may be withdrawn for."""
+    names = {c.sli for c in wire.constraints} | {b.sli for b in wire.error_budgets}
+    return [sli for sli in wire.slis if sli.name in names]
+
+
+def _may_count_failures(sli: Sli) -> bool:
+    """Latency never does; what a query of one's own counts is not known here."""
+    return sli.latency is None and (sli.preset is None or sli.preset.sli == "ErrorRatio")

@@ -29,7 +29,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A manifest that is refused: the shortest good one, changed."""
+    """A manifest that is refused: a good one, changed."""
 
     table: str
     name: str

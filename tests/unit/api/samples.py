@@ -11,13 +11,15 @@ import yaml
 from trimtab.api.convert import parse_experiment
 from trimtab.domain.space import SearchSpace
 
-SHORTEST = Path(__file__).resolve().parents[3] / "examples" / "minimal" / "experiment.yaml"
-_SHORTEST: dict[str, Any] = yaml.safe_load(SHORTEST.read_text())
+ROOT = Path(__file__).resolve().parents[3]
+SHORTEST = ROOT / "examples" / "minimal" / "experiment.yaml"
+ONE_BOUND = ROOT / "tests" / "cluster" / "manifests" / "good" / "one-bound.yaml"
+_ONE_BOUND: dict[str, Any] = yaml.safe_load(ONE_BOUND.read_text())
 
 
 def experiment() -> dict[str, Any]:
-    """The shortest Experiment, as read from the API server."""
-    manifest = copy.deepcopy(_SHORTEST)
+    """An Experiment of one bound and no budget, as read from the API server."""
+    manifest = copy.deepcopy(_ONE_BOUND)
     manifest["metadata"] |= {
         "namespace": "shop",
         "uid": "0f8fad5b-d9cb-469f-a165-70867728950e",
@@ -30,4 +32,4 @@ def experiment() -> dict[str, Any]:
 
 def space() -> SearchSpace:
     """Its search space."""
-    return parse_experiment(_SHORTEST).space
+    return parse_experiment(_ONE_BOUND).space

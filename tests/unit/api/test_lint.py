@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,14 +16,11 @@ from trimtab.api.problems import split
 from trimtab.api.schema import inlined
 from trimtab.api.times import parse_time
 
-BUDGET = [{"name": "slow", "sli": "slow", "objectivePercent": "99"}]
-
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    """The shortest Experiment, with a budget, so that nothing is doubtful."""
+    """The shortest Experiment, of which nothing is doubtful."""
     found: dict[str, Any] = yaml.safe_load(SHORTEST.read_text())
-    found["spec"]["errorBudgets"] = copy.deepcopy(BUDGET)
     return found
 
 
@@ -162,6 +158,32 @@ def test_doubts_are_warnings(manifest: dict[str, Any], change: dict[str, Any], f
     assert (finding.field, finding.level) == (field, Level.WARNING)
 
 
+SLOW = {"name": "errors", "preset": {"source": "PlainHTTP", "sli": "SlowRatio", "threshold": "1"}}
+LATE = {"name": "errors", "latency": {"histogram": "h", "threshold": "1", "matchers": 'code=~"5.."'}}
+RATIO = {"name": "errors", "ratio": {"bad": 'r{$selector,ok="no"}', "total": "r{$selector}"}}
+VALUE = {"name": "errors", "value": {"query": "sum(failed{$selector})"}}
+
+
+@pytest.mark.parametrize(("sli", "doubtful"), [(SLOW, True), (LATE, True), (RATIO, False), (VALUE, False)])
+def test_bounds_that_see_no_failure_are_doubtful(manifest: dict[str, Any], sli: dict[str, Any], doubtful: bool) -> None:
+    manifest["spec"]["slis"][1] = sli
+    manifest["spec"]["errorBudgets"] = [{"name": "slow", "sli": "slow", "objectivePercent": "99"}]
+    assert [str(f) for f in lint(manifest)] == doubtful * [
+        "warning: spec.slis: no constraint or error budget counts failures: a request that fails fast counts as fast; "
+        "add an SLI of errors, such as preset {sli: ErrorRatio}, and a constraint or an error budget of it"
+    ]
+
+
+@pytest.mark.parametrize(("part", "left"), [("errorBudgets", 0), ("constraints", 1)])
+def test_one_bound_or_one_budget_of_failures_is_enough(manifest: dict[str, Any], part: str, left: int) -> None:
+    """An SLI that nothing names guards nothing."""
+    spec = manifest["spec"]
+    spec[part] = spec[part][:left]
+    assert "spec.slis" not in {f.field for f in lint(manifest)}
+    spec["constraints"], spec["errorBudgets"] = spec["constraints"][:1], []
+    assert "spec.slis" in {f.field for f in lint(manifest)}
+
+
 def test_a_fraction_that_is_bounded_by_more_than_all_of_it_is_refused(manifest: dict[str, Any]) -> None:
     """5 was meant as percent; as a fraction it has no standard error, as 5 x (1 - 5) has no root."""
     manifest["spec"]["constraints"][0]["max"] = "5"
@@ -175,7 +197,7 @@ def test_bad_events_that_are_all_events_are_doubtful(manifest: dict[str, Any], m
     ratio = {"bad": f"h{{$selector,{matcher}}}", "total": "h{$selector}"}
     manifest["spec"]["slis"].append({"name": "all", "ratio": ratio})
     (finding,) = lint(manifest)
-    assert (finding.field, finding.level) == ("spec.slis[1].ratio.bad", Level.WARNING)
+    assert (finding.field, finding.level) == ("spec.slis[2].ratio.bad", Level.WARNING)
     manifest["spec"]["slis"][-1]["ratio"]["bad"] = 'h{$selector,code=~"5.*"}'
     assert lint(manifest) == []
 
@@ -192,7 +214,7 @@ def test_a_bounded_quantile_is_doubtful(manifest: dict[str, Any]) -> None:
     manifest["spec"]["slis"].append({"name": "p95", "latency": latency})
     manifest["spec"]["constraints"].append({"name": "p95", "sli": "p95", "max": "0.3"})
     (finding,) = lint(manifest)
-    assert (finding.field, finding.level) == ("spec.constraints[1]", Level.WARNING)
+    assert (finding.field, finding.level) == ("spec.constraints[2]", Level.WARNING)
 
 
 def test_bounds_that_the_model_would_not_know_are_refused(manifest: dict[str, Any]) -> None:

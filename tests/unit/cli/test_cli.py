@@ -14,6 +14,7 @@ import pytest
 import yaml
 from click.testing import Result
 from rich.console import Console
+from tests.unit.api.samples import ONE_BOUND
 from typer.testing import CliRunner
 
 from trimtab import __version__
@@ -38,7 +39,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def manifest() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(MINIMAL.read_text())
+    found: dict[str, Any] = yaml.safe_load(ONE_BOUND.read_text())
     return found
 
 
@@ -64,11 +65,12 @@ def test_lint_has_nothing_to_say_about_the_web_service() -> None:
 
 
 def test_lint_warns_and_fails_only_when_strict() -> None:
-    lenient, strict = run("lint", MINIMAL, WEB), run("lint", "--strict", MINIMAL, WEB)
+    lenient, strict = run("lint", ONE_BOUND, WEB), run("lint", "--strict", ONE_BOUND, WEB)
     assert (lenient.exit_code, strict.exit_code) == (0, 1)
     assert lenient.stdout == strict.stdout
-    assert lenient.stdout.endswith("2 Experiments in 2 files: 0 errors, 1 warning\n")
+    assert lenient.stdout.endswith("2 Experiments in 2 files: 0 errors, 2 warnings\n")
     assert "spec.errorBudgets" in lenient.stdout
+    assert "counts failures" in lenient.stdout
 
 
 def test_lint_shows_field_problem_and_remedy() -> None:
@@ -135,7 +137,7 @@ def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
     starts = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line == "---"]
     errors = [line for line in result.stdout.splitlines() if ": error: " in line]
     assert errors == [f"all.yaml:{starts[1] + 1}: error: spec.targetRef: is required; add it"]
-    assert result.stdout.endswith("2 Experiments in 1 file: 1 error, 1 warning\n")
+    assert result.stdout.endswith("2 Experiments in 1 file: 1 error, 2 warnings\n")
 
 
 def test_lint_names_what_this_version_lacks() -> None:
