@@ -18,6 +18,7 @@ from tests.unit.monitoring.shell import commands
 from controlplane import binaries
 from trimtab.adapters.query_limits import QUERY_LIMIT
 from trimtab.adapters.store_config import read_stores
+from trimtab.domain import names
 from trimtab.runtime.reaper import LIMIT_SECONDS
 from trimtab.runtime.settings import ReapSettings, Settings
 
@@ -216,6 +217,28 @@ class TestRights:
             ("coordination.k8s.io/leases=trimtab-operator", "update"),
             ("apps/deployments=trimtab", "get"),
         }
+
+    def test_people_read_with_view_and_write_with_edit(self) -> None:
+        objects = rendered()
+        view, edit = named("ClusterRole", f"{OWN}-view", objects), named("ClusterRole", f"{OWN}-edit", objects)
+        assert rights(view) == {
+            (f"trimtab.dev/{what}", verb) for what in ("experiments", "trials") for verb in ("get", "list", "watch")
+        }
+        assert rights(edit) == {
+            ("trimtab.dev/experiments", verb) for verb in ("create", "update", "patch", "delete", "deletecollection")
+        }
+        assert aggregated(view) == {"view", "edit", "admin"}
+        assert aggregated(edit) == {"edit", "admin"}
+
+    @pytest.mark.parametrize("values", [{"rbac": {"aggregate": False}}, {"scope": "Namespace"}])
+    def test_people_have_what_somebody_else_grants_where_that_is_asked_for(self, values: Obj) -> None:
+        assert not [role for role in of_kind("ClusterRole", rendered(**values)) if aggregated(role)]
+
+
+def aggregated(role: Obj) -> set[str]:
+    """The roles of Kubernetes that it becomes a part of."""
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    return {key.removeprefix(prefix) for key in role["metadata"]["labels"] if key.startswith(prefix)}
 
 
 class TestPod:
@@ -615,6 +638,14 @@ class TestOptions:
             == {"tuning-trimtab-operator", "tuning-trimtab-people"}
         )
         assert all(b["spec"]["validationActions"] == ["Deny"] for b in bindings)
+
+    def test_to_stop_asks_for_no_right_on_the_target(self) -> None:
+        policy = named("ValidatingAdmissionPolicy", f"{OWN}-people", rendered())
+        (condition,) = policy["spec"]["matchConditions"]
+        named_there = set(re.findall(r"'(trimtab\.dev/\w+)'", condition["expression"]))
+        assert named_there == {names.ANNOTATION_PAUSE, names.ANNOTATION_ROLLBACK}
+        (rule,) = policy["spec"]["validations"]
+        assert named_there == set(re.findall(r"trimtab\.dev/\w+", rule["messageExpression"]))
 
 
 class TestBadValues:

@@ -460,7 +460,9 @@ class TestPeople:
         with pytest.raises(Forbidden, match="may not patch Deployment other"):
             owner.create(experiment(installed, "other"))
 
-    def test_the_on_call_annotations_ask_for_it_too(self, served: ApiClient, installed: str) -> None:
+    def test_anybody_who_may_write_it_may_stop_it_and_only_they_may_let_it_go_on(
+        self, served: ApiClient, installed: str
+    ) -> None:
         nobody = person(served, installed, "nobody", patch=False)
         made = served.create(experiment(installed))
         name = made["metadata"]["name"]
@@ -469,15 +471,20 @@ class TestPeople:
             body = {"metadata": {"annotations": {key: value}}}
             return client.patch("trimtab.dev/v1alpha1", "Experiment", name, body, installed)
 
-        annotate(nobody, "example.com/seen", "yes")
-        with pytest.raises(Forbidden, match="may not patch Deployment"):
-            annotate(nobody, "trimtab.dev/pause", "")
-        annotate(served, "trimtab.dev/pause", "night shift")
-        for value in ("other words", None):
+        granted(lambda: annotate(nobody, "example.com/seen", "yes"))
+        for key in ("trimtab.dev/pause", "trimtab.dev/rollback"):
+            for value in ("", "night shift", "other words"):
+                annotate(nobody, key, value)
             with pytest.raises(Forbidden, match="may not patch Deployment"):
-                annotate(nobody, "trimtab.dev/pause", value)
-        with pytest.raises(Forbidden, match="may not patch Deployment"):
-            nobody.patch("trimtab.dev/v1alpha1", "Experiment", name, {"spec": {"paused": True}}, installed)
+                annotate(nobody, key, None)
+            annotate(served, key, None)
+        for key in ("trimtab.dev/skip", "trimtab.dev/approve", "trimtab.dev/paused"):
+            with pytest.raises(Forbidden, match="may not patch Deployment"):
+                annotate(nobody, key, "night shift")
+        both = {"metadata": {"annotations": {"trimtab.dev/pause": "night shift"}}, "spec": {"owner": "somebody"}}
+        for body in ({"spec": {"paused": True}}, both):
+            with pytest.raises(Forbidden, match="may not patch Deployment"):
+                nobody.patch("trimtab.dev/v1alpha1", "Experiment", name, body, installed)
 
     def test_the_operators_finalizer_and_status_pass(
         self, served: ApiClient, operator: ApiClient, installed: str
