@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.api.samples import SHORTEST
+from tests.unit.api.samples import ROOT, SHORTEST
 
 from trimtab.api.base import RULES_KEY
 from trimtab.api.experiment import Experiment
@@ -142,6 +142,20 @@ def test_gaps_are_errors(manifest: dict[str, Any]) -> None:
     (finding,) = lint(manifest)
     assert (finding.field, finding.level) == ("spec.mode", Level.ERROR)
     assert finding.problem == "not supported by this version"
+
+
+def test_every_gap_is_in_the_readme(manifest: dict[str, Any]) -> None:
+    """A field that this version refuses, with what to use instead."""
+    manifest["spec"] |= {
+        "mode": "Promote",
+        "promotion": {"strategy": "Apply", "approval": "Automatic", "bake": "2h"},
+        "trial": {"parallel": 2, "replicates": {"min": 2, "max": 3}},
+        "traffic": {"mode": "HTTPRoute", "httpRoute": {"name": "r", "ruleName": "r", "backendService": "s"}},
+    }
+    fields = {f.field.removeprefix("spec.") for f in lint(manifest) if f.level is Level.ERROR}
+    assert len(fields) == 6
+    table = (ROOT / "README.md").read_text().partition("## Not yet supported")[2].partition("\n## ")[0]
+    assert {field for field in fields if f"| `{field}" not in table and f", `{field}" not in table} == set()
 
 
 @pytest.mark.parametrize(
