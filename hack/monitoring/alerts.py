@@ -112,8 +112,8 @@ PAGES = (
         f"unless on (namespace, experiment) {worst('trimtab_experiment_repairs')} == 1",
         "canary-breaches-slo.md",
         f"{WHO}: {{{{ $value }}}} canaries broke a bound within an hour",
-        "{{ $value }} trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of "
-        "them, and so many say that the search is wrong about this service.",
+        "{{ $value }} trials of the last hour ended as Infeasible. None of them is in the traffic any more, but users "
+        "met each, and so many say that the search is wrong about this service.",
     ),
     Alert(
         "TrimtabErrorBudgetShareExceeded",
@@ -252,8 +252,8 @@ TICKETS = (
         f"unless on (namespace, experiment) {worst('trimtab_improvement_ratio')} >= 0.01) and {SEARCHING}",
         "slow-convergence.md",
         f"{WHO}: {{{{ $value }}}} trials and nothing found",
-        "{{ $value }} trials have reached a verdict and nothing improves the objective by 1 %; 20 trials usually find "
-        "what there is.",
+        "{{ $value }} trials have ended as Succeeded, Infeasible or Inconclusive and nothing improves the objective by "
+        "1 %; 20 trials usually find what there is.",
         lasting="15m",
     ),
     Alert(

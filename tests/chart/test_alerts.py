@@ -104,8 +104,8 @@ CASES: tuple[Case, ...] = (
         [series("experiment_trials", "4x40 5x20 6x20 7x20", verdict="Infeasible")],
         83,
         "Experiment shop/web: 3 canaries broke a bound within an hour",
-        "3 trials of the last hour ended as Infeasible. Each was withdrawn, but users met every one of them, "
-        "and so many say that the search is wrong about this service.",
+        "3 trials of the last hour ended as Infeasible. None of them is in the traffic any more, but users met "
+        "each, and so many say that the search is wrong about this service.",
         [
             [series("experiment_trials", "4x40 5x200 6x200 7x200", verdict="Infeasible")],
             [series("experiment_trials", "4x40 5x20 6x20 9x20", verdict="Succeeded")],
@@ -297,8 +297,8 @@ CASES: tuple[Case, ...] = (
         [series("trials_counted", "19x10 20x60"), series("improvement_ratio", "0.004x70"), RUNNING],
         41,
         "Experiment shop/web: 20 trials and nothing found",
-        "20 trials have reached a verdict and nothing improves the objective by 1 %; 20 trials usually find "
-        "what there is.",
+        "20 trials have ended as Succeeded, Infeasible or Inconclusive and nothing improves the objective by 1 %; "
+        "20 trials usually find what there is.",
         [
             [series("trials_counted", "30x70"), series("improvement_ratio", "0.12x70"), RUNNING],
             [series("trials_counted", "30x70"), series("experiment_info", "1x70", phase="Completed")],
