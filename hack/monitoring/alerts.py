@@ -76,6 +76,17 @@ PAGES = (
         joined=False,
     ),
     Alert(
+        "TrimtabNamespaceUnread",
+        Severity.PAGE,
+        "max by (namespace, job) (trimtab_unread_namespaces) > 0",
+        "safety-loop-stale.md",
+        "The safety loop cannot see the arms of {{ $value }} namespace(s)",
+        "{{ $labels.job }} in {{ $labels.namespace }} has not been able to list arms in {{ $value }} of its namespaces "
+        "for 1 minute: a canary there is judged by nobody. Those of the others are.",
+        lasting="1m",
+        joined=False,
+    ),
+    Alert(
         "TrimtabTrialUnwatched",
         Severity.PAGE,
         "max by (job, namespace, experiment) (last_over_time(trimtab_live_trials[30m])) > 0 "

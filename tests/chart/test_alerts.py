@@ -69,6 +69,16 @@ CASES: tuple[Case, ...] = (
         {"namespace": "tuning", "job": "trimtab-metrics"},
     ),
     Case(
+        "TrimtabNamespaceUnread",
+        [series("unread_namespaces", "0x10 2x20", PROCESS)],
+        13,
+        "The safety loop cannot see the arms of 2 namespace(s)",
+        "trimtab-metrics in tuning has not been able to list arms in 2 of its namespaces for 1 minute: a canary there "
+        "is judged by nobody. Those of the others are.",
+        [[series("unread_namespaces", "0x10 1 1 0x20", PROCESS)]],
+        {"namespace": "tuning", "job": "trimtab-metrics"},
+    ),
+    Case(
         "TrimtabTrialUnwatched",
         [series("live_trials", "0x3 1x4 stale"), series("leader", "1x8 stale", PROCESS)],
         11,

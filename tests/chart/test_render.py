@@ -466,7 +466,8 @@ def hook(document: Obj) -> str | None:
 ARMS = {
     ("apps/deployments", "list"), ("apps/deployments", "delete"), ("apps/replicasets", "list"),
     ("apps/replicasets", "delete"), ("/pods", "list"), ("/pods", "delete"),
-    ("discovery.k8s.io/endpointslices", "list"), ("trimtab.dev/trials", "get"),
+    ("discovery.k8s.io/endpointslices", "list"), ("trimtab.dev/trials", "get"), ("/services", "list"),
+    ("autoscaling/horizontalpodautoscalers", "list"),
 }  # fmt: skip
 LETTING_GO = {(f"trimtab.dev/{kind}", verb) for kind in ("experiments", "trials") for verb in ("get", "list", "update")}
 LEASE = "coordination.k8s.io/leases=trimtab-operator"

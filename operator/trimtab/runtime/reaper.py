@@ -18,12 +18,11 @@ from trimtab.api.kube_reap import lease_seen, leaving, left_arms, left_weights, 
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, NotFound, RetryLater, Throttled, TrimtabError
 from trimtab.domain.kube import ArmView
-from trimtab.domain.names import ARM_RESOURCES, LABEL_TRIAL
 from trimtab.domain.reaping import LeaseSeen, LeftArms, Standing
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import ArmReader
 from trimtab.runtime.routes import RouteKeeper
-from trimtab.runtime.withdraw import Withdrawer
+from trimtab.runtime.withdraw import Withdrawer, by_hand
 from trimtab.slo.reap import Keep, Remove, Unsure, Watched, judge, saw_arms, saw_lease
 
 log = structlog.get_logger(__name__)
@@ -147,7 +146,8 @@ class Reaper:
     def _unfinished(self, looked: Reaped, limit: float) -> tuple[str, ...]:
         """What a run that has no more time leaves behind, a line each."""
         stuck = tuple(
-            f"arms of {d.arms} are still there after {limit:.0f} s; {by_hand(d.arms)}" for d in self._doomed.values()
+            f"arms of {d.arms} are still there after {limit:.0f} s; {by_hand(d.arms.namespace, d.arms.trial_uid)}"
+            for d in self._doomed.values()
         )
         return stuck + looked.problems + tuple(f"not known within {limit:.0f} s: {words}" for words in looked.unsure)
 
@@ -239,13 +239,8 @@ def by_trial(views: Iterable[ArmView]) -> list[LeftArms]:
     return [left_arms(mine, Standing.UNREAD) for _, mine in sorted(found.items())]
 
 
-def by_hand(arms: LeftArms) -> str:
-    """What a person types to remove them."""
-    return f"by hand: kubectl -n {arms.namespace} delete {ARM_RESOURCES} -l {LABEL_TRIAL}={arms.trial_uid}"
-
-
 def _after(error: ApiError) -> float:
     return error.after if isinstance(error, Throttled) else 0.0
 
 
-__all__ = ["LIMIT_SECONDS", "LeftReader", "Reaped", "Reaper", "Undoer", "Where", "by_hand", "by_trial"]
+__all__ = ["LIMIT_SECONDS", "LeftReader", "Reaped", "Reaper", "Undoer", "Where", "by_trial"]

@@ -24,7 +24,8 @@ from trimtab.domain.names import FINALIZER
 from trimtab.domain.reaping import LeftArms
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.lease import LeaseTiming, micro_time
-from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, LeftReader, Reaped, Undoer, Where, by_hand
+from trimtab.runtime.reaper import LIMIT_SECONDS, LOOK_SECONDS, LeftReader, Reaped, Undoer, Where
+from trimtab.runtime.withdraw import by_hand
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,11 @@ class Uninstall:
         removed += [str(arms) for arms, problem in zip(found, said, strict=True) if not problem]
         left = await self._found()
         problems = [problem for problem in said if problem]
-        problems += [f"arms of {arms} are still there; {by_hand(arms)}" for arms in left if not problems]
+        problems += [
+            f"arms of {arms} are still there; {by_hand(arms.namespace, arms.trial_uid)}"
+            for arms in left
+            if not problems
+        ]
         self._doing = "letting go of Trials and Experiments"
         problems += await self._let_go(left)
         if not problems:

@@ -23,7 +23,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Conflict, Forbidden, NotFound, RetryLater
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID
+from trimtab.domain.names import ARM_RESOURCES, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
 from trimtab.ports import Clock, Cluster
 from trimtab.runtime.arms import LAYERS
 from trimtab.runtime.routes import RouteKeeper
@@ -38,6 +38,12 @@ COMPANIONS = frozenset({kinds.HORIZONTAL_POD_AUTOSCALERS, kinds.SERVICES})
 NO_ANSWER = (0, 429)  # statuses after which the next request would fare no better
 ROUTE_SECONDS = 5.0  # for which arms stay while the route that leads to them cannot be written
 REMEMBERED = 1000  # withdrawn trials; a stale read is never older than that many trials
+
+
+def by_hand(namespace: str, trial_uid: str) -> str:
+    """What a person does to take the arms of a trial away."""
+    typed = f"kubectl -n {namespace} delete {ARM_RESOURCES} -l {LABEL_TRIAL}={trial_uid}"
+    return f"by hand: {typed}; if an HTTPRoute leads to them, free it first (runbook rollback-stuck)"
 
 
 class Latch:

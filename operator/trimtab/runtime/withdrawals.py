@@ -15,14 +15,13 @@ import structlog
 from trimtab.control import machine
 from trimtab.domain.errors import Conflict, NotFound, RetryLater, TrimtabError
 from trimtab.domain.kinds import EXPERIMENTS
-from trimtab.domain.names import ARM_RESOURCES, LABEL_TRIAL
 from trimtab.domain.trial import Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.crew import Crew
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.series import Labels
-from trimtab.runtime.withdraw import STUCK_SECONDS, Latch, Withdrawer
+from trimtab.runtime.withdraw import STUCK_SECONDS, Latch, Withdrawer, by_hand
 from trimtab.slo.safety import Withdraw
 
 log = structlog.get_logger(__name__)
@@ -176,8 +175,7 @@ class Overdue:
         subject = Subject(EXPERIMENTS, rollback.namespace, rollback.experiment_name, rollback.experiment_uid)
         words = (
             f"the arms of trial {rollback.trial_name or rollback.trial_uid} are not gone after {STUCK_SECONDS:.0f} s; "
-            f"by hand: kubectl -n {rollback.namespace} delete {ARM_RESOURCES} "
-            f"-l {LABEL_TRIAL}={rollback.trial_uid}"
+            + by_hand(rollback.namespace, rollback.trial_uid)
         )
         self._events.record(subject, EventType.WARNING, "RollbackStuck", words)
 

@@ -107,8 +107,10 @@ def _deadline(view: SafetyView) -> Outcome | None:
 
 
 def _clock(view: SafetyView) -> Outcome | None:
-    """What is on record, by this clock or by the API server's, lies in the future: no deadline would bound the canary
-    any more, no window would become due, and what is asked for as the newest would be old."""
+    """The clock is behind what is on record, its own or the API server's: no deadline would bound the canary any more.
+
+    No window would become due either, and what is asked for as the newest would be old.
+    """
     times, watch = view.trial.times, view.watch
     known = (times.created, times.deploying, times.warming_up, times.measuring, watch.judged_until, watch.last_good)
     made = [pod.created for arm in (view.canary, view.control) for pod in _pods(arm)]

@@ -23,8 +23,8 @@ CONFIG: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 # A canary may be in the traffic that nobody holds.
 NEVER_MUTED = {
-    "TrimtabSafetyLoopStale", "TrimtabTrialUnwatched", "TrimtabRollbackStuck", "TrimtabArmWithoutTrial",
-    "TrimtabTrialBlind",
+    "TrimtabSafetyLoopStale", "TrimtabNamespaceUnread", "TrimtabTrialUnwatched", "TrimtabRollbackStuck",
+    "TrimtabArmWithoutTrial", "TrimtabTrialBlind",
 }  # fmt: skip
 Labels = Mapping[str, str]
 
