@@ -103,16 +103,18 @@ class Withdrawer:
         return now - self._held.setdefault(trial_uid, now) >= ROUTE_SECONDS
 
     async def _take(self, layers: Iterable[Kind], namespace: str, experiment_uid: str, trial_uid: str) -> int:
-        """Delete layer by layer. What the API server refuses stops nothing else from being deleted: a webhook or a
-        missing right that holds an autoscaler, or the control, must not keep a canary in the traffic.
+        """Delete layer by layer. What the API server refuses stops little else from being deleted: a webhook or a
+        missing right that holds an autoscaler, or the control, must not keep a canary in the traffic. Only what a
+        layer above would make anew has to wait for it.
 
         Raises:
             ApiError: what was refused first, or that the API server does not answer now.
         """
-        sent, refused = 0, None
+        sent, refused, held = 0, None, set[str]()
         for kind in layers:
             for manifest in await self._of_trial(kind, namespace, experiment_uid, trial_uid):
-                if kind is kinds.PODS and manifest["metadata"].get("deletionTimestamp"):
+                metadata, arm = manifest["metadata"], manifest["metadata"]["labels"][LABEL_ARM]
+                if (kind is kinds.PODS and metadata.get("deletionTimestamp")) or (kind in LAYERS and arm in held):
                     continue
                 try:
                     sent += await self._delete(kind, namespace, manifest)
@@ -120,6 +122,7 @@ class Withdrawer:
                     if error.status in NO_ANSWER:
                         raise
                     refused = refused or error
+                    held |= {arm} if kind in LAYERS else set()
         if refused is not None:
             raise refused
         return sent
