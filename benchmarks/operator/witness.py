@@ -1,7 +1,9 @@
 """An eyewitness of a namespace: every change of what Trimtab touches, and of the target, in the API server's order.
 
 Looking now and then would miss a second canary that lived for a moment. A watch misses nothing, and resource versions
-order the changes of all kinds. A watch that ends, because the API server did, goes on after the version it had seen.
+order the changes of all kinds. A watch that ends, because the API server did, goes on after the version it had seen; a
+new API server may know nothing so old, then it goes on from a list. That must show the objects that were seen; of one
+that changed meanwhile it has the latest state.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.operator.live import API, ARM
-from controlplane import ControlPlane, wait_for
+from controlplane import ApiError, ControlPlane, WaitTimeout, wait_for
 from trimtab.domain.names import LABEL_MANAGED_BY, MANAGED_BY
 from trimtab.simulate.history import Change, View
 
@@ -44,8 +46,12 @@ WATCHED = (
 AWAY_SECONDS = 60.0  # for which an API server may be away
 
 
+class _TooOld(Exception):
+    """The API server knows of no changes since this version."""
+
+
 class _Missed(Exception):
-    """The API server cannot show all that happened since."""
+    """Nobody can say what happened."""
 
 
 class Witness:
@@ -105,14 +111,36 @@ class Witness:
             yield plural, f"{group}/namespaces/{self._namespace}/{plural}", {"labelSelector": labels} if labels else {}
 
     def _has_shown(self, plural: str, path: str, query: Mapping[str, str]) -> bool:
+        assert not self._lost, self._lost
+        return _versions(self._seen(plural)) == _versions(self._client.request("GET", path, query=query)["items"])
+
+    def _seen(self, plural: str) -> Iterable[Mapping[str, Any]]:
         view = View()
-        for change in self._in_order():
+        for change in self._sorted():
             view.apply(change)
-        listed = self._client.request("GET", path, query=query)["items"]
-        return _versions(view.all(plural).values()) == _versions(listed)
+        return view.all(plural).values()
+
+    def _listed(self, plural: str, path: str, query: Mapping[str, str]) -> str:
+        """Go on from a list; returns its version.
+
+        Raises:
+            _Missed: something came or went unseen.
+        """
+        selection = {key: query[key] for key in ("labelSelector",) if key in query}
+        listed, known = self._client.request("GET", path, query=selection), _versions(self._seen(plural))
+        if known.keys() != _versions(listed["items"]).keys():
+            raise _Missed("objects came or went while the API server was away")
+        for found in listed["items"]:
+            version = found["metadata"]["resourceVersion"]
+            if version != known[found["metadata"]["name"]]:
+                self._changes.append(Change(time.time(), int(version), "MODIFIED", plural, found))
+        return str(listed["metadata"]["resourceVersion"])
 
     def _in_order(self) -> list[Change]:
         assert not self._lost, self._lost
+        return self._sorted()
+
+    def _sorted(self) -> list[Change]:
         return sorted(self._changes, key=lambda c: c.version)
 
     def _open(self, path: str, query: Mapping[str, str]) -> http.client.HTTPResponse:
@@ -131,8 +159,14 @@ class Witness:
             try:
                 for line in answer:
                     query["resourceVersion"] = self._note(plural, json.loads(line))
-            except _Missed as missed:
-                why = str(missed)
+            except _TooOld:
+                try:
+                    listed = partial(self._listed, plural, path, query)
+                    query["resourceVersion"] = wait_for(
+                        listed, f"a list of {plural}", seconds=AWAY_SECONDS, ignore=(ApiError,)
+                    )
+                except (_Missed, WaitTimeout) as missed:
+                    why = str(missed)
             except (OSError, ValueError, http.client.HTTPException):  # half a line is what a dying server leaves
                 pass
             finally:
@@ -148,7 +182,7 @@ class Witness:
     def _note(self, plural: str, event: dict[str, Any]) -> str:
         """Keep a change; returns its version."""
         if event["type"] == "ERROR":
-            raise _Missed(str(event["object"].get("message")))
+            raise _TooOld(str(event["object"].get("message")))
         version = str(event["object"]["metadata"]["resourceVersion"])
         if event["type"] != "BOOKMARK":
             self._changes.append(Change(time.time(), int(version), event["type"], plural, event["object"]))
