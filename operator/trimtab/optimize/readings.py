@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from trimtab.domain.limits import poisson_limits
 from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Assignment
 from trimtab.domain.study import ArmOutcome, ConstraintTarget, FailureKind, Study, TrialOutcome
@@ -127,7 +128,7 @@ class Evidence:
     def interval(self, constraint: str) -> tuple[float, float, float] | None:
         """(lower, point, upper) of g pooled over the trials, one-sided 95 % each; None without observations.
 
-        Counts: Wilson-Hilferty approximation of the exact (Garwood) Poisson limits.
+        Counts: the limits of a Poisson number (`poisson_limits`).
         """
         rows = self.observations.get(constraint)
         if not rows:
@@ -278,8 +279,7 @@ def _poisson_interval(rows: list[Observation]) -> tuple[float, float, float]:
     expected = sum(o.expected or 0.0 for o in rows)
     spread = max(o.overdispersion for o in rows)
     k, scale = bad / spread, spread / expected
-    lower = 0.0 if k <= 0 else k * max(0.0, 1 - 1 / (9 * k) - ONE_SIDED_95 / (3 * math.sqrt(k))) ** 3
-    upper = (k + 1) * (1 - 1 / (9 * (k + 1)) + ONE_SIDED_95 / (3 * math.sqrt(k + 1))) ** 3
+    lower, upper = poisson_limits(k, ONE_SIDED_95)
     point = (bad or 0.5) / spread
     return _log(lower * scale), _log(point * scale), _log(upper * scale)
 
