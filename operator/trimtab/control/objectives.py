@@ -57,7 +57,7 @@ def compare(
     values, variances, scale = [0.0, 0.0], [0.0, 0.0], 0.0
     for term in objective.terms:
         for side, (arm, own) in enumerate(((Arm.CANARY, assignment), (Arm.CONTROL, baseline))):
-            found = cost_of(cost, own, trials, arm) if term.sli is None else pool(trials, term.sli, arm)
+            found = cost_of(cost, own, trials, arm) if term.sli is None else _measured(trials, term.sli, arm)
             if found is None:
                 return None
             values[side] += term.weight * found[0]
@@ -65,6 +65,11 @@ def compare(
             scale += abs(term.weight) * found[0] if arm is Arm.CONTROL else 0.0
     errors = [math.sqrt(v) for v in variances]
     return Comparison(values[0], values[1], errors[0], errors[1], scale, objective.maximize)
+
+
+def _measured(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] | None:
+    pooled = pool(trials, sli, arm)
+    return None if pooled is None else (pooled.value, pooled.standard_error)
 
 
 def improves(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from trimtab.control.measured import pool
+from trimtab.control.measured import limits, pool
 from trimtab.domain.measurement import Arm
 from trimtab.domain.spec import ExperimentSpec, RatioQuery, SlowRatioQuery
 from trimtab.domain.state import Interval, SliOutlook
@@ -58,10 +58,7 @@ def _expected(
 
 def _measured(spec: ExperimentSpec, trials: tuple[Trial, ...], sli: str, arm: Arm) -> Interval | None:
     found = pool(trials, sli, arm)
-    if found is None:
-        return None
-    value, error = found
-    return _within(spec, sli, value, value - TWO_SIDED_95 * error, value + TWO_SIDED_95 * error)
+    return None if found is None else _within(spec, sli, found.value, *limits(found, TWO_SIDED_95))
 
 
 def _within(spec: ExperimentSpec, sli: str, value: float, low: float, high: float) -> Interval:

@@ -11,13 +11,13 @@ from trimtab.control.arms import cost_model
 from trimtab.control.company import spoilt
 from trimtab.control.context import Context
 from trimtab.control.figures import convergence_seconds, figures
-from trimtab.control.measured import pool
+from trimtab.control.measured import limits, pool
 from trimtab.control.objectives import Comparison, compare
 from trimtab.control.saving import saving_of
 from trimtab.control.study import LEARNABLE, counts
 from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
-from trimtab.domain.measurement import Arm
+from trimtab.domain.measurement import Arm, Sample
 from trimtab.domain.remembered import Remembered
 from trimtab.domain.space import Assignment
 from trimtab.domain.spec import ExperimentSpec, Objective, OutcomeConstraint
@@ -164,33 +164,32 @@ def holds(spec: ExperimentSpec, trial: Trial) -> bool:
 
 
 def margin(constraint: OutcomeConstraint, trials: tuple[Trial, ...], z: float) -> bool:
-    """Is the pooled canary value of these trials, moved by `z` standard errors towards the bound, within it?
-
-    Ratios are pooled by their counts, other values by inverse variance. A missing measurement is not within.
-    """
+    """Is the pooled canary value of these trials within the bound, up to its limit (`limits`) at the normal quantile
+    `z`? A missing measurement is not within."""
     pooled = pool(trials, constraint.sli, Arm.CANARY)
     if pooled is None:
         return False
-    value, error = pooled
-    if constraint.maximum is not None and value + z * error > constraint.maximum:
+    lower, upper = limits(pooled, z)
+    if constraint.maximum is not None and upper > constraint.maximum:
         return False
-    if constraint.minimum is not None and value - z * error < constraint.minimum:
+    if constraint.minimum is not None and lower < constraint.minimum:
         return False
-    return constraint.relative is None or _relative(constraint, trials, value, error, z)
+    return constraint.relative is None or _relative(constraint, trials, pooled, z)
 
 
-def _relative(constraint: OutcomeConstraint, trials: tuple[Trial, ...], value: float, error: float, z: float) -> bool:
+def _relative(constraint: OutcomeConstraint, trials: tuple[Trial, ...], canary: Sample, z: float) -> bool:
+    """Of the difference to what is allowed the limit lies as far off as the canary's own and the control's together:
+    sqrt((u_c - c)^2 + (b - l_b)^2) (Zou and Donner 2008)."""
     control = pool(trials, constraint.sli, Arm.CONTROL)
     assert constraint.relative is not None
     if control is None:
         return False
-    base, base_error = control
+    above, below = limits(canary, z)[1] - canary.value, control.value - limits(control, z)[0]
     ratio, absolute = constraint.relative.max_increase_ratio, constraint.relative.max_increase
     if ratio is not None:
-        allowed = base * (1 + ratio)
-        return value - allowed + z * math.hypot(error, base_error * (1 + ratio)) <= 0
+        return canary.value - control.value * (1 + ratio) + math.hypot(above, below * (1 + ratio)) <= 0
     assert absolute is not None
-    return value - base - absolute + z * math.hypot(error, base_error) <= 0
+    return canary.value - control.value - absolute + math.hypot(above, below) <= 0
 
 
 def to_repair(context: Context) -> tuple[str, ...]:
@@ -209,5 +208,5 @@ def _breaks(constraint: OutcomeConstraint, trials: list[Trial]) -> bool:
     pooled = pool(tuple(read), constraint.sli, Arm.CONTROL)
     if pooled is None:
         return False
-    above = constraint.maximum is not None and pooled[0] > constraint.maximum
-    return above or (constraint.minimum is not None and pooled[0] < constraint.minimum)
+    above = constraint.maximum is not None and pooled.value > constraint.maximum
+    return above or (constraint.minimum is not None and pooled.value < constraint.minimum)

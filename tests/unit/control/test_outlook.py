@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from scipy.stats import beta
 from tests.unit.control.builders import measured, spec, trial
 
 from trimtab.control.outlook import TWO_SIDED_95, outlook
@@ -68,8 +69,8 @@ def test_fresh_trials_are_pooled_canary_beside_control() -> None:
     assert found.control is not None
     assert found.verified.value == pytest.approx(40 / 10_000)
     assert found.control.value == pytest.approx(35 / 10_000)
-    error = math.sqrt(sum((b / 5000) * (1 - b / 5000) * 5000 for b in (10, 30))) / 10_000
-    assert found.verified.high - found.verified.value == pytest.approx(TWO_SIDED_95 * error)
+    assert found.verified.low == pytest.approx(beta.ppf(0.025, 40, 9961), rel=0.01)  # Clopper and Pearson
+    assert found.verified.high == pytest.approx(beta.ppf(0.975, 41, 9960), rel=0.01)
 
 
 def test_what_one_trial_could_not_measure_is_not_claimed() -> None:
