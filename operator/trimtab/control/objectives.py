@@ -2,7 +2,7 @@
 
 An objective is sum_i w_i v_i of the cost, known unless an autoscaler decides about pods, and of SLIs, each pooled
 over the trials of an arm with its standard error. The canary is compared with the control of the same trials, so what
-moved both cancels. The standard error of the difference is sqrt(sum_i w_i^2 (se_canary_i^2 + se_control_i^2)).
+moved both cancels. The standard error of the difference is sqrt(sum_i w_i^2 se_i^2), se_i that of canary - control.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from trimtab.control.measured import pool
+from trimtab.control.measured import difference, pool
 from trimtab.control.pods import cost_of
 from trimtab.domain.cost import CostModel
 from trimtab.domain.measurement import Arm
@@ -34,6 +34,7 @@ class Comparison:
     control: float
     canary_error: float
     control_error: float
+    error: float
     scale: float
     maximize: bool
 
@@ -46,15 +47,14 @@ class Comparison:
     @property
     def sure(self) -> bool:
         """It is better beyond doubt: the one-sided 95 % interval of the improvement lies above 0."""
-        error = math.hypot(self.canary_error, self.control_error)
-        return self.improvement * self.scale > ONE_SIDED_95 * error
+        return self.improvement * self.scale > ONE_SIDED_95 * self.error
 
 
 def compare(
     objective: Objective, cost: CostModel, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
 ) -> Comparison | None:
     """The objective as the trials of one assignment measured it; None when an arm lacks an SLI of it."""
-    values, variances, scale = [0.0, 0.0], [0.0, 0.0], 0.0
+    values, variances, scale = [0.0, 0.0], [0.0, 0.0, 0.0], 0.0
     for term in objective.terms:
         for side, (arm, own) in enumerate(((Arm.CANARY, assignment), (Arm.CONTROL, baseline))):
             found = cost_of(cost, own, trials, arm) if term.sli is None else _measured(trials, term.sli, arm)
@@ -62,9 +62,12 @@ def compare(
                 return None
             values[side] += term.weight * found[0]
             variances[side] += (term.weight * found[1]) ** 2
+            variances[2] += (term.weight * found[1]) ** 2 if term.sli is None else 0.0
             scale += abs(term.weight) * found[0] if arm is Arm.CONTROL else 0.0
-    errors = [math.sqrt(v) for v in variances]
-    return Comparison(values[0], values[1], errors[0], errors[1], scale, objective.maximize)
+        apart = None if term.sli is None else difference(trials, term.sli)
+        variances[2] += (term.weight * apart.standard_error) ** 2 if apart is not None else 0.0
+    canary, control, both = (math.sqrt(v) for v in variances)
+    return Comparison(values[0], values[1], canary, control, both, scale, objective.maximize)
 
 
 def _measured(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] | None:

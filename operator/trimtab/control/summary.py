@@ -11,7 +11,7 @@ from trimtab.control.arms import cost_model
 from trimtab.control.company import spoilt
 from trimtab.control.context import Context
 from trimtab.control.figures import convergence_seconds, figures
-from trimtab.control.measured import limits, pool
+from trimtab.control.measured import difference, limits, pool
 from trimtab.control.objectives import Comparison, compare
 from trimtab.control.saving import saving_of
 from trimtab.control.study import LEARNABLE, counts
@@ -178,18 +178,17 @@ def margin(constraint: OutcomeConstraint, trials: tuple[Trial, ...], z: float) -
 
 
 def _relative(constraint: OutcomeConstraint, trials: tuple[Trial, ...], canary: Sample, z: float) -> bool:
-    """Of the difference to what is allowed the limit lies as far off as the canary's own and the control's together:
-    sqrt((u_c - c)^2 + (b - l_b)^2) (Zou and Donner 2008)."""
-    control = pool(trials, constraint.sli, Arm.CONTROL)
+    """Of a ratio's difference to what is allowed the limit lies as far off as the canary's own and the control's
+    together: sqrt((u_c - c)^2 + (b - l_b)^2) (Zou and Donner 2008)."""
     assert constraint.relative is not None
-    if control is None:
+    times, more = 1 + (constraint.relative.max_increase_ratio or 0.0), constraint.relative.max_increase or 0.0
+    control, apart = pool(trials, constraint.sli, Arm.CONTROL), difference(trials, constraint.sli, times)
+    if control is None or apart is None:
         return False
+    if canary.bad is None or control.bad is None:
+        return limits(apart, z)[1] <= more
     above, below = limits(canary, z)[1] - canary.value, control.value - limits(control, z)[0]
-    ratio, absolute = constraint.relative.max_increase_ratio, constraint.relative.max_increase
-    if ratio is not None:
-        return canary.value - control.value * (1 + ratio) + math.hypot(above, below * (1 + ratio)) <= 0
-    assert absolute is not None
-    return canary.value - control.value - absolute + math.hypot(above, below) <= 0
+    return apart.value + math.hypot(above, times * below) <= more
 
 
 def to_repair(context: Context) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import poisson
 from tests.unit.control.builders import trial
 
-from trimtab.control.measured import limits, pool
+from trimtab.control.measured import difference, limits, pool
 from trimtab.control.summary import margin
 from trimtab.domain.measurement import Arm, Measurement, NoData, Reading, Sample, Window
 from trimtab.domain.spec import OutcomeConstraint, RelativeBound
@@ -92,6 +92,48 @@ class TestCounts:
         assert margin(ratio, replicates(quiet, control=(loud,)), Z95)
         assert not margin(ratio, replicates(loud, control=(loud,)), Z95)
         assert margin(ratio, replicates(loud, control=(loud,)), 0.0)
+
+
+class TestValues:
+    DEPTH = OutcomeConstraint("depth", "errors", 10.0, None, None, 0.95, None)
+
+    def test_each_trial_counts_alike(self) -> None:
+        found = pool(replicates(Sample(5.0, 0.2, 60.0), Sample(12.0, 2.0, 60.0)), "errors", Arm.CANARY)
+        assert found is not None
+        within, between = math.sqrt((0.2**2 + 2.0**2) / 2), 7.0 / math.sqrt(2)
+        assert (found.value, found.total, found.bad) == (8.5, 120.0, None)
+        assert found.standard_error == pytest.approx(math.hypot(within, between) / math.sqrt(2))
+
+    def test_a_quiet_trial_does_not_hide_a_busy_one(self) -> None:
+        assert not margin(self.DEPTH, replicates(Sample(5.0, 0.2, 60.0), Sample(12.0, 2.0, 60.0)), Z95)
+        assert margin(self.DEPTH, replicates(Sample(5.0, 0.2, 60.0), Sample(5.4, 0.2, 60.0)), Z95)
+
+    def test_nor_does_one_that_never_moved(self) -> None:
+        assert not margin(self.DEPTH, replicates(Sample(0.0, 0.0, 60.0), Sample(12.0, 2.0, 60.0)), Z95)
+        assert margin(self.DEPTH, replicates(*[Sample(0.0, 0.0, 60.0)] * 2), Z95)
+
+    def test_one_trial_is_as_sure_as_itself(self) -> None:
+        assert pool(replicates(Sample(4.0, 0.5, 60.0)), "errors", Arm.CANARY) == Sample(4.0, 0.5, 60.0)
+
+    @pytest.mark.parametrize(
+        "near",
+        [
+            RelativeBound(0.2, None),
+            RelativeBound(None, 2.0),
+        ],
+    )
+    def test_what_moves_both_arms_cancels(self, near: RelativeBound) -> None:
+        bound = replace(self.DEPTH, maximum=None, relative=near)
+        canary = Sample(10.5, 0.2, 60.0), Sample(21.0, 0.4, 60.0)
+        control = (Sample(10.0, 0.2, 60.0), Sample(20.0, 0.4, 60.0))
+        assert margin(bound, replicates(*canary, control=control), Z95)
+        crossed = replicates(*canary, control=control[::-1])  # as much on average, but apart in each trial
+        assert not margin(bound, crossed, Z95)
+        found = difference(replicates(*canary, control=control), "errors")
+        assert found is not None
+        assert found.value == pytest.approx(0.75)
+        assert found.standard_error < 0.5
+        assert difference(replicates(*canary), "errors") is None
 
 
 def test_a_value_is_as_sure_as_its_standard_error() -> None:

@@ -62,6 +62,16 @@ def test_better_is_what_is_so_beyond_doubt(canary: float, sure: bool) -> None:
     assert improves(wanted, cost_of(wanted), BASELINE, CHEAPER, (trial(0, canary, 0.30),)) is sure
 
 
+def test_what_moves_both_arms_from_trial_to_trial_is_no_doubt() -> None:
+    """Ten milliseconds better each time, while the hour moves both arms by a hundred."""
+    wanted = spec(LATENCY)
+    alike = trial(0, 0.29, 0.30), trial(1, 0.39, 0.40)
+    assert improves(wanted, cost_of(wanted), BASELINE, CHEAPER, alike)
+    apart = trial(0, 0.29, 0.40), trial(1, 0.39, 0.30)
+    assert not improves(wanted, cost_of(wanted), BASELINE, CHEAPER, apart)
+    assert not improves(wanted, cost_of(wanted), BASELINE, CHEAPER, (trial(0, 0.29, 0.299), trial(1, 0.391, 0.39)))
+
+
 def test_two_trials_are_pooled_and_a_missing_reading_is_no_improvement() -> None:
     """Two trials halve the variance: 9 ms are sure at 1.645 x 0.004 s."""
     wanted, two = spec(LATENCY), (trial(0, 0.291, 0.30), trial(1, 0.291, 0.30))
