@@ -21,6 +21,7 @@ UNEXPLAINED_SE = 2.0
 FAILURE_G = math.log(3.0)
 FAILURE_SE = 0.5
 ONE_SIDED_95 = 1.6448536269514722
+NOTHING_G, NOTHING_SE = -3.0, 1.5  # a value that is none: at 5 % of its bound, give or take a factor of 4.5
 _G_LIMIT = 12.0
 _SE_LIMIT, _SPREAD_LIMIT = 100.0, 1e6  # beyond them a reading says nothing, and squares would leave the numbers
 _LEAST_EXPECTED = 1e-12  # bad events at the bound: with fewer there was no traffic
@@ -61,7 +62,7 @@ def usable(target: ConstraintTarget) -> bool:
 
 def observe(target: ConstraintTarget, sample: Sample, least: float = SE_FLOOR) -> Observation | None:
     """Read an absolute bound; None where the sample cannot be used (NaN, no traffic, negative counts). `least` as in
-    `observe_trial`."""
+    `observe_trial`; below `SE_FLOOR` trials repeat themselves, and zero is a value like any other."""
     spread = _spread(sample)
     if sample.bad is not None:
         return _counts(target, sample, sample.bad, spread)
@@ -71,8 +72,11 @@ def observe(target: ConstraintTarget, sample: Sample, least: float = SE_FLOOR) -
         return None
     # A value of zero has no logarithm: it says "at most one standard error", with that width.
     value = max(sample.value, sample.standard_error, target.bound * math.exp(-_G_LIMIT), _TINY)
-    g = _log(value / target.bound)
-    return Observation(_clip(g if target.upper else -g), _width(sample.standard_error / value, least))
+    g = _clip(_log(value / target.bound))
+    se = _width(sample.standard_error / value, least)
+    if not target.upper:
+        return Observation(-g, se)
+    return Observation(g, se) if least < SE_FLOOR else _credited(sample, g, se)
 
 
 def observe_relative(target: ConstraintTarget, canary: Sample, control: Sample) -> Observation | None:
@@ -261,7 +265,16 @@ def _increase(most: float, canary: Sample, control: Sample) -> Observation | Non
         return None
     allowed = other[0] + most
     value = max(one[0], one[1], allowed * math.exp(-_G_LIMIT), _TINY)
-    return Observation(_clip(_log(value / allowed)), _width(math.hypot(one[1] / value, other[1] / allowed)))
+    g, se = _clip(_log(value / allowed)), _width(math.hypot(one[1] / value, other[1] / allowed))
+    return _credited(canary, g, se)
+
+
+def _credited(sample: Sample, g: float, se: float) -> Observation:
+    """What a reading far below its bound teaches. A queue that is empty here tells little of where it fills: a value
+    within one standard error of zero counts as 5 % of its bound, so the first that is one is no surprise."""
+    if sample.bad is None and sample.value <= sample.standard_error and g < NOTHING_G:
+        return Observation(NOTHING_G, max(se, NOTHING_SE))
+    return Observation(g, se)
 
 
 def _value(sample: Sample) -> tuple[float, float] | None:

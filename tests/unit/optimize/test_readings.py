@@ -75,6 +75,28 @@ def test_zero_has_the_width_of_its_error() -> None:
     assert seen.se == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("sample", [Sample(0.0, 0.0, 100), Sample(0.0, 1e-4, 100), Sample(1e-4, 2e-4, 100)])
+def test_what_is_none_is_no_certainty(sample: Sample) -> None:
+    seen = observe(P95, sample)
+    assert seen is not None
+    assert (seen.g, seen.se) == (-3.0, 1.5)
+    low = observe(P95, Sample(1e-4, 5e-5, 100))  # little, and told from none
+    assert low is not None
+    assert low.g == pytest.approx(math.log(1e-4 / 0.2))
+
+
+def test_zero_is_a_value_where_trials_repeat_themselves() -> None:
+    seen = observe(P95, Sample(0.0, 0.0, 100), 1e-3)
+    assert seen is not None
+    assert (seen.g, seen.se) == (-12.0, 1e-3)
+
+
+def test_zero_is_far_below_a_lower_bound() -> None:
+    seen = observe(ConstraintTarget("rate", SliKind.VALUE, bound=100, upper=False), Sample(0.0, 0.0, 10))
+    assert seen is not None
+    assert (seen.g, seen.se) == (12.0, 0.01)
+
+
 @pytest.mark.parametrize(
     "sample",
     [
@@ -137,7 +159,7 @@ def test_an_increase_over_a_control_without_errors() -> None:
     assert some.g == pytest.approx(math.log(2), abs=0.02)
     nothing = observe_relative(target, Sample(0.0, 0.0, 100), Sample(0.0, 0.0, 100))
     assert nothing is not None
-    assert nothing.g == -12.0
+    assert (nothing.g, nothing.se) == (-3.0, 1.5)  # a value, and no count of what there was to fail
     assert observe_relative(replace(target, relative_increase=0.0), Sample(1, 1, 1), Sample(0.0, 0.0, 1)) is None
     assert observe_relative(target, Sample(NAN, 0.1, 1), Sample(0.1, 0.1, 1)) is None
 

@@ -13,8 +13,18 @@ from tests.unit.optimize.test_acquisition import history
 from tests.unit.optimize.test_readings import arm, outcome
 from tests.unit.optimize.toy import MI, web, web_space, web_study
 
+from trimtab.domain.measurement import Sample
 from trimtab.domain.space import Order, Ratio, Resource, SearchSpace, Sum
-from trimtab.domain.study import FailureKind, HardFailure
+from trimtab.domain.spec import SliKind
+from trimtab.domain.study import (
+    ArmOutcome,
+    ConstraintReading,
+    ConstraintTarget,
+    FailureKind,
+    HardFailure,
+    SymptomKind,
+    TrialOutcome,
+)
 from trimtab.domain.trial import Purpose
 from trimtab.optimize import safe
 from trimtab.optimize.readings import gather
@@ -74,6 +84,24 @@ def test_s_is_below_every_bound_by_kappa_beta() -> None:
     mean = np.asarray([[-1.0, -1.0, 0.1], [-2.0, -0.1, -3.0]])
     sd = np.asarray([[0.9 / width, 0.1, 0.0], [0.1, 0.5, 0.1]])
     assert is_safe(belief, mean, sd).tolist() == [True, False, False]
+
+
+def test_a_queue_that_was_empty_makes_nothing_far_off_safe() -> None:
+    """Ten trials with at least 0.8 cores read a depth of 0; the first that holds something is no outlier."""
+    depth = ConstraintTarget("depth", SliKind.VALUE, bound=100.0)
+
+    def run(index: int, cpu: str, canary: Sample) -> TrialOutcome:
+        arms = ((web(cpu, 1280), canary), (web("1.5", 1536), Sample(0.0, 0.0, 60.0)))
+        one, other = (ArmOutcome(x, 30.0, (ConstraintReading("depth", seen),)) for x, seen in arms)
+        return TrialOutcome(index, Purpose.SEARCH, 1.8e9 + 600 * index, one, other)
+
+    empty = [run(i, f"{1.4 - 0.06 * i:.2f}", Sample(0.0, 0.0, 60.0)) for i in range(10)]
+    study = web_study(constraints=(depth,), outcomes=tuple(empty), now=1.8e9 + 9000)
+    belief = belief_of(study)
+    assert np.all(upper_limits(belief, [web("1.4", 1280), web("0.86", 1280)], 1.64) <= 0)
+    assert np.all(upper_limits(belief, [web("0.3", 512)], 1.64) > 0)
+    some = belief_of(replace(study, outcomes=(*empty, run(10, "0.8", Sample(5.0, 0.5, 60.0)))))
+    assert SymptomKind.OUTLIER not in [s.kind for s in some.symptoms]
 
 
 RULES = (Order("order", "cpu", "memory"), Ratio("burst", "memory", "cpu", 1.2e9), Sum("sum", (("cpu", 1.0),), 1.2))
