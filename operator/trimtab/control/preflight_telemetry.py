@@ -19,6 +19,7 @@ from trimtab.ports import SliProbe
 from trimtab.slo.budget import history_short
 from trimtab.slo.evidence import level
 from trimtab.slo.power import MOST_RATIO, least_ratio_found, requests_needed, undecidable
+from trimtab.slo.sequential import DEFAULT_OVERDISPERSION
 
 MIN_SCRAPES = 4  # in any window, for a rate to mean something
 RELATIVE_STANDARD_ERRORS = 3.3
@@ -40,6 +41,8 @@ def telemetry_problems(spec: ExperimentSpec, probes: tuple[SliProbe, ...], pods:
         probe_of = answered.get(constraint.sli)
         if probe_of is not None and not constraint.guard_only:
             yield from _decidable(spec, constraint, probe_of, pods)
+        if probe_of is not None and constraint.guard_only:
+            yield from _certifiable(spec, constraint, probe_of, pods)
         if probe_of is not None and constraint.max_error_ratio is not None:
             yield from _findable(spec, constraint, constraint.max_error_ratio, probe_of, pods)
     yield from _windows(spec, answered)
@@ -102,7 +105,31 @@ def _ratio_decidable(
         needed = max(needed, _relative_needed(constraint.relative.max_increase_ratio, ratio, _replicates(spec)))
     if constraint.relative is not None and constraint.relative.max_increase and ratio:
         needed = max(needed, _increase_needed(constraint.relative.max_increase, ratio, _replicates(spec)))
-    yield from _enough(spec, field, needed, seen, pods)
+    yield from _enough(spec, field, needed, seen, ratio, pods)
+
+
+def _certifiable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliProbe, pods: int) -> Iterator[Problem]:
+    """A bound that only guards is proven by the verification alone: it is said before when that will hardly do."""
+    verification, ratio = spec.verification, probe.bad_ratio or 0.0
+    counted = isinstance(spec.sli(constraint.sli).query, (RatioQuery, SlowRatioQuery))
+    if not counted or constraint.maximum is None or probe.requests_per_second is None or not verification.replicates:
+        return
+    field, bound = f"spec.constraints[{constraint.name}]", f"{100 * constraint.maximum:.3g} %"
+    if ratio >= constraint.maximum:
+        what = f"the target itself is at {100 * ratio:.3g} %, so no verification will certify {bound}"
+        yield note("HardlyCertified", field, what, "repair the service first, or raise max")
+        return
+    seen = probe.requests_per_second * spec.arm_share(pods) * verification.duration * verification.replicates
+    needed = requests_needed(constraint.maximum, ratio, constraint.confidence)
+    if needed <= seen:
+        return
+    none = requests_needed(constraint.maximum, 0.0, constraint.confidence)
+    what = (
+        f"the {verification.replicates} trials of the verification see about {seen:,.0f} requests an arm together; to "
+        f"certify {bound} takes {none:,.0f} without any bad one, and {needed:,.0f} at today's {100 * ratio:.3g} %"
+    )
+    remedy = "raise spec.verification.duration or replicates, or spec.canary.replicas"
+    yield note("HardlyCertified", field, what, remedy)
 
 
 def _findable(
@@ -143,13 +170,22 @@ def _replicates(spec: ExperimentSpec) -> int:
     return max(spec.trial.max_replicates, spec.verification.replicates, 1)
 
 
-def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float, pods: int) -> Iterator[Problem]:
-    """Evidence is pooled over the trials of one assignment, so the replicates together must suffice."""
-    if needed <= seen:
-        return
+def _enough(
+    spec: ExperimentSpec, field: str, needed: float, seen: float, ratio: float | None, pods: int
+) -> Iterator[Problem]:
+    """Evidence is pooled over the trials of one assignment, so the replicates together must suffice.
+
+    How bad events cluster is only known from the pods once a trial runs; `needed` is of independent ones.
+    """
+    clustered = f"{DEFAULT_OVERDISPERSION:g} times as many where errors cluster threefold"
     numbers = f"a trial of {format_duration(spec.trial.duration)} sees about {seen:,.0f} requests an arm, {needed:,.0f}"
+    if needed <= seen:
+        if ratio and needed * DEFAULT_OVERDISPERSION > seen:
+            yield note("ClusteredErrors", field, f"{numbers} decide it if errors are independent, {clustered}")
+        return
     if needed <= seen * _replicates(spec):
-        yield note("PooledEvidence", field, f"{numbers} decide it: only {math.ceil(needed / seen)} trials together do")
+        together = f"only {math.ceil(needed / seen)} trials together do, {clustered}"
+        yield note("PooledEvidence", field, f"{numbers} decide it: {together}")
         return
     if seen < 1:
         yield problem("Undecidable", field, f"{numbers} are needed", "send traffic to the target first")
@@ -158,7 +194,7 @@ def _enough(spec: ExperimentSpec, field: str, needed: float, seen: float, pods: 
     replicas = _replicas_for(spec, needed / seen, pods)
     larger = f" or spec.canary.replicas to {replicas}" if replicas is not None else ""
     remedy = f"set spec.trial.duration to {duration}{larger}, or, for rare errors, set errors: GuardOnly"
-    yield problem("Undecidable", field, f"{numbers} are needed", remedy)
+    yield problem("Undecidable", field, f"{numbers} are needed, {clustered}", remedy)
 
 
 def _replicas_for(spec: ExperimentSpec, times: float, pods: int) -> int | None:

@@ -514,11 +514,12 @@ class TestPower:
     def test_more_replicas_are_suggested_where_their_share_is_allowed(self) -> None:
         problem = only(self.decided(150, 0.005, canary=CanarySpec(1, 0.5)))
         assert "set spec.trial.duration to 4m52s or spec.canary.replicas to 8, or" in problem.remedy
-        assert self.decided(150, 0.005, canary=CanarySpec(8, 0.5)).problems == ()
+        assert only(self.decided(150, 0.005, canary=CanarySpec(8, 0.5))).reason == "ClusteredErrors"
 
     def test_the_duration_that_it_suggests_would_do(self) -> None:
         longer = replace(builders.spec().trial, duration=2100.0)
-        assert self.decided(22, 0.005, trial=longer).problems == ()
+        assert only(self.decided(22, 0.005, trial=longer)).reason == "ClusteredErrors"
+        assert self.decided(22, 0.005, trial=replace(longer, duration=3 * 2100.0)).problems == ()
 
     def test_replicates_are_pooled(self) -> None:
         problem = only(self.decided(300, 0.005))
@@ -556,9 +557,30 @@ class TestPower:
         (note,) = (p for p in found.notes if p.reason == "BaselineInfeasible")
         assert note.message.endswith("at 2 %, the bound is 1 %: trials look for settings that hold it")
 
-    def test_bounds_that_only_guard_need_no_power(self) -> None:
+    def test_bounds_that_only_guard_need_no_power_but_what_certifies_them_is_said(self) -> None:
         (constraint,) = builders.spec().constraints
-        assert self.decided(22, 0.005, constraints=(replace(constraint, guard_only=True),)).problems == ()
+        guards = replace(constraint, guard_only=True)
+        (found,) = self.decided(22, 0.005, constraints=(guards,)).problems
+        assert (found.reason, found.blocking) == ("HardlyCertified", False)
+        told = (
+            "see about 120 requests an arm together; to certify 1 % takes 300 without any bad one, and 1,990 at today's"
+        )
+        assert told in found.message
+        assert self.decided(380, 0.005, constraints=(guards,)).problems == ()
+        never = replace(builders.spec().verification, replicates=0)
+        assert self.decided(22, 0.005, constraints=(guards,), verification=never).problems == ()
+        (worse,) = self.decided(190, 0.02, constraints=(guards,)).problems
+        assert (worse.reason, worse.blocking) == ("HardlyCertified", False)
+        assert "the target itself is at 2 %, so no verification will certify 1 %" in worse.message
+
+    def test_that_clustered_errors_take_more_is_said_where_it_matters(self) -> None:
+        (found,) = self.decided(800, 0.005).problems
+        assert (found.reason, found.blocking) == ("ClusteredErrors", False)
+        told = "sees about 2,182 requests an arm, 1,990 decide it if errors are independent, 3 times as many where"
+        assert told in found.message
+        assert self.decided(2400, 0.005).problems == ()
+        assert "3 times as many where errors cluster threefold" in only(self.decided(22, 0.005)).message
+        assert "3 times as many where errors cluster threefold" in only(self.decided(300, 0.005)).message
 
     def test_latency_counts_as_errors_do(self) -> None:
         (sli,) = builders.spec().slis
