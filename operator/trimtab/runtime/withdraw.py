@@ -188,6 +188,15 @@ class Withdrawer:
         name, uid = manifest["metadata"]["name"], manifest["metadata"]["uid"]
         try:
             await self._cluster.delete(kind, namespace, name, uid=uid)
-        except (NotFound, Conflict):  # gone, or another object of that name: not ours
+        except NotFound:
             return 0
+        except Conflict:
+            if await self._is_there(kind, namespace, name, uid):
+                raise
+            return 0  # another object of that name: not ours
         return 1
+
+    async def _is_there(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}"  # listing is a right that there is for each of them
+        found = await self._cluster.list(kind, namespace, labels=labels)
+        return any((m["metadata"]["name"], m["metadata"]["uid"]) == (name, uid) for m in found)

@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError, Forbidden, NotFound, Rejected, RetryLater, Throttled, Unavailable
+from trimtab.domain.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, RetryLater, Throttled, Unavailable
 from trimtab.domain.kinds import Kind
 from trimtab.domain.names import LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL
 from trimtab.runtime.withdraw import QUIET_SECONDS, REMEMBERED, Latch, Withdrawer
@@ -124,6 +124,9 @@ REFUSED = {
     "a policy that holds Deployments": (
         kinds.DEPLOYMENTS, Rejected(403, "denied the request"), ["b-deployments", "b-replicasets", "b-pods"],
     ),
+    "a Deployment that others write": (
+        kinds.DEPLOYMENTS, Conflict(409, "modified"), ["b-deployments", "b-replicasets", "b-pods"],
+    ),
     "a server that fails at ReplicaSets": (
         kinds.REPLICA_SETS, Unavailable(500, "try again"), ["b-replicasets", "b-pods"],
     ),
@@ -150,6 +153,27 @@ async def test_what_is_refused_keeps_nothing_in_the_traffic_that_would_not_come_
     with pytest.raises(type(answer)):  # it is said, and tried again
         await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL)
     assert await left(cluster) == stay
+
+
+async def test_another_object_of_that_name_holds_nothing() -> None:
+    """The Deployment went, and somebody made another one between the list and the deletion."""
+    clock = LoopClock()
+    cluster = InMemoryCluster(clock, namespaces=["shop"])
+    await world(cluster)
+
+    async def before(request: Request) -> None:
+        if (request.verb, request.kind) == ("delete", kinds.DEPLOYMENTS) and "replaced" not in seen:
+            seen.add("replaced")
+            await cluster.delete(kinds.DEPLOYMENTS, "shop", request.name)
+            body = {"metadata": {"name": request.name, "namespace": "shop"}, "spec": {}}
+            await cluster.create(kinds.DEPLOYMENTS, "shop", body)
+
+    seen: set[str] = set()
+    client = Client(cluster)
+    client.before = before
+    assert await Withdrawer(client, clock).send("shop", EXPERIMENT, TRIAL) == 2
+    assert await left(cluster) == []
+    assert [m["metadata"]["name"] for m in await cluster.list(kinds.DEPLOYMENTS, "shop")] == ["arm-deployments"]
 
 
 @pytest.mark.parametrize("answer", [Unavailable(0, "no answer within 4 s"), Throttled("slow down", 1.0)])
