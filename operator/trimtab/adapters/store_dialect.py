@@ -59,12 +59,15 @@ def dialect_of(store: StoreConfig) -> Dialect:
             return Dialect(_VICTORIA)
 
 
+_INFO = "PromQL info:"  # Prometheus lists these apart, as `infos`; Thanos does not
+
+
 def incomplete(answer: Mapping[str, Any]) -> str:
     """Why an answer must not be relied on, "" when it is whole: warnings, or marked as partial."""
-    warnings = answer.get("warnings") or ()
+    found = answer.get("warnings") or ()
+    warnings = [str(w) for w in (found if isinstance(found, list) else [found]) if not str(w).startswith(_INFO)]
     if warnings:
-        listed = warnings if isinstance(warnings, list) else [warnings]
-        return f"a partial answer, with the warning: {'; '.join(map(str, listed))}"
+        return f"a partial answer, with the warning: {'; '.join(warnings)}"
     return "a partial answer: a part of the store did not answer" if answer.get("isPartial") else ""
 
 

@@ -212,6 +212,16 @@ class TestKinds:
             assert isinstance(found, TelemetryError)
             assert found.detail.startswith("a partial answer")
 
+    async def test_a_remark_is_no_warning_where_a_store_lists_them_together(self, server: Loopback) -> None:
+        """A querier of Thanos does so: of counters that are not named `_total` nothing would be readable."""
+        remark = 'PromQL info: metric might not be a counter, name does not end in _total: "upstream_rq"'
+        server.behaviour = Behaviour(warnings=(remark,))
+        assert isinstance(await asked_once(store(server, StoreKind.THANOS)), Sample)
+        server.behaviour = Behaviour(warnings=(remark, "store-2: connection refused"))
+        found = await asked_once(store(server, StoreKind.THANOS))
+        assert isinstance(found, TelemetryError)
+        assert found.detail == "a partial answer, with the warning: store-2: connection refused"
+
     async def test_a_prefix_of_the_address_is_kept(self, server: Loopback) -> None:
         config = replace(store(server), url=f"{server.url}/prometheus/")
         assert isinstance(await asked_once(config), Sample)
