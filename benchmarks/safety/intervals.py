@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from trimtab.slo.estimate import interval, quantile_sample, ratio_sample, value_
 
 SUB_WINDOWS, SUB_S, VALUES = 16, 37.5, 64
 STEPS = 5  # draws per sub-window
+STEP_S = SUB_S / STEPS
 CONFIDENCE = 0.975  # on either side
 LOW, HIGH = 0.92, 0.98
 LOAD_SD, LATENCY_SD = 0.3, 0.1
@@ -75,8 +77,8 @@ def _kinds() -> Iterator[Kind]:
         ("independent", independent),
         ("clustered: every tick", negative_binomial),
         ("clustered: rare nines", heavy),
-        ("clustered: over 30 s", spread),
-        ("alike for 60 s", wandering),
+        ("clustered: over 30 s", partial(spread, step=STEP_S)),
+        ("alike for 60 s", partial(wandering, step=STEP_S)),
     )
     for ratio in (0.01, 0.05):
         for name, shape in shapes:
@@ -101,9 +103,8 @@ def _ratio(ratio: float, shape: Draw) -> Callable[[np.random.Generator], Reading
 
 def _load(rng: np.random.Generator) -> Array:
     """Requests per step of a load that is alike for a minute. Shape (1, steps)."""
-    step = SUB_S / STEPS
-    log = LOAD_SD * autoregressive(rng, (1, SUB_WINDOWS * STEPS), step / WANDER_S)
-    return np.asarray(PER_TICK / TICK_S * step * np.exp(log - LOAD_SD**2 / 2))
+    log = LOAD_SD * autoregressive(rng, (1, SUB_WINDOWS * STEPS), STEP_S / WANDER_S)
+    return np.asarray(PER_TICK / TICK_S * STEP_S * np.exp(log - LOAD_SD**2 / 2))
 
 
 def _value(alike: float) -> Callable[[np.random.Generator], Reading]:
@@ -116,7 +117,7 @@ def _quantile(bounds: tuple[float, ...], alike: float) -> Callable[[np.random.Ge
 
     def draw(rng: np.random.Generator) -> Reading:
         total = rng.poisson(_load(rng))[0]
-        shift = LATENCY_SD * autoregressive(rng, (1, len(total)), SUB_S / STEPS / WANDER_S)[0] if alike else 0 * total
+        shift = LATENCY_SD * autoregressive(rng, (1, len(total)), STEP_S / WANDER_S)[0] if alike else 0 * total
         scale = np.repeat(MEDIAN_S * np.exp(shift), total)
         latency = scale * np.exp(SIGMA * rng.standard_normal(len(scale)))
         counts = np.zeros((SUB_WINDOWS, len(edges)))

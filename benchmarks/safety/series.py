@@ -9,6 +9,7 @@ All clustered shapes have a variance of 3 x mean over a minute or longer, but la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ PER_TICK = 200.0  # 20 requests/s an arm
 SCRAPE_S = 5.0
 PHI = 3.0
 SPREAD_S = 30.0  # a cluster's events come within about so long
+LAST_S = 80.0  # after which none of them comes any more
 WANDER_S = 60.0  # how long a slow spell lasts
 SLOW_WANDER = 0.2  # sd of ln(slow ratio) where latency wanders
 HEAVY = 9  # events of a rare large cluster
@@ -54,10 +56,10 @@ def heavy(rng: np.random.Generator, mean: Array) -> Array:
     return np.asarray(single + HEAVY * together, dtype=float)
 
 
-def spread(rng: np.random.Generator, mean: Array) -> Array:
-    """Clusters of 3 events whose times are spread over half a minute, so neighbouring ticks are alike."""
-    lags = np.arange(8)
-    shares = np.exp(-lags * TICK_S / SPREAD_S)
+def spread(rng: np.random.Generator, mean: Array, step: float = TICK_S) -> Array:
+    """Clusters of 3 events whose times are spread over half a minute, so neighbours of a `step` (seconds) are alike."""
+    lags = np.arange(math.ceil(LAST_S / step))
+    shares = np.exp(-lags * step / SPREAD_S)
     shares /= shares.sum()
     before = np.repeat(mean[:, :1], len(lags), axis=1)
     clusters = rng.poisson(np.concatenate([before, mean], axis=1) / PHI)
@@ -71,9 +73,9 @@ def spread(rng: np.random.Generator, mean: Array) -> Array:
     return found[:, len(lags) :].astype(float)
 
 
-def wandering(rng: np.random.Generator, mean: Array) -> Array:
-    """Poisson about a ratio whose logarithm wanders, alike over about a minute."""
-    log = SLOW_WANDER * autoregressive(rng, mean.shape, TICK_S / WANDER_S)
+def wandering(rng: np.random.Generator, mean: Array, step: float = TICK_S) -> Array:
+    """Poisson about a ratio whose logarithm wanders, alike over about a minute. `step` in seconds."""
+    log = SLOW_WANDER * autoregressive(rng, mean.shape, step / WANDER_S)
     return rng.poisson(mean * np.exp(log - SLOW_WANDER**2 / 2)).astype(float)
 
 
