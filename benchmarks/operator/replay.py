@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.operator.live import Live
 from controlplane import PrometheusServer
 from trimtab.domain.measurement import Sample
-from trimtab.slo.aborting import BEYOND_DOUBT
+from trimtab.slo.aborting import COUNTED_BEYOND_DOUBT
 from trimtab.slo.estimate import interval, ratio_sample
 from trimtab.slo.sequential import ALPHA, EProcess, LimitProcess
 
@@ -106,7 +106,7 @@ def _aborts(arm: tuple[Points, ...], bound: float, windows: Windows, sli: str) -
     samples = [ratio_sample([bad], [total]) for bad, total in counts]
     broken = sum(isinstance(s, Sample) and interval(s, CONFIDENCE)[0] > bound for s in samples)
     together = ratio_sample([sum(bad for bad, _ in counts)], [sum(total for _, total in counts)])
-    return broken >= BREACHES and isinstance(together, Sample) and interval(together, BEYOND_DOUBT)[0] > bound
+    return broken >= BREACHES and isinstance(together, Sample) and interval(together, COUNTED_BEYOND_DOUBT)[0] > bound
 
 
 def _worse(canary: tuple[Points, ...], control: tuple[Points, ...], windows: Windows) -> bool:

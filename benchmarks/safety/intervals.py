@@ -27,7 +27,8 @@ from benchmarks.safety.series import (
     wandering,
 )
 from trimtab.domain.measurement import Reading, Sample
-from trimtab.slo.estimate import interval, quantile_sample, ratio_sample, value_sample
+from trimtab.slo.estimate import interval, ratio_sample, value_sample
+from trimtab.slo.quantiles import quantile_sample
 
 SUB_WINDOWS, SUB_S, VALUES = 16, 37.5, 64
 STEPS = 5  # draws per sub-window

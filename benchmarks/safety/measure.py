@@ -13,7 +13,7 @@ from benchmarks.safety.cells import Cell
 from benchmarks.safety.play import play
 from benchmarks.safety.rivals import NEVER, Errors, calibrated, ways
 from benchmarks.safety.series import PHI, TICK_S
-from trimtab.slo.estimate import z_of
+from trimtab.slo.student import z_of
 
 Z = z_of(0.975)
 OWN = "Trimtab, all rules"

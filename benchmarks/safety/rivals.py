@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.safety.cells import BASE, ERRORS_MAX, TOLERATED
 from benchmarks.safety.series import PER_TICK, PHI, TICK_S, TICKS, WARM_TICKS, Array, Level, Noise, Trials, draw
-from trimtab.slo.estimate import z_of
+from trimtab.slo.student import z_of
 
 Flags = NDArray[np.bool_]
 

@@ -11,8 +11,9 @@ from trimtab.domain.measurement import AlertSeen, NoData, Reading, Sample, Windo
 from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
 from trimtab.ports import PodSet, SliRequest, Steps
-from trimtab.slo.estimate import quantile_sample, ratio_sample, standard_error_of_mean, widened
+from trimtab.slo.estimate import ratio_sample, standard_error_of_mean, widened
 from trimtab.slo.native import Split, split
+from trimtab.slo.quantiles import quantile_sample
 from trimtab.slo.series import (
     Births,
     Series,

@@ -189,10 +189,11 @@ def _write_outcome(outcome: Outcome | None) -> wire.OutcomeWire | None:
 def _write_measurement(m: Measurement) -> wire.MeasurementWire:
     base: dict[str, Any] = {"sli": m.sli, "arm": m.arm, "window": _write_window(m.window)}
     match m.reading:
-        case Sample(value, standard_error, total, bad, overdispersion):
+        case Sample() as s:
             base["sample"] = wire.SampleWire(
-                value=value, standard_error=standard_error, total=total, bad=bad, overdispersion=overdispersion
-            )
+                value=s.value, standard_error=s.standard_error, total=s.total, bad=s.bad,
+                overdispersion=s.overdispersion, degrees=s.degrees, below=s.below,
+            )  # fmt: skip
         case NoData(detail):
             base["no_data"] = wire.AbsentWire(detail=detail)
         case Ambiguous(detail):
@@ -349,7 +350,7 @@ def _outcome(outcome: wire.OutcomeWire | None) -> Outcome | None:
 def _reading(m: wire.MeasurementWire) -> Reading:
     if m.sample is not None:
         s = m.sample
-        return Sample(s.value, s.standard_error, s.total, s.bad, s.overdispersion)
+        return Sample(s.value, s.standard_error, s.total, s.bad, s.overdispersion, s.degrees, s.below)
     if m.stale is not None:
         return Stale(m.stale.detail, m.stale.age)
     if m.ambiguous is not None:

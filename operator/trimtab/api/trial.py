@@ -105,6 +105,16 @@ class SampleWire(StatusModel):
     total: FiniteFloat = Field(description="Events or samples behind it.")
     bad: FiniteFloat | None = Field(None, description="Bad events, for ratios.")
     overdispersion: FiniteFloat = Field(1.0, description="Variance relative to the binomial one.")
+    degrees: int | None = Field(
+        None,
+        ge=0,
+        le=2**31,
+        description="Degrees of freedom of the standard error, where it was widened for them; 0: it was assumed.",
+    )
+    below: FiniteFloat | None = Field(
+        None,
+        description="Standard error downwards, where the value is but a lower limit (a quantile beyond all buckets).",
+    )
 
 
 class AbsentWire(StatusModel):

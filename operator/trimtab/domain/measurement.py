@@ -34,6 +34,11 @@ class Sample:
 
     `bad` and `total` are event counts where the SLI is a ratio; `total` alone is the number of requests behind a
     quantile or of samples behind a value. `overdispersion` is variance / binomial variance from sub-windows, >= 1.
+    `standard_error`, and with it `overdispersion`, is widened so that a normal interval at 95 % is Student's with
+    `degrees` of freedom: None where it needed no widening, 0 where overdispersion was assumed and not told.
+    `below` is there where the value is but a lower limit, a quantile beyond the last bucket's bound: the standard error
+    of that limit, while `standard_error` is as large as the value. No model knows these two, so they are not in its
+    digest (`repr`).
     `newest` is when the pods were last seen by the store (unix seconds): the oldest of the live pods' newest samples;
     None where that is unknown. It says how fresh the reading was, not what was measured, so it is not compared.
     """
@@ -43,6 +48,8 @@ class Sample:
     total: float
     bad: float | None = None
     overdispersion: float = 1.0
+    degrees: int | None = field(default=None, repr=False)
+    below: float | None = field(default=None, repr=False)
     newest: float | None = field(default=None, compare=False)
 
 

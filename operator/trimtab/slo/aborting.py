@@ -1,9 +1,9 @@
 """The abort rule of a bound: broken in several of the last windows, and by all of them together beyond doubt. Pure.
 
 Each window is judged at the constraint's own confidence, so three of four may be broken by chance at one of the sixty
-looks of a trial. Therefore the same windows taken together must break the bound, too, at z = 4.5: clusters have
-heavy tails. For a canary that is bad all the time this is hardly a delay, as four windows together say more than each
-of them.
+looks of a trial. Therefore the same windows taken together must break the bound, too, at z = 4.5 for values and 4 for
+counts, whose limits are exact for few events (`benchmarks/safety`): clusters have heavy tails. For a canary that is bad
+all the time this is hardly a delay, as four windows together say more than each of them.
 
 Windows are too short to tell how their events cluster, or for how long a value stays high. Both are taken from the
 control: phi from the counts of its windows, and of the history where that is known; for values the spread of its
@@ -23,11 +23,11 @@ from trimtab.domain.measurement import Arm, Reading, Sample
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli
 from trimtab.domain.trial import Outcome, TrialPhase
 from trimtab.slo.bounds import BoundCheck, Standing, beyond, check, no_worse
-from trimtab.slo.estimate import counted_sample, shrunk_overdispersion
+from trimtab.slo.estimate import ASSUMED, PRIOR_OVERDISPERSION, counted_sample, shrunk_overdispersion
 from trimtab.slo.watching import SafetyWindow, WatchState
 from trimtab.slo.words import show
 
-BEYOND_DOUBT = NormalDist().cdf(4.5)
+BEYOND_DOUBT, COUNTED_BEYOND_DOUBT = NormalDist().cdf(4.5), NormalDist().cdf(4.0)
 PRIOR_SPREAD, SPREAD_WEIGHT = 0.08, 8.0  # of the values of windows, relative; as many windows as it counts for
 
 
@@ -112,7 +112,8 @@ def _together(
     )
     if canary is None:
         return False
-    strict = replace(constraint, confidence=max(constraint.confidence, BEYOND_DOUBT))
+    doubt = BEYOND_DOUBT if canary.bad is None else COUNTED_BEYOND_DOUBT
+    strict = replace(constraint, confidence=max(constraint.confidence, doubt))
     return _checked(spec, strict, canary, control).standing is Standing.BROKEN
 
 
@@ -129,8 +130,12 @@ def _pooled(samples: Sequence[Sample], phi: float, spread: float) -> Sample | No
     counts = [s.bad for s in samples if s.bad is not None]
     if len(counts) < len(samples):
         value = fmean(s.value for s in samples)
-        error = math.hypot(*(s.standard_error for s in samples)) / len(samples)
-        return Sample(value, max(abs(value) * spread, error), total)
+        least = abs(value) * spread
+        error = max(least, math.hypot(*(s.standard_error for s in samples)) / len(samples))
+        if all(s.below is None for s in samples):
+            return Sample(value, error, total)
+        down = math.hypot(*(s.standard_error if s.below is None else s.below for s in samples)) / len(samples)
+        return Sample(value, error, total, below=max(least, down))  # the mean of lower limits is one
     return counted_sample(sum(counts), total, phi)
 
 
@@ -146,11 +151,15 @@ def _spread(watch: WatchState, sli: str) -> float:
 
 
 def _widened(reading: Reading | None, phi: float) -> Reading | None:
-    """Counts with at least this overdispersion."""
-    if not isinstance(reading, Sample) or reading.bad is None or phi <= reading.overdispersion:
+    """Counts with at least this overdispersion. What the window's own was assumed to be, the control tells better."""
+    if not isinstance(reading, Sample) or reading.bad is None:
         return reading
-    error = reading.standard_error * math.sqrt(phi / reading.overdispersion)
-    return replace(reading, overdispersion=phi, standard_error=error)
+    assumed = reading.degrees == ASSUMED
+    own = reading.overdispersion * (phi / PRIOR_OVERDISPERSION if assumed else 1.0)
+    if phi <= own and not assumed:
+        return reading
+    error = reading.standard_error * math.sqrt(max(phi, own) / reading.overdispersion)
+    return replace(reading, overdispersion=max(phi, own), standard_error=error, degrees=None)
 
 
 def _control_words(sli: Sli, window: SafetyWindow) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from trimtab.domain.measurement import Reading, Sample
 from trimtab.domain.spec import OutcomeConstraint, RelativeBound, Sli
-from trimtab.slo.estimate import interval, z_of
+from trimtab.slo.estimate import errors, interval
 from trimtab.slo.words import show, show_sample
 
 
@@ -66,10 +66,10 @@ def no_worse(sli: Sli, constraint: OutcomeConstraint, canary: Sample, control: R
         found = _relative(sli, constraint.relative, canary, control, constraint.confidence)
         if found.standing is Standing.BROKEN:
             return False
-    error = z_of(constraint.confidence) * math.hypot(canary.standard_error, control.standard_error)
+    mine, other = errors(canary, constraint.confidence), errors(control, constraint.confidence)
     if constraint.maximum is not None and canary.value > constraint.maximum:
-        return canary.value - control.value <= error
-    return constraint.minimum is not None and control.value - canary.value <= error
+        return canary.value - control.value <= math.hypot(mine[0], other[1])
+    return constraint.minimum is not None and control.value - canary.value <= math.hypot(mine[1], other[0])
 
 
 def _sign(standing: Standing) -> str:
@@ -85,9 +85,10 @@ def _above(low: float, high: float, bound: float) -> Standing:
 def _relative(sli: Sli, rule: RelativeBound, canary: Sample, control: Sample, confidence: float) -> BoundCheck:
     """Difference to what the control allows, with both standard errors."""
     factor, allowed = _factor(rule), _allowed(rule, control)
-    error = z_of(confidence) * math.hypot(canary.standard_error, factor * control.standard_error)
+    mine, other = errors(canary, confidence), errors(control, confidence)
+    down, up = math.hypot(mine[0], factor * other[1]), math.hypot(mine[1], factor * other[0])
     difference = canary.value - allowed
-    standing = _above(difference - error, difference + error, 0.0)
+    standing = _above(difference - down, difference + up, 0.0)
     sign = ">" if standing is Standing.BROKEN else "against"
     words = (
         f"{sli.name} {show_sample(sli, canary, confidence)} {sign} {show(sli, allowed)}, "

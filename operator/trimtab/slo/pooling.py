@@ -29,7 +29,10 @@ def _averaged(samples: Sequence[Sample]) -> Sample | None:
     found = value_sample([s.value for s in samples], sum(s.total for s in samples))
     if not isinstance(found, Sample):
         return None
-    return replace(found, standard_error=max(found.standard_error, *(s.standard_error for s in samples)))
+    below = None
+    if any(s.below is not None for s in samples):  # the mean of lower limits is one
+        below = max(found.standard_error, *(s.standard_error if s.below is None else s.below for s in samples))
+    return replace(found, standard_error=max(found.standard_error, *(s.standard_error for s in samples)), below=below)
 
 
 __all__ = ["pooled_sample"]

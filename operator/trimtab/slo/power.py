@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, QuantileQuery, SliKind
 from trimtab.ports import SliProbe
-from trimtab.slo.estimate import z_of
 from trimtab.slo.sequential import DEFAULT_OVERDISPERSION, RATIOS
+from trimtab.slo.student import z_of
 
 POWER = 0.8
 MOST_RATIO, GRID = 20.0, 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ from tests.unit.control.builders import spec
 from trimtab.domain.measurement import Arm, Measurement, Reading, Sample, Window
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, Sli, SliKind, ValueQuery
 from trimtab.domain.trial import TrialPhase
-from trimtab.slo.aborting import aborts, overdispersion
-from trimtab.slo.estimate import ratio_sample, value_sample
+from trimtab.slo.aborting import aborts, overdispersion, window_check
+from trimtab.slo.bounds import Standing, check
+from trimtab.slo.estimate import ASSUMED, ratio_sample, value_sample
+from trimtab.slo.quantiles import quantile_sample
 from trimtab.slo.safety import SafetyWindow, WatchState
 
 GAUGE = Sli("depth", SliKind.VALUE, ValueQuery("avg(queue_depth{$selector})", "1"), 8)
@@ -94,6 +97,35 @@ def test_the_history_of_the_target_counts_too() -> None:
 def test_without_an_abort_rule_nothing_is_withdrawn() -> None:
     state = depths([500.0] * 12, STEADY[:12])
     assert aborts(VALUES, replace(DEPTH, abort=None), state, None) is None
+
+
+def test_a_quantile_beyond_all_buckets_is_withdrawn() -> None:
+    """98 % of requests take longer than the last bucket's bound of 100."""
+    bounds = [50.0, 100.0, math.inf]
+    worst, usual = (quantile_sample(bounds, [counts], 0.95) for counts in ([2.0, 2.0, 196.0], [196.0, 4.0, 0.0]))
+    seen = watched(VALUES, "depth", [(worst, usual)] * 6)
+    found = aborts(VALUES, replace(DEPTH, maximum=60.0), seen, None)
+    assert found is not None
+    assert found.phase is TrialPhase.INFEASIBLE
+    assert aborts(VALUES, replace(DEPTH, maximum=100.0), seen, None) is None  # nobody knows by how much it is beyond
+    both = watched(VALUES, "depth", [(worst, worst)] * 6)
+    found = aborts(VALUES, replace(DEPTH, maximum=60.0), both, None)
+    assert found is not None
+    assert found.reason == "ControlFailedToo"
+
+
+def test_what_a_windows_own_clusters_were_assumed_to_be_the_control_tells_better() -> None:
+    """Windows of two parts each, in which errors are independent."""
+    many = [(counted(2), counted(2))] * 200
+    two = ratio_sample([11, 10], [100, 100])
+    assert isinstance(two, Sample)
+    assert two.degrees == ASSUMED
+    state = watched(COUNTS, "errors", [*many, (two, counted(2))])
+    strict = replace(ERRORS, maximum=0.07)
+    judged = window_check(COUNTS, strict, state.windows[-1], 1.0)
+    assert judged is not None
+    assert judged.standing is Standing.BROKEN
+    assert check(COUNTS.slis[0], strict, two, None).standing is Standing.OPEN
 
 
 def test_counts_beside_values_are_taken_as_values() -> None:

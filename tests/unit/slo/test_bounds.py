@@ -110,6 +110,28 @@ def test_the_part_that_is_relative_to_the_control_stays() -> None:
     assert not no_worse(ERRORS, both, ratio(300, 1000), ratio(300, 1000))
 
 
+BEYOND = Sample(10.0, 10.0, 500.0, below=0.05)  # a p95 beyond the last bound of 10 s
+
+
+def test_a_quantile_beyond_all_buckets_breaks_a_bound_before_it_and_keeps_none_after_it() -> None:
+    assert check(P95, bound(maximum=0.3), BEYOND, None).standing is Standing.BROKEN
+    assert check(P95, bound(maximum=10.0), BEYOND, None).standing is Standing.OPEN
+    assert check(P95, bound(maximum=60.0), BEYOND, None).standing is Standing.OPEN
+    assert check(P95, bound(minimum=0.3), BEYOND, None).standing is Standing.KEPT
+
+
+def test_a_quantile_beyond_all_buckets_is_worse_than_a_control_that_is_not_beyond_them() -> None:
+    twice, quick = bound(relative=RelativeBound(max_increase_ratio=1.0)), Sample(0.2, 0.02, 500.0)
+    assert check(P95, twice, BEYOND, quick).standing is Standing.BROKEN
+    assert check(P95, twice, BEYOND, BEYOND).standing is Standing.OPEN
+    assert check(P95, twice, quick, BEYOND).standing is Standing.KEPT
+    slow = Sample(25.0, 0.1, 500.0)
+    assert check(P95, twice, slow, Sample(10.0, 0.1, 500.0)).standing is Standing.BROKEN
+    assert check(P95, twice, slow, BEYOND).standing is Standing.OPEN  # the control's may be anything above 10 s
+    assert not no_worse(P95, bound(maximum=0.3), BEYOND, quick)
+    assert no_worse(P95, bound(maximum=0.3), BEYOND, BEYOND)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([

@@ -31,6 +31,12 @@ def test_values_are_averaged_and_as_wide_as_they_differ() -> None:
     assert calm.standard_error < 0.02 < wild.standard_error
 
 
+def test_the_mean_of_lower_limits_is_a_lower_limit() -> None:
+    found = pooled_sample([Sample(10.0, 10.0, 50.0, below=0.2), Sample(10.0, 10.0, 50.0, below=0.0)])
+    assert found is not None
+    assert (found.value, found.standard_error, found.below) == (10.0, 10.0, 0.2)
+
+
 def test_one_window_is_as_wide_as_it_was_itself() -> None:
     (one, vague) = (pooled_sample([Sample(0.3, se, 10.0)] * 4) for se in (0.001, 0.2))
     assert one is not None
