@@ -76,8 +76,8 @@ def early(found: Iterable[Shown]) -> str:
 
 def coverage(found: Iterable[Covered]) -> str:
     """Nominal 95 %."""
-    rows = [(c.name, shown(c.inside), "92 to 98", c.verdict) for c in found]
-    return table(("SLI", "intervals that hold the truth, %", "promised, %", ""), rows)
+    rows = [(c.name, shown(c.inside), c.promised, c.verdict, f"{100 * c.width:.0f}") for c in found]
+    return table(("SLI", "intervals that hold the truth, %", "promised, %", "", "width, % of the truth"), rows)
 
 
 def caps(found: Iterable[Capped]) -> str:

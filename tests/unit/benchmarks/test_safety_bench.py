@@ -23,6 +23,7 @@ from benchmarks.safety.series import (
     independent,
     negative_binomial,
     spread,
+    wandering,
 )
 
 
@@ -106,6 +107,26 @@ def test_no_experiment_spends_more_than_its_cap() -> None:
         assert found.trials >= 1
     ample = caps.play(caps.AMPLE, 1)
     assert (ample.trials, ample.whole) == (caps.MAX_TRIALS, caps.MAX_TRIALS)
+
+
+def test_coverage_has_an_upper_limit_only_where_the_quantity_is_identified() -> None:
+    ratio = intervals.Covered("ratio", Rate(1000, 1000), 0.3)
+    assert (ratio.promised, ratio.verdict) == ("92 to 98", "MISSED")
+    coarse = replace(ratio, most=None)
+    assert (coarse.promised, coarse.verdict) == ("at least 92", "kept")
+    assert replace(coarse, inside=Rate(900, 1000)).verdict == "MISSED"
+    assert "| 30 |" in report.coverage([ratio])
+
+
+@pytest.mark.parametrize("step", [2.5, 7.5, 10.0])
+def test_noise_is_alike_for_as_long_whatever_its_step(step: float) -> None:
+    """Bad events of half a minute and of the next: their covariance over their variance."""
+    rng, many, size = np.random.default_rng(6), 3000, int(120 / step)
+    for shape, expected in ((spread, 0.24), (wandering, 0.72)):
+        mean = np.full((many, size), 500.0 * step)
+        found = shape(rng, mean, step).reshape(many, 4, -1).sum(axis=2)
+        one, two = found[:, 1] - 15_000, found[:, 2] - 15_000
+        assert np.mean(one * two) / np.mean(one**2) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.thorough
