@@ -65,7 +65,7 @@ _INFO = "PromQL info:"  # Prometheus lists these apart, as `infos`; Thanos does 
 def incomplete(answer: Mapping[str, Any]) -> str:
     """Why an answer must not be relied on, "" when it is whole: warnings, or marked as partial."""
     found = answer.get("warnings") or ()
-    warnings = [str(w) for w in (found if isinstance(found, list) else [found]) if not str(w).startswith(_INFO)]
+    warnings = [str(w) for w in (found if isinstance(found, list | tuple) else [found]) if not str(w).startswith(_INFO)]
     if warnings:
         return f"a partial answer, with the warning: {'; '.join(warnings)}"
     return "a partial answer: a part of the store did not answer" if answer.get("isPartial") else ""
