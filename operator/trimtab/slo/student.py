@@ -6,9 +6,10 @@ interval. For another confidence that is not enough, or too much; `at_confidence
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from statistics import NormalDist
+
+from scipy.special import stdtrit
 
 USUAL = 0.95
 MANY = 200  # degrees from which Student's is the normal one for all that matters here
@@ -23,36 +24,11 @@ def z_of(confidence: float) -> float:
 def t_of(confidence: float, degrees: int) -> float:
     """One-sided quantile of Student's t, e.g. 2.132 for 0.95 and 4 degrees of freedom.
 
-    Exact for one and two degrees, Hill's expansion from three on (CACM 13 (1970) 619, algorithm 396): within 0.1 % for
-    confidences up to 0.9999.
-
     Args:
         confidence: in [0.5, 1).
         degrees: at least 1.
     """
-    both = 2 * (1 - confidence)
-    if degrees == 1:
-        return math.tan(math.pi * (confidence - 0.5))
-    if degrees == 2:
-        return math.sqrt(max(2 / (both * (2 - both)) - 2, 0.0))
-    n = float(degrees)
-    a = 1 / (n - 0.5)
-    b = 48 / a**2
-    c = ((20700 * a / b - 98) * a - 16) * a + 96.36
-    d = ((94.5 / (b + c) - 3) / b + 1) * math.sqrt(a * math.pi / 2) * n
-    y = (d * both) ** (2 / n)
-    if y > 0.05 + a:
-        x = z_of(both / 2) if both < 1 else 0.0
-        y = x * x
-        c += 0.3 * (n - 4.5) * (x + 0.6) if n < 5 else 0.0
-        c += (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b
-        y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x
-        y = math.expm1(a * y * y)
-    else:
-        y = ((1 / (((n + 6) / (n * y) - 0.089 * d - 0.822) * (n + 2) * 3) + 0.5 / (n + 4)) * y - 1) * (n + 1) / (
-            n + 2
-        ) + 1 / y
-    return math.sqrt(n * y)
+    return float(stdtrit(degrees, confidence))
 
 
 def widening(degrees: int) -> float:
