@@ -23,6 +23,7 @@ from trimtab.runtime.metrics import Metrics
 from trimtab.runtime.series import Labels
 from trimtab.runtime.withdraw import STUCK_SECONDS, Latch, Withdrawer, by_hand
 from trimtab.slo.safety import Withdraw
+from trimtab.slo.spending import merged
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class Withdrawals:
                 machine.withdrawn(base, found.at, found.judgement.outcome),
                 withdraw_seconds=seconds,
                 evidence=found.judgement.evidence,
-                spent=found.trial.spent,
+                spent=merged(base.spent, found.trial.spent),
                 measurements=found.trial.measurements,
             )
             try:

@@ -26,7 +26,7 @@ from trimtab.domain.names import (
 )
 from trimtab.domain.spec import BurnPair, ExperimentSpec, SafetySpec
 from trimtab.domain.state import BudgetState
-from trimtab.domain.trial import Outcome, Trial, TrialPhase
+from trimtab.domain.trial import Outcome, Spent, Trial, TrialPhase
 from trimtab.ports import Steps
 from trimtab.runtime.safety import LEAST_AGE, UNREAD_SECONDS
 from trimtab.runtime.spending import account_name
@@ -623,6 +623,21 @@ class TestWrites:
             await shop.ended(trial, SOON)
         assert shop.stored(trial).times.measuring is not None
         assert outcome(shop, trial).reason == "OOMKilled"
+
+    async def test_what_a_canary_spent_never_shrinks_on_record(self) -> None:
+        """Somebody counted more between the decision and its record: another leader, or this one a moment later."""
+        shop = Shop()
+        trial = await shop.begin(phase=TrialPhase.WARMING_UP)
+        async with shop.watched():
+            await shop.clock.sleep(7.0)
+            await shop.pod_status(trial, Arm.CANARY, **OOM)
+            counted = (Spent("errors", 1e6, 1e7, until=shop.clock.now()),)
+            times = replace(trial.times, measuring=shop.clock.now())
+            written = replace(trial, phase=TrialPhase.MEASURING, times=times, spent=counted)
+            shop.cluster.before_effect = meanwhile(shop, written)
+            await shop.ended(trial, SOON)
+        (spent,) = shop.stored(trial).spent
+        assert (spent.bad, spent.total) == (1e6, 1e7)
 
     async def test_a_trial_that_ended_by_itself_keeps_its_outcome(self) -> None:
         shop = Shop()
