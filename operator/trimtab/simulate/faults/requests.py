@@ -133,7 +133,7 @@ class Requests:
         failing = self._first(K.API_ERROR)
         if failing is not None and self._meets(K.API_ERROR):
             return Unavailable(int(failing.text("status")), "the server is currently unable to handle the request")
-        if verb == "update" and self._meets(K.API_CONFLICT):
+        if verb in ("update", "delete") and self._meets(K.API_CONFLICT):
             return Conflict(409, f"Operation cannot be fulfilled on {what}: the object has been modified")
         return None
 
