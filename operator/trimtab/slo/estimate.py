@@ -34,7 +34,7 @@ def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
     later cosines miss. Where sub-windows differ no more than independent events do, twice as many cosines tell it.
 
     Coverage of 95 % intervals, simulated over ten minutes in 16 sub-windows at 20 requests/s: 97 % where events are
-    independent, 94 to 96 % where they are clustered within ten seconds or over half a minute, 93 % where a ratio of 5 %
+    independent, 94 to 96 % where they are clustered within ten seconds or over half a minute, 92 % where a ratio of 5 %
     itself wanders by a fifth for a minute at a time.
 
     Args:
