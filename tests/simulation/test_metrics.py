@@ -35,7 +35,7 @@ PROMISED = frozenset({
     "experiment_condition", "experiment_started_timestamp_seconds", "experiment_seconds", "trials_counted",
     "trials_limit", "experiment_cost_limit_dollars", "budget_share_limit_ratio", "live_trials", "blind_seconds",
     "stale_after_seconds", "slo_evalue_limit", "sli_value", "experiment_repairs", "experiment_owner",
-    "telemetry_queries_total", "telemetry_query_seconds",
+    "telemetry_queries_total", "telemetry_query_seconds", "unread_namespaces",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
 # pass that fails, a rollback that hangs, an arm that outlives its Trial.
@@ -91,9 +91,9 @@ async def told_metrics() -> tuple[Metrics, set[str]]:
         NAME,
         NAMESPACE,
         search={"designer": "GaussianProcess", "initialTrials": 4},
-        trial={"duration": "8s"},
+        trial={"duration": "12s"},
         stopping={"maxTrials": 8, "maxCost": "1000"},
-        verification={"replicates": 1},
+        verification={"duration": "30s", "replicates": 1},
     )
     for constraint in document["spec"]["constraints"]:
         constraint["abort"] = {"breaches": 2, "outOf": 3}

@@ -119,7 +119,7 @@ def _spec(scenario: Scenario) -> dict[str, Any]:
         "safety": {"probabilityPercent": "95", "checkInterval": "1s", "staleAfter": "8s", "pauseOnAlerts": ALERTS},
         "search": {"designer": scenario.designer, "seed": 1, "initialTrials": 2},
         "stopping": {"maxTrials": scenario.trials, "maxDuration": "12h", "maxInconclusive": 30, "maxInfeasible": 8},
-        "verification": {"duration": "6s", "replicates": scenario.replicates},
+        "verification": {"duration": "10s", "replicates": scenario.replicates},
     }
 
 
