@@ -144,7 +144,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     report = run(soak(args.experiments, args.trials, args.seed))
     print(f"{report.trials} trials of {len(report.samples)} Experiments in {report.seconds:.0f} s of CPU,")
-    print(f"{report.virtual_seconds / 86400:.1f} days of virtual time")
+    print(f"{report.virtual_seconds / 3600:.1f} hours of virtual time")
     figures = {name: report.growth(name) for name in ("resident_mib", "open_files", "tasks", "objects")}
     for name, (first, last) in figures.items():
         print(f"{name:14} first quarter {first:10.1f}   last quarter {last:10.1f}")
