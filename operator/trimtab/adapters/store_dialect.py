@@ -43,6 +43,7 @@ _VICTORIA = (
     ("max_lookback", "5m"),
 )
 _UNCACHED = (("Cache-Control", "no-store"),)
+_INFO = "PromQL info:"  # begins remarks that Prometheus lists apart from warnings, and Thanos does not
 
 
 def dialect_of(store: StoreConfig) -> Dialect:
@@ -57,9 +58,6 @@ def dialect_of(store: StoreConfig) -> Dialect:
             return Dialect(headers=_UNCACHED)
         case StoreKind.VICTORIA_METRICS:
             return Dialect(_VICTORIA)
-
-
-_INFO = "PromQL info:"  # Prometheus lists these apart, as `infos`; Thanos does not
 
 
 def incomplete(answer: Mapping[str, Any]) -> str:

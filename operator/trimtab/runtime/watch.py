@@ -182,13 +182,9 @@ class Watchman:
         view = replace(view, gate=_gate(experiment, spec, readings, view.now), cap=cap.exceeded)
         unread = self._budgets.blind(experiment, spec)
         if unread is not None:
-            view = _unsighted(view, *unread)
+            view = _unsighted(view, view.now - unread[0], unread[1])
         if cap.unknown:
-            view = replace(
-                view,
-                blind_since=_serving_since(trial, view.canary, self._memories[trial.uid].since),
-                absent=cap.unknown,
-            )
+            view = _unsighted(view, _serving_since(trial, view.canary, self._memories[trial.uid].since), cap.unknown)
         judgement = judge_tick(view)
         good = isinstance(judgement, Continue) and clearly_good(spec, view.watch.tests)
         self._shown.tell(trial.uid, view.watch.judged_until if good else None)
@@ -385,10 +381,9 @@ def _timeout(spec: ExperimentSpec) -> float:
     return max(2.0, min(spec.safety.check_interval, 10.0))
 
 
-def _unsighted(view: SafetyView, seconds: float, words: str) -> SafetyView:
-    """Blind for so long (seconds) in another way, too: the longer of the two counts."""
-    since = view.now - seconds
-    if view.blind_since is not None and view.blind_since <= since:
+def _unsighted(view: SafetyView, since: float, words: str) -> SafetyView:
+    """Blind in another way, too, since then (unix seconds): what has lasted longer counts."""
+    if view.blind_since is not None and view.blind_since < since:
         return view
     return replace(view, blind_since=since, absent=words)
 

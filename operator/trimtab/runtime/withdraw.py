@@ -122,7 +122,8 @@ class Withdrawer:
                     if error.status in NO_ANSWER:
                         raise
                     refused = refused or error
-                    held |= {arm} if kind in LAYERS else set()
+                    if kind in LAYERS:
+                        held.add(arm)
         if refused is not None:
             raise refused
         return sent
@@ -191,12 +192,9 @@ class Withdrawer:
         except NotFound:
             return 0
         except Conflict:
-            if await self._is_there(kind, namespace, name, uid):
+            experiment_uid = manifest["metadata"]["labels"][LABEL_EXPERIMENT_UID]
+            left = await self._of_trial(kind, namespace, experiment_uid, trial_uid_of(manifest))
+            if any(m["metadata"]["uid"] == uid for m in left):
                 raise
             return 0  # another object of that name: not ours
         return 1
-
-    async def _is_there(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
-        labels = f"{LABEL_ARM},{LABEL_EXPERIMENT_UID}"  # listing is a right that there is for each of them
-        found = await self._cluster.list(kind, namespace, labels=labels)
-        return any((m["metadata"]["name"], m["metadata"]["uid"]) == (name, uid) for m in found)
