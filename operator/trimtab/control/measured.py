@@ -14,26 +14,30 @@ def pool(trials: tuple[Trial, ...], sli: str, arm: Arm) -> Sample | None:
     """One SLI over several trials of one arm, or None when one lacks it. Counts are added, and cluster as in the trial
     where they do so most; of other values it is the mean (`_mean`)."""
     samples = _samples(trials, sli, arm)
-    if not samples:
-        return None
-    total = sum(s.total for s in samples)
-    if all(s.bad is not None and s.total > 0 for s in samples):
-        bad = sum(s.bad or 0.0 for s in samples)
-        error = math.sqrt(sum((s.standard_error * s.total) ** 2 for s in samples)) / total
-        return Sample(bad / total, error, total, bad, max(s.overdispersion for s in samples))
-    return _mean(samples)
+    return _pooled(samples) if samples else None
 
 
 def difference(trials: tuple[Trial, ...], sli: str, times: float = 1.0) -> Sample | None:
     """What the canary has more than so many times the control; None when a trial lacks either. Values are compared
     trial by trial, so what moved both arms from one trial to the next cancels."""
-    canary, control = pool(trials, sli, Arm.CANARY), pool(trials, sli, Arm.CONTROL)
-    if canary is None or control is None:
+    canary, control = (_samples(trials, sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
+    if not canary or not control:
         return None
-    if canary.bad is not None and control.bad is not None:
-        return _apart(canary, control, times)
-    both = zip(_samples(trials, sli, Arm.CANARY), _samples(trials, sli, Arm.CONTROL), strict=True)
-    return _mean([_apart(one, other, times) for one, other in both])
+    if _counted(canary) and _counted(control):
+        return _apart(_pooled(canary), _pooled(control), times)
+    return _mean([_apart(one, other, times) for one, other in zip(canary, control, strict=True)])
+
+
+def _pooled(samples: list[Sample]) -> Sample:
+    if not _counted(samples):
+        return _mean(samples)
+    total, bad = sum(s.total for s in samples), sum(s.bad or 0.0 for s in samples)
+    error = math.sqrt(sum((s.standard_error * s.total) ** 2 for s in samples)) / total
+    return Sample(bad / total, error, total, bad, max(s.overdispersion for s in samples))
+
+
+def _counted(samples: list[Sample]) -> bool:
+    return all(s.bad is not None and s.total > 0 for s in samples)
 
 
 def _samples(trials: tuple[Trial, ...], sli: str, arm: Arm) -> list[Sample]:

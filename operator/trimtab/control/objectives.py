@@ -54,25 +54,43 @@ def compare(
     objective: Objective, cost: CostModel, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
 ) -> Comparison | None:
     """The objective as the trials of one assignment measured it; None when an arm lacks an SLI of it."""
-    values, variances, scale = [0.0, 0.0], [0.0, 0.0, 0.0], 0.0
+    canary = control = canary_square = control_square = square = scale = 0.0
     for term in objective.terms:
-        for side, (arm, own) in enumerate(((Arm.CANARY, assignment), (Arm.CONTROL, baseline))):
-            found = cost_of(cost, own, trials, arm) if term.sli is None else _measured(trials, term.sli, arm)
-            if found is None:
-                return None
-            values[side] += term.weight * found[0]
-            variances[side] += (term.weight * found[1]) ** 2
-            variances[2] += (term.weight * found[1]) ** 2 if term.sli is None else 0.0
-            scale += abs(term.weight) * found[0] if arm is Arm.CONTROL else 0.0
-        apart = None if term.sli is None else difference(trials, term.sli)
-        variances[2] += (term.weight * apart.standard_error) ** 2 if apart is not None else 0.0
-    canary, control, both = (math.sqrt(v) for v in variances)
-    return Comparison(values[0], values[1], canary, control, both, scale, objective.maximize)
+        found = _apart(term.sli, cost, baseline, assignment, trials)
+        if found is None:
+            return None
+        canary += term.weight * found.canary[0]
+        control += term.weight * found.control[0]
+        canary_square += (term.weight * found.canary[1]) ** 2
+        control_square += (term.weight * found.control[1]) ** 2
+        square += (term.weight * found.error) ** 2
+        scale += abs(term.weight) * found.control[0]
+    errors = (math.sqrt(canary_square), math.sqrt(control_square), math.sqrt(square))
+    return Comparison(canary, control, *errors, scale, objective.maximize)
 
 
-def _measured(trials: tuple[Trial, ...], sli: str, arm: Arm) -> tuple[float, float] | None:
-    pooled = pool(trials, sli, arm)
-    return None if pooled is None else (pooled.value, pooled.standard_error)
+@dataclass(frozen=True)
+class _Apart:
+    """One term: (value, standard error) of both arms, and the standard error of their difference."""
+
+    canary: tuple[float, float]
+    control: tuple[float, float]
+    error: float
+
+
+def _apart(
+    sli: str | None, cost: CostModel, baseline: Assignment, assignment: Assignment, trials: tuple[Trial, ...]
+) -> _Apart | None:
+    """The cost where no SLI is named; None when an arm lacks it."""
+    if sli is None:
+        mine, other = (cost_of(cost, x, trials, a) for x, a in ((assignment, Arm.CANARY), (baseline, Arm.CONTROL)))
+        return None if mine is None or other is None else _Apart(mine, other, math.hypot(mine[1], other[1]))
+    canary, control = (pool(trials, sli, arm) for arm in (Arm.CANARY, Arm.CONTROL))
+    between = difference(trials, sli)
+    if canary is None or control is None or between is None:
+        return None
+    read = [(s.value, s.standard_error) for s in (canary, control)]
+    return _Apart(read[0], read[1], between.standard_error)
 
 
 def improves(

@@ -26,8 +26,8 @@ LITTLE = 4 / 3  # X^2 over its degrees of freedom, up to which they do not
 MOST_CORRELATION = 0.8  # of what is left beside independent events; it is not known well
 
 
-def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
-    """phi: the variance that the whole window's bad events have, over that of independent ones; at least 1.
+def overdispersed(bad: Sequence[float], total: Sequence[float]) -> tuple[float, int | None]:
+    """phi, the variance that the window's bad events have over that of independent ones, and how well it is known.
 
     It is told by how k_i - n_i p swings slowly (`swings`), so events that cluster within a sub-window and ratios that
     are alike for a minute both show. How the rest beside what independent events have is correlated says how much the
@@ -42,16 +42,11 @@ def overdispersion(bad: Sequence[float], total: Sequence[float]) -> float:
         total: n_i, shape (H,).
 
     Returns:
-        Of 4 sub-windows or more 1.0 when none, or all, is bad. Of 2 or 3, or where fewer than 4 hold events, what is
-        taken of few windows (`shrunk_overdispersion`). Of one 1.0: it says nothing, and whoever judges by it knows phi
-        otherwise.
+        (phi, at least 1; degrees of freedom of its root): these are None where phi was not widened for them, 0 where it
+        was assumed. Of 4 sub-windows or more phi is 1.0 when none, or all, is bad. Of 2 or 3, or where fewer than 4
+        hold events, it is what is taken of few windows (`shrunk_overdispersion`). Of one it is 1.0: that says nothing,
+        and whoever judges by it knows phi otherwise.
     """
-    return overdispersed(bad, total)[0]
-
-
-def overdispersed(bad: Sequence[float], total: Sequence[float]) -> tuple[float, int | None]:
-    """(phi as `overdispersion` has it, degrees of freedom of its root): None where it was not widened for them, 0 where
-    phi was assumed."""
     pairs = [(k, n) for k, n in zip(bad, total, strict=True) if n > 0]
     if len(bad) < 2:
         return 1.0, None

@@ -16,7 +16,7 @@ from trimtab.domain.measurement import NoData, Sample
 from trimtab.slo.estimate import (
     ASSUMED,
     interval,
-    overdispersion,
+    overdispersed,
     ratio_sample,
     shrunk_overdispersion,
     standard_error_of_mean,
@@ -182,11 +182,11 @@ def test_the_standard_error_of_few_is_students() -> None:
 def test_overdispersion_is_seen_and_never_below_one() -> None:
     rng = np.random.default_rng(1)
     even = [10] * 16
-    assert overdispersion(even, [1000] * 16) == 1.0
-    found = [overdispersion(clustered(rng, 10.0, 6.0, 16).tolist(), [1000] * 16) for _ in range(400)]
+    assert overdispersed(even, [1000] * 16)[0] == 1.0
+    found = [overdispersed(clustered(rng, 10.0, 6.0, 16).tolist(), [1000] * 16)[0] for _ in range(400)]
     assert 5 < sum(found) / len(found) / widening(4) ** 2 < 8  # 6, and a little for what may wander
-    assert overdispersion([5], [10]) == 1.0  # one part says nothing, whoever judges by it knows phi otherwise
-    assert overdispersion([0] * 8, [100] * 8) == 1.0
+    assert overdispersed([5], [10])[0] == 1.0  # one part says nothing, whoever judges by it knows phi otherwise
+    assert overdispersed([0] * 8, [100] * 8)[0] == 1.0
 
 
 @pytest.mark.parametrize("bad", [[1, 2], [1, 2, 3], [0, 0, 0], [4, 0, 0, 0]])
