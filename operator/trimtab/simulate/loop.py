@@ -14,6 +14,7 @@ import contextlib
 import contextvars
 import gc
 import heapq
+import itertools
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 LEAST_WAIT = 1e-6  # seconds: whoever waits at all waits for so long, or time would stand still between two floats
+_WORLDS = itertools.count()
 COLLECT_EVERY = 200_000  # new objects: a world keeps all that ever happened in it, and hardly any of it in cycles
 RESOLUTION = 1e-8  # seconds: timers this close are due together, so that rounding over years of seconds costs no turn
 
@@ -176,7 +178,7 @@ def _seldom_collected() -> Iterator[None]:
     """To look through a whole world for garbage again and again is up to a fourth of the work. What was there before
     the first world is never looked through; what is left of a world is, when the next one begins."""
     before = gc.get_threshold()
-    if gc.get_freeze_count():
+    if next(_WORLDS):
         gc.collect()  # the world that is over, and those before it
     else:
         gc.freeze()

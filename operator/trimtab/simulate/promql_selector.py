@@ -23,9 +23,9 @@ class Selector:
 
     def matches(self, labels: Labels) -> bool:
         """Does a series with these labels match?"""
-        found = dict(labels)
-        if self.name and found.get("__name__") != self.name:
+        if self.name and ("__name__", self.name) not in labels:
             return False
+        found = dict(labels)
         return all(test(found.get(name, "")) for name, test in self.matchers)
 
 
