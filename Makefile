@@ -91,7 +91,7 @@ chaos-crashes: setup ## A crash before and after each effect of each story, and 
 chaos-rivals: setup ## Two operators at once: the leadership is moved at each effect of each story
 	@$(BIN)/python -m benchmarks.simulation.rivals --jobs 2 $(ARGS)
 
-chaos-soak: setup ## 5,000 trials of 50 Experiments in virtual time: does anything grow?
+chaos-soak: setup ## 5,000 trials of 250 Experiments in virtual time: does anything grow?
 	@mkdir -p build/chaos
 	@$(BIN)/python -m benchmarks.simulation.soak --json build/chaos/soak.json $(ARGS)
 

@@ -1,6 +1,6 @@
 """Thousands of trials in virtual time: does anything of the operator, or of the simulation, grow?
 
-`python -m benchmarks.simulation.soak [--experiments 50] [--trials 100] [--json FILE]` (with PYTHONPATH=operator:hack)
+`python -m benchmarks.simulation.soak [--experiments 250] [--trials 20] [--json FILE]` (with PYTHONPATH=operator:hack)
 runs Experiments on several services at once, one after the other on each, under one operator that never restarts. What
 is reported are resident memory, open files, tasks of the event loop and objects of Python in the first and in the last
 quarter of the trials.
@@ -136,8 +136,8 @@ def _sample(trials: int) -> Sample:
 def main() -> None:
     """Run, print a table, and write the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experiments", type=int, default=50)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--experiments", type=int, default=250)
+    parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
