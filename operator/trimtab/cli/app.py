@@ -69,7 +69,7 @@ def defaults_command(
         try:
             found.append(effective(document.content))
         except (InvalidSpec, NotYetSupported) as error:
-            typer.echo(f"{document.path}:{document.line}: {error}", err=True)
+            typer.echo(f"{document.where(error.field)}: {error}", err=True)
             raise typer.Exit(EXIT_FINDINGS) from error
     typer.echo(yaml.safe_dump_all(found, sort_keys=False, width=120, allow_unicode=True), nl=False)
 
@@ -102,7 +102,7 @@ def _experiments(files: list[Path]) -> list[Document]:
 def show(found: list[tuple[Document, Finding]], console: Console) -> None:
     """In a pipe one line per finding, for grep; in a terminal two, so that fields stay whole and words are wrapped."""
     for document, finding in found:
-        where = f"{document.path}:{document.line}"
+        where = document.where(finding.field)
         if not console.is_terminal:
             typer.echo(f"{where}: {finding}")
             continue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from trimtab.cli.places import line_of
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS
 from trimtab.domain.texts import CONTRADICTIONS, printable
 
@@ -26,11 +27,15 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a file, and the line at which it starts."""
+    """One document of a file, and how it is written there."""
 
     path: str
-    line: int
+    node: Node = field(repr=False, compare=False)
     content: Any
+
+    def where(self, of: str = "") -> str:
+        """File and line of a field, such as `spec.slis[slow].value`, or of the document's beginning."""
+        return f"{self.path}:{line_of(self.node, of)}"
 
     @property
     def is_experiment(self) -> bool:
@@ -87,7 +92,7 @@ def _documents(path: str, text: str) -> Iterator[Document]:
             _refuse_oddities(path, node)
             content = loader.construct_document(node)
             if content is not None:
-                yield Document(path, node.start_mark.line + 1, content)
+                yield Document(path, node, content)
     finally:
         loader.dispose()
 

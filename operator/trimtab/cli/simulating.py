@@ -140,7 +140,7 @@ def _scenario(wanted: Wanted) -> Scenario:
     assert wanted.workload is not None
     experiments, others = _documents(wanted.files)
     if len(experiments) != 1:
-        found = ", ".join(f"{d.path}:{d.line}" for d in experiments) or "none"
+        found = ", ".join(d.where() for d in experiments) or "none"
         names = ", ".join(map(str, wanted.files))
         raise Unusable(f"{names}: must hold one Experiment of trimtab.dev, found {found}; give one with -f")
     (experiment,) = experiments
@@ -150,7 +150,7 @@ def _scenario(wanted: Wanted) -> Scenario:
             seed=wanted.seed, days=wanted.days, start=_start(wanted.start), scrape=_scrape(wanted.scrape),
         )  # fmt: skip
     except (InvalidSpec, NotYetSupported) as error:
-        raise Unusable(f"{experiment.path}:{experiment.line}: {error}") from None
+        raise Unusable(f"{experiment.where(error.field)}: {error}") from None
 
 
 def _text(path: Path) -> str:
@@ -167,7 +167,7 @@ def _documents(files: tuple[Path, ...]) -> tuple[list[Document], list[Document]]
     for document in found:
         content = document.content
         if not isinstance(content, dict) or not isinstance((content.get("metadata") or {}).get("name"), str):
-            raise Unusable(f"{document.path}:{document.line}: metadata.name: is missing; give a Kubernetes manifest")
+            raise Unusable(f"{document.where('metadata.name')}: metadata.name: is missing; give a Kubernetes manifest")
     return [d for d in found if d.is_experiment], [d for d in found if not d.is_experiment]
 
 

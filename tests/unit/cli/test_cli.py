@@ -15,13 +15,14 @@ import yaml
 from click.testing import Result
 from rich.console import Console
 from tests.unit.api.samples import ONE_BOUND
+from tests.unit.cli.written import line_with, write
 from typer.testing import CliRunner
 
 from trimtab import __version__
 from trimtab.api.lint import lint
 from trimtab.cli import main as entry
 from trimtab.cli.app import app, show
-from trimtab.cli.files import MAX_BYTES, Document, UnreadableFile, read_documents
+from trimtab.cli.files import MAX_BYTES, UnreadableFile, read_documents
 
 ROOT = Path(__file__).resolve().parents[3]
 MINIMAL = ROOT / "examples" / "minimal" / "experiment.yaml"
@@ -41,12 +42,6 @@ def run(*arguments: str | Path) -> Result:
 def manifest() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(ONE_BOUND.read_text())
     return found
-
-
-def write(name: str, *documents: object) -> Path:
-    path = Path(name)
-    path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
-    return path
 
 
 def test_version() -> None:
@@ -78,11 +73,12 @@ def test_lint_shows_field_problem_and_remedy() -> None:
     bad["spec"]["constraints"][0]["maxx"] = bad["spec"]["constraints"][0].pop("max")
     result = run("lint", write("bad.yaml", bad))
     assert result.exit_code == 1
-    assert "bad.yaml:1: error: spec.constraints[0].maxx: unknown field; did you mean max?\n" in result.stdout
+    line = line_with("bad.yaml", "maxx:")
+    assert f"bad.yaml:{line}: error: spec.constraints[0].maxx: unknown field; did you mean max?\n" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("sli", "line"),
+    ("sli", "words"),
     [
         (
             {"ratio": {"bad": "rate(a{$selector}[1m])", "total": "b{$selector}"}},
@@ -99,12 +95,13 @@ def test_lint_shows_field_problem_and_remedy() -> None:
         ),
     ],
 )
-def test_lint_reads_the_queries(sli: dict[str, Any], line: str) -> None:
+def test_lint_reads_the_queries(sli: dict[str, Any], words: str) -> None:
     bad = manifest()
     bad["spec"]["slis"] = [{"name": "slow", **sli}]
     result = run("lint", write("bad.yaml", bad))
     assert result.exit_code == 1
-    assert f"bad.yaml:1: error: {line}" in result.stdout
+    written = line_with("bad.yaml", f"{words.partition(':')[0].rpartition('.')[2]}:")
+    assert f"bad.yaml:{written}: error: {words}" in result.stdout
     assert "1 error" in result.stdout
 
 
@@ -114,19 +111,20 @@ def test_a_terminal_shows_whole_fields_and_whole_words(width: int) -> None:
     bad = manifest()
     bad["spec"]["slis"][0]["value"] = {"query": "up"}
     bad["spec"]["parameters"][0]["container"]["resource"] = "gpu"
-    show([(Document("checkout.yaml", 1, bad), finding) for finding in lint(bad)], shown)
+    (document,) = read_documents(write("checkout.yaml", bad))
+    show([(document, finding) for finding in lint(bad)], shown)
     output = shown.file
     assert isinstance(output, io.StringIO)
     lines = output.getvalue().splitlines()
     assert all(len(line.rstrip()) <= width for line in lines)
     assert [line.strip() for line in lines if "parameters[0]" in line] == [
-        "checkout.yaml:1: error: spec.parameters[0].container.resource"
+        f"checkout.yaml:{line_with('checkout.yaml', 'resource: gpu')}: error: spec.parameters[0].container.resource"
     ]
     words = " ".join(line.strip() for line in lines)
     assert "query must hold $selector inside the braces, where the pods of an arm are put; write it like" in words
 
 
-def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
+def test_lint_looks_at_every_document_and_says_where_each_finding_is() -> None:
     bad = manifest()
     del bad["spec"]["targetRef"]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "checkout"}}
@@ -134,9 +132,9 @@ def test_lint_looks_at_every_document_and_says_where_each_starts() -> None:
     path.write_text("---\n".join(yaml.safe_dump(d, sort_keys=False) for d in (service, manifest(), bad)))
     result = run("lint", path)
     assert result.exit_code == 1
-    starts = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line == "---"]
+    specs = [number for number, line in enumerate(path.read_text().splitlines(), 1) if line == "spec:"]
     errors = [line for line in result.stdout.splitlines() if ": error: " in line]
-    assert errors == [f"all.yaml:{starts[1] + 1}: error: spec.targetRef: is required; add it"]
+    assert errors == [f"all.yaml:{specs[-1]}: error: spec.targetRef: is required; add it"]
     assert result.stdout.endswith("2 Experiments in 1 file: 1 error, 2 warnings\n")
 
 
