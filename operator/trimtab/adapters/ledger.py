@@ -7,7 +7,7 @@ subresource with no spec in the body, so that a write can never carry an old spe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +24,18 @@ from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
 
 
 class Parsed:
-    """What was parsed, by uid and resourceVersion, a bounded number of each. The ledgers of one process share it: what
-    one of them writes, the other reads next."""
+    """What was parsed, by uid and resourceVersion, of Experiments that there are. The ledgers of one process share it:
+    what one of them writes, the other reads next."""
 
     def __init__(self) -> None:
         self.experiments: Remembered[ExperimentRecord] = Remembered()
-        self.trials: Remembered[convert.TrialParts] = Remembered()
+        self.parts: Remembered[convert.TrialParts] = Remembered()
+        self.trials: Remembered[Trial] = Remembered()  # with a search space, and without
+
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget Experiments that are gone, and their Trials."""
+        for each in (self.experiments, self.parts, self.trials):
+            each.keep_only(experiment_uids)
 
 
 class KubernetesLedger:
@@ -39,7 +45,6 @@ class KubernetesLedger:
         self._cluster = cluster
         self._clock = clock
         self._parsed = parsed or Parsed()
-        self._trials: Remembered[Trial] = Remembered()
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
         """Read one Experiment."""
@@ -52,7 +57,7 @@ class KubernetesLedger:
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""
         stored = await self._named(experiment.namespace, experiment.name)
-        own = (each for each in stored if _labels(each).get(LABEL_EXPERIMENT_UID) == experiment.uid)
+        own = (each for each in stored if _owner(each) == experiment.uid)
         found = [self._row(each, _space(experiment)) for each in own]
         readable = (t for t in found if isinstance(t, Trial) and t.experiment_uid == experiment.uid)
         broken = (t for t in found if isinstance(t, BrokenTrial))
@@ -119,15 +124,19 @@ class KubernetesLedger:
 
     def _experiment(self, manifest: Manifest) -> ExperimentRecord:
         uid, version = version_of(manifest)
-        return self._parsed.experiments.known(uid, version, lambda before: convert.experiment_record(manifest, before))
+        known = self._parsed.experiments
+        return known.known((uid,), version, lambda before: convert.experiment_record(manifest, before))
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
         uid, version = version_of(manifest)
-        return self._trials.known(uid, (version, space), lambda _: convert.trial_record(manifest, space, self._parts))
+        key = (_owner(manifest), uid, "without" if space is None else "with")
+        return self._parsed.trials.known(
+            key, (version, space), lambda _: convert.trial_record(manifest, space, self._parts)
+        )
 
     def _parts(self, manifest: Manifest) -> convert.TrialParts:
         uid, version = version_of(manifest)
-        return self._parsed.trials.known(uid, version, lambda _: convert.trial_parts(manifest))
+        return self._parsed.parts.known((_owner(manifest), uid), version, lambda _: convert.trial_parts(manifest))
 
     def _row(self, manifest: Manifest, space: SearchSpace | None) -> Trial | BrokenTrial:
         try:
@@ -155,8 +164,9 @@ def _held(trials: Iterable[Manifest], alive: str = "") -> tuple[StrayTrial, ...]
     return tuple(stray for stray in strays if not alive or stray.experiment_uid != alive)
 
 
-def _labels(manifest: Manifest) -> Manifest:
-    return manifest["metadata"].get("labels") or {}
+def _owner(trial: Manifest) -> str:
+    """The uid of its Experiment, "" where its labels do not tell."""
+    return str((trial["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""))
 
 
 def _space(experiment: ExperimentRecord) -> SearchSpace | None:

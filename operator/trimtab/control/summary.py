@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Set
 from dataclasses import replace
 
 from trimtab.control.arms import cost_model
@@ -27,8 +28,13 @@ from trimtab.domain.trial import SCREENED, SEARCHES, Purpose, Trial, TrialPhase
 
 SEARCHING = SEARCHES | {Purpose.REPLICATE}
 Z95 = 1.6448536269514722  # one-sided 95 %
-_FOUND: Remembered[dict[str, object]] = Remembered(256)
-"""Of so many Experiments what their last pass found: most passes see the same trials as the one before."""
+_FOUND: Remembered[dict[str, object]] = Remembered()
+"""Of each Experiment what their last pass found: most passes see the same trials as the one before."""
+
+
+def keep_only(experiment_uids: Set[str]) -> None:
+    """Forget what was found of Experiments that are gone."""
+    _FOUND.keep_only(experiment_uids)
 
 
 def with_summary(context: Context) -> Context:
@@ -55,7 +61,7 @@ def _with_incumbent(context: Context) -> Context:
     if context.seen.experiment.spec is None or record is None or not isinstance(target, Target):
         return context
     uid, parts = context.seen.experiment.uid, (target, record, *_behind(context))
-    return context.update(**_FOUND.known(uid, parts, lambda _: _found(context, target, record)))
+    return context.update(**_FOUND.known((uid,), parts, lambda _: _found(context, target, record)))
 
 
 def _behind(context: Context) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 
 from trimtab.api.kube import ArmParts, arm_parts, arm_scalers, arm_view, ready_endpoint_names, scales
@@ -26,6 +26,11 @@ class ArmReader:
         self._found: Remembered[tuple[ArmView, ...]] = Remembered()
         self._known: Remembered[ArmView] = Remembered()
 
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget arms of Experiments that are gone."""
+        self._found.keep_only(experiment_uids)
+        self._known.keep_only(experiment_uids)
+
     async def read(self, scope: str | None, experiment_uid: str = "") -> tuple[ArmView, ...]:
         """Every arm with its leftovers, ready endpoints and autoscaler: Deployments, ReplicaSets and pods by label.
 
@@ -45,7 +50,7 @@ class ArmReader:
         for namespace in sorted({m["metadata"]["namespace"] for layer in layers for m in layer}):
             slices = await self._cluster.list(kinds.ENDPOINT_SLICES, namespace)
             here = [[m for m in layer if m["metadata"]["namespace"] == namespace] for layer in layers]
-            found += self._views((namespace, experiment_uid), here, slices, scalers)
+            found += self._views((experiment_uid, namespace), here, slices, scalers)
         return tuple(found)
 
     async def _autoscalers(self, scope: str | None, labels: str) -> tuple[Manifest, ...]:
@@ -62,11 +67,11 @@ class ArmReader:
         slices: Sequence[Manifest],
         scalers: Mapping[tuple[str, Arm], Manifest],
     ) -> tuple[ArmView, ...]:
-        """All arms of a namespace, or of one Experiment in it."""
+        """All arms of a namespace, or of one Experiment in it; `asked`: its uid or "", and the namespace."""
 
         def views(_: object) -> tuple[ArmView, ...]:
             ready, parts = ready_endpoint_names(slices), arm_parts(*layers)
-            return tuple(self._view(asked[0], key, own, ready, scalers.get(key)) for key, own in parts)
+            return tuple(self._view(asked[1], key, own, ready, scalers.get(key)) for key, own in parts)
 
         versions = tuple(map(version_of, chain(*layers, slices, scalers.values())))
         return self._found.known(asked, versions, views)
@@ -78,8 +83,13 @@ class ArmReader:
         versions = tuple(map(version_of, objects))
         serving = ready & {pod["metadata"]["name"] for pod in parts[2]}
         return self._known.known(
-            (namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready, scaler)
+            (_owner(objects[0]), namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready, scaler)
         )
+
+
+def _owner(manifest: Manifest) -> str:
+    """The uid of its Experiment."""
+    return str(manifest["metadata"]["labels"].get(LABEL_EXPERIMENT_UID, ""))
 
 
 __all__ = ["ArmReader"]

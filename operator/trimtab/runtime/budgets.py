@@ -9,6 +9,7 @@ hours.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 
 from trimtab.control.snapshot import BudgetReadings, BudgetWindow
 from trimtab.domain.measurement import NoData, Reading, Sample, Window
@@ -33,12 +34,16 @@ class KnownSums:
     def __init__(self) -> None:
         self._found: dict[_Key, tuple[float, Reading]] = {}
 
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget Experiments that are gone."""
+        self._found = {key: found for key, found in self._found.items() if key[0] in experiment_uids}
+
     def get(self, key: _Key) -> tuple[float, Reading] | None:
         """The time of the last reading (monotonic seconds), and what it was."""
         return self._found.get(key)
 
     def set(self, key: _Key, at: float, reading: Reading) -> None:
-        """Remember; Experiments that nobody asks about any more are forgotten."""
+        """Remember; what nobody asks about any more is forgotten."""
         for old in [k for k, v in self._found.items() if at - v[0] >= REMEMBERED_SECONDS]:
             del self._found[old]
         self._found[key] = (at, reading)

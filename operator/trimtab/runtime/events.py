@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -98,6 +98,14 @@ class EventRecorder:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._owners: OrderedDict[str, str] = OrderedDict()  # by uid, as last read
         self.dropped = 0
+
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget what was told of Experiments that are gone."""
+        for identity in [identity for identity in self._series if identity[0] not in experiment_uids]:
+            del self._series[identity]
+        for known in (self._buckets, self._owners):
+            for uid in known.keys() - experiment_uids:
+                del known[uid]
 
     async def emit(
         self, experiment: ExperimentRecord, severity: str, reason: str, message: str, trial: Trial | None = None

@@ -6,7 +6,7 @@ Nothing is decided here. What is expensive is read only when `decide` asked for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +58,10 @@ class Observer:
         self._targets: Remembered[Target] = Remembered()
         self._version = ""
         self._around_known: dict[str, _Known] = {}
+
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget Experiments that are gone."""
+        self._arms.keep_only(experiment_uids)
 
     async def observe(self, experiment: ExperimentRecord, now: float, *, quick: bool = False) -> Snapshot:
         """One snapshot, nothing answered yet.
@@ -134,8 +138,7 @@ class Observer:
         """The target Deployment, or what is there instead of it."""
         try:
             found = await self._cluster.get(kinds.DEPLOYMENTS, namespace, name)
-            uid, version = version_of(found)
-            return self._targets.known(uid, version, lambda _: target_from(found))
+            return self._targets.known((namespace, name), version_of(found), lambda _: target_from(found))
         except NotFound:
             for kind in (kinds.STATEFUL_SETS, kinds.DAEMON_SETS):
                 if await self._exists(kind, namespace, name):

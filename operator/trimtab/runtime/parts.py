@@ -6,6 +6,7 @@ What touches the world comes in as `Ports`; nothing here knows kopf, HTTP, proce
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -108,6 +109,15 @@ def compose(
         shown=shown,
     )
     heart.follow(safety)
+    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived, shown, parsed)
+
+    def on_listed(experiments: Mapping[Key, str]) -> None:
+        """Whatever is remembered of Experiments that are gone is forgotten; a metric's series go by their names."""
+        metrics.keep_only([(key.namespace, key.name) for key in experiments])
+        uids = frozenset(experiments.values())
+        for each in (parsed, sums, events, safety, reconciler):
+            each.keep_only(uids)
+
     resync = Resync(
         ports.reconcile,
         clock,
@@ -115,13 +125,12 @@ def compose(
         queue.add,
         namespaces=settings.namespaces,
         period=settings.resync,
-        on_listed=lambda keys: metrics.keep_only([(k.namespace, k.name) for k in keys]),
+        on_listed=on_listed,
         on_error=_note_resync_error,
     )
     metrics.watch_process(
         leading=lambda: elector.leading, queue_depth=lambda: queue.depth, safety_tick_age=heart.age, watch_age=watch.age
     )
-    reconciler = _reconciler(ports, elector, latch, events, metrics, own, sums, lived, shown, parsed)
     return Parts(clock, metrics, elector, queue, reconciler, safety, events, watch, resync)
 
 

@@ -6,7 +6,7 @@ later and later. Whatever cannot be read, what must be undone and what people as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars, unbind_contextvars
 
-from trimtab.control import faults
+from trimtab.control import faults, summary
 from trimtab.control.actions import Decision
 from trimtab.control.decide import decide
 from trimtab.control.snapshot import Inquiry, Snapshot
@@ -51,6 +51,11 @@ class Reconciler:
         self._ledger, self._observer, self._answerer = ledger, observer, answerer
         self._actor, self._strays, self._clock, self._metrics = actor, strays, clock, metrics
         self._failures: dict[Key, int] = {}  # passes in a row that failed
+
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget Experiments that are gone: after a list of all that there are."""
+        self._observer.keep_only(experiment_uids)
+        summary.keep_only(experiment_uids)
 
     async def reconcile(self, namespace: str, name: str) -> float | None:
         """One pass.

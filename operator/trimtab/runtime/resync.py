@@ -127,7 +127,7 @@ class Resync:
         *,
         namespaces: Iterable[str] = (),
         period: float = 60.0,
-        on_listed: Callable[[tuple[Key, ...]], None] | None = None,
+        on_listed: Callable[[Mapping[Key, str]], None] | None = None,
         on_error: Callable[[ApiError], None] | None = None,
     ) -> None:
         self._cluster, self._clock, self._state, self._feed = cluster, clock, state, feed
@@ -155,16 +155,15 @@ class Resync:
         """
         lists = await asyncio.gather(*map(self._listed, self._namespaces), return_exceptions=True)
         found = [each for part in lists if not isinstance(part, BaseException | None) for each in part]
-        keys = tuple(key_of(each["metadata"]) for each in found)
-        for key in keys:
-            self._feed(key)
+        for each in found:
+            self._feed(key_of(each["metadata"]))
         for part in lists:
             if isinstance(part, BaseException):
                 raise part
         self._state.reaches(str(where) for where, part in zip(self._namespaces, lists, strict=True) if part is None)
         self._state.listed(found)
         if self._on_listed is not None and None not in lists:
-            self._on_listed(keys)
+            self._on_listed({key_of(each["metadata"]): str(each["metadata"]["uid"]) for each in found})
 
     async def _listed(self, where: str | None) -> Sequence[Manifest] | None:
         """None: one of several namespaces may not be read, and who waits for it would know nothing of the others."""

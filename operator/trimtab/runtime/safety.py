@@ -11,7 +11,7 @@ delays nobody else, and the heartbeat means that every live trial was judged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -135,6 +135,10 @@ class SafetyLoop:
     def begin(self) -> None:
         """The heartbeat starts now, not when the process started."""
         self._beat = self._clock.monotonic()
+
+    def keep_only(self, experiment_uids: Set[str]) -> None:
+        """Forget Experiments that are gone; of trials each tick sees by itself which there are."""
+        self._arms.keep_only(experiment_uids)
 
     def age(self) -> float:
         """Seconds since every live trial was judged."""

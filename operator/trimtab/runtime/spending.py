@@ -72,7 +72,7 @@ class SpendingAccount:
         if found is None:
             return {}
         uid, version = version_of(found)
-        return self._parsed.known(uid, version, lambda _: _parse(found))
+        return self._parsed.known((uid,), version, lambda _: _parse(found))
 
     async def _get(self, namespace: str, target_uid: str) -> Manifest | None:
         try:

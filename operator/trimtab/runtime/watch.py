@@ -67,7 +67,6 @@ from trimtab.slo.watching import watched_slis, windowed_slis
 
 log = structlog.get_logger(__name__)
 
-MOST_TRIALS = 256  # of which what was reckoned is remembered while its parts are the same
 LAG_SCRAPES = 1.0
 LAG_SLACK = 0.25
 MAX_WINDOWS_A_TICK = 12
@@ -108,9 +107,9 @@ class Watchman:
         self._budgets = BudgetReader(telemetry, spending, clock, sums or KnownSums())
         self.histories = Histories(telemetry)
         self._memories: dict[str, _Memory] = {}
-        self._spending: Remembered[Trial] = Remembered(MOST_TRIALS)
-        self._tempered: Remembered[WatchState] = Remembered(MOST_TRIALS)
-        self._sights: Remembered[Sight] = Remembered(MOST_TRIALS)
+        self._spending: Remembered[Trial] = Remembered()
+        self._tempered: Remembered[WatchState] = Remembered()
+        self._sights: Remembered[Sight] = Remembered()
         self._met: dict[str, Trial] = {}  # live trials, as last read
         self._looking: set[str] = set()
 
@@ -120,6 +119,8 @@ class Watchman:
         self._met = {uid: trial for uid, trial in self._met.items() if uid in trial_uids}
         self.histories.keep_only(trial_uids)
         self._shown.keep_only(trial_uids)
+        for each in (self._spending, self._tempered, self._sights):
+            each.keep_only(trial_uids)
 
     def known(self, trial: Trial) -> Trial:
         """The trial with what its canary has spent and shown so far."""
@@ -157,7 +158,7 @@ class Watchman:
             return None
         view = self._view(experiment, experiment.spec, trial, arms)
         shown = (experiment.spec, view.watch, view.blind_since)
-        return self._sights.known(trial.uid, shown, lambda _: sight_of(*shown))
+        return self._sights.known((trial.uid,), shown, lambda _: sight_of(*shown))
 
     def has_window(self, experiment: ExperimentRecord, trial: Trial) -> bool:
         """Whether a window is complete that was not judged yet."""
@@ -244,11 +245,11 @@ class Watchman:
         if memory is None:
             return SafetyView(now, spec, trial, canary, control, WatchState(), scrape_interval=scrape)
         seen, phis, spent = memory.watch, self.histories.of(trial.uid), memory.spent
-        watch = self._tempered.known(trial.uid, (seen, phis), lambda _: seen.tempered(phis))
+        watch = self._tempered.known((trial.uid,), (seen, phis), lambda _: seen.tempered(phis))
         return SafetyView(
             now,
             spec,
-            self._spending.known(trial.uid, (trial, spent), lambda _: with_spent(trial, spent)),
+            self._spending.known((trial.uid,), (trial, spent), lambda _: with_spent(trial, spent)),
             canary,
             control,
             watch,

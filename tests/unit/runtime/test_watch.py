@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ class Bench:
         self.state = WatchState(self.clock)
         self.alive = True
         self.fed: list[tuple[float, Key]] = []
-        self.listed: list[tuple[Key, ...]] = []
+        self.listed: list[Mapping[Key, str]] = []
         self.errors: list[ApiError] = []
         self.cluster.subscribe(self._on_event)
         self.resync = Resync(
@@ -74,10 +75,10 @@ class Bench:
 
 async def test_every_experiment_is_fed_at_the_start_and_each_minute() -> None:
     bench = Bench()
-    await bench.make("web")
+    made = await bench.make("web")
     await passes(130)
     assert bench.fed == [(0.0, WEB), (60.0, WEB), (120.0, WEB)]
-    assert bench.listed[0] == (WEB,)
+    assert bench.listed[0] == {WEB: made["metadata"]["uid"]}
     await bench.end()
 
 
@@ -101,7 +102,7 @@ async def test_a_namespace_without_rights_keeps_nothing_of_the_others(answer: Ap
     await passes(60)
     assert bench.state.unread == frozenset()
     assert bench.state.dead.is_set(), "and once more, with it"
-    assert bench.listed == [(WEB,)]
+    assert [list(each) for each in bench.listed] == [[WEB]]
     await bench.end()
 
 
