@@ -2,7 +2,7 @@
 
 Events are for people and may get lost; the ledger never depends on them. So recording never blocks and never fails: it
 queues, a task of its own posts. The same text again within ten minutes becomes one Event with a count, and one object
-cannot flood the server. Only create and update rights are needed.
+cannot flood the server. What is lost is logged and counted. Rights to get, create and update are needed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from trimtab.domain.errors import AlreadyExists, ApiError, NotFound
+from trimtab.domain.errors import AlreadyExists, ApiError, Conflict, NotFound
 from trimtab.domain.kinds import EVENTS, EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import ANNOTATION_OWNER
@@ -51,10 +51,9 @@ class Subject:
 
 @dataclass
 class _Series:
-    """One Event in the cluster and how often it happened."""
+    """One Event in the cluster and how often it happened; `stored` is None until the server has answered."""
 
     name: str
-    first: float
     posted: float
     last: float
     count: int = 1
@@ -180,33 +179,48 @@ class EventRecorder:
 
     async def _post(self, entry: _Entry) -> None:
         series = self._series.get(entry.identity)
-        if series is not None and entry.moment - series.last <= SERIES_SECONDS:
-            series.count += 1
-            series.last = entry.moment
-            if entry.moment - series.posted >= REFRESH_SECONDS or series.count == 2:
-                await self._update(entry, series)
+        if series is None or entry.moment - series.last > SERIES_SECONDS:
+            await self._create(entry, self._begun(entry))
             return
-        series = _Series(_event_name(entry), entry.moment, entry.moment, entry.moment)
+        series.count += 1
+        series.last = entry.moment
+        if series.stored is None:  # the first POST failed, or its answer was lost
+            await self._create(entry, series)
+        elif entry.moment - series.posted >= REFRESH_SECONDS or series.count == 2:
+            await self._update(entry, series)
+
+    def _begun(self, entry: _Entry) -> _Series:
+        series = _Series(_event_name(entry), entry.moment, entry.moment)
         self._series[entry.identity] = series
         self._series.move_to_end(entry.identity)
         if len(self._series) > REMEMBERED:
             self._series.popitem(last=False)
+        return series
+
+    async def _create(self, entry: _Entry, series: _Series) -> None:
+        series.posted = entry.moment
+        namespace = entry.subject.namespace
         try:
-            series.stored = dict(await self._cluster.create(EVENTS, entry.subject.namespace, self._body(entry, series)))
+            series.stored = dict(await self._cluster.create(EVENTS, namespace, self._body(entry, series)))
         except AlreadyExists:
-            series.stored = dict(await self._cluster.get(EVENTS, entry.subject.namespace, series.name))
+            series.stored = dict(await self._cluster.get(EVENTS, namespace, series.name))
 
     async def _update(self, entry: _Entry, series: _Series) -> None:
+        """Write the count. Whose last answer was lost knows an old version: it is read again, once."""
         series.posted = entry.moment
-        if series.stored is None:
-            return
-        counted = {"count": series.count, "lastObservedTime": micro_time(entry.at)}
-        body: Manifest = series.stored | {"series": counted}
         try:
-            series.stored = dict(await self._cluster.replace(EVENTS, entry.subject.namespace, series.name, body))
+            try:
+                await self._replace(entry, series)
+            except Conflict:
+                series.stored = dict(await self._cluster.get(EVENTS, entry.subject.namespace, series.name))
+                await self._replace(entry, series)
         except NotFound:  # Events expire after an hour
-            del self._series[entry.identity]
-            await self._post(entry)
+            await self._create(entry, self._begun(entry))
+
+    async def _replace(self, entry: _Entry, series: _Series) -> None:
+        assert series.stored is not None
+        body: Manifest = series.stored | {"series": _counted(entry, series)}
+        series.stored = dict(await self._cluster.replace(EVENTS, entry.subject.namespace, series.name, body))
 
     def _body(self, entry: _Entry, series: _Series) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -224,7 +238,13 @@ class EventRecorder:
         }
         if entry.related is not None:
             body["related"] = _reference(entry.related)
+        if series.count > 1:
+            body["series"] = _counted(entry, series)
         return body
+
+
+def _counted(entry: _Entry, series: _Series) -> Mapping[str, Any]:
+    return {"count": series.count, "lastObservedTime": micro_time(entry.at)}
 
 
 def _owned(owner: str) -> dict[str, Any]:
@@ -244,7 +264,7 @@ def _reference(subject: Subject) -> Mapping[str, str]:
 
 
 def _event_name(entry: _Entry) -> str:
-    """Unique by content and time, so that a repeated POST is found out."""
+    """Unique by content and first time: a POST that is repeated because its answer was lost finds the first one."""
     digest = hashlib.sha256("\0".join((*entry.identity, f"{entry.at:.6f}")).encode()).hexdigest()[:16]
     return f"{entry.subject.name[:200].rstrip('-.')}.{digest}"
 

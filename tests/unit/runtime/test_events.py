@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -162,6 +163,57 @@ async def test_a_refused_event_is_told_and_forgotten(error: ApiError) -> None:
     bench.warn("kept")
     await bench.flush()
     assert [event["note"] for event in await bench.events()] == ["kept"]
+
+
+async def test_a_first_post_that_failed_is_made_up_for_by_the_next() -> None:
+    bench = Bench()
+    bench.cluster.before_effect = _once(Unavailable(0, "no answer within 10 s"))
+    for _ in range(3):
+        bench.warn("status unreadable")
+        await bench.flush()
+        await passes(31)
+    (event,) = await bench.events()
+    assert event["series"]["count"] == 3
+    assert len(bench.errors) == 1
+
+
+async def test_a_first_post_whose_answer_was_lost_is_found_again() -> None:
+    bench = Bench()
+    bench.cluster.after_effect = _once(Unavailable(0, "time-out after it was carried out"))
+    for _ in range(2):
+        bench.warn("same")
+        await bench.flush()
+        await passes(31)
+    assert len(await bench.events()) == 1
+    bench.warn("same")
+    await bench.flush()
+    (event,) = await bench.events()
+    assert event["series"]["count"] == 3
+
+
+async def test_a_count_whose_answer_was_lost_does_not_end_the_counting() -> None:
+    bench = Bench()
+    bench.warn("same")
+    await bench.flush()
+    bench.cluster.after_effect = _once(Unavailable(0, "time-out after it was carried out"))
+    for _ in range(10):
+        await passes(31)
+        bench.warn("same")
+        await bench.flush()
+    (event,) = await bench.events()
+    assert event["series"]["count"] == 11
+    assert len(bench.errors) == 1
+
+
+def _once(error: ApiError) -> Callable[[Effect], Awaitable[None]]:
+    """A fault of the next effect alone."""
+    left = [error]
+
+    async def fail(_: Effect) -> None:
+        if left:
+            raise left.pop()
+
+    return fail
 
 
 async def test_long_notes_are_cut_at_a_character() -> None:
