@@ -30,7 +30,6 @@ from trimtab.adapters.clock import SystemClock
 from trimtab.adapters.cluster import PAGE, KubernetesCluster
 from trimtab.adapters.connection import connect
 from trimtab.domain import kinds
-from trimtab.domain.errors import ApiError as DomainError
 from trimtab.domain.errors import Conflict, Forbidden, Rejected, Unavailable
 from trimtab.domain.kube import Manifest
 from trimtab.runtime.events import EventRecorder, EventType, Subject
@@ -195,13 +194,13 @@ class TestErrors:
 
 async def test_events_are_accepted_and_counted(world: World, admin: ApiClient) -> None:
     clock = SystemClock()
-    recorder = EventRecorder(world.cluster, clock, instance="pod-1")
+    problems: list[str] = []
+    recorder = EventRecorder(world.cluster, clock, instance="pod-1", on_dropped=problems.append)
     made = await world.make(GADGETS, "a")
     subject = Subject(GADGETS, world.namespace, "a", made["metadata"]["uid"], made["metadata"]["resourceVersion"])
-    problems: list[DomainError] = []
     for _ in range(2):
         recorder.record(subject, EventType.WARNING, "Withdrawn", "p95 612 ms against 300 ms", related=subject)
-        await recorder.flush(problems.append)
+        await recorder.flush()
     assert problems == []
     (event,) = admin.list("v1", "Event", world.namespace, fields="involvedObject.name=a")
     assert (event["message"], event["type"], event["reason"]) == ("p95 612 ms against 300 ms", "Warning", "Withdrawn")

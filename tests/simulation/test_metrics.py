@@ -38,10 +38,10 @@ PROMISED = frozenset({
     "telemetry_queries_total", "telemetry_query_seconds", "unread_namespaces",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
-# pass that fails, a rollback that hangs, an arm that outlives its Trial.
+# pass that fails, a rollback that hangs, an arm that outlives its Trial, an Event that is lost.
 ELSEWHERE = frozenset({
     "reconcile_seconds", "api_requests_total", "reconcile_errors_total", "rollbacks_stuck", "rollback_open_seconds",
-    "arms_without_trial",
+    "arms_without_trial", "events_dropped_total",
 })  # fmt: skip
 SLOW = Fault(name="slow-dependency", kind=FaultKind.SLOW_DEPENDENCY, selector={"trimtab.dev/arm": "canary"}, factor=6.0)
 

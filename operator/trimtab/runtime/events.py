@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import structlog
+
 from trimtab.domain.errors import AlreadyExists, ApiError, Conflict, NotFound
 from trimtab.domain.kinds import EVENTS, EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
@@ -22,6 +24,8 @@ from trimtab.domain.names import ANNOTATION_OWNER
 from trimtab.domain.trial import Trial
 from trimtab.ports import Clock, Cluster, ExperimentRecord
 from trimtab.runtime.lease import micro_time
+
+log = structlog.get_logger(__name__)
 
 SERIES_SECONDS = 600.0
 REFRESH_SECONDS = 30.0
@@ -87,16 +91,22 @@ class EventRecorder:
     """Record from anywhere; run `run` as one task, and `flush` before the process ends."""
 
     def __init__(
-        self, cluster: Cluster, clock: Clock, *, instance: str, controller: str = "trimtab.dev/operator"
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        instance: str,
+        controller: str = "trimtab.dev/operator",
+        on_dropped: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._cluster, self._clock = cluster, clock
+        """`on_dropped` is told of each Event that is lost: `TooMany`, `QueueFull`, or the error's name."""
+        self._cluster, self._clock, self._on_dropped = cluster, clock, on_dropped
         self._controller, self._instance = controller, instance[:128]
         self._queue: deque[_Entry] = deque(maxlen=QUEUE_LENGTH)
         self._filled = asyncio.Event()
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._owners: OrderedDict[str, str] = OrderedDict()  # by uid, as last read
-        self.dropped = 0
 
     def keep_only(self, experiment_uids: Set[str]) -> None:
         """Forget what was told of Experiments that are gone."""
@@ -139,20 +149,25 @@ class EventRecorder:
         owner = self._owners.get(subject.uid, "")
         entry = _Entry(subject, kind, reason[:128], _cut(note), action[:128], related, self._clock.now(), now, owner)
         if not self._allowed(subject.uid, kind, now):
-            self.dropped += 1
+            self._drop(entry, "TooMany")
             return
         if len(self._queue) == self._queue.maxlen:
-            self.dropped += 1
+            self._drop(self._queue.popleft(), "QueueFull")
         self._queue.append(entry)
         self._filled.set()
 
-    async def run(self, on_error: Callable[[ApiError], None] | None = None) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many are queued."""
+        return len(self._queue)
+
+    async def run(self) -> None:
         """Post what is queued until cancelled."""
         while True:
             await self._filled.wait()
-            await self.flush(on_error)
+            await self.flush()
 
-    async def flush(self, on_error: Callable[[ApiError], None] | None = None) -> None:
+    async def flush(self) -> None:
         """Post what is queued now."""
         self._filled.clear()
         while self._queue:
@@ -160,9 +175,13 @@ class EventRecorder:
             try:
                 await self._post(entry)
             except ApiError as error:
-                self.dropped += 1
-                if on_error is not None:
-                    on_error(error)
+                self._drop(entry, type(error).__name__, str(error))
+
+    def _drop(self, entry: _Entry, why: str, error: str = "") -> None:
+        """Its words stay in the log."""
+        self._on_dropped(why)
+        about = f"{entry.subject.namespace}/{entry.subject.name}"
+        log.warning("event.dropped", why=why, error=error, about=about, reason=entry.reason, note=entry.note)
 
     def _allowed(self, uid: str, kind: EventType, now: float) -> bool:
         """What went as planned never takes the place of a warning."""

@@ -343,6 +343,11 @@ class Metrics:
         self.tasks = self._process_gauge("tasks", "Tasks of the event loops; grows only while Experiments do")
         self.reconcile_seconds = self._process_histogram("reconcile_seconds", "One pass", FAST_BUCKETS)
         self.reconcile_errors = self._process_counter("reconcile_errors", "Passes that raised, by error", "error")
+        self.events_dropped = self._process_counter(
+            "events_dropped",
+            "Events that were not posted: TooMany of one object, QueueFull, or the API server's error; the log has them",
+            "reason",
+        )
         self.api_requests = self._process_counter(
             "api_requests", "Requests to the API server; code 0: no answer", "verb", "code"
         )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from trimtab.domain.errors import ApiError, LeadershipLost
+from trimtab.domain.errors import LeadershipLost
 from trimtab.runtime.parts import Parts
 from trimtab.runtime.settings import Settings
 from trimtab.runtime.workqueue import Key, run_workers
@@ -100,9 +100,11 @@ async def _drain(parts: Parts, tasks: dict[str, asyncio.Task[None]], ended: asyn
             await parts.queue.drained()
     ended.set()
     await asyncio.wait({tasks["watch"]}, timeout=DRAIN_SECONDS)
-    with contextlib.suppress(ApiError, TimeoutError):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FLUSH_SECONDS):
             await parts.events.flush()
+    if parts.events.waiting:
+        log.warning("events.not_posted", count=parts.events.waiting)
     for name in ("events", "resync", "watch", "workers", "safety"):
         await _end(tasks[name])
 

@@ -88,7 +88,10 @@ def compose(
         heartbeat=Heartbeat(heart.age, heart.limit),
         rng=rng,
     )
-    latch, events = Latch(), EventRecorder(ports.reconcile, clock, instance=identity)
+    latch = Latch()
+    events = EventRecorder(
+        ports.reconcile, clock, instance=identity, on_dropped=lambda why: metrics.events_dropped.labels(why).inc()
+    )
     sums, lived, shown, parsed = KnownSums(), Lived(clock), ShownGood(), Parsed()
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from tests.unit.control.builders import experiment, spec
 from tests.virtual import passes
 
@@ -16,7 +17,7 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Forbidden, Unavailable
 from trimtab.domain.kube import Manifest
 from trimtab.domain.names import ANNOTATION_OWNER
-from trimtab.runtime.events import BURST, RESERVE, EventRecorder, EventType, Subject
+from trimtab.runtime.events import BURST, QUEUE_LENGTH, RESERVE, EventRecorder, EventType, Subject
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -30,11 +31,11 @@ class Bench:
     def __init__(self) -> None:
         self.clock = LoopClock()
         self.cluster = InMemoryCluster(self.clock)
-        self.recorder = EventRecorder(self.cluster, self.clock, instance="pod-1")
-        self.errors: list[ApiError] = []
+        self.dropped: list[str] = []
+        self.recorder = EventRecorder(self.cluster, self.clock, instance="pod-1", on_dropped=self.dropped.append)
 
     async def flush(self) -> None:
-        await self.recorder.flush(self.errors.append)
+        await self.recorder.flush()
 
     async def events(self) -> tuple[Manifest, ...]:
         return await self.cluster.list(kinds.EVENTS, "default")
@@ -118,7 +119,7 @@ async def test_an_event_that_expired_is_made_again() -> None:
     bench.warn("same")
     await bench.flush()
     assert len(await bench.events()) == 1
-    assert bench.errors == []
+    assert bench.dropped == []
 
 
 async def test_one_object_cannot_flood_but_others_are_heard() -> None:
@@ -130,7 +131,7 @@ async def test_one_object_cannot_flood_but_others_are_heard() -> None:
     notes = [event["note"] for event in await bench.events()]
     assert len(notes) == BURST + 1
     assert "hello" in notes
-    assert bench.recorder.dropped == 200 - BURST
+    assert bench.dropped == ["TooMany"] * int(200 - BURST)
     await passes(2)
     bench.warn("later")
     await bench.flush()
@@ -158,7 +159,7 @@ async def test_a_refused_event_is_told_and_forgotten(error: ApiError) -> None:
     bench.cluster.before_effect = fail
     bench.warn("lost")
     await bench.flush()
-    assert bench.errors == [error]
+    assert bench.dropped == [type(error).__name__]
     bench.cluster.before_effect = None
     bench.warn("kept")
     await bench.flush()
@@ -174,7 +175,7 @@ async def test_a_first_post_that_failed_is_made_up_for_by_the_next() -> None:
         await passes(31)
     (event,) = await bench.events()
     assert event["series"]["count"] == 3
-    assert len(bench.errors) == 1
+    assert bench.dropped == ["Unavailable"]
 
 
 async def test_a_first_post_whose_answer_was_lost_is_found_again() -> None:
@@ -202,7 +203,7 @@ async def test_a_count_whose_answer_was_lost_does_not_end_the_counting() -> None
         await bench.flush()
     (event,) = await bench.events()
     assert event["series"]["count"] == 11
-    assert len(bench.errors) == 1
+    assert bench.dropped == ["Unavailable"]
 
 
 def _once(error: ApiError) -> Callable[[Effect], Awaitable[None]]:
@@ -214,6 +215,26 @@ def _once(error: ApiError) -> Callable[[Effect], Awaitable[None]]:
             raise left.pop()
 
     return fail
+
+
+async def test_what_is_lost_stays_in_the_log() -> None:
+    bench = Bench()
+    bench.cluster.before_effect = _once(Forbidden(403, "no right to create events"))
+    bench.warn("p95 612 ms against 300 ms")
+    with structlog.testing.capture_logs() as lines:
+        await bench.flush()
+    (line,) = lines
+    assert (line["event"], line["why"], line["about"]) == ("event.dropped", "Forbidden", "default/web")
+    assert (line["reason"], line["note"]) == ("Withdrawn", "p95 612 ms against 300 ms")
+    assert "no right to create events" in line["error"]
+
+
+async def test_of_a_full_queue_the_oldest_goes() -> None:
+    bench = Bench()
+    for number in range(QUEUE_LENGTH + 3):
+        bench.warn(f"note {number}", replace(WEB, uid=f"u{number}"))
+    assert bench.dropped == ["QueueFull"] * 3
+    assert bench.recorder.waiting == QUEUE_LENGTH
 
 
 async def test_long_notes_are_cut_at_a_character() -> None:
