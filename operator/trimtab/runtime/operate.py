@@ -68,6 +68,7 @@ async def _lead(
         False when a part ended by itself.
     """
     parts.safety.begin()
+    parts.watch.begin()  # a standby has missed nothing; from here on both are asked for their age
     safety = asyncio.create_task(parts.safety.run(), name="safety")
     await _first(parts.safety.judged_once.wait(), stop.wait(), asyncio.shield(safety))
     await prepare()

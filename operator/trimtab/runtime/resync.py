@@ -137,7 +137,6 @@ class Resync:
 
     async def run(self) -> None:
         """Repeat until cancelled; a list that fails is tried again in the next period."""
-        self._state.begin()
         while True:
             try:
                 await self.once()

@@ -73,3 +73,24 @@ async def test_a_lost_event_is_counted() -> None:
     await passes(1)
     assert parts.metrics.registry.get_sample_value("trimtab_events_dropped_total", {"reason": "Unavailable"}) == 1.0
     await bench.stop()
+
+
+async def test_whoever_takes_over_is_not_taken_for_one_that_has_gone_blind() -> None:
+    bench = Bench()
+    first, second = bench.parts("a"), bench.parts("b")
+    ages: list[float] = []
+
+    async def prepare() -> None:
+        await passes(20)
+        ages.append(second.watch.age())
+
+    bench.start(first, _nothing)
+    await passes(5)
+    bench.start(second, prepare)
+    await passes(1800)
+    await bench.stop()
+    await passes(60)
+    assert second.elector.leading
+    (age,) = ages
+    assert 20.0 <= age < 3 * SETTINGS.resync
+    await bench.stop()
