@@ -16,8 +16,8 @@ from trimtab.domain.names import (
     ANNOTATION_SKIP,
     REQUEST_ANNOTATIONS,
 )
-from trimtab.domain.state import ConditionType, ExperimentPhase, HandledRequest
-from trimtab.domain.trial import Outcome, TrialPhase
+from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState, HandledRequest
+from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 
 KEEP_HANDLED = 10
@@ -30,7 +30,7 @@ def _annotations(context: Context) -> dict[str, str]:
 def _acknowledge(context: Context, annotation: str, value: str, answer: str) -> Context:
     """Note a request once; the same annotation with the same value is not noted again."""
     handled = context.state.handled
-    if any(h.annotation == annotation and h.value == value for h in handled):
+    if not _is_new(context, annotation, value):
         return context
     manager = dict(context.seen.experiment.annotation_managers).get(annotation, "unknown")
     new = HandledRequest(annotation, value, manager, context.now, answer)
@@ -38,7 +38,11 @@ def _acknowledge(context: Context, annotation: str, value: str, answer: str) -> 
 
 
 def _is_new(context: Context, annotation: str, value: str) -> bool:
-    return not any(h.annotation == annotation and h.value == value for h in context.state.handled)
+    return not _answered(context.state, annotation, value)
+
+
+def _answered(state: ExperimentState | None, annotation: str, value: str) -> bool:
+    return state is not None and any(h.annotation == annotation and h.value == value for h in state.handled)
 
 
 def forget_removed(context: Context) -> Context:
@@ -122,21 +126,46 @@ def resume(context: Context) -> Context:
     return context
 
 
+@dataclass(frozen=True)
+class SkipAsked:
+    """A request to end one live trial, in the words of the annotation."""
+
+    value: str
+
+    @property
+    def wanted(self) -> str:
+        """The trial's name or index."""
+        return self.value.split(",")[0].strip()
+
+    @property
+    def words(self) -> str:
+        return f"skipped on call: {self.value}"
+
+    def names(self, trial: Trial) -> bool:
+        return self.wanted in {trial.name, str(trial.index)}
+
+
+def skip_request(experiment: ExperimentRecord, state: ExperimentState | None) -> SkipAsked | None:
+    """The request that was not answered yet, or None. What was once refused is not obeyed later, when another trial
+    has come to bear that name."""
+    value = dict(experiment.annotations).get(ANNOTATION_SKIP)
+    return None if value is None or _answered(state, ANNOTATION_SKIP, value) else SkipAsked(value)
+
+
 def skip(context: Context) -> Decision | None:
     """End one live trial as Aborted; naming a trial that is not live is answered, not obeyed."""
-    value = _annotations(context).get(ANNOTATION_SKIP)
-    if value is None or not _is_new(context, ANNOTATION_SKIP, value):
+    asked = skip_request(context.seen.experiment, context.state)
+    if asked is None:
         return None
-    wanted = value.split(",")[0].strip()
-    for trial in (t for t in context.seen.trials if wanted in {t.name, str(t.index)}):
-        acknowledged = _acknowledge(context, ANNOTATION_SKIP, value, f"trial {trial.index} withdrawn")
+    for trial in filter(asked.names, context.seen.trials):
+        acknowledged = _acknowledge(context, ANNOTATION_SKIP, asked.value, f"trial {trial.index} withdrawn")
         if trial.live and trial.phase is not TrialPhase.DRAINING:
-            outcome = Outcome(TrialPhase.ABORTED, "Skipped", f"skipped on call: {value}")
+            outcome = Outcome(TrialPhase.ABORTED, "Skipped", asked.words)
             return acknowledged.do(*withdraw(trial, context.now, outcome))
         if trial.outcome is not None and trial.outcome.reason == "Skipped":  # the safety loop was faster
             return acknowledged.do()
-    answer = f"{wanted!r} is no live trial of this Experiment"
-    context = _acknowledge(context, ANNOTATION_SKIP, value, answer)
+    answer = f"{asked.wanted!r} is no live trial of this Experiment"
+    context = _acknowledge(context, ANNOTATION_SKIP, asked.value, answer)
     return context.do(EmitEvent(Severity.WARNING, "SkipRefused", answer))
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from trimtab.control.context import DEFAULT_SCRAPE
 from trimtab.control.gates import evaluate_all
-from trimtab.control.requests import stop_request
+from trimtab.control.requests import skip_request, stop_request
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.errors import TrimtabError
 from trimtab.domain.kube import ArmView
@@ -28,7 +28,6 @@ from trimtab.domain.measurement import (
     TelemetryError,
     Window,
 )
-from trimtab.domain.names import ANNOTATION_SKIP
 from trimtab.domain.remembered import Remembered
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import BudgetState
@@ -268,9 +267,9 @@ class Watchman:
         asked = stop_request(experiment, place.paused, await self._switches.operator())
         if asked is not None:
             return StopRequest(asked.reason, asked.words)
-        skip = dict(experiment.annotations).get(ANNOTATION_SKIP)
-        if skip is not None and skip.split(",")[0].strip() in {trial.name, str(trial.index)}:
-            return StopRequest("Skipped", f"skipped on call: {skip}")
+        skip = skip_request(experiment, experiment.state)
+        if skip is not None and skip.names(trial):
+            return StopRequest("Skipped", skip.words)
         return outside_schedule(experiment, self._clock.now())
 
     async def _newest(self, spec: ExperimentSpec, view: SafetyView, canary: PodSet) -> tuple[tuple[str, Reading], ...]:

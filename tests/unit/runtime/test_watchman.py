@@ -7,7 +7,7 @@ from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.unit.control.builders import both_arms, experiment, running, spec, trial
+from tests.unit.control.builders import both_arms, decided, events, experiment, running, snapshot, spec, trial
 from tests.unit.runtime.telemetry import Told
 
 from trimtab.adapters.clock import LoopClock
@@ -16,7 +16,7 @@ from trimtab.domain.cron import parse_cron
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
 from trimtab.domain.measurement import AlertSeen, Arm, Reading, Sample, TelemetryError, Window
-from trimtab.domain.names import arm_name
+from trimtab.domain.names import ANNOTATION_SKIP, arm_name
 from trimtab.domain.schedule import Freeze, Schedule, ScheduleWindow
 from trimtab.domain.state import BudgetState, ExperimentState
 from trimtab.domain.trial import PhaseTimes, Spent, Trial, TrialPhase
@@ -94,6 +94,20 @@ def sums(canary_bad: float, service: float) -> Callable[[PodSet, Window], Readin
         return Sample(canary_bad / total, 0.0, total, canary_bad)
 
     return told
+
+
+class TestSkip:
+    @pytest.mark.parametrize("wanted", ["5", "web-5", "5, dave: too slow"])
+    async def test_what_was_refused_is_not_obeyed_when_another_trial_bears_that_name(self, wanted: str) -> None:
+        now = trial(TrialPhase.MEASURING, 4)
+        asked = experiment(running(), annotations=((ANNOTATION_SKIP, wanted),))
+        refused = decided(snapshot(asked, (now,), both_arms(now)))
+        assert events(refused) == ["SkipRefused"]
+        later = replace(serving(TrialPhase.MEASURING, deployed=70, warm=60, measuring=30), index=5, name="web-5")
+        watchman = watchman_of(Told())
+        assert isinstance(await watchman.at_once(asked, later, both_arms(later), 0.0), Withdraw)
+        answered = replace(asked, state=refused.state)
+        assert not isinstance(await watchman.at_once(answered, later, both_arms(later), 0.0), Withdraw)
 
 
 class TestWarmUp:
