@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from trimtab.control.actions import Decision, EmitEvent, Severity
 from trimtab.control.context import Context
+from trimtab.domain.backoff import doubling
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.state import ConditionType
 
@@ -41,7 +42,7 @@ def in_vain(context: Context, why: str, *, for_good: bool = False) -> Decision:
     """The Designer could not answer. `for_good`: the same question will get the same answer, so people are told at
     once; what they change makes another question of it."""
     failures = context.state.designer_failures + 1
-    pause = min(FIRST_PAUSE * 2.0 ** (failures - 1), LONGEST_PAUSE)
+    pause = doubling(FIRST_PAUSE, failures, LONGEST_PAUSE)
     until = context.now + pause
     words = f"the optimizer cannot answer: {why}"
     context = context.update(designer_failures=failures, retry_at=until)

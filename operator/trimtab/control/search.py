@@ -14,6 +14,7 @@ from trimtab.control.proposal import proposed, screened
 from trimtab.control.snapshot import AskAlerts, AskBudgets
 from trimtab.control.start import start_trial
 from trimtab.control.study import LOST
+from trimtab.domain.backoff import doubling
 from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import Mode
 from trimtab.domain.study import Hold, HoldReason, NoAnswer
@@ -70,7 +71,7 @@ def _resting(context: Context) -> Held | None:
         return None
     last = failed[0]
     finished = last.times.finished if last.times.finished is not None else last.times.created
-    pause = min(FIRST_BACKOFF * 2.0 ** (len(failed) - 1), MAX_BACKOFF)
+    pause = doubling(FIRST_BACKOFF, len(failed), MAX_BACKOFF)
     until = finished + pause
     if finished > context.now:  # it was written by a clock that was ahead: the pause begins when that is noticed
         begun = context.state.retry_at

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from trimtab.control.faults import least_pause
+from trimtab.domain.backoff import doubling
 from trimtab.domain.errors import LeadershipLost
 from trimtab.ports import Clock
 
@@ -96,7 +97,7 @@ class WorkQueue:
         """Queue this key after its back-off, which doubles with each failure in a row; returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        ceiling = min(self._cap, self._base * 2.0 ** min(failures, 30))
+        ceiling = doubling(self._base, failures + 1, self._cap)
         delay = max(at_least, ceiling * (0.5 + 0.5 * self._rng.random()))
         self.add_after(key, delay)
         return delay

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from trimtab.domain.backoff import doubling
+
 CREATE_SECONDS: Final = 0.3  # from a pod's binding to the start of its container, as the played kubelets have it
 FIRST_RESTART_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = 10.0
@@ -101,7 +103,7 @@ def killed(life: ContainerLife, reason: str, exit_code: int, now: float) -> Cont
     crashes = life.crashes if now - life.running_since < FORGIVEN_AFTER_SECONDS else 0
     delay = FIRST_RESTART_SECONDS
     if crashes:
-        delay = min(BACK_OFF_SECONDS * 2.0 ** (crashes - 1), LONGEST_BACK_OFF_SECONDS)
+        delay = doubling(BACK_OFF_SECONDS, crashes, LONGEST_BACK_OFF_SECONDS)
     return replace(
         life,
         phase=Phase.BACK_OFF if crashes else Phase.TERMINATED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.control.builders import (
     CHEAPER,
@@ -50,6 +52,13 @@ def test_it_is_asked_again_after_a_pause_that_grows() -> None:
         assert decision.requeue_after == pause
         assert decision.state.designer_failures == number
         assert not decision.state.phase.terminal
+
+
+@pytest.mark.parametrize("before", [1024, 10**6])
+def test_a_trouble_of_weeks_is_still_the_same_trouble(before: int) -> None:
+    decision = asked(replace(running(), designer_failures=before), proposal(LOST))
+    assert decision.requeue_after == 300.0
+    assert condition(decision, ConditionType.STALLED).reason == "OptimizerUnavailable"
 
 
 def test_nobody_asks_during_the_pause() -> None:
