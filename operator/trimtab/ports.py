@@ -24,8 +24,8 @@ from trimtab.domain.trial import BrokenTrial, Environment, StrayTrial, Suggestio
 class Cluster(Protocol):
     """A small object store with the API server's semantics.
 
-    Every method raises `trimtab.domain.errors.ApiError` subclasses: NotFound, AlreadyExists, Conflict, Forbidden,
-    Rejected, Throttled, Unavailable. `namespace` is None for cluster-scoped kinds, or to list all namespaces.
+    Every method raises a subclass of `trimtab.domain.errors.ApiError`: NotFound, AlreadyExists, Conflict, Unauthorized,
+    Forbidden, Rejected, Throttled or Unavailable. `namespace` is None for cluster-scoped kinds, or to list in all.
     """
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest: ...

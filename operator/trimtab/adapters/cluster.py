@@ -25,6 +25,7 @@ from trimtab.domain.errors import (
     NotFound,
     Rejected,
     Throttled,
+    Unauthorized,
     Unavailable,
 )
 from trimtab.domain.kinds import Kind
@@ -130,20 +131,21 @@ class KubernetesCluster:
         verb: str = "",
     ) -> dict[str, Any]:
         url = path + (f"?{urlencode(query)}" if query else "")
-        status, headers, content = await self._exchange(method, url, body, verb or VERBS[method])
-        if status == 401 and await self._refreshed():
-            status, headers, content = await self._exchange(method, url, body, verb or VERBS[method])
+        sent = self._connection.authorization()
+        status, headers, content = await self._exchange(method, url, body, verb or VERBS[method], sent)
+        if status == 401 and await self._refreshed(sent):
+            sent = self._connection.authorization()
+            status, headers, content = await self._exchange(method, url, body, verb or VERBS[method], sent)
         answer = _parsed(content)
         if 200 <= status < 300 and answer is not None:
             return answer
         raise api_error(method, status, answer, content, headers)
 
     async def _exchange(
-        self, method: str, url: str, body: Manifest | None, verb: str
+        self, method: str, url: str, body: Manifest | None, verb: str, authorization: str | None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One request and its whole answer within the time-out."""
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "trimtab"}
-        authorization = self._connection.authorization()
         if authorization is not None:
             headers["Authorization"] = authorization
         status = 0
@@ -171,9 +173,9 @@ class KubernetesCluster:
             self._rest = RESTClientObject(self._configuration)
         return self._rest
 
-    async def _refreshed(self) -> bool:
+    async def _refreshed(self, refused: str | None) -> bool:
         try:
-            changed = await self._connection.refresh()
+            changed = await self._connection.refresh(refused)
         except ConnectionProblem:
             return False
         if self._connection.configuration is not self._configuration:
@@ -194,7 +196,7 @@ def api_error(
         exists = method == "POST" and reason in ("AlreadyExists", "")
         return AlreadyExists(status, message) if exists else Conflict(status, message)
     if status == 401:
-        return Forbidden(status, f"the API server does not accept our credentials: {message}")
+        return Unauthorized(status, f"the API server does not accept our credentials: {message}")
     if status == 403:
         return Rejected(status, message) if details and not _NO_RIGHT.search(message) else Forbidden(status, message)
     if status == 429:

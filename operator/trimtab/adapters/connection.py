@@ -53,15 +53,17 @@ class Connection:
             self._reread(self.token_file)
         return self._token
 
-    async def refresh(self) -> bool:
-        """Read the credentials again after a 401; True when they changed, so that asking again makes sense."""
-        before = self._token
+    async def refresh(self, refused: str | None) -> bool:
+        """Read the credentials again after a 401 to this header; True when there are others now, so that asking again
+        makes sense. Of many that were refused at once the first one reads, and all of them ask again."""
+        if self._token != refused:
+            return True
         if self.token_file is not None:
             self._reread(self.token_file)
         elif self._kubeconfig is not None:
             self.configuration, _ = await _load_kubeconfig(self._kubeconfig)
             self._token = _static_authorization(self.configuration)
-        return self._token != before
+        return self._token != refused
 
     def _reread(self, path: str) -> None:
         try:

@@ -18,6 +18,7 @@ from trimtab.domain.errors import (
     Rejected,
     RetryLater,
     Throttled,
+    Unauthorized,
     Unavailable,
 )
 from trimtab.domain.state import ConditionType, ExperimentState
@@ -35,6 +36,10 @@ class Fault:
 
 TABLE: tuple[tuple[type[Exception], Fault], ...] = (
     (Forbidden, Fault("RBACDenied", "grant the right in the chart's Role and wait, or correct the install", pause=5.0)),
+    (
+        Unauthorized,
+        Fault("CredentialsRefused", "renew the operator's token or kubeconfig, read again by itself", tries=3),
+    ),
     (CorruptLedger, Fault("LedgerCorrupted", "restore the object or delete this Experiment", pause=5.0)),
     (Rejected, Fault("Rejected", "change the policy, quota or object that refuses it, or this Experiment", pause=5.0)),
     (AlreadyExists, Fault("NameTaken", "delete or rename the object of that name", pause=5.0)),

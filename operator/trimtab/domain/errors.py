@@ -12,6 +12,7 @@ TrimtabError
     ├── NotFound                      404
     ├── AlreadyExists                 409 on create: GET and compare
     ├── Conflict                      409 on write: re-read and re-decide
+    ├── Unauthorized                  401: our credentials are not accepted; nothing is known of rights
     ├── Forbidden                     403: a right is missing; condition RBACDenied, no hot loop
     ├── Rejected                      400/422 or an admission refusal: the server's words matter
     ├── Throttled(after)              429: not before `after` seconds
@@ -79,6 +80,10 @@ class AlreadyExists(ApiError):
 
 class Conflict(ApiError):
     """409 on a write with a resourceVersion or uid precondition: re-read and re-decide."""
+
+
+class Unauthorized(ApiError):
+    """401: the credentials are not accepted, also after they were read again; says nothing about rights."""
 
 
 class Forbidden(ApiError):

@@ -216,7 +216,7 @@ async def hang_up(loop: asyncio.AbstractEventLoop) -> None:
 
 async def _login(connection: Connection) -> kopf.ConnectionInfo:
     """Address and credentials of now; kopf asks again after a 401."""
-    await connection.refresh()
+    await connection.refresh(connection.authorization())
     configuration = connection.configuration
     scheme, _, token = (connection.authorization() or "").partition(" ")
     return kopf.ConnectionInfo(

@@ -345,7 +345,7 @@ class Metrics:
         self.reconcile_errors = self._process_counter("reconcile_errors", "Passes that raised, by error", "error")
         self.events_dropped = self._process_counter(
             "events_dropped",
-            "Events that were not posted: TooMany of one object, QueueFull, or the API server's error; the log has them",
+            "Events that were lost: TooMany of one object, QueueFull, or the API server's error; the log has them",
             "reason",
         )
         self.api_requests = self._process_counter(

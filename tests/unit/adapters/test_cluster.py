@@ -22,6 +22,7 @@ from trimtab.domain.errors import (
     NotFound,
     Rejected,
     Throttled,
+    Unauthorized,
     Unavailable,
 )
 
@@ -272,9 +273,25 @@ class TestCredentials:
 
     async def test_a_401_with_the_same_token_is_final(self, script: Script) -> None:
         script.answer(status(401, "Unauthorized", "Unauthorized"))
-        with pytest.raises(Forbidden, match="does not accept our credentials"):
+        with pytest.raises(Unauthorized, match="does not accept our credentials"):
             await script.cluster.get(kinds.PODS, "x", "a")
         assert len(script.requests) == 1
+
+    async def test_of_many_that_are_refused_at_once_each_asks_again(self, script: Script) -> None:
+        """The token was replaced in the server while they were on their way."""
+        count, together = 5, asyncio.Event()
+
+        async def refuse(_: web.Request) -> web.StreamResponse:
+            if len(script.requests) == count:
+                together.set()
+            await together.wait()
+            return status(401, "Unauthorized", "Unauthorized")
+
+        script.answer(*[refuse] * count, *(web.json_response(POD) for _ in range(count)))
+        (script.directory / "token").write_text("second")
+        found = await asyncio.gather(*(script.cluster.get(kinds.PODS, "x", "a") for _ in range(count)))
+        assert found == [POD] * count
+        assert [sent for _, _, sent, _ in script.requests] == ["Bearer first"] * count + ["Bearer second"] * count
 
     async def test_a_token_file_that_is_just_being_replaced_keeps_the_old_token(self, script: Script) -> None:
         script.answer(web.json_response(POD))

@@ -40,6 +40,7 @@ from trimtab.domain.errors import (
     NotFound,
     Rejected,
     RetryLater,
+    Unauthorized,
     Unavailable,
 )
 from trimtab.domain.kube import TargetMissing
@@ -135,6 +136,7 @@ def blocked(**changes: Any) -> Bench:
 
 ERRORS: tuple[tuple[Exception, str, int], ...] = (
     (FORBIDDEN, "RBACDenied", 1),
+    (Unauthorized(401, "the API server does not accept our credentials"), "CredentialsRefused", 3),
     (Rejected(422, "denied by policy 'no-trimtab'"), "Rejected", 1),
     (AlreadyExists(409, "Trial shop/web-0 exists with another content"), "NameTaken", 1),
     (CorruptLedger("ConfigMap trimtab-spending-x: spending.json cannot be read"), "LedgerCorrupted", 1),
