@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from trimtab.control.actions import Action, Decision, EmitEvent, Severity
@@ -20,7 +21,10 @@ from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
 from trimtab.ports import ExperimentRecord
 
-KEEP_HANDLED = 10
+KEEP_APPROVALS = 10  # after their annotation is gone
+MOST_TOLD = 5  # of unknown annotations
+LONGEST = 1000  # characters on record of a value or an answer, so that it is read back as it was written
+KNOWN = (*REQUEST_ANNOTATIONS, ANNOTATION_SIDE_EFFECTS_OK)
 
 
 def _annotations(context: Context) -> dict[str, str]:
@@ -29,12 +33,14 @@ def _annotations(context: Context) -> dict[str, str]:
 
 def _acknowledge(context: Context, annotation: str, value: str, answer: str) -> Context:
     """Note a request once; the same annotation with the same value is not noted again."""
-    handled = context.state.handled
     if not _is_new(context, annotation, value):
         return context
+    return context.update(handled=(*context.state.handled, _note(context, annotation, value, answer)))
+
+
+def _note(context: Context, annotation: str, value: str, answer: str) -> HandledRequest:
     manager = dict(context.seen.experiment.annotation_managers).get(annotation, "unknown")
-    new = HandledRequest(annotation, value, manager, context.now, answer)
-    return context.update(handled=(*handled, new)[-KEEP_HANDLED:])
+    return HandledRequest(annotation, value[:LONGEST], manager, context.now, answer[:LONGEST])
 
 
 def _is_new(context: Context, annotation: str, value: str) -> bool:
@@ -42,28 +48,45 @@ def _is_new(context: Context, annotation: str, value: str) -> bool:
 
 
 def _answered(state: ExperimentState | None, annotation: str, value: str) -> bool:
-    return state is not None and any(h.annotation == annotation and h.value == value for h in state.handled)
+    noted = (annotation, value[:LONGEST])
+    return state is not None and any((h.annotation, h.value) == noted for h in state.handled)
 
 
 def forget_removed(context: Context) -> Context:
-    """A request whose annotation is gone may be made again with the same words."""
-    present = _annotations(context)
-    kept = tuple(h for h in context.state.handled if h.annotation in present or h.annotation == ANNOTATION_APPROVE)
-    return context if kept == context.state.handled else context.update(handled=kept)
+    """A request that is gone, or has other words now, may be made again with the same words. What is still there is
+    never forgotten, as it would be answered again; of approvals that are gone the newest stay, as history."""
+    present, handled = _annotations(context), context.state.handled
+    gone = [h for h in handled if not _is_there(h, present)]
+    kept = [h for h in gone if h.annotation == ANNOTATION_APPROVE][-KEEP_APPROVALS:]
+    forgotten = [h for h in gone if h not in kept]
+    return context.update(handled=tuple(h for h in handled if h not in forgotten)) if forgotten else context
+
+
+def _is_there(request: HandledRequest, present: Mapping[str, str]) -> bool:
+    value = present.get(request.annotation)
+    return value is not None and (request.annotation not in KNOWN or value[:LONGEST] == request.value)
 
 
 def unknown_annotations(context: Context) -> tuple[Context, tuple[Action, ...]]:
-    """A misspelt annotation would be a pause that does not pause: a Warning names the nearest spelling."""
-    known = (*REQUEST_ANNOTATIONS, ANNOTATION_SIDE_EFFECTS_OK)
-    actions: list[Action] = []
-    for key, value in _annotations(context).items():
-        if key in known or not _is_new(context, key, value):
-            continue
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        answer = f"unknown annotation {key}; did you mean {near[0]}?"
-        context = _acknowledge(context, key, value, answer)
-        actions.append(EmitEvent(Severity.WARNING, "UnknownAnnotation", answer))
-    return context, tuple(actions)
+    """A misspelt annotation would be a pause that does not pause: a Warning names the nearest spelling. All of them are
+    one Event and one note, which takes the place of the last one: they crowd out no request."""
+    annotations = _annotations(context)
+    unknown = sorted(annotations.keys() - set(KNOWN))
+    if not unknown:
+        return context, ()
+    first, answer = unknown[0], " ".join(map(_nearest, unknown[:MOST_TOLD]))
+    if len(unknown) > MOST_TOLD:
+        answer = f"{answer} And {len(unknown) - MOST_TOLD} more."
+    note = _note(context, first, annotations[first], answer)
+    if any((h.annotation, h.answer) == (note.annotation, note.answer) for h in context.state.handled):
+        return context, ()
+    requests = (h for h in context.state.handled if h.annotation in KNOWN)
+    return context.update(handled=(*requests, note)), (EmitEvent(Severity.WARNING, "UnknownAnnotation", answer),)
+
+
+def _nearest(key: str) -> str:
+    (near,) = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.0)
+    return f"unknown annotation {key}; did you mean {near}?"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.control.builders import (
     CHEAPER,
@@ -21,14 +23,16 @@ from tests.unit.control.builders import (
     verified,
 )
 
+from trimtab.api.convert_status import read_state, write_state
 from trimtab.control.actions import EmitEvent
 from trimtab.control.snapshot import (
     AskRecommendation,
 )
 from trimtab.domain.names import ANNOTATION_APPROVE, ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
-from trimtab.domain.state import ConditionType, ExperimentPhase
+from trimtab.domain.state import ConditionType, ExperimentPhase, ExperimentState
 from trimtab.domain.study import Recommended
 from trimtab.domain.trial import TrialPhase
+from trimtab.ports import ExperimentRecord
 
 
 @pytest.mark.parametrize("phase", LIVE)
@@ -73,6 +77,57 @@ def test_removing_the_annotation_resumes() -> None:
     )
     decision = decided(snapshot(experiment(paused)))
     assert not decision.state.is_true(ConditionType.PAUSED)
+
+
+def told(record: ExperimentRecord, passes: int = 4) -> tuple[ExperimentState, list[str]]:
+    """The state and the Events' words after so many passes, over the status as the API server keeps it."""
+    words: list[str] = []
+    for _ in range(passes):
+        decision = decided(snapshot(record))
+        words += [a.message for a in decision.actions if isinstance(a, EmitEvent)]
+        assert record.spec is not None
+        kept = read_state(write_state(decision.state, record.spec), record.spec.space)
+        record = replace(record, state=kept)
+    assert record.state is not None
+    return record.state, words
+
+
+def noted(state: ExperimentState) -> list[tuple[str, str]]:
+    return [(h.annotation, h.value) for h in state.handled]
+
+
+def test_many_unknown_annotations_are_one_event_and_crowd_out_no_request() -> None:
+    notes = tuple((f"trimtab.dev/note-{number:02}", "x" * 2000) for number in range(40))
+    state, words = told(experiment(annotations=(*notes, (ANNOTATION_APPROVE, "0123"), (ANNOTATION_SKIP, "9"))), 6)
+    unknown = [each for each in words if "unknown" in each]
+    assert len(unknown) == 1
+    assert unknown[0].startswith("unknown annotation trimtab.dev/note-00; did you mean trimtab.dev/")
+    assert unknown[0].endswith("And 35 more.")
+    assert len(words) == 3
+    assert {(ANNOTATION_APPROVE, "0123"), (ANNOTATION_SKIP, "9")} <= set(noted(state))
+    assert len(state.handled) == 3
+
+
+def test_an_unknown_annotation_that_joins_others_is_told() -> None:
+    state, _ = told(experiment(annotations=(("trimtab.dev/a", ""),)))
+    both = experiment(state, annotations=(("trimtab.dev/a", ""), ("trimtab.dev/puase", "me")))
+    _, words = told(both)
+    (word,) = words
+    assert "unknown annotation trimtab.dev/puase; did you mean trimtab.dev/pause?" in word
+
+
+def test_a_request_of_many_words_is_answered_once() -> None:
+    state, words = told(experiment(annotations=((ANNOTATION_SKIP, "9, " + "because " * 200),)))
+    assert len(words) == 1
+    assert len(state.handled) == 1
+
+
+def test_no_number_of_requests_makes_one_that_stands_new() -> None:
+    record = experiment(annotations=((ANNOTATION_APPROVE, "0123"), (ANNOTATION_SKIP, "0")))
+    for number in range(50):
+        state, _ = told(replace(record, annotations=((ANNOTATION_APPROVE, "0123"), (ANNOTATION_SKIP, str(number)))), 2)
+        record = replace(record, state=state)
+    assert noted(state) == [(ANNOTATION_APPROVE, "0123"), (ANNOTATION_SKIP, "49")]
 
 
 def test_skip_ends_one_live_trial_and_answers_for_others() -> None:
