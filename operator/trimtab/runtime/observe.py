@@ -28,6 +28,7 @@ from trimtab.runtime.withdraw import Latch
 
 T = TypeVar("T")
 SHARED_SECONDS = 30.0
+VERSION_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Observer:
         self._leader, self._switches, self._latch = leader, switches, latch
         self._arms = ArmReader(cluster)
         self._targets: Remembered[Target] = Remembered()
-        self._version = ""
+        self._version, self._version_at = "", 0.0
         self._around_known: dict[str, _Known] = {}
 
     def keep_only(self, experiment_uids: Set[str]) -> None:
@@ -153,8 +154,6 @@ class Observer:
         namespace counts."""
         lists = await asyncio.gather(*(self._list(kind, target.namespace) for kind in SURROUNDING_KINDS))
         found = dict(zip((k.plural for k in SURROUNDING_KINDS), lists, strict=True))
-        if not self._version:
-            self._version = await self._cluster.version()
         autoscalers = found[kinds.HORIZONTAL_POD_AUTOSCALERS.plural]
         return surroundings_from(
             target,
@@ -166,9 +165,16 @@ class Observer:
             limit_ranges=found[kinds.LIMIT_RANGES.plural],
             network_policies=found[kinds.NETWORK_POLICIES.plural],
             endpoint_slices=found[kinds.ENDPOINT_SLICES.plural],
-            version=self._version,
+            version=await self._server_version(),
             scaled=await self._scaled(autoscalers, target) if scaling else (),
         )
+
+    async def _server_version(self) -> str:
+        """The API server's, asked again now and then: it is upgraded while this process runs."""
+        now = self._clock.monotonic()
+        if not self._version or now - self._version_at >= VERSION_SECONDS:
+            self._version, self._version_at = await self._cluster.version(), now
+        return self._version
 
     async def _scaled(self, autoscalers: tuple[Manifest, ...], target: Target) -> tuple[tuple[str, Manifest], ...]:
         """What the namespace's other autoscalers scale, with its kind, where it is a kind that can be read."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.control import scaled
 from tests.unit.control.builders import NOW, experiment, running, spec
+from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.adapters.ledger import KubernetesLedger
@@ -18,7 +19,7 @@ from trimtab.domain.errors import Forbidden
 from trimtab.domain.names import ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, ANNOTATION_SKIP
 from trimtab.ports import ExperimentRecord
 from trimtab.runtime.killswitch import KillSwitches, OwnDeployment
-from trimtab.runtime.observe import SHARED_SECONDS, SURROUNDING_KINDS, Observer
+from trimtab.runtime.observe import SHARED_SECONDS, SURROUNDING_KINDS, VERSION_SECONDS, Observer
 from trimtab.runtime.targetlock import TargetLocks
 from trimtab.runtime.withdraw import Latch
 from trimtab.simulate.client import Client, Request
@@ -82,6 +83,25 @@ async def test_whose_pods_other_autoscalers_count_is_read_where_arms_scale() -> 
     assert scaling is not None
     assert [(o.name, o.selector) for o in scaling.scaled_elsewhere] == [("api", (("app", "web"),))]
     assert sorted(a.name for a in scaling.other_autoscalers) == ["api", "foreign", "gone"]
+
+
+async def test_an_upgraded_api_server_is_noticed_and_asked_seldom() -> None:
+    bench = Bench()
+    answers = iter(["v1.32.1", "v1.36.0"])
+
+    async def answer() -> str:
+        return next(answers)
+
+    bench.client.version = answer  # type: ignore[method-assign]
+
+    async def version() -> str:
+        around = (await bench.look()).surroundings
+        assert around is not None
+        return around.kubernetes_version
+
+    assert [await version(), await version()] == ["v1.32.1"] * 2
+    await passes(VERSION_SECONDS)
+    assert await version() == "v1.36.0"
 
 
 @pytest.mark.parametrize(
