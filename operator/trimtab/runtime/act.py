@@ -37,13 +37,13 @@ from trimtab.domain import kinds
 from trimtab.domain.errors import AlreadyExists, CorruptLedger, Forbidden, NotFound, Rejected
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import ArmPlan, Manifest
-from trimtab.domain.names import LABEL_EXPERIMENT, LABEL_MANAGED_BY, MANAGED_BY
 from trimtab.domain.route import RoutePlan
 from trimtab.domain.trial import BrokenTrial, Outcome, Trial, TrialPhase
 from trimtab.ports import Clock, Cluster, ExperimentRecord, Ledger
 from trimtab.runtime.chronicle import Chronicle
 from trimtab.runtime.events import EventRecorder
 from trimtab.runtime.metrics import Metrics
+from trimtab.runtime.publish import publish
 from trimtab.runtime.routes import RouteKeeper
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.runtime.targetlock import Claim, TargetLocks
@@ -131,7 +131,7 @@ class Actor:
                 await self._record_spending(experiment, action)
             case PublishRecommendation(recommendation, target, changes, scale):
                 data = recommendation_data(experiment, recommendation, target, changes, scale)
-                await self._publish(experiment, recommendation.config_map, dict(data))
+                await publish(self._cluster, experiment, recommendation.config_map, dict(data))
             case EmitEvent(severity, reason, message, about):
                 await self._emit(experiment, severity, reason, message, about)
         return experiment
@@ -286,32 +286,6 @@ class Actor:
         begun = self._clock.monotonic()
         if await self._withdrawer.silenced(experiment.namespace, experiment.uid, trial_uid):
             done.withdrawn[trial_uid] = self._clock.monotonic() - begun
-
-    async def _publish(self, experiment: ExperimentRecord, name: str, data: dict[str, str]) -> None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {
-                "name": name,
-                "namespace": experiment.namespace,
-                "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_EXPERIMENT: experiment.name[:63]},
-                "ownerReferences": [
-                    {
-                        "apiVersion": kinds.EXPERIMENTS.api_version,
-                        "kind": kinds.EXPERIMENTS.name,
-                        "name": experiment.name,
-                        "uid": experiment.uid,
-                    }
-                ],
-            },
-            "data": data,
-        }
-        try:
-            await self._cluster.create(kinds.CONFIG_MAPS, experiment.namespace, body)
-        except AlreadyExists:
-            old = await self._cluster.get(kinds.CONFIG_MAPS, experiment.namespace, name)
-            body["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]  # type: ignore[index]
-            await self._cluster.replace(kinds.CONFIG_MAPS, experiment.namespace, name, body)
 
     async def _emit(
         self, experiment: ExperimentRecord, severity: Severity, reason: str, message: str, trial: Trial | None
