@@ -26,6 +26,7 @@ class Cluster(Protocol):
 
     Every method raises a subclass of `trimtab.domain.errors.ApiError`: NotFound, AlreadyExists, Conflict, Unauthorized,
     Forbidden, Rejected, Throttled or Unavailable. `namespace` is None for cluster-scoped kinds, or to list in all.
+    A request about one object needs its name: an empty one is Rejected.
     """
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest: ...

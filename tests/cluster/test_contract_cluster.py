@@ -13,6 +13,7 @@ from tests.contract.test_cluster import (
     GADGETS,
     TestCreate,
     TestDelete,
+    TestEmptyNames,
     TestLease,
     TestNamespace,
     TestOwnership,
@@ -35,8 +36,8 @@ from trimtab.domain.kube import Manifest
 from trimtab.runtime.events import EventRecorder, EventType, Subject
 
 __all__ = [
-    "TestCreate", "TestDelete", "TestLease", "TestNamespace", "TestOwnership", "TestRead", "TestReplace", "TestRoutes",
-    "TestStatus",
+    "TestCreate", "TestDelete", "TestEmptyNames", "TestLease", "TestNamespace", "TestOwnership", "TestRead",
+    "TestReplace", "TestRoutes", "TestStatus",
 ]  # fmt: skip
 
 

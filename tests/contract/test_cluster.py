@@ -157,6 +157,23 @@ class TestCreate:
             await world.cluster.list(kinds.VERTICAL_POD_AUTOSCALERS, world.namespace)
 
 
+class TestEmptyNames:
+    """The path of one object without its name is that of all of them: a DELETE of it deletes them all."""
+
+    async def test_none_is_asked_for(self, world: World) -> None:
+        made = await world.make(kinds.CONFIG_MAPS, "one")
+        cluster, where = world.cluster, world.namespace
+        for request in (
+            cluster.get(kinds.CONFIG_MAPS, where, ""),
+            cluster.replace(kinds.CONFIG_MAPS, where, "", made),
+            cluster.delete(kinds.CONFIG_MAPS, where, ""),
+            cluster.create_subresource(kinds.PODS, where, "", "eviction", {}),
+        ):
+            with pytest.raises(Rejected, match=r"the name of a \w+ may not be empty"):
+                await request
+        assert await cluster.get(kinds.CONFIG_MAPS, where, "one") == made
+
+
 class TestRead:
     async def test_what_is_not_there_is_not_found(self, world: World) -> None:
         with pytest.raises(NotFound) as caught:

@@ -397,6 +397,22 @@ class TestTargetLock:
         with pytest.raises(Conflict, match="locked by Experiment default/first"):
             await locks.acquire(second)
 
+    async def test_a_holder_that_lost_its_name_keeps_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
+        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
+        await locks.acquire(first)
+        lease = await cluster.get(kinds.LEASES, "default", first.lease_name)
+        metadata = {**lease["metadata"], "annotations": {}}
+        await cluster.replace(kinds.LEASES, "default", first.lease_name, {**lease, "metadata": metadata})
+        blocked = await locks.peek(second)
+        assert blocked is not None
+        assert f"uid {first.experiment_uid} in default" in blocked.title
+        assert "lacks the annotation trimtab.dev/holder" in blocked.title
+        with pytest.raises(Conflict, match="lacks the annotation"):
+            await locks.acquire(second)
+        await locks.acquire(first)
+        await locks.release(first)
+        assert await locks.peek(second) is None
+
     async def test_time_does_not_free_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
         first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
         await locks.acquire(first)

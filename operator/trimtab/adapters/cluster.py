@@ -63,7 +63,7 @@ class KubernetesCluster:
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest:
         """Read one object."""
-        return await self._request("GET", _path(kind, namespace, name))
+        return await self._request("GET", _path(kind, namespace, kind.named(name)))
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[Manifest, ...]:
         """All objects that match, in pages; started again when the server forgot the first page's version."""
@@ -98,13 +98,13 @@ class KubernetesCluster:
         self, kind: Kind, namespace: str, name: str, subresource: str, body: Manifest
     ) -> Manifest:
         """POST to a subresource, such as a pod's eviction."""
-        return await self._request("POST", _path(kind, namespace, name, subresource), body)
+        return await self._request("POST", _path(kind, namespace, kind.named(name), subresource), body)
 
     async def replace(
         self, kind: Kind, namespace: str | None, name: str, body: Manifest, *, subresource: str = ""
     ) -> Manifest:
         """PUT one object or its subresource."""
-        return await self._request("PUT", _path(kind, namespace, name, subresource), body)
+        return await self._request("PUT", _path(kind, namespace, kind.named(name), subresource), body)
 
     async def delete(
         self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None, grace_seconds: int | None = None
@@ -115,7 +115,7 @@ class KubernetesCluster:
             options["preconditions"] = {"uid": uid}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        await self._request("DELETE", _path(kind, namespace, name), options)
+        await self._request("DELETE", _path(kind, namespace, kind.named(name)), options)
 
     async def version(self) -> str:
         """The server's version, e.g. `v1.36.3`."""

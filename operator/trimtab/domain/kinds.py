@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from trimtab.domain.errors import Rejected
 from trimtab.domain.names import GROUP, VERSION
 
 
@@ -18,6 +19,16 @@ class Kind(NamedTuple):
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    def named(self, name: str) -> str:
+        """The name, for a request about one object.
+
+        Raises:
+            Rejected: it is empty; the same request would be about all objects of this kind.
+        """
+        if not name:
+            raise Rejected(400, f"the name of a {self.name} may not be empty")
+        return name
 
 
 EXPERIMENTS = Kind(GROUP, VERSION, "experiments", "Experiment")

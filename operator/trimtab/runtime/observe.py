@@ -206,7 +206,7 @@ class Observer:
             return LockView(mine=False)
         if holder.uid == experiment.uid:
             return LockView(mine=True)
-        return LockView(mine=False, holder=f"{holder.namespace}/{holder.name}")
+        return LockView(mine=False, holder=holder.title)
 
 
 async def _if_readable(read: Callable[[], Awaitable[T]], otherwise: T, quick: bool) -> T:

@@ -42,9 +42,17 @@ class BlockedBy:
     """Who holds the lock, and what would free it."""
 
     namespace: str
-    name: str
+    name: str  # "": the Lease does not say it
     uid: str
     why: str
+
+    @property
+    def title(self) -> str:
+        """`namespace/name`, or what is known of it."""
+        if self.name:
+            return f"{self.namespace}/{self.name}"
+        lost = f"the target's Lease lacks the annotation {ANNOTATION_HOLDER}: restore that, or delete the Lease"
+        return f"with the uid {self.uid} in {self.namespace} ({lost} when no arm of it is left)"
 
 
 class TargetLocks:
@@ -78,7 +86,7 @@ class TargetLocks:
             return
         blocked = await self._still_held(holder) if holder is not None else None
         if blocked is not None:
-            raise Conflict(409, f"target is locked by Experiment {blocked.namespace}/{blocked.name}: {blocked.why}")
+            raise Conflict(409, f"target is locked by Experiment {blocked.title}: {blocked.why}")
         await self._cluster.replace(LEASES, claim.namespace, claim.lease_name, self._body(claim, lease))
 
     async def release(self, claim: Claim) -> None:
@@ -103,7 +111,9 @@ class TargetLocks:
                 raise Conflict(409, f"target lock {claim.lease_name} was taken in the same moment") from error
 
     async def _still_held(self, holder: BlockedBy) -> BlockedBy | None:
-        """The holder, unless it is gone or finished and has left no arm."""
+        """The holder, unless it is gone or finished and has left no arm. Of one that has no name nothing is known."""
+        if not holder.name:
+            return holder
         gone = "deleted"
         try:
             experiment = await self._cluster.get(EXPERIMENTS, holder.namespace, holder.name)

@@ -108,7 +108,9 @@ class ObjectStore:
 
         Raises:
             NotFound: it does not exist.
+            Rejected: the name is empty.
         """
+        kind.named(name)
         found = self.table(kind).get(scope(kind, namespace), {}).get(name)
         if found is None:
             raise NotFound(404, f'{resource_of(kind)} "{name}" not found')

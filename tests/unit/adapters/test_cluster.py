@@ -254,6 +254,18 @@ class TestRequests:
         assert len(script.requests) == 1
 
 
+async def test_no_request_goes_out_without_a_name(script: Script) -> None:
+    for request in (
+        script.cluster.get(kinds.PODS, "x", ""),
+        script.cluster.replace(kinds.PODS, "x", "", POD),
+        script.cluster.delete(kinds.PODS, "x", ""),
+        script.cluster.create_subresource(kinds.PODS, "x", "", "eviction", {}),
+    ):
+        with pytest.raises(Rejected, match="the name of a Pod may not be empty"):
+            await request
+    assert script.requests == []
+
+
 class TestCredentials:
     async def test_the_token_file_is_read_again_each_minute(self, script: Script) -> None:
         script.answer(*(web.json_response(POD) for _ in range(3)))
