@@ -92,7 +92,7 @@ def _same_target(context: Context, target: Target) -> Decision | None:
     if not reason:
         return None
     actions = withdraw_all(context, TrialPhase.STALE, reason, message)
-    if record.uid != target.uid and context.seen.lock.mine:
+    if record.uid != target.uid:  # made anew under its name: the lock that was seen is the new one's
         actions = (*actions, ReleaseLock(record.uid))
     changed = context.update(target=None, spec_digest="", candidate=None)
     changed = changed.set(ConditionType.PREFLIGHT, False, reason, message).say(message)

@@ -23,7 +23,7 @@ from tests.unit.control.builders import (
     trial,
 )
 
-from trimtab.control.actions import Decision
+from trimtab.control.actions import AcquireLock, Decision, ReleaseLock
 from trimtab.control.scaling import context_hash
 from trimtab.control.snapshot import (
     AskProbes,
@@ -54,6 +54,17 @@ def test_a_second_experiment_is_blocked_and_names_the_first() -> None:
     found = condition(decision, ConditionType.STALLED)
     assert found.reason == "Blocked"
     assert "shop/first" in found.message
+
+
+def test_the_lock_of_a_target_that_was_made_anew_is_given_back() -> None:
+    state = running()
+    assert state.target is not None
+    anew, free = replace(target(), uid="made-anew"), LockView(mine=False)
+    decision = decided(snapshot(experiment(state), target=anew, lock=free))
+    assert decision.actions[0] == ReleaseLock(state.target.uid)
+    assert decision.state.target is None
+    following = decided(snapshot(experiment(decision.state), target=anew, lock=free))
+    assert AcquireLock("made-anew") in following.actions
 
 
 def test_the_lock_is_taken_before_preflight() -> None:
