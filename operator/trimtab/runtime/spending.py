@@ -3,7 +3,10 @@
 The account is one ConfigMap per target, without an owner.
 
 It outlives Experiments, so that the cap holds across re-creation. Entries are keyed by Trial (writing one twice is
-writing it once), dated, and pruned after the budget's window.
+writing it once), dated, and pruned after the budget's window. Where they would fill the ConfigMap, which would refuse
+the next trial's and keep it draining for ever, old ones are added up: by hour, then by day. A sum has the date of its
+newest trial, so nothing is forgotten early; a Trial that is written again when it is part of a sum counts twice, which
+errs on the safe side.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Spent, Trial
 from trimtab.ports import Cluster, PodSet, Telemetry
 from trimtab.slo.spending import merged
+
+MOST_BYTES = 256 * 1024  # a ConfigMap holds 1 MiB
+HOUR, DAY = 3600.0, 86_400.0
+COARSER = ((DAY, HOUR), (DAY, DAY), (HOUR, DAY))  # what is older than the first (seconds) is one entry for each second
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class SpendingAccount:
         old = entries.get(trial_uid)
         entries[trial_uid] = _Entry(old.at if old else at, window, merged(old.spent if old else (), spent))
         kept = {uid: e for uid, e in entries.items() if e.at > at - e.window}
-        body = _manifest(namespace, target_uid, kept)
+        body = _manifest(namespace, target_uid, _fitting(kept, at))
         if found is None:
             try:
                 await self._cluster.create(kinds.CONFIG_MAPS, namespace, body)
@@ -119,7 +126,39 @@ def _spent(sli: str, stored: dict[str, float]) -> Spent:
     return Spent(sli, stored["bad"], stored["total"], stored.get("unseen", 0.0))
 
 
-def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> dict[str, object]:
+def _fitting(entries: Mapping[str, _Entry], now: float) -> str:
+    """The account as text, the older entries added up where it would be too long."""
+    text = _text(entries)
+    for age, span in COARSER:
+        if len(text) <= MOST_BYTES:
+            break
+        entries = _added_up(entries, now - age, span)
+        text = _text(entries)
+    return text
+
+
+def _added_up(entries: Mapping[str, _Entry], before: float, span: float) -> dict[str, _Entry]:
+    """One entry for all of the same `span` (seconds) that are dated before that moment; the others as they are."""
+    found: dict[str, _Entry] = {}
+    for uid, entry in entries.items():
+        if entry.at >= before:
+            found[uid] = entry
+            continue
+        key = f"until-{int((entry.at // span + 1) * span)}"
+        sum_ = found.get(key)
+        found[key] = entry if sum_ is None else _sum(sum_, entry)
+    return found
+
+
+def _sum(one: _Entry, other: _Entry) -> _Entry:
+    spent = {s.sli: s for s in one.spent}
+    for s in other.spent:
+        old = spent.get(s.sli, Spent(s.sli, 0.0, 0.0))
+        spent[s.sli] = Spent(s.sli, old.bad + s.bad, old.total + s.total, old.unseen + s.unseen)
+    return _Entry(max(one.at, other.at), max(one.window, other.window), tuple(spent.values()))
+
+
+def _text(entries: Mapping[str, _Entry]) -> str:
     data = {
         uid: {
             "at": e.at,
@@ -128,6 +167,10 @@ def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> di
         }
         for uid, e in sorted(entries.items())
     }
+    return json.dumps(data, indent=1)
+
+
+def _manifest(namespace: str, target_uid: str, account: str) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -136,5 +179,5 @@ def _manifest(namespace: str, target_uid: str, entries: dict[str, _Entry]) -> di
             "namespace": namespace,
             "labels": {LABEL_MANAGED_BY: MANAGED_BY},
         },
-        "data": {"spending.json": json.dumps(data, indent=1)},
+        "data": {"spending.json": account},
     }

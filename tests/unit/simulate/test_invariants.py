@@ -565,6 +565,27 @@ def test_the_account_only_grows(after: dict[str, Any]) -> None:
     assert story.broken() == {"SpendingKept"}
 
 
+@pytest.mark.parametrize(("sums", "broken"), [({"until_0": 3.0}, False), ({"until_0": 2.0}, True)])
+def test_a_trial_may_become_part_of_a_sum(sums: dict[str, float], broken: bool) -> None:
+    story = finished()
+    story.put("configmaps", account(**sums))
+    assert story.broken() == ({"SpendingKept"} if broken else set())
+
+
+def test_a_sum_does_not_shrink() -> None:
+    story = finished()
+    story.put("configmaps", account(until_0=3.0))
+    story.put("configmaps", account(until_0=1.0, until_1=1.0))
+    assert story.broken() == {"SpendingKept"}
+
+
+def test_a_trial_that_failed_nothing_is_not_forgotten_either() -> None:
+    story = finished()
+    story.put("configmaps", account(u_0=3.0, u_1=0.0))
+    story.put("configmaps", account(u_0=3.0))
+    assert story.broken() == {"SpendingKept"}
+
+
 def test_entries_leave_the_account_after_their_window() -> None:
     story = finished()
     story.at = START + 3601

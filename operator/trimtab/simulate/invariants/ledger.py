@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trimtab.api.convert import trial_record
@@ -24,6 +24,8 @@ from trimtab.simulate.invariants.base import (
 from trimtab.simulate.record import Strike
 
 ACCOUNT = "trimtab-spending-"
+SUM = "until-"  # the key of an entry that adds up Trials
+ROUNDING = 1e-6
 UNDONE = frozenset({"Aborted", "Stale"})
 NO_SAMPLES = frozenset({FaultKind.SAMPLES_MISSING, FaultKind.SAMPLES_NAN})
 
@@ -146,6 +148,7 @@ class SpendingKept(Invariant):
     def begin(self) -> None:
         self._entries: dict[str, dict[str, Any]] = {}  # account -> Trial uid -> entry
         self._live: dict[str, dict[str, float]] = {}  # Trial uid -> SLI -> bad events
+        self._over: set[str] = set()  # uids of Trials
 
     def see(self, change: Change) -> None:
         """An account or a Trial changed."""
@@ -155,13 +158,17 @@ class SpendingKept(Invariant):
             self._account(change)
 
     def _account(self, change: Change) -> None:
-        new = json.loads(change.object["data"]["spending.json"])
-        for uid, entry in self._entries.get(change.name, {}).items():
-            kept = new.get(uid)
-            if kept is None:
-                if change.at - entry["at"] < entry["window"]:
-                    self.broken(change.at, f"the account lost Trial {uid} before its window ended")
-            elif any(kept["spent"].get(sli, {}).get("bad", -1.0) < s["bad"] for sli, s in entry["spent"].items()):
+        old, new = self._entries.get(change.name, {}), json.loads(change.object["data"]["spending.json"])
+        due = {uid: e for uid, e in old.items() if change.at - e["at"] < e["window"]}
+        gone = {uid: e for uid, e in due.items() if uid not in new or uid.startswith(SUM)}
+        sums = {uid: e for uid, e in new.items() if uid.startswith(SUM)}
+        added_up = _bad(sums.values())
+        less = any(bad > added_up.get(sli, 0.0) + ROUNDING for sli, bad in _bad(gone.values()).items())
+        if less or (gone and not sums):
+            self.broken(change.at, f"the account lost Trial {min(gone)} before its window ended")
+        for uid in (old.keys() - gone.keys()) & new.keys():
+            kept = new[uid]["spent"]
+            if any(kept.get(sli, {}).get("bad", -1.0) < s["bad"] for sli, s in old[uid]["spent"].items()):
                 self.broken(change.at, f"the account of Trial {uid} shrank")
         self._entries[change.name] = new
 
@@ -175,7 +182,10 @@ class SpendingKept(Invariant):
                 self.broken(change.at, f"what Trial {change.name} spent of {sli} shrank")
         self._live[uid] = spent
         target = change.object["spec"]["environment"]["targetUID"]
-        if spent and status.get("phase") in TERMINAL and not self._booked(f"{ACCOUNT}{target}", uid, spent):
+        if not spent or status.get("phase") not in TERMINAL or uid in self._over:
+            return
+        self._over.add(uid)  # later it may be part of a sum
+        if not self._booked(f"{ACCOUNT}{target}", uid, spent):
             self.broken(change.at, f"Trial {change.name} is over, and what it spent is on no account")
 
     def _booked(self, account: str, uid: str, spent: Mapping[str, float]) -> bool:
@@ -183,6 +193,15 @@ class SpendingKept(Invariant):
         return entry is not None and all(
             entry["spent"].get(sli, {}).get("bad", -1.0) >= bad for sli, bad in spent.items()
         )
+
+
+def _bad(entries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Bad events by SLI."""
+    found: dict[str, float] = {}
+    for entry in entries:
+        for sli, spent in entry["spent"].items():
+            found[sli] = found.get(sli, 0.0) + spent["bad"]
+    return found
 
 
 class LearnedOnce(Invariant):
