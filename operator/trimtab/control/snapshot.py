@@ -51,7 +51,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class AskBudgets:
-    """Read every error budget's windows for the target; without budgets, whether telemetry answers at all."""
+    """Read every error budget's windows for the target, and whether telemetry answers at all."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class BudgetWindow:
 class BudgetReadings:
     """The answer to `AskBudgets`: the windows that the budgets' rules need, and what experiments spent so far.
 
-    `probe` is one SLI of the target over the last scrapes, where there is no budget that asks the store anyway.
+    `probe` is one SLI of the target over the last scrapes: the sums of windows may be some minutes old.
     """
 
     windows: tuple[BudgetWindow, ...]

@@ -15,17 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import kopf
+import structlog
 
 from trimtab.adapters.connection import Connection
 from trimtab.domain.kinds import EXPERIMENTS, PODS, Kind
 from trimtab.domain.names import LABEL_ARM
-from trimtab.runtime.logging import get_logger
 from trimtab.runtime.resync import WATCHED, Feed, WatchState, key_of, keys_of
 
 STOP_SECONDS = 10.0
 STABLE_SECONDS = 300.0
 
-log = get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 def make_registry(feed: Feed, state: WatchState, connection: Connection) -> kopf.OperatorRegistry:

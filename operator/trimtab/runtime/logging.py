@@ -1,18 +1,16 @@
-"""Structured logs: one event per line, with the Experiment and the Trial that it belongs to.
+"""Structured logs: one event per line, with the Experiment and the Trial that are bound where it belongs to them.
 
 Libraries that use the standard logging module (kopf, aiohttp) come out in the same form.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
-from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 import structlog
-from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.contextvars import merge_contextvars
 from structlog.typing import Processor
 
 QUIET = {
@@ -56,17 +54,4 @@ def configure_logging(style: str, level: str = "INFO", stream: TextIO | None = N
         logging.getLogger(name).setLevel(max(least, logging.getLevelNamesMapping()[level]))
 
 
-def get_logger(name: str) -> Any:
-    """A logger; everything bound with `log_context` appears in its lines."""
-    return structlog.stdlib.get_logger(name)
-
-
-@contextlib.contextmanager
-def log_context(experiment: str, *, trial: str | None = None) -> Iterator[None]:
-    """Add the Experiment (`namespace/name`) and the Trial to every line within this block and its tasks."""
-    values = {"experiment": experiment} | ({"trial": trial} if trial else {})
-    with bound_contextvars(**values):
-        yield
-
-
-__all__ = ["configure_logging", "get_logger", "log_context"]
+__all__ = ["configure_logging"]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.contextvars import bound_contextvars
 
-from trimtab.runtime.logging import QUIET, configure_logging, get_logger, log_context
+from trimtab.runtime.logging import QUIET, configure_logging
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +36,10 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_a_line_says_what_it_belongs_to() -> None:
     stream = io.StringIO()
     configure_logging("json", stream=stream)
-    log = get_logger("trimtab.test")
-    with log_context("shop/web"), log_context("shop/web", trial="web-0a1b2c-0007"):
+    log = structlog.get_logger("trimtab.test")
+    with bound_contextvars(experiment="shop/web"), bound_contextvars(trial="web-0a1b2c-0007"):
         log.info("trial.phase", phase="Measuring")
-    with log_context("shop/web"):
+    with bound_contextvars(experiment="shop/web"):
         log.warning("reconcile.later", after=4.0)
     log.info("operator.stopped")
     trial, experiment, neither = lines(stream)
@@ -60,12 +61,12 @@ def test_a_line_says_what_it_belongs_to() -> None:
 async def test_tasks_inherit_it_and_do_not_mix() -> None:
     stream = io.StringIO()
     configure_logging("json", stream=stream)
-    log = get_logger("trimtab.test")
+    log = structlog.get_logger("trimtab.test")
 
     everyone = asyncio.Barrier(5)
 
     async def work(name: str) -> None:
-        with log_context(name):
+        with bound_contextvars(experiment=name):
             await everyone.wait()
             log.info("worked", name=name)
 
@@ -76,7 +77,7 @@ async def test_tasks_inherit_it_and_do_not_mix() -> None:
 def test_other_libraries_come_out_in_the_same_form() -> None:
     stream = io.StringIO()
     configure_logging("json", stream=stream)
-    with log_context("shop/web"):
+    with bound_contextvars(experiment="shop/web"):
         logging.getLogger("some.library").warning("hello %s", "world")
     (line,) = lines(stream)
     assert (line["event"], line["logger"], line["experiment"]) == ("hello world", "some.library", "shop/web")
@@ -88,7 +89,7 @@ def test_an_exception_stays_on_one_line() -> None:
     try:
         raise ValueError("broken")
     except ValueError as error:
-        get_logger("trimtab.test").error("reconcile.defect", exc_info=error)
+        structlog.get_logger("trimtab.test").error("reconcile.defect", exc_info=error)
     (line,) = lines(stream)
     assert "ValueError: broken" in line["exception"]
 
@@ -97,7 +98,7 @@ def test_an_exception_stays_on_one_line() -> None:
 def test_the_level_holds_for_all(level: str, shown: int) -> None:
     stream = io.StringIO()
     configure_logging("json", level, stream)
-    log = get_logger("trimtab.test")
+    log = structlog.get_logger("trimtab.test")
     log.debug("one")
     log.info("two")
     log.warning("three")
@@ -109,8 +110,8 @@ def test_the_level_holds_for_all(level: str, shown: int) -> None:
 def test_people_get_readable_lines() -> None:
     stream = io.StringIO()
     configure_logging("console", stream=stream)
-    with log_context("shop/web"):
-        get_logger("trimtab.test").info("trial.phase", phase="Measuring")
+    with bound_contextvars(experiment="shop/web"):
+        structlog.get_logger("trimtab.test").info("trial.phase", phase="Measuring")
     text = stream.getvalue()
     assert "trial.phase" in text
     assert "experiment=shop/web" in text
