@@ -213,8 +213,6 @@ class Ledger(Protocol):
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord: ...
 
-    async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]: ...
-
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """All Trials of this Experiment (by uid): by index, and those whose content cannot be read; apart from them
         what our finalizer holds of an earlier Experiment of its name."""

@@ -21,5 +21,5 @@ async def books(controlplane: ControlPlane, namespace: str) -> AsyncIterator[Boo
     """As the administrator, in the test's own namespace."""
     clock = SystemClock()
     cluster = KubernetesCluster(await connect(str(controlplane.kubeconfig()), clock.monotonic))
-    yield Books(cluster, KubernetesLedger(cluster, clock), namespace)
+    yield Books(cluster, KubernetesLedger(cluster), namespace)
     await cluster.close()

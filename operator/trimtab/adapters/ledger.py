@@ -20,7 +20,7 @@ from trimtab.domain.remembered import Remembered, version_of
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
 from trimtab.domain.trial import BrokenTrial, StrayTrial, Trial, TrialRows
-from trimtab.ports import Clock, Cluster, ExperimentRecord, NewTrial
+from trimtab.ports import Cluster, ExperimentRecord, NewTrial
 
 
 class Parsed:
@@ -41,18 +41,13 @@ class Parsed:
 class KubernetesLedger:
     """Implements `trimtab.ports.Ledger`."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, parsed: Parsed | None = None) -> None:
+    def __init__(self, cluster: Cluster, parsed: Parsed | None = None) -> None:
         self._cluster = cluster
-        self._clock = clock
         self._parsed = parsed or Parsed()
 
     async def experiment(self, namespace: str, name: str) -> ExperimentRecord:
         """Read one Experiment."""
         return self._experiment(await self._cluster.get(EXPERIMENTS, namespace, name))
-
-    async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]:
-        """Read all Experiments of a namespace, or of the cluster."""
-        return tuple(self._experiment(each) for each in await self._cluster.list(EXPERIMENTS, namespace))
 
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""

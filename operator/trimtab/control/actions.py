@@ -64,8 +64,8 @@ class SetRoute:
 class DeleteArms:
     """Withdraw: free the route that leads to the arms of a Trial (by uid; it need not exist any more), delete them.
 
-    It waits until no endpoint of an arm is ready, which is all that matters to traffic; `verify` waits until none was for
-    two seconds and nothing is left. Each for 30 s at most: then the pass fails, and the next one goes on.
+    It waits until no endpoint of an arm is ready, which is all that matters to traffic; `verify` waits until none was
+    for two seconds and nothing is left. Each for 30 s at most: then the pass fails, and the next one goes on.
     """
 
     trial_uid: str

@@ -28,10 +28,6 @@ class FencedLedger:
         """Pass through."""
         return await self._ledger.experiment(namespace, name)
 
-    async def experiments(self, namespace: str | None) -> tuple[ExperimentRecord, ...]:
-        """Pass through."""
-        return await self._ledger.experiments(namespace)
-
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """All Trials, once it is clear that this process leads them."""
         rows = await self._ledger.trials(experiment)

@@ -96,7 +96,7 @@ def compose(
     queue, watch = WorkQueue(clock, rng=rng), WatchState(clock)
     safety = SafetyLoop(
         cluster=ports.safety,
-        ledger=FencedLedger(KubernetesLedger(ports.safety, clock, parsed), elector.confirm),
+        ledger=FencedLedger(KubernetesLedger(ports.safety, parsed), elector.confirm),
         telemetry=ports.safety_telemetry,
         spending=SpendingAccount(ports.safety),
         switches=KillSwitches(ports.safety, own),
@@ -150,7 +150,7 @@ def _reconciler(
     parsed: Parsed,
 ) -> Reconciler:
     cluster, clock = ports.reconcile, ports.clock
-    ledger = FencedLedger(KubernetesLedger(cluster, clock, parsed), elector.confirm)
+    ledger = FencedLedger(KubernetesLedger(cluster, parsed), elector.confirm)
     locks, spending = TargetLocks(cluster, clock), SpendingAccount(cluster)
     observer = Observer(cluster, ledger, clock, locks, elector.stamp, KillSwitches(cluster, own), latch)
     answerer = Answerer(ports.telemetry, ports.designer, spending, Earlier(cluster, ledger), clock, sums, lived, shown)

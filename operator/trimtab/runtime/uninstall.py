@@ -44,7 +44,7 @@ class Uninstall:
         self._cluster, self._clock, self._where = cluster, clock, where
         self._identity = f"{HOLDER}{identity}"
         self._left, self._undoer = LeftReader(cluster, clock), Undoer(cluster, clock)
-        self._ledger = KubernetesLedger(cluster, clock)
+        self._ledger = KubernetesLedger(cluster)
         self._doing = "taking the Lease"
         self._noticed = False  # has whoever led before had the time to notice that it does no more?
 

@@ -79,7 +79,7 @@ class Bench:
         self.leading = True
         self.spec = spec()
         self.around = surroundings()
-        self.ledger = KubernetesLedger(self.client, self.clock)
+        self.ledger = KubernetesLedger(self.client)
         self.events = EventRecorder(self.client, self.clock, instance="test")
         withdrawer, locks = Withdrawer(self.client, self.clock), TargetLocks(self.client, self.clock)
         self.actor = Actor(
@@ -119,7 +119,7 @@ class Bench:
 
     async def withdraw(self, trial: Trial) -> None:
         """Another leader has the trial withdrawn, by its own connection."""
-        ledger = KubernetesLedger(self.cluster, self.clock)
+        ledger = KubernetesLedger(self.cluster)
         stored = await ledger.trial(trial.namespace, trial.name)
         await ledger.write_trial(machine.withdrawn(stored, self.clock.now(), WITHDRAWN))
 

@@ -60,7 +60,7 @@ NAMES = {arm: arm_name(LIVE.experiment_uid, LIVE.index, arm) for arm in (Arm.CAN
 def answerer(telemetry: Told, designer: Designer | None = None) -> Answerer:
     clock = LoopClock()
     cluster = InMemoryCluster(clock)
-    earlier = Earlier(cluster, KubernetesLedger(cluster, clock))
+    earlier = Earlier(cluster, KubernetesLedger(cluster))
     return Answerer(telemetry, designer or InlineDesigner(), SpendingAccount(cluster), earlier, clock)
 
 

@@ -29,7 +29,7 @@ async def ground(**warm: Any) -> tuple[InMemoryCluster, ExperimentSpec]:
     """A cluster with an Experiment `old` of one Trial, and the spec that wants to begin warm."""
     clock = LoopClock()
     cluster = InMemoryCluster(clock)
-    ledger = KubernetesLedger(cluster, clock)
+    ledger = KubernetesLedger(cluster)
     body = {
         "apiVersion": kinds.EXPERIMENTS.api_version,
         "kind": kinds.EXPERIMENTS.name,
@@ -44,7 +44,7 @@ async def ground(**warm: Any) -> tuple[InMemoryCluster, ExperimentSpec]:
 
 
 async def read(cluster: InMemoryCluster, spec: ExperimentSpec) -> EarlierTrials:
-    return await Earlier(cluster, KubernetesLedger(cluster, LoopClock())).trials("default", spec)
+    return await Earlier(cluster, KubernetesLedger(cluster)).trials("default", spec)
 
 
 async def test_an_experiments_trials() -> None:

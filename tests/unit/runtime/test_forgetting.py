@@ -54,7 +54,7 @@ class Bench:
 
 async def test_of_experiments_and_trials_only_those_that_there_are_stay_parsed() -> None:
     bench, parsed = Bench(), Parsed()
-    ledgers = [KubernetesLedger(bench.cluster, bench.clock, parsed) for _ in range(2)]
+    ledgers = [KubernetesLedger(bench.cluster, parsed) for _ in range(2)]
     for number in range(MANY):
         await bench.create(name := f"web-{number}")
         record = await ledgers[0].experiment(NAMESPACE, name)

@@ -46,7 +46,7 @@ class Bench:
         self.client = Client(self.cluster)
         self.client.before = self._count
         self.asked: Counter[str] = Counter()
-        ledger, locks = KubernetesLedger(self.client, self.clock), TargetLocks(self.client, self.clock)
+        ledger, locks = KubernetesLedger(self.client), TargetLocks(self.client, self.clock)
         switches = KillSwitches(self.client, OwnDeployment("shop", "operator"))
         self.observer = Observer(self.client, ledger, self.clock, locks, lambda: "me/3", switches, Latch())
 
