@@ -56,13 +56,13 @@ OnQuery = Callable[[str, Loop, Asked, float], None]
 """Told of each query: the store's name, who asked, what became of it, seconds that it took."""
 
 
-class QueryRefused(StoreUnavailable):
+class OverLimit(StoreUnavailable):
     """It was not sent, as the Experiment's queries of this minute are used up."""
 
 
 def absence_of(error: QueryFailed) -> TelemetryError:
     """The reading that a failed query leaves behind."""
-    return NotAsked(str(error)) if isinstance(error, QueryRefused) else TelemetryError(str(error))
+    return NotAsked(str(error)) if isinstance(error, OverLimit) else TelemetryError(str(error))
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ class QueryLimiter:
         """Count one query, if there is room for it. Without an account nothing is limited.
 
         Raises:
-            QueryRefused: says how many may be asked.
+            OverLimit: says how many may be asked.
         """
         if not account:
             return
@@ -115,7 +115,7 @@ class QueryLimiter:
         asked = {each: own.count(each, now - MINUTE) for each in Loop}
         share = self._limit if loop is Loop.SAFETY else int(self._limit * RECONCILER_SHARE)
         if asked[loop] >= share or sum(asked.values()) >= self._limit:
-            raise QueryRefused(  # the same words each time: a status that changes is looked at again
+            raise OverLimit(  # the same words each time: a status that changes is looked at again
                 f"not asked: the {self._limit} queries that this Experiment may ask in a minute, {share} of them in "
                 f"the {loop} loop, are used up"
             )
@@ -214,8 +214,8 @@ __all__ = [
     "Loop",
     "MeteredStore",
     "OnQuery",
+    "OverLimit",
     "QueryLimiter",
-    "QueryRefused",
     "absence_of",
     "on_account",
 ]

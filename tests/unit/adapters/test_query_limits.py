@@ -18,8 +18,8 @@ from trimtab.adapters.query_limits import (
     Asked,
     Loop,
     MeteredStore,
+    OverLimit,
     QueryLimiter,
-    QueryRefused,
     on_account,
 )
 from trimtab.adapters.series_store import QueryFailed, StoreSilent, StoreUnavailable
@@ -59,7 +59,7 @@ class Bench:
         for count in range(10_000):
             try:
                 self.limiter.take(account, loop)
-            except QueryRefused:
+            except OverLimit:
                 return count
         raise AssertionError("no limit")
 
@@ -102,7 +102,7 @@ def test_in_no_minute_are_there_more_and_safety_always_has_its_half(seed: int) -
         try:
             bench.limiter.take("a", loop)
             let.append((bench.now, loop))
-        except QueryRefused:
+        except OverLimit:
             assert loop is Loop.RECONCILE or recent.count(Loop.SAFETY) >= 20
             continue
         assert len(recent) < 40
