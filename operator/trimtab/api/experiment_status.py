@@ -160,6 +160,11 @@ class Recommendation(StatusModel):
         description="Of two objectives: the evaluated assignments that could be recommended and are not beaten in "
         "both, the best of the first objective first.",
     )
+    seen_of_peak: FiniteFloat | None = Field(
+        None,
+        description="The highest load under which it was verified, as a fraction of the peak of the days before. "
+        "Absent where that peak is not known.",
+    )
 
 
 class BudgetStatus(StatusModel):

@@ -11,6 +11,8 @@ from trimtab.control.arms import cost_model, pod_changes
 from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
+from trimtab.control.peaking import at_peak, seen_of_peak
+from trimtab.control.preflight_findings import percent
 from trimtab.control.saving import saving_of
 from trimtab.control.scale_point import compared, scale_changes
 from trimtab.control.snapshot import AskRecommendation
@@ -43,8 +45,10 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
     if len(failed) >= MAX_CANDIDATES:
         return _keep(context, study, f"{len(failed)} candidates failed their verification")
     candidate = context.state.candidate
-    if held is not None and candidate is not None and candidate not in failed and _next(context, candidate):
-        return hold(context, held)
+    if candidate is not None and candidate not in failed:
+        waits = _waits(context, held, candidate)  # before the model is asked: it may wait for hours
+        if waits is not None:
+            return waits
     pause = asking.resting(context)
     if pause is not None:
         return pause
@@ -66,21 +70,30 @@ def finish(context: Context, reason: str, held: Held | None = None) -> Decision:
         text = spec.space.describe(answer.assignment)
         return _keep(context, study, f"{text} could not be verified: {refused}")
     context = context.enter(ExperimentPhase.VERIFYING).update(candidate=answer.assignment)
-    return hold(context, held) if held is not None else _verify(context, answer, number)
+    return _waits(context, held, answer.assignment) or _verify(context, answer, number)
+
+
+def _waits(context: Context, held: Held | None, candidate: Assignment) -> Decision | None:
+    """None when the verification trial of a candidate that is due, if one is, may start now."""
+    number = _next(context, candidate)
+    if number is None:
+        return None
+    waits = held or at_peak(context, _passed(context, candidate), number)
+    return hold(context, waits) if isinstance(waits, Held) else waits
 
 
 def _next(context: Context, candidate: Assignment) -> int | None:
     """The number of the verification trial that is due, None when it is verified or was tried too often in vain."""
     fresh = _verifications(context, candidate)
     undecided = sum(1 for t in fresh if t.phase is TrialPhase.INCONCLUSIVE)
-    if _passed(context, candidate) or undecided > MAX_RETRIES:
+    if _proved(context, candidate) or undecided > MAX_RETRIES:
         return None
-    return 1 + sum(1 for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+    return 1 + len(_passed(context, candidate))
 
 
 def _proven(context: Context, study: Study, answer: Recommended) -> Decision:
     """The answer itself when fresh trials verified it, else the baseline: nothing unverified is recommended."""
-    if _passed(context, answer.assignment):
+    if _proved(context, answer.assignment):
         return _publish(context, study, answer, verified=True)
     text = context.spec.space.describe(answer.assignment)
     return _keep(context, study, f"{text} could not be verified, {MAX_RETRIES + 1} fresh trials were inconclusive")
@@ -97,9 +110,13 @@ def _keep(context: Context, study: Study, why: str) -> Decision:
     return stopped(context.update(candidate=None), "BaselineInfeasible", message)
 
 
-def _passed(context: Context, candidate: Assignment) -> bool:
-    passed = sum(1 for t in _verifications(context, candidate) if t.phase is TrialPhase.SUCCEEDED)
-    return passed >= context.spec.verification.replicates
+def _proved(context: Context, candidate: Assignment) -> bool:
+    return len(_passed(context, candidate)) >= context.spec.verification.replicates
+
+
+def _passed(context: Context, candidate: Assignment) -> tuple[Trial, ...]:
+    """The fresh trials of a candidate that kept every bound."""
+    return tuple(t for t in _verifications(context, candidate) if t.phase is TrialPhase.SUCCEEDED)
 
 
 def _verify(context: Context, answer: Recommended, number: int) -> Decision:
@@ -141,8 +158,7 @@ def _failed_candidates(context: Context) -> tuple[Assignment, ...]:
     for trial in context.seen.trials:
         if trial.purpose is not Purpose.VERIFICATION or trial.assignment in found:
             continue
-        fresh = _verifications(context, trial.assignment)
-        passed = tuple(t for t in fresh if t.phase is TrialPhase.SUCCEEDED)
+        fresh, passed = _verifications(context, trial.assignment), _passed(context, trial.assignment)
         broke = any(t.phase is TrialPhase.INFEASIBLE for t in fresh)
         complete = len(passed) >= max(1, context.spec.verification.replicates)
         if broke or (complete and not (_certified(context, passed) and _better(context, trial.assignment, passed))):
@@ -183,7 +199,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     cost, chosen = cost_model(spec, target, record), answer.assignment
     text = spec.space.describe(chosen)
     digest = hashlib.sha256(f"{identity.uid}|{record.template_hash}|{text}".encode()).hexdigest()[:12]
-    fresh = tuple(t for t in _verifications(context, chosen) if t.phase is TrialPhase.SUCCEEDED)
+    fresh = _passed(context, chosen)
     worth_of = fresh or tuple(
         t for t in context.seen.trials if t.phase is TrialPhase.SUCCEEDED and t.assignment == chosen
     )
@@ -194,7 +210,9 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
     if objectives and not spec.is_cost:
         worth = f"{text}: {changes(spec, objectives)}"
         worth += "" if any(o.is_cost for o in spec.objectives) else f"; cost {money}"
-    found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}"
+    seen = seen_of_peak(context, fresh)
+    peak = "" if seen is None else f"; verified at {percent(seen)} of the usual peak load"
+    found = f"{worth}{'' if verified else ', NOT verified'}; {answer.message}{peak}"
     message = f"{answer.message} (${saved.before:.3f} per hour)" if answer.keep_baseline else found
     scale = scale_changes(spec, target, surroundings, record.baseline, chosen)
     moved = compared(scale.before, scale.after)
@@ -216,6 +234,7 @@ def _publish(context: Context, study: Study, answer: Recommended, verified: bool
         slis=outlook(spec, study.constraints, answer.predictions, fresh),
         objectives=objectives,
         front=front_points(answer.front),
+        seen_of_peak=seen,
     )
     reason = "KeepBaseline" if answer.keep_baseline else "Verified" if verified else "Unverified"
     improvement = _improvement(context, cost, answer, fresh)

@@ -11,7 +11,9 @@ days: what came on one alone was a crowd. While the load is far beyond the peak 
 
 from __future__ import annotations
 
+from trimtab.control.company import at_a_time
 from trimtab.control.snapshot import LoadHistory
+from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Trial
 
 LEAST_DAYS = 2
@@ -46,4 +48,22 @@ def peak_of(trials: tuple[Trial, ...]) -> tuple[float, int] | None:
     return next(((peak, pods) for peak, pods in known if peak is not None), None)
 
 
-__all__ = ["CROWD", "expected_load", "peak_of", "usual_peak"]
+def service_peak(trials: tuple[Trial, ...], fixed: bool) -> float | None:
+    """The same of the whole service, requests per second; `fixed`: no parameter decides how many pods share it."""
+    known = peak_of(trials)
+    if known is None:
+        return None
+    peak, pods = known
+    return peak * pods if fixed else peak
+
+
+def whole(spec: ExperimentSpec, ready: int, per_pod: float, trial: Trial, trials: tuple[Trial, ...]) -> float:
+    """Requests per second of a service of `ready` pods, from what each pod got beside the arms of a trial, which took
+    their part: its own and those of trials beside it. By a route's weights an arm gets its share whatever its size."""
+    replicas = spec.canary.replicas
+    if spec.route is not None:
+        return per_pod * replicas / spec.route.share
+    return per_pod * (ready + 2 * replicas * at_a_time(trial, trials))
+
+
+__all__ = ["CROWD", "expected_load", "peak_of", "service_peak", "usual_peak", "whole"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from trimtab.control.arms import cost_model
-from trimtab.control.company import at_a_time, spoilt
+from trimtab.control.company import spoilt
 from trimtab.control.driving import by_use, driven, filling, hardest_driven
-from trimtab.control.forecast import CROWD, peak_of
+from trimtab.control.forecast import CROWD, peak_of, whole
 from trimtab.control.pods import against_control, hardest, load_context, load_of
 from trimtab.domain.cost import CostModel, Filling
 from trimtab.domain.kube import Target
@@ -180,9 +180,8 @@ def _peak(
     usual: float | None,
 ) -> float | None:
     """The load for which safety is asked: the highest that a trial saw outside of crowds, which are far beyond the
-    `usual` peak of the days before, and what each pod gets once the arms, which took their part of the same load, are
-    gone: its own and those of trials beside it. By a route's weights an arm gets its share whatever its size. That of
-    the whole service is what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
+    `usual` peak of the days before, and what each pod gets of that once the arms are gone. That of the whole service is
+    what it is, and what an autoscaler drives pods to has no peak but its tolerance."""
     most = math.inf if usual is None else CROWD * usual
     seen = [(o.index, load) for o in outcomes if (load := _load(o)) is not None and load <= most]
     loads = [load for _, load in seen]
@@ -193,11 +192,8 @@ def _peak(
         return hardest(controls, loads, record.scaled.tolerance)
     if not loads or not cost.fixed:
         return max(loads, default=None)
-    replicas = spec.canary.replicas
-    if spec.route is not None:
-        return max(loads) * replicas / spec.route.share / max(ready, 1)
     by_index = {t.index: t for t in trials}
-    return max(load * (ready + 2 * replicas * at_a_time(by_index[i], trials)) / max(ready, 1) for i, load in seen)
+    return max(whole(spec, ready, load, by_index[i], trials) for i, load in seen) / max(ready, 1)
 
 
 def counts(trial: Trial) -> bool:

@@ -200,6 +200,7 @@ class RecommendationState:
     slis: tuple[SliOutlook, ...] = ()
     objectives: tuple[ObjectiveOutlook, ...] = ()  # empty where the cost alone is the objective
     front: tuple[FrontPoint, ...] = ()  # of two objectives, the best of the first one first
+    seen_of_peak: float | None = None  # the highest load of its verification over that of the days before
 
 
 @dataclass(frozen=True)
