@@ -111,9 +111,10 @@ def observe_trial(
 class Evidence:
     """What the trials of ONE assignment say by themselves, at the loads they saw.
 
-    `clean` counts complete learnable trials, `screened` those of them that ended after a short window, `withdrawn`
-    truncated or broken ones, `clean_since` the complete ones after the last withdrawal, `early` the complete ones that
-    ended as soon as they were clearly good.
+    `clean` counts complete learnable trials, which read every bound of the safe set: what was not measured was not
+    kept. `screened` counts those of them that ended after a short window, `withdrawn` truncated or broken ones,
+    `clean_since` the complete ones after the last withdrawal, `early` the complete ones that ended as soon as they were
+    clearly good.
     """
 
     clean: int = 0
@@ -199,10 +200,11 @@ def gather(study: Study) -> dict[Assignment, Evidence]:
             canary.withdrawn += 1
             canary.clean_since = 0
             continue
-        canary.clean += 1
-        canary.clean_since += 1
-        canary.screened += trial.purpose is Purpose.SCREEN
-        canary.early += trial.early
+        if _judged(study, trial):
+            canary.clean += 1
+            canary.clean_since += 1
+            canary.screened += trial.purpose is Purpose.SCREEN
+            canary.early += trial.early
         _add(study, trial, trial.canary, canary)
         if trial.control is not None:
             _add(study, trial, trial.control, found.setdefault(trial.control.assignment, Evidence()))
@@ -214,8 +216,13 @@ def complete(study: Study, trial: TrialOutcome) -> bool:
     an objective counts."""
     if not trial.learnable or trial.truncated or trial.failure is not None:
         return False
-    needed = (*(t for t in study.constraints if not t.guard_only), *study.measured)
-    return all(observe_trial(t, trial, trial.canary) is not None for t in needed)
+    return _judged(study, trial) and all(observe_trial(t, trial, trial.canary) is not None for t in study.measured)
+
+
+def _judged(study: Study, trial: TrialOutcome) -> bool:
+    """Whether the canary has a usable reading of every bound of the safe set."""
+    bounds = (t for t in study.constraints if not t.guard_only)
+    return all(observe_trial(t, trial, trial.canary) is not None for t in bounds)
 
 
 def broken_below(study: Study) -> tuple[tuple[tuple[str, float], ...], ...]:

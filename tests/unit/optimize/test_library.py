@@ -172,6 +172,22 @@ def test_nothing_better_is_no_recommendation_and_says_why_it_stops() -> None:
     assert optimizer.recommend() is None
 
 
+def test_what_was_told_without_a_bound_is_not_recommended() -> None:
+    """Errors are told of the baseline alone: nobody knows whether what is cheaper keeps their bound."""
+    errors = Bound(max=0.01, kind="Errors")
+    recommended = []
+    for told in (2, 100):
+        optimizer, trials = made(**CPU, objective=cheap, constraints={**BOUNDS, "errors": errors}), 0
+        for _ in range(8):
+            for each in optimizer.ask():
+                reading = {"errors": (0.001, 0.0003)} if trials < told else {}
+                optimizer.tell(each, {"p95": (0.1 + 0.1 / float(each.assignment["cpu"]), 0.003), **reading})
+                trials += 1
+        recommended.append(optimizer.recommend())
+    assert recommended[0] is None
+    assert recommended[1] is not None
+
+
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"space": {}}, "space: give at least one parameter"),
     ({"space": {"cpu": Range(2.0, 1.0, 0.1)}}, "cpu: low 2.0 must be below high 1.0"),

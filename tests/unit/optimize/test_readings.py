@@ -269,6 +269,21 @@ def test_complete_needs_every_bound_of_the_safe_set() -> None:
     assert not complete(study, replace(whole, learnable=False))
 
 
+def test_a_trial_that_did_not_read_every_bound_counts_for_none_but_teaches_what_it_read() -> None:
+    whole = outcome(0, arm("1", 20))
+    half = replace(whole, canary=replace(whole.canary, readings=whole.canary.readings[:1]))
+    study = web_study(outcomes=(half, replace(half, index=1)))
+    own = gather(study)[web("1", 1024)]
+    assert (own.clean, own.full, len(own.observations["slow"])) == (0, 0, 2)
+    assert not own.verifies(study.constraints)
+    withdrawn = replace(whole, truncated=True)  # two complete trials clear it, two of half a reading do not
+    for others, cleared in (((half, half), False), ((whole, whole), True)):
+        own = gather(web_study(outcomes=(withdrawn, *others)))[web("1", 1024)]
+        assert own.contradicts(study.constraints) is not cleared
+    guards = web_study(constraints=(SLOW, replace(ERRORS, guard_only=True)), outcomes=(half,))
+    assert gather(guards)[web("1", 1024)].full == 1
+
+
 def test_relative_bounds_have_a_row_for_the_canary_only() -> None:
     trial = outcome(0, arm("1", 20))
     assert trial.control is not None

@@ -17,7 +17,7 @@ from trimtab.optimize.crosscheck import disagreement
 from trimtab.optimize.designer import recommend
 from trimtab.optimize.readings import gather
 from trimtab.optimize.recommend import MARGIN, WIDTHS, recommendable
-from trimtab.optimize.safe import believe, upper_limits
+from trimtab.optimize.safe import believe, upper_limits, verified
 from trimtab.optimize.steps import no_more
 
 
@@ -54,6 +54,18 @@ def test_its_own_evidence_has_a_veto(study: Study) -> None:
     # Slow in one of two trials by so much that the two together are above the bound.
     slow = replace(withdrawn, truncated=False, canary=replace(arm("1", 1200), assignment=first))
     assert recommend(replace(study, outcomes=(*study.outcomes, slow))).assignment != first
+
+
+def test_what_never_read_a_bound_is_neither_verified_nor_recommended(study: Study) -> None:
+    first = recommend(study).assignment
+    trials = tuple(
+        replace(t, canary=replace(t.canary, readings=t.canary.readings[:1])) if t.canary.assignment == first else t
+        for t in study.outcomes
+    )
+    blind = replace(study, outcomes=trials)
+    belief = believe(blind, gather(blind))
+    assert first not in verified(belief)
+    assert recommend(blind).assignment != first
 
 
 def test_a_failed_verification_has_a_veto(study: Study) -> None:
