@@ -22,9 +22,8 @@ from trimtab.api.scalars import (
 )
 from trimtab.api.scaling_rules import PARAMETER_RULES
 from trimtab.domain.quantity import parse_quantity
-from trimtab.domain.space import Apply, LimitsRule
+from trimtab.domain.space import MAX_GRID, Apply, LimitsRule
 
-MAX_GRID = 10_000
 DEFAULT_STEPS = {"cpu": "50m", "memory": "64Mi"}
 WireScale = Literal["Linear", "Log"]
 AutoscalerFieldName = Literal[

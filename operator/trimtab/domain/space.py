@@ -101,6 +101,7 @@ Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSele
 
 
 FEW_VALUES = 8
+MAX_GRID = 10_000  # steps of one parameter's range
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,11 @@ class Sum:
     terms: tuple[tuple[str, float], ...]
     maximum: float
 
+    @property
+    def limit(self) -> float:
+        """The maximum, which may be met exactly but for rounding; below zero more room is towards zero, too."""
+        return self.maximum + abs(self.maximum) * 1e-9
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -368,4 +374,4 @@ class SearchSpace:
             return a.number(rule.lower) <= a.number(rule.upper)
         if isinstance(rule, Ratio):
             return float(a.number(rule.of)) <= rule.maximum * float(a.number(rule.to)) * slack
-        return sum(w * self.human(n, a.number(n)) for n, w in rule.terms) <= rule.maximum * slack
+        return sum(w * self.human(n, a.number(n)) for n, w in rule.terms) <= rule.limit

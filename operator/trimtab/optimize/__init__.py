@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Bound,
         Choices,
         Counts,
+        Diagnostics,
         Forecast,
         FrontPoint,
         Optimizer,
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Bound", "Choices", "Counts", "Forecast", "FrontPoint", "Optimizer", "Order", "Range", "Ratio", "Recommendation",
-    "Suggestion", "Sum",
+    "Bound", "Choices", "Counts", "Diagnostics", "Forecast", "FrontPoint", "Optimizer", "Order", "Range", "Ratio",
+    "Recommendation", "Suggestion", "Sum",
 ]  # fmt: skip
 
 

@@ -314,7 +314,7 @@ class Grid:
         for name, weight in rule.terms:
             unit = self.space.human(name, Decimal(1))
             total = total + weight * unit * self.number(name, points)
-        return np.asarray(total <= rule.maximum * slack)
+        return np.asarray(total <= rule.limit)
 
 
 def _warp(domain: Numeric, values: Floats) -> Floats:

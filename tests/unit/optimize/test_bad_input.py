@@ -268,11 +268,23 @@ LIBRARY: dict[str, tuple[dict[str, Any], float, str]] = {
     "constant outputs": ({}, 0.1, ""),
     "infeasible baseline": ({}, 0.6, "the baseline itself stands at 2.00 x the bound of p95"),
     "empty safe set": ({"probability": 0.999999}, 0.299, ""),
-    "contradictory sums": (
-        {"rules": [Sum("least", (("cpu", -1.0),), -3.0), Sum("most", (("cpu", 1.0),), 2.0)]}, 0.2, "no admissible grid",
+    "rules that leave the baseline alone": (
+        {"rules": [Sum("least", (("cpu", -1.0),), -4.0)]}, 0.2, "of the cost is left",
     ),
     "a grid of one point": (
         {"space": {"gc": Choices(("a",))}, "baseline": {"gc": "a"}, "objective": lambda _: 1.0}, 0.2, "has 1 points",
+    ),
+    "a range of one point": (
+        {"space": {"cpu": Range(4.0, 4.0, step=0.25)}}, 0.2, "has 1 points",
+    ),
+    "a step beyond the range": (
+        {"space": {"cpu": Range(4.0, 5.0, step=2.0)}}, 0.2, "has 1 points",
+    ),
+    "an objective that is NaN somewhere": (
+        {"objective": lambda x: x["cpu"] if x["cpu"] >= 3.0 else math.nan}, 0.2, "; the objective is nan at cpu=2.75",
+    ),
+    "an objective that raises somewhere": (
+        {"objective": lambda x: x["cpu"] if x["cpu"] >= 3.0 else 1 / 0}, 0.2, "; the objective raised ZeroDivision",
     ),
 }  # fmt: skip
 
@@ -288,8 +300,9 @@ def test_every_row_through_the_library(row: str) -> None:
         **changes,
     }
     optimizer = Optimizer(**made)
-    for _ in range(9):
+    for _ in range(12):
         for each in optimizer.ask():
+            assert float(each.assignment.get("cpu", 4.0)) >= 3.0 or row in ("duplicate points", "constant outputs")
             optimizer.tell(each, {"p95": (value, 0.001)})
             if row == "duplicate points":
                 optimizer.tell(each.assignment, {"p95": (value, 0.001)})

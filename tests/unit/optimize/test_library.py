@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
+from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trimtab.optimize import Bound, Choices, Counts, Optimizer, Range, Suggestion
+from trimtab.domain.trial import Purpose
+from trimtab.optimize import Bound, Choices, Counts, Optimizer, Range, Suggestion, designer
 
 SPACE = {
     "cpu": Range(0.2, 2.0, step=0.05, scale="Log", safer="Higher"),
@@ -190,16 +194,16 @@ def test_what_was_told_without_a_bound_is_not_recommended() -> None:
 
 BAD: tuple[tuple[dict[str, Any], str], ...] = (
     ({"space": {}}, "space: give at least one parameter"),
-    ({"space": {"cpu": Range(2.0, 1.0, 0.1)}}, "cpu: low 2.0 must be below high 1.0"),
+    ({"space": {"cpu": Range(2.0, 1.0, 0.1)}}, "cpu: low 2.0 must not be above high 1.0"),
     ({"space": {"cpu": Range(0.0, 1.0, 0.1, scale="Log")}}, "cpu: a Log scale begins above 0"),
     ({"space": {"kind": Choices(("a", "a"))}}, "kind: choices must be given, each once"),
     ({"constraints": {"p95": Bound()}}, "p95: give one of max and min"),
     ({"constraints": {"p95": Bound(max=1.0, min=0.5)}}, "p95: give one of max and min"),
-    ({"constraints": {"p95": Bound(max=-1.0)}}, "p95: give one of max and min, above 0"),
+    ({"constraints": {"p95": Bound(max=-1.0)}}, "p95: max: -1.0 is not above 0"),
     ({"baseline": {"cpu": 2.0}}, "missing ['memory']"),
     ({"baseline": {**BASELINE, "disk": 1.0}}, "unknown ['disk']"),
     ({"baseline": {"cpu": math.nan, "memory": 1.0}}, "cpu: nan is not a finite number"),
-    ({"probability": 1.0}, "probability: 1.0 is not between 0.5 and 1"),
+    ({"probability": 1.0}, "probability: 1.0 is not above 0.5 and below 1"),
 )
 
 
@@ -221,7 +225,7 @@ def test_bad_measurements_are_refused_and_lose_nothing() -> None:
         with pytest.raises(ValueError) as refused:  # noqa: PT011 - the message is compared below
             optimizer.tell(first, told)
         assert message in str(refused.value)
-    with pytest.raises(ValueError, match="context: load -1"):
+    with pytest.raises(ValueError, match="context: load: -1"):
         optimizer.tell(first, {"p95": (0.1, 0.01)}, context={"load": -1.0})
     assert optimizer.ask() == []  # both still wait
     optimizer.tell(first, {"p95": (0.1, 0.01)})
@@ -401,3 +405,114 @@ def test_after_a_release_the_baseline_is_measured_anew_and_nothing_is_known_to_b
     lowest = math.floor(0.7 * BASELINE["cpu"] / 0.05) * 0.05 - 0.051  # one step limit below the baseline
     assert all(float(x["cpu"]) > lowest for x in after[2:3])
     assert [s.number for s in optimizer.ask()] == [16]
+
+
+def test_a_suggestion_that_was_given_up_waits_no_more_and_teaches_nothing() -> None:
+    optimizer = made()
+    first, second = optimizer.ask(2)
+    assert optimizer.ask() == []
+    optimizer.forget(first)
+    (again,) = optimizer.ask()
+    assert (again.assignment, again.purpose, again.number) == (BASELINE, "Baseline", 1)
+    for each in (second, again):
+        optimizer.tell(each, {"p95": (p95(each.assignment), 0.002)})
+    asked = optimizer.ask(3)
+    optimizer.forget(dict(asked[1].assignment))
+    assert len(optimizer._now().outcomes) == 2
+    assert [dict(x) for x in optimizer._now().pending] == [
+        {name: pytest.approx(Decimal(str(v))) for name, v in each.assignment.items()} for each in (asked[0], asked[2])
+    ]
+    for gone in (asked[1], second, {"cpu": 0.5, "memory": 0.5}):
+        with pytest.raises(ValueError, match="forget: nothing waits for cpu="):
+            optimizer.forget(gone)
+    with pytest.raises(TypeError, match="assignment: give a dict of values by name, not None"):
+        optimizer.forget(None)  # type: ignore[arg-type]
+
+
+def test_a_suggestion_says_whether_a_model_made_it() -> None:
+    optimizer, by_model = made(), []
+    for _ in range(8):
+        (asked,) = optimizer.ask()
+        by_model.append(asked.by_model)
+        assert asked.fallback == ""
+        optimizer.tell(asked, {"p95": (p95(asked.assignment), 0.002)})
+    assert by_model == [False] * 5 + [True] * 3
+
+
+def test_a_model_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ArithmeticError("no such number")
+
+    optimizer = made()
+    played(optimizer, 6)
+    monkeypatch.setattr(designer, "believe", broken)
+    (asked,) = optimizer.ask()
+    assert not asked.by_model
+    assert asked.fallback == "the optimizer failed: ArithmeticError: no such number"
+    told = optimizer.diagnostics
+    assert told is not None
+    assert (told.fallback, told.fit_seconds) == (asked.fallback, None)
+
+
+def test_the_health_of_the_model_is_shown() -> None:
+    optimizer = made()
+    assert optimizer.diagnostics is None
+    played(optimizer, 9)
+    (asked,) = optimizer.ask()
+    told = optimizer.diagnostics
+    assert told is not None
+    assert (told.outcomes, told.fallback, told.undefined) == (9, "", "")
+    assert told.verified_points >= 2
+    assert told.safe_points > 0
+    assert 1.0 <= told.kappa <= 2.0
+    assert told.coverage is not None
+    assert set(told.lengthscales) == {"p95"}
+    assert set(told.lengthscales["p95"]) == {"cpu", "memory"}
+    assert told.fit_seconds is not None
+    assert told.fit_seconds > 0
+    other = made()
+    played(other, 9)
+    assert other.ask()[0].assignment == asked.assignment
+    assert other.diagnostics is not None
+    assert other.diagnostics.digest == told.digest != ""
+
+
+def test_an_objective_without_a_value_somewhere_is_told() -> None:
+    optimizer = made(**CPU, objective=lambda x: x["cpu"] if x["cpu"] >= 1.5 else math.log(-1))
+    for _ in range(12):
+        for each in optimizer.ask():
+            assert float(each.assignment["cpu"]) >= 1.5
+            optimizer.tell(each, {"p95": (0.1 + 0.1 / float(each.assignment["cpu"]), 0.002)})
+    assert optimizer.diagnostics is not None
+    assert optimizer.diagnostics.undefined.startswith("the objective raised ValueError")
+
+
+def test_what_was_told_again_goes_on_as_before() -> None:
+    """How to keep a search over a restart: what was suggested and told, with its times, as JSON."""
+    first, second, rows = made(), made(), []
+    for number in range(7):
+        (asked,) = first.ask()
+        told = {"measurements": {"p95": (p95(asked.assignment), 0.002)}, "at": 1.8e9 + 900.0 * number}
+        rows.append(json.dumps([asdict(asked), told]))
+        first.tell(asked, **told)
+    for suggestion, told in map(json.loads, rows):
+        second.tell(Suggestion(**suggestion), **told)
+    assert [t.purpose for t in second._now().outcomes].count(Purpose.INITIAL) == 3
+    assert first.ask() == second.ask()
+
+
+def test_a_baseline_that_breaks_a_bound_can_be_repaired() -> None:
+    """From what is too small to what holds: every trial has at least as much of everything."""
+    start = {"cpu": 0.5, "memory": 1.0}
+    refusing = made(baseline=start)
+    played(refusing, 10)
+    assert "the baseline itself stands at" in refusing.stopped
+    optimizer = made(baseline=start, infeasible_baseline="Repair")
+    tried = played(optimizer, 12)
+    first = next(x for x in tried if p95(x) <= 0.3)
+    for each in tried[: tried.index(first) + 1]:
+        assert all(float(each[name]) >= least for name, least in start.items())
+    found = optimizer.recommend()
+    assert found is not None
+    assert p95(found.assignment) <= 0.3
+    assert found.saving < 0
