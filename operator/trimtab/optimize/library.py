@@ -33,7 +33,6 @@ from trimtab.domain.study import (
     FailureKind,
     HardFailure,
     NoAnswer,
-    Proposal,
     Study,
     TrialOutcome,
     measured_name,
@@ -142,7 +141,7 @@ class Optimizer:
         self._earlier: tuple[TrialOutcome, ...] = ()  # of releases before the present one
         self._pending: list[tuple[Assignment, Purpose]] = []
         self._stopped = ""
-        self._last: Proposal | None = None
+        self._health: Diagnostics | None = None
         self._cost = FunctionCost(known or no_cost, self._space)
         self._study = Study(
             space=self._space,
@@ -196,7 +195,7 @@ class Optimizer:
     @property
     def diagnostics(self) -> Diagnostics | None:
         """Health of the model when `ask` last had to decide; None before."""
-        return None if self._last is None else diagnostics_of(self._last, next(iter(self._cost.odd), ""))
+        return self._health
 
     def ask(self, n: int = 1, *, context: Mapping[str, float] | None = None) -> list[Suggestion]:
         """At most `n` suggestions that differ, none of which was asked before and not been told; fewer when nothing
@@ -217,15 +216,16 @@ class Optimizer:
             study = replace(self._now(), expected_load=expected)
             waiting = study.pending.count(study.baseline)
             if 0 < waiting >= BASELINES - complete_baselines(study):
-                self._stopped = "tell what the baseline measured first"
+                self._stopped = "tell what the baseline measured first, or forget it"
                 break
-            self._last = designer.suggest(study)
-            answer = self._last.answer
+            proposal = designer.suggest(study)
+            self._health = diagnostics_of(proposal, study, next(iter(self._cost.odd), ""))
+            answer = proposal.answer
             if not isinstance(answer, Proposed):
                 self._stopped = "; ".join((answer.message, *self._cost.odd))
                 break
             self._pending.append((answer.assignment, answer.purpose))
-            found.append(suggestion_of(self._space, self._last, answer, study.index))
+            found.append(suggestion_of(self._space, proposal, answer, study.index))
         return found
 
     def tell(

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 
 from trimtab.domain.space import SearchSpace
-from trimtab.domain.study import Proposal, Recommended
+from trimtab.domain.study import Proposal, Recommended, Study
 from trimtab.domain.trial import Suggestion as Proposed
 from trimtab.optimize.library_inputs import Measured, Plain, amounts, plain
+from trimtab.optimize.readings import complete
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ class Recommendation:
 class Diagnostics:
     """Health of the model when `ask` last needed it.
 
-    `outcomes` trials were told since the last release, `verified_points` assignments are known to hold, `safe_points`
-    of those that were looked at may be tried. `coverage` is the share of left-out readings within their 95 % intervals,
-    None below 5 outcomes; `kappa` in [1, 2] widens the intervals, the more often a bound was worse than foreseen.
+    `outcomes` trials were told since the last release, `incomplete` of them without a bound or a measured objective:
+    they teach what they read, but what they tried is not known to hold. `verified_points` assignments are known to,
+    `safe_points` of those that were looked at may be tried. `coverage` is the share of left-out readings within their
+    95 % intervals, None below 5 outcomes; `kappa` in [1, 2] widens the intervals, the more often a bound was worse than
+    foreseen.
     `lengthscales` are by bound (a measured objective is `objective/NAME`) and parameter, in the unit cube.
     `effective_dimension` is how many parameters the bounds depend on; `diversity` in [0, 1] how far apart trials were.
     `symptoms` say in words what is wrong with the model; `fallback` is as of a `Suggestion`. `undefined` is where the
@@ -83,6 +86,7 @@ class Diagnostics:
     """
 
     outcomes: int
+    incomplete: int
     verified_points: int
     safe_points: int
     kappa: float
@@ -124,7 +128,7 @@ def recommendation_of(space: SearchSpace, answer: Recommended) -> Recommendation
     )
 
 
-def diagnostics_of(proposal: Proposal, undefined: str) -> Diagnostics:
+def diagnostics_of(proposal: Proposal, study: Study, undefined: str) -> Diagnostics:
     """The same of a proposal's diagnostics."""
     found, answer = proposal.diagnostics, proposal.answer
     scales: dict[str, dict[str, float]] = {}
@@ -133,6 +137,7 @@ def diagnostics_of(proposal: Proposal, undefined: str) -> Diagnostics:
     modelled = isinstance(answer, Proposed) and bool(found.lengthscales)
     return Diagnostics(
         outcomes=found.outcomes,
+        incomplete=sum(t.failure is None and not complete(study, t) for t in study.outcomes),
         verified_points=found.verified_points,
         safe_points=found.safe_points,
         kappa=found.kappa,

@@ -88,7 +88,7 @@ def test_several_at_once_differ_and_wait_for_the_baseline() -> None:
     optimizer = made()
     first = optimizer.ask(4)
     assert [s.assignment for s in first] == [BASELINE, BASELINE]
-    assert optimizer.stopped == "tell what the baseline measured first"
+    assert optimizer.stopped == "tell what the baseline measured first, or forget it"
     assert optimizer.ask() == []
     for each in first:
         optimizer.tell(each, {"p95": (p95(each.assignment), 0.002)})
@@ -188,6 +188,8 @@ def test_what_was_told_without_a_bound_is_not_recommended() -> None:
                 optimizer.tell(each, {"p95": (0.1 + 0.1 / float(each.assignment["cpu"]), 0.003), **reading})
                 trials += 1
         recommended.append(optimizer.recommend())
+        assert optimizer.diagnostics is not None
+        assert (optimizer.diagnostics.incomplete > 2) is (told == 2)
     assert recommended[0] is None
     assert recommended[1] is not None
 
@@ -492,7 +494,7 @@ def test_what_was_told_again_goes_on_as_before() -> None:
     first, second, rows = made(), made(), []
     for number in range(7):
         (asked,) = first.ask()
-        told = {"measurements": {"p95": (p95(asked.assignment), 0.002)}, "at": 1.8e9 + 900.0 * number}
+        told: dict[str, Any] = {"measurements": {"p95": (p95(asked.assignment), 0.002)}, "at": 1.8e9 + 900.0 * number}
         rows.append(json.dumps([asdict(asked), told]))
         first.tell(asked, **told)
     for suggestion, told in map(json.loads, rows):
