@@ -50,7 +50,7 @@ from trimtab.optimize.library_answers import (
     recommendation_of,
     suggestion_of,
 )
-from trimtab.optimize.library_checks import by_name, chosen, number, whole
+from trimtab.optimize.library_checks import by_name, chosen, number, shown, whole
 from trimtab.optimize.library_inputs import (
     LARGEST,
     Acquisition,
@@ -131,11 +131,14 @@ class Optimizer:
         min_improvement: float = 0.001,
         infeasible_baseline: BaselineMode = "Refuse",
     ) -> None:
+        if not isinstance(safe, bool):
+            raise TypeError(f"safe: give True or False, not {shown(safe)}")
+        mode = chosen("infeasible_baseline", infeasible_baseline, get_args(BaselineMode))
         wanted = objectives_of(objective, acquisition)
         known = next((o for o in wanted if not isinstance(o, str)), None)
         self._space = ruled(space_of(space, safe), rules)
         start = assignment_of(self._space, baseline)
-        least = floors_of(self._space, floors or {})
+        least = floors_of(self._space, {} if floors is None else floors)
         check_rules(self._space, start, least)
         self._outcomes: list[TrialOutcome] = []
         self._earlier: tuple[TrialOutcome, ...] = ()  # of releases before the present one
@@ -152,13 +155,7 @@ class Optimizer:
             ),
             outcomes=(),
             pending=(),
-            search=SearchSettings(
-                "GaussianProcess",
-                acquisition,
-                whole("seed", seed, 0),
-                initial_trials_for(len(space)) if initial is None else whole("initial", initial, BASELINES),
-                chosen("infeasible_baseline", infeasible_baseline, get_args(BaselineMode)) == "Repair",
-            ),
+            search=_search(acquisition, seed, initial_trials_for(len(space)) if initial is None else initial, mode),
             probability=number("probability", probability, above=0.5, below=1, remedy="0.95 is 95 %"),
             index=0,
             now=0.0,
@@ -257,8 +254,9 @@ class Optimizer:
                 objective has no value.
         """
         assignment, load = self._given(tried), load_of(context)
-        canary = ArmOutcome(assignment, load, self._readings("measurements", measurements or {}))
-        beside = ArmOutcome(self._study.baseline, load, self._readings("control", control)) if control else None
+        canary = ArmOutcome(assignment, load, self._readings("measurements", measurements))
+        control_readings = self._readings("control", control)
+        beside = ArmOutcome(self._study.baseline, load, control_readings) if control_readings else None
         told, broken = self._told, None
         if failure is not None:
             broken = HardFailure(FailureKind(chosen("failure", failure, get_args(Failure))), None)
@@ -309,7 +307,7 @@ class Optimizer:
         if at is not None:
             return self._pending.pop(at)[1]
         if isinstance(tried, Suggestion):
-            return Purpose(tried.purpose)
+            return Purpose(chosen("purpose", tried.purpose, tuple(Purpose)))
         return Purpose.BASELINE if assignment == self._study.baseline else Purpose.SEARCH
 
     def _waiting(self, assignment: Assignment) -> int | None:
@@ -341,11 +339,12 @@ class Optimizer:
         study = replace(self._study, inherited=self._earlier, outcomes=here, pending=pending, waiting=waiting)
         return replace(study, index=index, now=now)
 
-    def _readings(self, what: str, measured: Mapping[str, Measured | Counts]) -> tuple[ConstraintReading, ...]:
+    def _readings(self, what: str, measured: Mapping[str, Measured | Counts] | None) -> tuple[ConstraintReading, ...]:
         bounds = {target.name for target in self._study.constraints}
         aims = {target.name.partition("/")[2] for target in self._study.measured}
         found = []
-        for name, given in by_name(what, measured, "(value, standard error)").items():
+        rows = {} if measured is None else by_name(what, measured, "(value, standard error)")
+        for name, given in rows.items():
             if name not in bounds | aims:
                 words = "constraints and objectives" if aims else "constraints"
                 raise ValueError(f"{name}: not among the {words} ({', '.join(sorted(bounds | aims)) or 'none'})")
@@ -353,6 +352,11 @@ class Optimizer:
             found += [ConstraintReading(name, sample)] if name in bounds else []
             found += [ConstraintReading(measured_name(name), sample)] if name in aims else []
         return tuple(found)
+
+
+def _search(acquisition: str, seed: int, initial: int, mode: str) -> SearchSettings:
+    seed, initial = whole("seed", seed, 0), whole("initial", initial, BASELINES)
+    return SearchSettings("GaussianProcess", acquisition, seed, initial, repair=mode == "Repair")
 
 
 __all__ = [

@@ -6,13 +6,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
+from typing import TypeGuard
 
 MOST_SHOWN = 80  # letters
 
 
-def is_number(given: object) -> bool:
+def is_number(given: object) -> TypeGuard[Real | Decimal]:
     """A number, be it none of its size; True and False are none."""
     return isinstance(given, Real | Decimal) and not isinstance(given, bool)
+
+
+def as_float(given: Real | Decimal) -> float:
+    """The nearest float, infinite where there is none."""
+    try:
+        return float(given)
+    except OverflowError:
+        return math.inf
 
 
 def number(
@@ -31,18 +40,15 @@ def number(
         TypeError: no number.
         ValueError: not finite, or of another size.
     """
-    if not isinstance(given, Real | Decimal) or isinstance(given, bool):
-        raise TypeError(f"{what}: {given!r} is not a number")
-    try:
-        found = float(given)
-    except OverflowError:
-        found = math.inf
+    if not is_number(given):
+        raise TypeError(f"{what}: {shown(given)} is not a number")
+    found = as_float(given)
     if not math.isfinite(found):
-        raise ValueError(f"{what}: {given} is not a finite number")
+        raise ValueError(f"{what}: {shown(given)} is not a finite number")
     if not (above < found < below and least <= found <= most):
         wanted = (("above", above), ("at least", least), ("below", below), ("at most", most))
         words = " and ".join(f"{word} {limit:g}" for word, limit in wanted if math.isfinite(limit))
-        raise ValueError(f"{what}: {given} is not {words}{f'; {remedy}' if remedy else ''}")
+        raise ValueError(f"{what}: {shown(given)} is not {words}{f'; {remedy}' if remedy else ''}")
     return found
 
 
@@ -54,7 +60,7 @@ def whole(what: str, given: object, least: int) -> int:
         ValueError: less.
     """
     if not isinstance(given, Integral) or isinstance(given, bool):
-        raise TypeError(f"{what}: {given!r} is not a whole number")
+        raise TypeError(f"{what}: {shown(given)} is not a whole number")
     if given < least:
         raise ValueError(f"{what}: {given} is not at least {least}")
     return int(given)
@@ -66,10 +72,10 @@ def chosen(what: str, given: object, choices: Sequence[str]) -> str:
     Raises:
         ValueError: none of them; says which there are.
     """
-    if given not in choices:
-        meant = next((c for c in choices if isinstance(given, str) and c.lower() == given.lower()), "")
-        raise ValueError(f"{what}: {given!r} is none of {', '.join(choices)}{f'; write {meant!r}' if meant else ''}")
-    return str(given)
+    if not isinstance(given, str) or given not in choices:
+        meant = [f"; write {c!r}" for c in choices if isinstance(given, str) and c.lower() == given.lower()]
+        raise ValueError(f"{what}: {shown(given)} is none of {', '.join(choices)}{''.join(meant)}")
+    return given
 
 
 def by_name(what: str, given: object, words: str) -> Mapping[str, object]:

@@ -26,7 +26,7 @@ from trimtab.domain.space import (
 from trimtab.domain.spec import Objective as Aim
 from trimtab.domain.spec import ObjectiveTerm, SliKind
 from trimtab.domain.study import ConstraintTarget, ObjectiveValue, measured_name
-from trimtab.optimize.library_checks import by_name, chosen, is_number, number, several, shown
+from trimtab.optimize.library_checks import as_float, by_name, chosen, is_number, number, several, shown
 
 Plain = float | int | str
 Measured = tuple[float, float]
@@ -108,6 +108,8 @@ class Chosen(Categorical):
 
     def text(self, given: object) -> str | None:
         """The text of a value, None of what is no choice. 1 and True are equal to Python, but not meant alike."""
+        if not isinstance(given, str | bool) and not is_number(given):
+            return None
         for text, original in zip(self.values, self.originals, strict=True):
             if original == given and isinstance(original, bool) == isinstance(given, bool):
                 return text
@@ -142,7 +144,7 @@ class FunctionCost:
             given = self.function(plain(self.space, assignment))
         except Exception as error:  # a person's own function: it may be undefined somewhere in the space
             return f"raised {type(error).__name__}: {error}", math.inf
-        found = float(given) if is_number(given) else math.nan
+        found = as_float(given) if is_number(given) else math.nan
         return ("", found) if math.isfinite(found) else (f"is {shown(given)}", math.inf)
 
 
@@ -346,10 +348,10 @@ def sample_of(name: str, given: object) -> Sample:
 
 
 def _counted(name: str, given: Counts) -> Sample:
-    numbers = (given.bad, given.total, given.overdispersion)
-    if not all(map(is_number, numbers)):
+    numbers = [each for each in (given.bad, given.total, given.overdispersion) if is_number(each)]
+    if len(numbers) < 3:
         raise TypeError(f"{name}: {given} has what is not a number")
-    bad, total, spread = map(float, numbers)
+    bad, total, spread = map(as_float, numbers)
     if not (all(map(math.isfinite, (bad, total, spread))) and 0 <= bad <= total and total > 0 and spread >= 1):
         raise ValueError(f"{name}: {given} is not 0 <= bad <= total, total > 0, overdispersion >= 1")
     share = bad / total
@@ -363,7 +365,7 @@ def _pair(name: str, given: Any) -> tuple[float, float]:
         value = error = None
     if not (is_number(value) and is_number(error)):
         raise TypeError(f"{name}: give (value, standard error) in numbers, or Counts, not {shown(given)}")
-    return float(value), float(error)
+    return as_float(value), as_float(error)
 
 
 def load_of(context: Mapping[str, float] | None) -> float | None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -79,6 +85,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "when: a text": (threads("gc"), KIND, 'threads: when: give a pair like ("gc", ["parallel"]), not \'gc\''),
     "when: letters": (threads(("gc", "b")), KIND, "threads: when: give a pair like"),
     "when: three": (threads(("gc", ["b"], 1)), KIND, "threads: when: give a pair like"),
+    "safe": ({"safe": None}, KIND, "safe: give True or False, not None"),
     # Names of choices.
     "acquisition": ({"acquisition": "EI"}, VALUE, "acquisition: 'EI' is none of ConstrainedEI, UCB, PI, Thompson"),
     "scale": (cpu(scale="log"), VALUE, "cpu: scale: 'log' is none of Linear, Log, Logit; write 'Log'"),
@@ -241,6 +248,64 @@ def test_a_condition_names_values_as_they_were_given() -> None:
     optimizer.tell({"pools": 1}, {"p95": (0.1, 0.0)})
     (outcome,) = optimizer._now().outcomes
     assert outcome.canary.assignment["second"] == Decimal(4)
+
+
+JUNK: tuple[Any, ...] = (
+    None, True, -1, 0, 3, 10**400, NAN, -INF, 1e308, 5e-324, "x", b"x", (), ("a", "b"), ["a"], {}, {"a": 1}, {1: 2}, 1j,
+    object(), len, np.asarray([1, 2]), np.float32(0.5), Decimal("0.3"), Fraction(1, 3), CPU, P95, Sum("s", (ONE,), 5.0),
+)  # fmt: skip
+CHOSEN = {"space": {"cpu": CPU, "gc": Choices(("a", "b"))}, "baseline": {"cpu": 2.0, "gc": "a"}}
+PLACES: dict[str, Callable[[Any], Optimizer]] = {
+    **{
+        name: lambda junk, name=name: made(**{name: junk})  # type: ignore[misc]
+        for name in inspect.signature(Optimizer).parameters
+    },
+    **{f"Range.{f.name}": lambda junk, name=f.name: made(**cpu(**{name: junk})) for f in fields(Range)},  # type: ignore[misc]
+    "Choices.values": lambda junk: made(**gc(junk)),
+    "Choices.values[1]": lambda junk: made(**gc(("a", junk))),
+    "baseline[gc]": lambda junk: made(**{**CHOSEN, "baseline": {"cpu": 2.0, "gc": junk}}),
+    **{
+        f"Bound.{name}": lambda junk, name=name: made(constraints={"p95": Bound(**{"max": 1.0, name: junk})})  # type: ignore[misc]
+        for name in ("max", "min", "kind")
+    },
+    "Sum.terms": lambda junk: made(rules=[Sum("s", junk, 7.0)]),
+    "Sum.maximum": lambda junk: made(**pool(ONE, most=junk)),
+    "Sum.weight": lambda junk: made(**pool(("cpu", junk))),
+    "Ratio.maximum": lambda junk: made(rules=[Ratio("r", "cpu", "memory", junk)]),
+    "Order.lower": lambda junk: made(rules=[Order("o", junk, "memory")]),
+    "floors[cpu]": lambda junk: made(floors={"cpu": junk}),
+    "objective's value": lambda junk: made(objective=lambda _: junk),
+    "objective's value elsewhere": lambda junk: made(objective=lambda x: 2.0 if x["cpu"] == 2.0 else junk),
+    **{
+        f"tell.{name}": lambda junk, name=name: told(**{name: junk})  # type: ignore[misc]
+        for name in ("tried", "measurements", "failure", "context", "control", "at")
+    },
+    "measurements[p95]": lambda junk: told(measurements={"p95": junk}),
+    "a standard error": lambda junk: told(measurements={"p95": (0.1, junk)}),
+    "Counts.total": lambda junk: told(measurements={"p95": Counts(1, junk)}),
+    "load": lambda junk: told(context={"load": junk}),
+}
+
+
+def told(**changes: Any) -> Optimizer:
+    optimizer = made()
+    optimizer.tell(**{"tried": {"cpu": 1.0, "memory": 4.0}, "measurements": {"p95": (0.1, 0.01)}, **changes})
+    return optimizer
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_whatever_is_given_is_refused_by_the_library_itself_or_taken(place: str) -> None:
+    """Every kind of thing in every place: no exception from further down, and none once it was taken."""
+    for junk in JUNK:
+        try:
+            optimizer = PLACES[place](junk)
+        except (TypeError, ValueError) as refused:
+            *_, last = traceback.extract_tb(refused.__traceback__)
+            assert Path(last.filename).name.startswith("library"), (place, junk, refused)  # noqa: PT017
+            assert ": " in str(refused), (place, junk, refused)  # noqa: PT017
+        else:
+            assert optimizer.ask() or optimizer.stopped
+            assert "failed" not in optimizer.stopped
 
 
 def test_a_range_of_one_value_is_held() -> None:
