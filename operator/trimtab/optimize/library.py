@@ -47,6 +47,7 @@ from trimtab.optimize.library_answers import (
     Recommendation,
     Suggestion,
     diagnostics_of,
+    incomplete,
     recommendation_of,
     suggestion_of,
 )
@@ -143,7 +144,7 @@ class Optimizer:
         self._outcomes: list[TrialOutcome] = []
         self._earlier: tuple[TrialOutcome, ...] = ()  # of releases before the present one
         self._pending: list[tuple[Assignment, Purpose]] = []
-        self._stopped = ""
+        self._stopped = self._kept = ""
         self._health: Diagnostics | None = None
         self._cost = FunctionCost(known or no_cost, self._space)
         self._study = Study(
@@ -188,6 +189,11 @@ class Optimizer:
     def stopped(self) -> str:
         """Why the last `ask` returned fewer suggestions than it was asked for; "" when it did not."""
         return self._stopped
+
+    @property
+    def kept(self) -> str:
+        """Why the last `recommend` returned None; "" when it did not."""
+        return self._kept
 
     @property
     def diagnostics(self) -> Diagnostics | None:
@@ -289,9 +295,13 @@ class Optimizer:
         self._earlier, self._outcomes = self._told, []
 
     def recommend(self) -> Recommendation | None:
-        """The best so far, or None while nothing is better than the baseline beyond doubt."""
-        answer = designer.recommend(self._now())
+        """The best so far, or None while nothing is better than the baseline beyond doubt (`kept` says why)."""
+        study = self._now()
+        answer = designer.recommend(study)
+        self._kept = ""
         if isinstance(answer, NoAnswer) or answer.keep_baseline:
+            lacking = incomplete(study)
+            self._kept = answer.message + (f"; {lacking} trials were told without every bound" if lacking else "")
             return None
         return recommendation_of(self._space, answer)
 

@@ -128,6 +128,11 @@ def recommendation_of(space: SearchSpace, answer: Recommended) -> Recommendation
     )
 
 
+def incomplete(study: Study) -> int:
+    """How many trials lack a bound or a measured objective, those that broke left out."""
+    return sum(t.failure is None and not complete(study, t) for t in study.outcomes)
+
+
 def diagnostics_of(proposal: Proposal, study: Study, undefined: str) -> Diagnostics:
     """The same of a proposal's diagnostics."""
     found, answer = proposal.diagnostics, proposal.answer
@@ -137,7 +142,7 @@ def diagnostics_of(proposal: Proposal, study: Study, undefined: str) -> Diagnost
     modelled = isinstance(answer, Proposed) and bool(found.lengthscales)
     return Diagnostics(
         outcomes=found.outcomes,
-        incomplete=sum(t.failure is None and not complete(study, t) for t in study.outcomes),
+        incomplete=incomplete(study),
         verified_points=found.verified_points,
         safe_points=found.safe_points,
         kappa=found.kappa,

@@ -174,6 +174,7 @@ def test_nothing_better_is_no_recommendation_and_says_why_it_stops() -> None:
     assert optimizer.ask() == []
     assert "the baseline itself stands at 1.50 x the bound of p95" in optimizer.stopped
     assert optimizer.recommend() is None
+    assert optimizer.kept.startswith("keep the baseline: ")
 
 
 def test_what_was_told_without_a_bound_is_not_recommended() -> None:
@@ -190,6 +191,11 @@ def test_what_was_told_without_a_bound_is_not_recommended() -> None:
         recommended.append(optimizer.recommend())
         assert optimizer.diagnostics is not None
         assert (optimizer.diagnostics.incomplete > 2) is (told == 2)
+        if told == 2:
+            assert optimizer.kept.startswith("keep the baseline: none of 1 evaluated assignments saves")
+            assert optimizer.kept.endswith("trials were told without every bound")
+        else:
+            assert optimizer.kept == ""
     assert recommended[0] is None
     assert recommended[1] is not None
 
