@@ -59,16 +59,25 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True)
+class Account:
+    """Whose queries are counted together, by uid: an Experiment's, and of its trials the one that they are about, ""
+    where they are about its target."""
+
+    experiment: str
+    trial: str = ""
+
+
+@dataclass(frozen=True)
 class PodSet:
     """Pods told apart by name: those of the Deployments `workloads` (whose pods are named
     `<workload>-<hash>-<5 characters>`), or exactly `replica_sets`' pods. `live` are the names of the pods that the API
-    server shows Ready now: each of them must be scraped, or a reading is Stale. `account` is the uid of the Experiment
-    whose queries are counted together, "" when nobody's are."""
+    server shows Ready now: each of them must be scraped, or a reading is Stale. `account` says whose queries these are,
+    None when nobody's."""
 
     namespace: str
     workloads: tuple[str, ...]
     live: tuple[str, ...] = ()
-    account: str = field(default="", compare=False)
+    account: Account | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

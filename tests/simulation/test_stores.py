@@ -57,6 +57,25 @@ def test_an_experiment_of_the_usual_limit_is_never_refused_a_query() -> None:
     assert queries(world, "safety", "refused") == queries(world, "reconcile", "refused") == 0
 
 
+def test_trials_side_by_side_have_the_limit_each() -> None:
+    """A look each second asks 450 queries a minute for one trial, 1,290 for three: more than the limit of 1,200."""
+
+    async def story() -> World:
+        trial = {"parallel": 3, "warmUp": "1s", "duration": "90s", "deadline": "10m"}
+        side_by_side = {"canary": {"maxSharePercent": "80"}, "stopping": {"maxTrials": 5}}
+        world = await made(search=SOBOL, trial=trial, safety={"checkInterval": "1s"}, **side_by_side)
+        world.start()
+        assert await world.until(world.ended(NAME), seconds=1200)
+        await world.close()
+        return world
+
+    world = told(story())
+    outcomes = [trial["status"]["outcome"] for trial in world.trials(NAME)]
+    assert len(outcomes) >= 5
+    assert {outcome["phase"] for outcome in outcomes} == {"Succeeded"}
+    assert queries(world, "safety", "refused") == queries(world, "reconcile", "refused") == 0
+
+
 @pytest.mark.thorough
 def test_what_a_trial_of_the_example_costs_the_store() -> None:
     """The example as it stands, but for the number of trials; `pytest -s` prints the figures."""

@@ -1,6 +1,7 @@
-"""How many queries one Experiment may ask in a minute, and a count of all that are asked.
+"""How many queries may be asked in a minute for each live trial, and a count of all that are asked.
 
-An Experiment has at most one live trial, so its queries are that trial's. The reconciler may use half of the limit, the
+No trial may ask more than the limit, and its Experiment, whose questions about the target come on top, no more than the
+limit for each of its trials that asked within the minute, or once without any. Of both the reconciler may use half, the
 safety loop whatever is left: so at least the other half is the safety loop's, whatever the reconciler does. A query
 over the limit is not sent; its reading says so, and a trial that cannot be watched any more is withdrawn as one that is
 blind.
@@ -17,13 +18,13 @@ import contextlib
 import contextvars
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreSilent, StoreUnavailable
 from trimtab.domain.measurement import NotAsked, TelemetryError
+from trimtab.ports import Account
 from trimtab.slo.series import Series
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ RECONCILER_SHARE = 0.5
 SILENCES = 3  # time-outs in a row, without an answer in between
 ALONE_SECONDS = 5.0
 
-_ACCOUNT: contextvars.ContextVar[str] = contextvars.ContextVar("account", default="")
+_ACCOUNT: contextvars.ContextVar[Account | None] = contextvars.ContextVar("account", default=None)
 
 
 class Loop(StrEnum):
@@ -57,7 +58,7 @@ OnQuery = Callable[[str, Loop, Asked, float], None]
 
 
 class OverLimit(StoreUnavailable):
-    """It was not sent, as the Experiment's queries of this minute are used up."""
+    """It was not sent, as the trial's or the Experiment's queries of this minute are used up."""
 
 
 def absence_of(error: QueryFailed) -> TelemetryError:
@@ -66,8 +67,8 @@ def absence_of(error: QueryFailed) -> TelemetryError:
 
 
 @contextlib.contextmanager
-def on_account(account: str) -> Iterator[None]:
-    """Queries that are asked within, also by tasks that begin within, count for this Experiment; "" for none."""
+def on_account(account: Account | None) -> Iterator[None]:
+    """Queries that are asked within, also by tasks that begin within, count for this one; None for nobody."""
     token = _ACCOUNT.set(account)
     try:
         yield
@@ -75,57 +76,61 @@ def on_account(account: str) -> Iterator[None]:
         _ACCOUNT.reset(token)
 
 
-@dataclass
-class _Account:
-    """Times (monotonic seconds) of the queries of the last minute."""
-
-    times: dict[Loop, deque[float]] = field(default_factory=lambda: {loop: deque() for loop in Loop})
-
-    def count(self, loop: Loop, since: float) -> int:
-        times = self.times[loop]
-        while times and times[0] <= since:
-            times.popleft()
-        return len(times)
+_Times = dict[tuple[str, Loop], deque[float]]
+"""When (monotonic seconds) an Experiment asked within the last minute, by uid of the trial and loop; none is empty."""
 
 
 class QueryLimiter:
     """One for the process: both loops and all stores count together.
 
     Args:
-        per_minute: queries of one Experiment within any 60 s.
+        per_minute: queries within any 60 s, for each trial.
     """
 
     def __init__(self, per_minute: int = QUERY_LIMIT, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._limit, self._monotonic = per_minute, monotonic
-        self._accounts: dict[str, _Account] = {}
+        self._asked: dict[str, _Times] = {}  # by uid of the Experiment
 
-    def take(self, account: str, loop: Loop) -> None:
+    def take(self, account: Account | None, loop: Loop) -> None:
         """Count one query, if there is room for it. Without an account nothing is limited.
 
         Raises:
             OverLimit: says how many may be asked.
         """
-        if not account:
+        if account is None:
             return
         now = self._monotonic()
         self._forget(now - MINUTE)
-        own = self._accounts.get(account)
-        if own is None:
-            own = self._accounts[account] = _Account()
-        asked = {each: own.count(each, now - MINUTE) for each in Loop}
-        share = self._limit if loop is Loop.SAFETY else int(self._limit * RECONCILER_SHARE)
-        if asked[loop] >= share or sum(asked.values()) >= self._limit:
+        asked = self._asked.setdefault(account.experiment, {})
+        trials = {trial for trial, _ in asked} | {account.trial}
+        own = {each: len(asked.get((account.trial, each), ())) for each in Loop}
+        every = {each: sum(len(times) for (_, who), times in asked.items() if who is each) for each in Loop}
+        of_all = self._limit * max(len(trials - {""}), 1)
+        if not (_room(own, self._limit, loop) and _room(every, of_all, loop)):
             raise OverLimit(  # the same words each time: a status that changes is looked at again
-                f"not asked: the {self._limit} queries that this Experiment may ask in a minute, {share} of them in "
-                f"the {loop} loop, are used up"
+                f"not asked: the {self._limit} queries that this Experiment may ask in a minute for each live trial, "
+                f"{_share(self._limit, loop)} of them in the {loop} loop, are used up"
             )
-        own.times[loop].append(now)
+        asked.setdefault((account.trial, loop), deque()).append(now)
 
     def _forget(self, since: float) -> None:
-        """Drop accounts that asked nothing within the last minute: Experiments come and go for years."""
-        idle = [a for a, own in self._accounts.items() if not any(own.count(each, since) for each in Loop)]
-        for account in idle:
-            del self._accounts[account]
+        """Drop what is older than a minute, and who asked nothing since: Experiments come and go for years."""
+        for experiment, asked in list(self._asked.items()):
+            for who, times in list(asked.items()):
+                while times and times[0] <= since:
+                    times.popleft()
+                if not times:
+                    del asked[who]
+            if not asked:
+                del self._asked[experiment]
+
+
+def _share(limit: int, loop: Loop) -> int:
+    return limit if loop is Loop.SAFETY else int(limit * RECONCILER_SHARE)
+
+
+def _room(asked: Mapping[Loop, int], limit: int, loop: Loop) -> bool:
+    return asked[loop] < _share(limit, loop) and sum(asked.values()) < limit
 
 
 class Patience:
@@ -214,8 +219,8 @@ __all__ = [
     "Loop",
     "MeteredStore",
     "OnQuery",
-    "OverLimit",
     "QueryLimiter",
+    "OverLimit",
     "absence_of",
     "on_account",
 ]

@@ -1,7 +1,7 @@
 """The Telemetry port over several metrics stores: each SLI is read from the store that it names.
 
 Every store has threads and connections of its own, in each of the operator's loops. So one that hangs delays the trials
-that are measured in it, and no others. Each query counts for the Experiment of the pods that it is about.
+that are measured in it, and no others. Each query counts for the Experiment and the trial of the pods that it is about.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trimtab.adapters.batches import in_groups
 from trimtab.adapters.query_limits import on_account
 from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, Reading, TelemetryError, Window
 from trimtab.domain.spec import Sli
-from trimtab.ports import PodSet, SliProbe, SliRequest, Steps, Telemetry, UseOf
+from trimtab.ports import Account, PodSet, SliProbe, SliRequest, Steps, Telemetry, UseOf
 
 Answer = TypeVar("Answer")
 REMEDY = "use one of these, or let the operator's owner add the store"
@@ -66,7 +66,7 @@ class Stores:
 
     async def use(self, pods: Sequence[PodSet], of: UseOf, window: Window, *, timeout: float) -> tuple[Reading, ...]:
         """See the port."""
-        account = pods[0].account if pods else ""
+        account = pods[0].account if pods else None
         found = await self._ask(of.store, account, lambda t: t.use(pods, of, window, timeout=timeout))
         return tuple(found for _ in pods) if isinstance(found, TelemetryError) else found
 
@@ -74,7 +74,7 @@ class Stores:
         self, names: Sequence[str], namespace: str, window: Window, *, store: str, timeout: float
     ) -> tuple[AlertSeen, ...] | TelemetryError:
         """See the port."""
-        return await self._ask(store, "", lambda t: t.alerts(names, namespace, window, store=store, timeout=timeout))
+        return await self._ask(store, None, lambda t: t.alerts(names, namespace, window, store=store, timeout=timeout))
 
     async def probe(self, sli: Sli, pods: PodSet, now: float, history: float, *, timeout: float) -> SliProbe:
         """See the port; an unknown store is a problem that a person must solve."""
@@ -82,7 +82,7 @@ class Stores:
         return SliProbe(sli.name, "UnknownStore", found.detail, REMEDY) if isinstance(found, TelemetryError) else found
 
     async def _ask(
-        self, store: str, account: str, ask: Callable[[Telemetry], Awaitable[Answer]]
+        self, store: str, account: Account | None, ask: Callable[[Telemetry], Awaitable[Answer]]
     ) -> Answer | TelemetryError:
         """The answer of the store of this name, asked on this account."""
         telemetry = self._stores.get(store, self._otherwise)

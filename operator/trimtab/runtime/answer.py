@@ -41,7 +41,7 @@ from trimtab.domain.spec import ExperimentSpec, Scaling, ScalingQuery, Sli, Valu
 from trimtab.domain.state import ScaledBy
 from trimtab.domain.study import Hold, Proposal, Study
 from trimtab.domain.trial import Load, Trial
-from trimtab.ports import Clock, Designer, ExperimentRecord, PodSet, SliProbe, SliRequest, Telemetry, UseOf
+from trimtab.ports import Account, Clock, Designer, ExperimentRecord, PodSet, SliProbe, SliRequest, Telemetry, UseOf
 from trimtab.runtime.budgets import BudgetReader, KnownSums
 from trimtab.runtime.earlier import Earlier
 from trimtab.runtime.lived import Lived
@@ -351,13 +351,14 @@ def trial_pods(trial: Trial, arm: Arm, view: ArmView | None, until: float | None
         known = until - UNSCRAPED_SECONDS
         ready = [p for p in ready if settled(p, trial.times) or (p.ready_since is not None and p.ready_since < known)]
     live = tuple(p.name for p in ready)
-    return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live, trial.experiment_uid)
+    account = Account(trial.experiment_uid, trial.uid)
+    return PodSet(trial.namespace, (arm_name(trial.experiment_uid, trial.index, arm),), live, account)
 
 
 def _target_pods(seen: Snapshot) -> PodSet:
     target = seen.target
     assert isinstance(target, Target)
-    return PodSet(target.namespace, (target.name,), account=seen.experiment.uid)
+    return PodSet(target.namespace, (target.name,), account=Account(seen.experiment.uid))
 
 
 def _spec(seen: Snapshot) -> ExperimentSpec:

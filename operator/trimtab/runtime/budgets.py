@@ -15,7 +15,7 @@ from trimtab.control.snapshot import BudgetReadings, BudgetWindow
 from trimtab.domain.measurement import NoData, Reading, Sample, Window
 from trimtab.domain.quantity import format_duration
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec, Sli
-from trimtab.ports import Clock, ExperimentRecord, PodSet, Telemetry
+from trimtab.ports import Account, Clock, ExperimentRecord, PodSet, Telemetry
 from trimtab.runtime.spending import SpendingAccount
 from trimtab.slo.budget import burn_windows, needed_windows, soonest_pause
 
@@ -125,7 +125,7 @@ class BudgetReader:
             soonest = soonest_pause(budget, seconds, known[1], None if whole is None else whole[1])
             if at - known[0] < _lasts(spec, seconds, known[1], soonest):
                 return BudgetWindow(budget.name, seconds, known[1])
-        pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
+        pods = PodSet(experiment.namespace, (spec.target.name,), account=Account(experiment.uid))
         window = Window(now - seconds, now)
         reading = await self._telemetry.totals(sli, pods, window, timeout=timeout)
         if isinstance(reading, Sample | NoData):

@@ -12,7 +12,7 @@ import structlog
 
 from trimtab.domain.measurement import Absence, TelemetryError, Window
 from trimtab.domain.trial import Trial
-from trimtab.ports import ExperimentRecord, PodSet, Telemetry
+from trimtab.ports import Account, ExperimentRecord, PodSet, Telemetry
 from trimtab.slo.estimate import overdispersion_between
 from trimtab.slo.evidence import tested_slis
 from trimtab.slo.sequential import HISTORY_SECONDS, HISTORY_STEP, overdispersion_bound
@@ -51,7 +51,7 @@ class Histories:
             return
         missing = False
         window = Window(trial.times.created - HISTORY_SECONDS, trial.times.created)
-        pods = PodSet(experiment.namespace, (spec.target.name,), account=experiment.uid)
+        pods = PodSet(experiment.namespace, (spec.target.name,), account=Account(experiment.uid))
         for name in tested_slis(spec):
             if name in self.of(trial.uid):
                 continue

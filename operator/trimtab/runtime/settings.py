@@ -28,7 +28,8 @@ class Settings:
     """What the operator is told from outside.
 
     `namespaces` is empty for the whole cluster. `kubeconfig` None means the pod that we run in. `prometheus_url` is ""
-    when only `telemetry_file` names metrics stores. `query_limit` is queries of one Experiment in a minute. Seconds.
+    when only `telemetry_file` names metrics stores. `query_limit` is queries in a minute for each live
+    trial. Seconds.
     """
 
     prometheus_url: str

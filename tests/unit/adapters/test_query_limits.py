@@ -18,15 +18,15 @@ from trimtab.adapters.query_limits import (
     Asked,
     Loop,
     MeteredStore,
-    OverLimit,
     QueryLimiter,
+    OverLimit,
     on_account,
 )
 from trimtab.adapters.series_store import QueryFailed, StoreSilent, StoreUnavailable
 from trimtab.adapters.stores import Stores
 from trimtab.adapters.telemetry import StoreTelemetry
 from trimtab.domain.measurement import NotAsked, Sample, TelemetryError
-from trimtab.ports import PodSet, SliRequest
+from trimtab.ports import Account, PodSet, SliRequest
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.slo.series import Series
 from trimtab.slo.verdict import absence_reason
@@ -54,11 +54,11 @@ class Bench:
         )
         return Stores({"default": StoreTelemetry(store)})
 
-    def room(self, loop: Loop, account: str = "a") -> int:
+    def room(self, loop: Loop, experiment: str = "a", trial: str = "") -> int:
         """How many queries are let through at once."""
         for count in range(10_000):
             try:
-                self.limiter.take(account, loop)
+                self.limiter.take(Account(experiment, trial), loop)
             except OverLimit:
                 return count
         raise AssertionError("no limit")
@@ -87,40 +87,83 @@ def test_one_experiment_does_not_use_up_another_s() -> None:
 def test_nothing_is_counted_for_nobody() -> None:
     bench = Bench(2)
     for _ in range(10):
-        bench.limiter.take("", Loop.RECONCILE)
+        bench.limiter.take(None, Loop.RECONCILE)
     assert bench.room(Loop.SAFETY) == 2
 
 
+def test_each_live_trial_has_the_limit() -> None:
+    bench = Bench(200)
+    assert [bench.room(Loop.SAFETY, trial=trial) for trial in ("t1", "t2", "t3")] == [200, 200, 200]
+    assert bench.room(Loop.SAFETY, "b", "t4") == 200
+
+
+def test_one_trial_does_not_use_up_another_s() -> None:
+    bench = Bench(200)
+    bench.limiter.take(Account("a", "t2"), Loop.SAFETY)
+    assert bench.room(Loop.SAFETY, trial="t1") == 200
+    assert bench.room(Loop.RECONCILE, trial="t2") == 100
+
+
+def test_questions_about_the_target_are_the_trials_own() -> None:
+    """A single trial and what is asked about its target have one limit, two trials have it twice."""
+    bench = Bench(200)
+    assert bench.room(Loop.RECONCILE) == 100
+    assert bench.room(Loop.RECONCILE, trial="t1") == 0
+    assert bench.room(Loop.SAFETY, trial="t1") == 100
+    assert bench.room(Loop.SAFETY) == 0
+    bench.now = 60.0
+    for trial in ("t1", "t2"):
+        bench.limiter.take(Account("a", trial), Loop.SAFETY)
+    assert bench.room(Loop.RECONCILE) == 100
+    assert bench.room(Loop.RECONCILE, trial="t1") == 100, "half of both limits"
+    assert bench.room(Loop.RECONCILE, trial="t2") == 0
+    assert [bench.room(Loop.SAFETY, trial=trial) for trial in ("t1", "t2")] == [99, 99]
+
+
+def test_a_trial_that_ended_leaves_its_limit_for_a_minute() -> None:
+    bench = Bench(200)
+    assert [bench.room(Loop.SAFETY, trial=trial) for trial in ("t1", "t2")] == [200, 200]
+    bench.now = 60.0
+    assert bench.room(Loop.SAFETY, trial="t2") == 200
+    assert bench.room(Loop.SAFETY) == 0
+
+
+@pytest.mark.parametrize("trials", [1, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_in_no_minute_are_there_more_and_safety_always_has_its_half(seed: int) -> None:
+def test_in_no_minute_are_there_more_and_safety_always_has_its_half(seed: int, trials: int) -> None:
     rng, bench = random.Random(seed), Bench(40)
-    let: list[tuple[float, Loop]] = []
-    for _ in range(4000):
-        bench.now += rng.expovariate(2.0)
+    let: list[tuple[float, str, Loop]] = []
+    for _ in range(4000 * trials):
+        bench.now += rng.expovariate(2.0 * trials)
         loop = Loop.SAFETY if rng.random() < 0.3 else Loop.RECONCILE
-        recent = [who for at, who in let if at > bench.now - 60.0]
+        trial = f"t{rng.randrange(trials)}"
+        recent = [(who, by) for at, who, by in let[-60 * trials :] if at > bench.now - 60.0]
+        own, live = [by for who, by in recent if who == trial], {who for who, _ in recent} | {trial}
         try:
-            bench.limiter.take("a", loop)
-            let.append((bench.now, loop))
+            bench.limiter.take(Account("a", trial), loop)
+            let.append((bench.now, trial, loop))
         except OverLimit:
-            assert loop is Loop.RECONCILE or recent.count(Loop.SAFETY) >= 20
+            assert loop is Loop.RECONCILE or own.count(Loop.SAFETY) >= 20
             continue
-        assert len(recent) < 40
-    assert {who for _, who in let} == set(Loop)
-    assert len(let) < 4000
+        assert len(own) < 40
+        assert len(recent) < 40 * len(live)
+    assert {(who, by) for _, who, by in let} == {(f"t{n}", loop) for n in range(trials) for loop in Loop}
+    assert len(let) < 4000 * trials
 
 
 def test_accounts_that_ask_nothing_any_more_are_forgotten() -> None:
     bench = Bench(10)
     for number in range(1000):
         bench.now += 1.0
-        bench.limiter.take(f"experiment-{number}", Loop.SAFETY)
-    assert len(bench.limiter._accounts) <= 61
+        bench.limiter.take(Account(f"experiment-{number}", "t"), Loop.SAFETY)
+        bench.limiter.take(Account("old", f"trial-{number}"), Loop.SAFETY)
+    assert len(bench.limiter._asked) <= 62
+    assert len(bench.limiter._asked["old"]) <= 61
 
 
-def on(account: str) -> PodSet:
+def on(experiment: str) -> PodSet:
     found = pods("plain")
-    return PodSet(found.namespace, found.workloads, account=account)
+    return PodSet(found.namespace, found.workloads, account=Account(experiment))
 
 
 async def test_a_refusal_is_a_reading_of_its_own_kind() -> None:
@@ -137,7 +180,8 @@ async def test_a_refusal_is_a_reading_of_its_own_kind() -> None:
     assert isinstance(refused, TelemetryError)  # whatever treats a store that is away treats this in the same way
     assert absence_reason(refused) == "QueryLimit"
     assert refused.detail == (
-        "not asked: the 4 queries that this Experiment may ask in a minute, 4 of them in the safety loop, are used up"
+        "not asked: the 4 queries that this Experiment may ask in a minute for each live trial, 4 of them in the "
+        "safety loop, are used up"
     )
     assert isinstance(await read("b"), Sample)
     assert [what for *_, what in bench.seen].count(Asked.REFUSED) == 2
@@ -177,7 +221,7 @@ async def test_the_account_goes_with_its_own_tasks_alone() -> None:
     turn = asyncio.Barrier(2)
 
     async def spend(account: str, queries: int) -> None:
-        with on_account(account):
+        with on_account(Account(account)):
             for _ in range(10):
                 await turn.wait()
                 for _ in range(queries):

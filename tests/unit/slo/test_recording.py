@@ -11,7 +11,7 @@ from tests.unit.api.samples import experiment
 
 from trimtab.api.convert import parse_experiment
 from trimtab.domain.spec import ExperimentSpec, QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet
+from trimtab.ports import Account, PodSet
 from trimtab.slo.counters import Counters, counters_of
 from trimtab.slo.recording import (
     INTERVAL,
@@ -95,7 +95,7 @@ class TestDigest:
         assert len({digest(Counters("a", "b", good)) for good in (True, False)}) == 2
 
     def test_who_reads_does_not_matter(self) -> None:
-        again = counters_of(ERRORS, replace(PODS, live=("web-1-a",), account="uid"))[0]
+        again = counters_of(ERRORS, replace(PODS, live=("web-1-a",), account=Account("uid")))[0]
         assert digest(again) == digest(ONE)
 
     def test_it_is_the_same_in_every_version(self) -> None:
