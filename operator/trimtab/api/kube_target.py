@@ -167,4 +167,5 @@ def _container_status(status: Raw) -> ContainerStatus:
         waiting_reason=waiting.get("reason", ""),
         last_terminated_reason=ended.get("reason", ""),
         message=waiting.get("message") or ended.get("message") or "",
+        last_words=ended.get("message") or "",
     )

@@ -216,7 +216,10 @@ class TrialStatus(StatusModel):
         (), max_length=16, description="What the canary cost the error budgets; only grows."
     )
     extended: bool = Field(False, description="The window was extended for want of samples.")
-    evidence: Annotated[tuple[Message, ...], Clipped(32)] = Field((), description="What led to a withdrawal.")
+    evidence: Annotated[tuple[Message, ...], Clipped(32)] = Field(
+        (),
+        description="What led the safety loop to withdraw: what its rule read, e-values, pods, windows of the bounds.",
+    )
     withdraw_seconds: FiniteFloat | None = Field(None, description="Time from the decision to the last endpoint.")
     node_types: Annotated[tuple[NodeTypesWire, ...], Keyed("arm")] = Field(
         (), max_length=3, description="Instance types of the arms' nodes; empty where the operator may not read nodes."

@@ -190,6 +190,7 @@ class ContainerStatus:
     waiting_reason: str = ""
     last_terminated_reason: str = ""
     message: str = ""
+    last_words: str = ""  # its termination message when it last ended, "" when it left none
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from trimtab.control.gates import cap_of, windows_of
 from trimtab.control.snapshot import BudgetReadings
+from trimtab.domain.quantity import format_moment
 from trimtab.domain.spec import ErrorBudget
 from trimtab.domain.state import BudgetState
 from trimtab.domain.trial import Spent, Trial
 from trimtab.ports import ExperimentRecord
-from trimtab.slo.budget import allowed_bad, history_of
+from trimtab.slo.budget import Cap, allowed_bad, history_of
 from trimtab.slo.safety import Closed, SafetyView
 from trimtab.slo.spending import expected_rate, pace, unseen_seconds
 
@@ -46,8 +47,22 @@ def judge_cap(
         besides = sum(spent.cost + each.unseen(unseen_seconds(spent, view.now)) for spent, each in beside)
         words = cap.exceeded(mine.cost, unseen_seconds(mine, view.now), besides)
         if words:
-            return CapJudgement(Closed(budget.name, "ExperimentCapReached", f"{budget.name}: {words}"))
+            told = (
+                f"{budget.name}: canaries may cause {cap.limit:,.0f} bad events, earlier ones caused {cap.spent:,.0f}",
+                *(_spent_words(view.now, *one) for one in ((mine, cap), *beside)),
+            )
+            return CapJudgement(Closed(budget.name, "ExperimentCapReached", f"{budget.name}: {words}", told))
     return CapJudgement(unknown=unknown)
+
+
+def _spent_words(now: float, spent: Spent, cap: Cap) -> str:
+    """What one live canary cost, and what of it nobody may have seen."""
+    unseen = cap.unseen(unseen_seconds(spent, now))
+    until = "never" if spent.until is None else f"until {format_moment(spent.until)}"
+    return (
+        f"{spent.sli}: {spent.bad:,.0f} of {spent.total:,.0f} events bad and {spent.unseen:,.0f} not counted, "
+        f"seen {until}; up to {unseen:,.0f} more unseen at {cap.rate:.3g} requests/s"
+    )
 
 
 def _account(experiment: ExperimentRecord, sli: str, trial: Trial) -> tuple[Spent, float]:

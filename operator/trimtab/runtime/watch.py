@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from trimtab.control.context import DEFAULT_SCRAPE
-from trimtab.control.gates import evaluate_all
+from trimtab.control.gates import evaluate_all, windows_of
 from trimtab.control.requests import skip_request, stop_request
 from trimtab.control.snapshot import BudgetReadings
 from trimtab.domain.errors import TrimtabError
@@ -46,7 +46,7 @@ from trimtab.runtime.shown import ShownGood
 from trimtab.runtime.sight import Sight, sight_of
 from trimtab.runtime.spending import SpendingAccount, read_events
 from trimtab.slo.alerts import Alarm
-from trimtab.slo.budget import BURNING
+from trimtab.slo.budget import BURNING, burn_words
 from trimtab.slo.evidence import clearly_good
 from trimtab.slo.safety import (
     SERVING,
@@ -252,7 +252,7 @@ class Watchman:
             canary,
             control,
             watch,
-            alert=memory.alarm.words if memory.alarm is not None else "",
+            alert=memory.alarm,
             blind_since=_serving_since(trial, canary, memory.since) if watch.last_good is None else watch.last_good,
             absent=watch.absent,
             scrape_interval=scrape,
@@ -397,9 +397,12 @@ def _unreadable(experiment: ExperimentRecord, trial: Trial) -> Judgement:
 
 
 def _gate(experiment: ExperimentRecord, spec: ExperimentSpec, readings: BudgetReadings, now: float) -> Closed | None:
-    verdicts = evaluate_all(spec, readings, _stored(experiment), now)
-    found = next((v for v in verdicts if v.reason in LIVE_GATES), None)
-    return None if found is None else Closed(found.state.name, found.reason, found.closed)
+    verdicts = zip(spec.budgets, evaluate_all(spec, readings, _stored(experiment), now), strict=True)
+    found = next(((b, v) for b, v in verdicts if v.reason in LIVE_GATES), None)
+    if found is None:
+        return None
+    budget, verdict = found
+    return Closed(budget.name, verdict.reason, verdict.closed, burn_words(budget, windows_of(readings, budget.name)))
 
 
 def _stored(experiment: ExperimentRecord) -> tuple[BudgetState, ...]:

@@ -19,10 +19,19 @@ ALERT_FIRING = "AlertFiring"
 @dataclass(frozen=True)
 class Alarm:
     """Alerts that stop trials: in words, the same for as long as nothing changes. `until` (unix seconds) when trials
-    may start if all stays silent, None while one fires."""
+    may start if all stays silent, None while one fires. `seen` is what the store told of them."""
 
     words: str
     until: float | None
+    seen: tuple[AlertSeen, ...] = ()
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """A line for each alert."""
+        return tuple(
+            f"alert {a.name} {'fires' if a.firing else 'is over'}, seen last at {format_moment(a.last)}"
+            for a in self.seen
+        )
 
 
 def alarm(seen: Sequence[AlertSeen], now: float) -> Alarm | None:
@@ -30,14 +39,15 @@ def alarm(seen: Sequence[AlertSeen], now: float) -> Alarm | None:
     firing = sorted(a.name for a in seen if a.firing)
     if firing:
         verb = "fires" if len(firing) == 1 else "fire"
-        return Alarm(f"{_named(firing)} {verb}; trials start {format_duration(CLEAR_SECONDS)} after it is over", None)
+        words = f"{_named(firing)} {verb}; trials start {format_duration(CLEAR_SECONDS)} after it is over"
+        return Alarm(words, None, tuple(seen))
     recent = [a for a in seen if now - a.last < CLEAR_SECONDS]
     if not recent:
         return None
     last = max(recent, key=lambda a: (a.last, a.name))
     until = last.last + CLEAR_SECONDS
     words = f"{_named([last.name])} fired until {format_moment(last.last)}; trials start at {format_moment(until)}"
-    return Alarm(words, until)
+    return Alarm(words, until, tuple(seen))
 
 
 def _named(names: Sequence[str]) -> str:

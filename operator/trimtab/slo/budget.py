@@ -106,6 +106,21 @@ def _alarms(budget: ErrorBudget, readings: Mapping[float, Reading], allowed: flo
         yield _Alarm(f"budget burned within {name}", rule.fraction, gone, gone, words)
 
 
+def burn_words(budget: ErrorBudget, readings: Mapping[float, Reading]) -> tuple[str, ...]:
+    """What the budget's rules read, a line for each window, the shortest first."""
+    return tuple(
+        f"{budget.name} over {format_duration(seconds)}: {_counted(budget, readings.get(seconds))}"
+        for seconds in needed_windows(budget)
+    )
+
+
+def _counted(budget: ErrorBudget, reading: Reading | None) -> str:
+    if not isinstance(reading, Sample):
+        return "not read" if reading is None else reading.detail
+    bad = "unknown" if reading.bad is None else f"{reading.bad:,.0f}"
+    return f"{bad} of {reading.total:,.0f} events bad, burn rate {_shown(burn_rate(budget, reading))}"
+
+
 def soonest_pause(budget: ErrorBudget, seconds: float, recent: Reading, whole: Reading | None) -> float | None:
     """In how many seconds `pauseOnBurn` may fire at the earliest, if every request of `SURGE` times the usual load
     failed. None where `seconds` is not its window, it fires already, or there is nothing to reckon from.

@@ -58,10 +58,9 @@ def strained(windows: Sequence[SafetyWindow], canary: ArmView | None, control: A
     """
     if canary is None or control is None or not windows:
         return None
-    arms = [(arm, frozenset(p.name for p in arm.pods)) for arm in (canary, control)]
+    arms = _with_pods(canary, control)
     for guard in GUARDS:
-        seen = (pair for w in reversed(windows) if (pair := _both(guard, w, *arms)) is not None)
-        recent = [*islice(seen, OUT_OF)]
+        recent = [(worst, other) for _, worst, other in _recent(guard, windows, *arms)]
         broken = [(worst, other) for worst, other in recent if worst[0] >= guard.at and other[0] < guard.control]
         if len(broken) >= BREACHES:
             (share, container), (usual, _) = broken[0]
@@ -73,12 +72,43 @@ def strained(windows: Sequence[SafetyWindow], canary: ArmView | None, control: A
     return None
 
 
+def guard_readings(
+    reason: str, windows: Sequence[SafetyWindow], canary: ArmView | None, control: ArmView | None
+) -> tuple[str, ...]:
+    """What the guard of this reason was told by, a line for each window, oldest first; empty for any other reason.
+
+    Args:
+        windows: as `strained` had them.
+    """
+    guard = next((g for g in GUARDS if g.reason == reason), None)
+    if guard is None or canary is None or control is None:
+        return ()
+    seen = _recent(guard, windows, *_with_pods(canary, control))
+    return tuple(
+        f"{w.window.start:.0f}..{w.window.end:.0f} {reason}: container {name} {_percent(share)}, control "
+        f"{_percent(usual)} in {other}"
+        for w, (share, name), (usual, other) in reversed(seen)
+    )
+
+
 Worst = tuple[float, str]
 """The greatest share of an arm's containers, and whose it is."""
 
 
 ArmPods = tuple[ArmView, frozenset[str]]
 """An arm, and the names of its pods."""
+
+
+def _with_pods(*arms: ArmView) -> list[ArmPods]:
+    return [(arm, frozenset(p.name for p in arm.pods)) for arm in arms]
+
+
+def _recent(
+    guard: Guard, windows: Sequence[SafetyWindow], canary: ArmPods, control: ArmPods
+) -> list[tuple[SafetyWindow, Worst, Worst]]:
+    """The last windows in which both arms were seen, newest first."""
+    seen = ((w, *pair) for w in reversed(windows) if (pair := _both(guard, w, canary, control)) is not None)
+    return [*islice(seen, OUT_OF)]
 
 
 def _both(guard: Guard, window: SafetyWindow, canary: ArmPods, control: ArmPods) -> tuple[Worst, Worst] | None:
@@ -97,4 +127,4 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-__all__ = ["BREACHES", "GUARDS", "OUT_OF", "Guard", "strained"]
+__all__ = ["BREACHES", "GUARDS", "OUT_OF", "Guard", "guard_readings", "strained"]

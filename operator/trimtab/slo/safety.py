@@ -7,18 +7,19 @@ hard signals need no telemetry; a canary that cannot be watched is withdrawn lik
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trimtab.domain.kube import ArmView, PodView
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.trial import Outcome, Trial, TrialPhase
-from trimtab.slo.aborting import aborts, overdispersion, window_check
-from trimtab.slo.alerts import ALERT_FIRING
+from trimtab.slo.aborting import aborts
+from trimtab.slo.alerts import ALERT_FIRING, Alarm
 from trimtab.slo.arm_scaling import unplaced, unready, unscaled
 from trimtab.slo.deadline import overdue
 from trimtab.slo.edited import edited, unreached
 from trimtab.slo.evidence import level, worse_words
-from trimtab.slo.guards import strained
+from trimtab.slo.guards import guard_readings, strained
+from trimtab.slo.traces import traces
 from trimtab.slo.watching import SafetyWindow, WatchState
 
 SERVING = frozenset({TrialPhase.WARMING_UP, TrialPhase.MEASURING})
@@ -41,11 +42,13 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class Closed:
-    """A rule of an error budget that fires: which budget, the CamelCase reason, and a sentence with numbers."""
+    """A rule of an error budget that fires: which budget, the CamelCase reason, and a sentence with numbers. `readings`
+    are what it was told by, a line each."""
 
     budget: str
     reason: str
     words: str
+    readings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,11 @@ class SafetyView:
     watch: WatchState
     request: StopRequest | None = None
     gate: Closed | None = None
-    alert: str = ""  # alerts that the Experiment names and that fire, in words
+    alert: Alarm | None = None  # alerts that the Experiment names and that fire
     cap: Closed | None = None
     blind_since: float | None = None  # start of the time for which nothing could be read, None when readable
     absent: str = ""  # what could not be read
     scrape_interval: float = 15.0
-    evidence: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Continue:
 
 @dataclass(frozen=True)
 class Withdraw:
-    """Take the canary away now. `rule` names the row of `RULES`; `evidence` is bounded."""
+    """Take the canary away now. `rule` names the row of `RULES`; `evidence` is bounded, see `traces`."""
 
     outcome: Outcome
     rule: str
@@ -90,7 +92,7 @@ def judge_tick(view: SafetyView) -> Judgement:
     for name, rule in RULES:
         outcome = rule(view)
         if outcome is not None:
-            return Withdraw(outcome, name, _evidence(view))
+            return Withdraw(outcome, name, _evidence(view, outcome))
     return Continue()
 
 
@@ -251,7 +253,7 @@ def _budget_cap(view: SafetyView) -> Outcome | None:
 
 def _alert(view: SafetyView) -> Outcome | None:
     """An alert that the Experiment names fires, whoever is to blame."""
-    return Outcome(TrialPhase.ABORTED, ALERT_FIRING, view.alert) if view.alert else None
+    return None if view.alert is None else Outcome(TrialPhase.ABORTED, ALERT_FIRING, view.alert.words)
 
 
 def _of_budget(closed: Closed | None) -> Outcome | None:
@@ -274,8 +276,12 @@ def _resource_guards(view: SafetyView) -> Outcome | None:
     """A canary that is short of CPU or memory while its control is not."""
     if not view.spec.safety.resource_guards or view.trial.phase is TrialPhase.WARMING_UP:
         return None
-    windows = [w for w in view.watch.windows if w.mostly_since(view.trial.times.measuring)]
-    return strained(windows, view.canary, view.control)
+    return strained(_measured(view), view.canary, view.control)
+
+
+def _measured(view: SafetyView) -> list[SafetyWindow]:
+    """The windows after the warm-up."""
+    return [w for w in view.watch.windows if w.mostly_since(view.trial.times.measuring)]
 
 
 def _abort_rules(view: SafetyView) -> Outcome | None:
@@ -297,26 +303,11 @@ def _blind(view: SafetyView) -> Outcome | None:
     return Outcome(TrialPhase.INCONCLUSIVE, "TelemetryBlind", message + why)
 
 
-def _evidence(view: SafetyView) -> tuple[str, ...]:
-    """Bounded: the last windows of every constraint, the tests, the containers' states."""
-    lines: list[str] = []
-    for window in view.watch.windows[-4:]:
-        for constraint in view.spec.constraints:
-            phi = overdispersion(view.watch, constraint.sli)
-            checked = window_check(view.spec, constraint, window, phi)
-            if checked is not None:
-                span = f"{window.window.start:.0f}..{window.window.end:.0f}"
-                lines.append(f"{span} {checked.words} ({checked.standing})")
-    tests = ((name, test.value, test.ratio.phi) for name, test in view.watch.tests)
-    lines += [f"{name}: e-value {value:.3g}, overdispersion {phi:.2g}" for name, value, phi in tests]
-    for arm in (view.canary, view.control):
-        for pod in _pods(arm):
-            states = ", ".join(
-                f"{c.name} ready={c.ready} restarts={c.restarts} {c.waiting_reason or c.last_terminated_reason}".strip()
-                for c in (*pod.init_containers, *pod.containers)
-            )
-            lines.append(f"pod {pod.name} {pod.phase} {states}"[:300])
-    return tuple(lines[:24])
+def _evidence(view: SafetyView, outcome: Outcome) -> tuple[str, ...]:
+    closed = [each for each in (view.cap, view.gate, view.alert) if each is not None]
+    readings = [*guard_readings(outcome.reason, _measured(view), view.canary, view.control)]
+    readings += [line for each in closed for line in each.readings]
+    return traces(view.spec, view.watch, (view.canary, view.control), outcome.subject, readings)
 
 
 RULES: tuple[tuple[str, Callable[[SafetyView], Outcome | None]], ...] = (

@@ -186,7 +186,7 @@ class TestPod:
             "ready": False,
             "restartCount": 3,
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
-            "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+            "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137, "message": "heap full"}},
         }
         view = pod_from(pod("tt-1-c-a-b", ready=False, containerStatuses=[status]))
         (found,) = view.containers
@@ -195,7 +195,7 @@ class TestPod:
             "CrashLoopBackOff",
             "OOMKilled",
         )
-        assert found.message == "back-off 40s"
+        assert (found.message, found.last_words) == ("back-off 40s", "heap full")
         assert not view.ready
         assert view.ready_since is None
         assert dict(view.resources)["web"].cpu_request == Decimal("0.5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -151,6 +152,11 @@ class TestEveryRule:
             await shop.ended(trial, 120.0)
         assert (outcome(shop, trial).phase, outcome(shop, trial).reason) == (TrialPhase.ABORTED, "BudgetBurning")
         assert outcome(shop, trial).subject == "availability"
+        told = shop.stored(trial).evidence
+        assert [line.split(":")[0] for line in told[:4]] == [
+            f"availability over {w}" for w in ("1m", "5m", "6h", "720h")
+        ]
+        assert all(re.search(r": [\d,]+ of [\d,]+ events bad, burn rate \d+\.\d$", line) for line in told[:4]), told
 
     async def test_a_burn_that_nobody_would_notice_is_being_blind(self) -> None:
         """The store answers about the canary, and not about the hours of the whole service."""

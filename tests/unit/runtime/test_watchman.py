@@ -179,6 +179,9 @@ class TestCompany:
         assert all(isinstance(j, Continue) for j in await self.looked(45_000.0, 45_000.0))
         both = await self.looked(70_000.0, 70_000.0)
         assert all(isinstance(j, Withdraw) and j.outcome.reason == "ExperimentCapReached" for j in both)
+        told = [line for line in both[0].evidence if "bad" in line] if isinstance(both[0], Withdraw) else []
+        assert told[0] == "availability: canaries may cause 120,000 bad events, earlier ones caused 0"
+        assert len([line for line in told if "events bad and 0 not counted, seen until 20" in line]) == 2, told
 
     async def test_one_alone_may_spend_as_much_as_both(self) -> None:
         (alone,) = await self.looked(90_000.0)

@@ -22,6 +22,7 @@ from trimtab.domain.measurement import (
 )
 from trimtab.domain.spec import ExperimentSpec, OutcomeConstraint, RelativeBound
 from trimtab.domain.trial import Trial, TrialPhase
+from trimtab.slo.alerts import Alarm
 from trimtab.slo.estimate import ratio_sample
 from trimtab.slo.evidence import tested_slis as slis_under_test
 from trimtab.slo.safety import (
@@ -36,6 +37,7 @@ from trimtab.slo.safety import (
     Withdraw,
     judge_tick,
 )
+from trimtab.slo.traces import MOST
 from trimtab.slo.watching import watched_slis
 
 LIVE = trial(TrialPhase.MEASURING)
@@ -73,7 +75,7 @@ def withdrawal(of: SafetyView) -> Withdraw:
     found = judge_tick(of)
     assert isinstance(found, Withdraw)
     assert "\n" not in found.outcome.message
-    assert len(found.evidence) <= 24
+    assert len(found.evidence) <= MOST
     return found
 
 
@@ -104,10 +106,13 @@ def test_the_order_of_the_rules() -> None:
     ]  # fmt: skip
 
 
+FIRING = Alarm("alert CheckoutDown fires", None)
+
+
 def test_an_alert_that_fires_is_nobodys_fault() -> None:
-    found = withdrawal(view(alert="alert CheckoutDown fires"))
+    found = withdrawal(view(alert=FIRING))
     assert (found.rule, found.outcome.phase, found.outcome.reason) == ("alert", TrialPhase.ABORTED, "AlertFiring")
-    assert withdrawal(view(alert="alert CheckoutDown fires", canary=arm_with(Arm.CANARY, **OOM))).rule == "hardSignal"
+    assert withdrawal(view(alert=FIRING, canary=arm_with(Arm.CANARY, **OOM))).rule == "hardSignal"
 
 
 def test_people_come_first() -> None:
