@@ -145,6 +145,10 @@ ON_CALL = Dashboard(
               each("trimtab_traffic_share_ratio"), RATIO),
         Panel("Error budget left", "Of the service, whoever spent it.",
               ((of("trimtab_budget_remaining_ratio", "budget"), f"{EACH} {{{{budget}}}}"),), RATIO),
+        Panel("Error budget lasts for", "At the burn rate of the last hour. Nothing is shown where some is always left "
+              "at this rate.",
+              ((of("trimtab_budget_exhaustion_seconds", "budget"), f"{EACH} {{{{budget}}}}"),), SECONDS,
+              logarithmic=True),
         Panel("Error budget spent by experiments", "With experimentSharePercent, at which trials end.",
               ((of("trimtab_budget_spent_ratio", "budget"), f"{EACH} {{{{budget}}}}"),
                (of("trimtab_budget_share_limit_ratio", "budget"), f"{EACH} {{{{budget}}}} limit")), RATIO),

@@ -38,10 +38,11 @@ PROMISED = frozenset({
     "telemetry_queries_total", "telemetry_query_seconds", "unread_namespaces",
 })  # fmt: skip
 # Samples of these need what a simulation of one Experiment does not have: workers that are timed, requests over HTTP, a
-# pass that fails, a rollback that hangs, an arm that outlives its Trial, an Event that is lost.
+# pass that fails, a rollback that hangs, an arm that outlives its Trial, an Event that is lost, a service
+# that burns its error budget.
 ELSEWHERE = frozenset({
     "reconcile_seconds", "api_requests_total", "reconcile_errors_total", "rollbacks_stuck", "rollback_open_seconds",
-    "arms_without_trial", "events_dropped_total",
+    "arms_without_trial", "events_dropped_total", "budget_exhaustion_seconds",
 })  # fmt: skip
 SLOW = Fault(name="slow-dependency", kind=FaultKind.SLOW_DEPENDENCY, selector={"trimtab.dev/arm": "canary"}, factor=6.0)
 

@@ -219,8 +219,8 @@ __all__ = [
     "Loop",
     "MeteredStore",
     "OnQuery",
-    "QueryLimiter",
     "OverLimit",
+    "QueryLimiter",
     "absence_of",
     "on_account",
 ]

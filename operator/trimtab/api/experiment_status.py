@@ -173,6 +173,11 @@ class BudgetStatus(StatusModel):
     name: Id = Field(description="Name of the budget.")
     remaining: FiniteFloat | None = Field(None, description="Fraction of the service's budget that is left.")
     burn_rate: FiniteFloat | None = Field(None, description="Burn rate over the last hour; 1 is exactly sustainable.")
+    exhaustion_seconds: FiniteFloat | None = Field(
+        None,
+        description="Until nothing is left at this burn rate; absent where some always is at this rate, and while "
+        "remaining or burnRate is not known.",
+    )
     observed: Time | None = Field(None, description="When it was judged, to half a minute.")
     allowed_bad: FiniteFloat | None = Field(None, description="Bad events that the whole budget allows, as last known.")
     spent_bad: FiniteFloat = Field(

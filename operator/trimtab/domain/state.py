@@ -71,6 +71,7 @@ class BudgetState:
     observed: float | None = None  # unix seconds when it was judged, to half a minute
     allowed_bad: float | None = None  # bad events that the whole budget allows, as last known
     metrics_since: float | None = None  # unix seconds of the store's oldest sample, as preflight found it
+    exhaustion_seconds: float | None = None  # until nothing is left; None: at this burn rate some always is, or unknown
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ class Metrics:
         if experiment.spec is not None:
             self.set_owner(*owner, experiment.spec.owner)
         show_of(self.budget_remaining_ratio, owner, {b.name: b.remaining for b in state.budgets})
+        show_of(self.budget_exhaustion_seconds, owner, {b.name: b.exhaustion_seconds for b in state.budgets})
         show_of(self.budget_spent_ratio, owner, {b.name: b.spent_share for b in state.budgets})
         by_cost = experiment.spec is None or experiment.spec.objectives[0].is_cost
         show(
@@ -292,6 +293,11 @@ class Metrics:
     def _safety(self) -> None:
         self.safety_violations = self._counter("safety_violations", "Trials whose canary broke a bound", "reason")
         self.budget_remaining_ratio = self._gauge("budget_remaining_ratio", "Service's error budget left", "budget")
+        self.budget_exhaustion_seconds = self._gauge(
+            "budget_exhaustion_seconds",
+            "Until none of the service's error budget is left at its burn rate; no series where some always is",
+            "budget",
+        )
         self.budget_spent_ratio = self._gauge(
             "budget_spent_ratio", "Share of the error budget that the Experiment's arms spent", "budget"
         )

@@ -195,11 +195,12 @@ def evaluate(
     known = allowed if allowed is not None or old is None else old.allowed_bad
     share = spent_bad / known if known is not None else 0.0
     hour = next((readings[w] for w in sorted(readings) if w >= 3600 and w < budget.window), whole)
+    burning = burn_rate(budget, hour)
     firing, words, since = _hysteresis(tuple(_alarms(budget, readings, allowed or 0.0)), old, now, burn)
     state = BudgetState(
         budget.name,
         remaining,
-        burn_rate(budget, hour),
+        burning,
         spent_bad,
         share,
         observed=observed_at(old, now),
@@ -208,6 +209,7 @@ def evaluate(
         firing=firing,
         clear_since=since,
         metrics_since=old.metrics_since if old is not None else None,
+        exhaustion_seconds=time_to_exhaustion(budget, remaining, burning),
     )
     if firing:
         return GateVerdict(state, BURNING, f"{budget.name}: {words}")
@@ -222,6 +224,18 @@ def evaluate(
         words = f"{budget.name}: {100 * remaining:.0f} % left, trials start above {100 * budget.start_above:.0f} %"
         return GateVerdict(state, "BudgetLow", words)
     return GateVerdict(state, "", "")
+
+
+def time_to_exhaustion(budget: ErrorBudget, remaining: float | None, burn: float | None) -> float | None:
+    """Seconds until nothing is left at this burn rate, remaining x window / burn; 0 when nothing is left.
+
+    None where that is not known, and where it would take a window or longer: by then all that was spent before has left
+    the window, so that at this rate some is always left.
+    """
+    if remaining is None or remaining <= 0:
+        return None if remaining is None else 0.0
+    seconds = remaining * budget.window / burn if burn else None
+    return seconds if seconds is not None and seconds < budget.window else None
 
 
 def observed_at(old: BudgetState | None, now: float) -> float:
@@ -259,13 +273,6 @@ def _burned(burn: Burn, alarms: tuple[_Alarm, ...]) -> _Alarm:
     known = [level for level in levels if level is not None]
     highest = max(known, default=0.0) if len(known) == len(levels) else None
     return _Alarm(burn.label, 1.0, highest, None, f"{_shown(highest)} of the limit")
-
-
-def time_to_exhaustion(budget: ErrorBudget, state: BudgetState) -> float | None:
-    """Seconds until nothing is left at the present burn rate; None when it never is, or that is not known."""
-    if state.remaining is None or not state.burn_rate:
-        return None
-    return max(state.remaining, 0.0) * budget.window / state.burn_rate
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from trimtab.adapters.query_limits import (
     Asked,
     Loop,
     MeteredStore,
-    QueryLimiter,
     OverLimit,
+    QueryLimiter,
     on_account,
 )
 from trimtab.adapters.series_store import QueryFailed, StoreSilent, StoreUnavailable

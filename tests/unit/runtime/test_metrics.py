@@ -80,7 +80,10 @@ def test_the_status_becomes_gauges() -> None:
         trials_counted=6,
         conditions=conditions,
         counts=(("Succeeded", 5), ("Infeasible", 1)),
-        budgets=(BudgetState("availability", 0.8, 1.1, 3.0, 0.01), BudgetState("other", None, None, 0.0, 0.0)),
+        budgets=(
+            BudgetState("availability", 0.8, 1.1, 3.0, 0.01, exhaustion_seconds=900.0),
+            BudgetState("other", None, None, 0.0, 0.0),
+        ),
         diagnostics=Diagnostics(6, 5, 100, 1.2, 0.94),
         figures=Figures(0.25, 1.1, improvement_per_trial=0.05),
     )
@@ -95,6 +98,8 @@ def test_the_status_becomes_gauges() -> None:
     assert of(metrics, "budget_remaining_ratio", budget="availability") == 0.8
     assert of(metrics, "budget_remaining_ratio", budget="other") is None
     assert of(metrics, "budget_spent_ratio", budget="availability") == 0.01
+    assert of(metrics, "budget_exhaustion_seconds", budget="availability") == 900.0
+    assert of(metrics, "budget_exhaustion_seconds", budget="other") is None
     assert of(metrics, "calibration_coverage") == 0.94
     assert of(metrics, "experiment_seconds") is None
     assert of(metrics, "experiment_started_timestamp_seconds") == 10.0

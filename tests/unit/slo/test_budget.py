@@ -204,9 +204,23 @@ def test_a_history_grows_until_it_is_long_enough() -> None:
 def test_time_to_exhaustion() -> None:
     state = judged(readings(w6h=0.0002, w1h=0.004, w30d=0.0005)).state
     assert state.burn_rate == pytest.approx(4.0)
-    assert time_to_exhaustion(BUDGET, state) == pytest.approx(0.5 * MONTH / 4)
-    assert time_to_exhaustion(BUDGET, replace(state, burn_rate=0.0)) is None
-    assert time_to_exhaustion(BUDGET, replace(state, remaining=None)) is None
+    assert state.exhaustion_seconds == pytest.approx(0.5 * MONTH / 4)
+    assert time_to_exhaustion(BUDGET, 0.5, 4.0) == pytest.approx(0.5 * MONTH / 4)
+    assert time_to_exhaustion(BUDGET, 0.5, 0.51) == pytest.approx(0.5 / 0.51 * MONTH)
+    assert time_to_exhaustion(BUDGET, -0.1, 4.0) == time_to_exhaustion(BUDGET, 0.0, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("burn", [0.5, 0.49, 0.0])
+def test_a_budget_that_lasts_for_its_window_lasts(burn: float) -> None:
+    """Half is left, so half was spent within the window: at half of the sustainable rate that leaves it in time."""
+    assert time_to_exhaustion(BUDGET, 0.5, burn) is None
+
+
+def test_of_what_is_not_known_nobody_knows_the_end() -> None:
+    assert time_to_exhaustion(BUDGET, None, 4.0) is None
+    assert time_to_exhaustion(BUDGET, 0.5, None) is None
+    found = readings(w6h=0.0002, w1h=0.004, w30d=0.0005)
+    assert judged({**found, MONTH: TelemetryError("down")}).state.exhaustion_seconds is None
 
 
 def cap(**changes: float) -> Cap:
