@@ -13,7 +13,7 @@ from typing import Protocol
 
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, Reading, TelemetryError, Window
+from trimtab.domain.measurement import Absence, AlertSeen, ContainerUse, NoData, Reading, TelemetryError, Window
 from trimtab.domain.space import Resource
 from trimtab.domain.spec import ExperimentSpec, Sli
 from trimtab.domain.state import ExperimentState
@@ -91,14 +91,19 @@ class SliRequest:
     fresh: bool = True
 
 
+NOT_ASKED = NoData("it was not asked for")
+
+
 @dataclass(frozen=True)
 class SliProbe:
     """What preflight learns of an SLI: problem is "" when it can be measured.
 
     `reason` is a CamelCase condition reason (TelemetryUnavailable, which passes by itself, UnknownStore, QueryFailed,
     NoData, Ambiguous, NoBucketBound, SegmentMissing, NoTraffic), `remedy` what to do. `scrape_interval` and
-    `requests_per_second` (of the whole target) are None where unknown. `history` is the age in seconds of the oldest
-    sample found within the asked window. `coarse`: a quantile that is known to its bucket only.
+    `requests_per_second` (of the whole target, now) are None where unknown. Of what there is of the last hours:
+    `usual_per_second`, `bad_ratio` of an SLI that counts bad events, `level` of a quantile or value, in the SLI's unit.
+    `history` is the age in seconds of the oldest sample found within the asked window. `coarse`: a quantile that is
+    known to its bucket only.
     """
 
     sli: str
@@ -107,9 +112,16 @@ class SliProbe:
     remedy: str = ""
     scrape_interval: float | None = None
     requests_per_second: float | None = None
+    usual_per_second: float | None = None
     bad_ratio: float | None = None
+    level: Reading = NOT_ASKED
     history: float | None = None
     coarse: bool = False
+
+    @property
+    def expected_per_second(self) -> float | None:
+        """What trials will see: as in the last hours, as now where these are unknown."""
+        return self.requests_per_second if self.usual_per_second is None else self.usual_per_second
 
 
 @dataclass(frozen=True)
@@ -264,6 +276,7 @@ class Designer(Protocol):
 
 
 __all__ = [
+    "NOT_ASKED",
     "Clock",
     "Cluster",
     "Designer",

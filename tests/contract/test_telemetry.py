@@ -34,7 +34,7 @@ from trimtab.domain.measurement import (
 )
 from trimtab.domain.space import Resource
 from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet, SliRequest, Telemetry, UseOf
+from trimtab.ports import NOT_ASKED, PodSet, SliRequest, Telemetry, UseOf
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.slo.counters import counters_of
 from trimtab.slo.recording import METRIC, digest
@@ -132,6 +132,11 @@ def thirty_twenty_ten(t: float) -> float:
     return 10.0 * (3 * three - two - one)
 
 
+def busier(t: float) -> float:
+    """10 a second until five minutes before T, then 100."""
+    return 10.0 * (t + 2 * HOUR) + 90.0 * max(t - 60.0 + 300.0, 0.0)
+
+
 def alert(name: str, *, state: str = "firing", since: float = T - 400, until: float = T, **labels: str) -> Stored:
     """What Prometheus writes of an alert, at each evaluation of its rule."""
     pairs = {"alertname": name, "alertstate": state, **labels}
@@ -201,6 +206,10 @@ SCENARIOS: dict[str, list[Stored]] = {
         counter("slow-scrapes", "bad_total", steady(2), since=T - 600, scrape=15.0, phase=7.0, code="500"),
     ],
     "gauge": [counter("gauge", "depth", lambda t: 10.0 + (-1.0) ** int(t))],
+    "rolled": [
+        counter("rolled", "depth", steady(0, 1.0), pod=OTHER, since=T - 2 * HOUR, until=T - HOUR),
+        counter("rolled", "depth", steady(0, 1.0)),
+    ],
     "gauges": [counter("gauges", "depth", steady(0, 1.0)), counter("gauges", "depth", steady(0, 2.0), pod=OTHER)],
     "status": [
         counter("status", "req_total", steady(98), status="200"),
@@ -288,6 +297,11 @@ SCENARIOS: dict[str, list[Stored]] = {
     "recorded-by-two": [
         *recorded("recorded-by-two", lambda n: 60.0 if n < 200 else None, "first"),
         *recorded("recorded-by-two", experiment="second")[2:],
+    ],
+    "busier": [  # ten times as busy for five minutes as in the two hours before, and twice as deep for one hour
+        counter("busier", "all_total", busier, since=T - 2 * HOUR, scrape=15.0),
+        counter("busier", "bad_total", lambda t: 0.1 * busier(t), since=T - 2 * HOUR, scrape=15.0, code="500"),
+        counter("busier", "depth", lambda t: 10.0 if t < 60 - HOUR else 20.0, since=T - 2 * HOUR, scrape=15.0),
     ],
     "days": [
         counter("days", "all_total", thirty_twenty_ten, pod="web-7d9f6c-x2k4z", since=T - 3 * DAY, scrape=60.0)
@@ -774,6 +788,7 @@ class TestPreflight:
         assert (found.sli, found.reason) == (sli.name, "")
         assert found.scrape_interval == pytest.approx(1.0)
         assert found.requests_per_second == pytest.approx(100.0, rel=0.03)
+        assert found.usual_per_second == pytest.approx(100.0, rel=0.05)
         assert found.bad_ratio == pytest.approx(ratio, rel=0.05)
 
     @pytest.mark.parametrize(
@@ -800,10 +815,36 @@ class TestPreflight:
         assert found.reason == "NoBucketBound"
         assert "0.1 or 1," in found.remedy
 
-    async def test_values_and_quantiles_need_no_ratio(self, telemetry: Telemetry) -> None:
-        assert (await telemetry.probe(VALUE, pods("gauge"), T - 1, 3600.0, timeout=TIMEOUT)).reason == ""
+    async def test_values_and_quantiles_have_a_level_and_no_ratio(self, telemetry: Telemetry) -> None:
         found = await telemetry.probe(P95, pods("buckets"), T - 1, 3600.0, timeout=TIMEOUT)
         assert (found.reason, found.bad_ratio) == ("", None)
+        assert found.usual_per_second == pytest.approx(100.0, rel=0.05)
+        assert isinstance(found.level, Sample)
+        assert found.level.value == pytest.approx(0.1 + 0.9 * 5 / 9, rel=0.03)
+        value = await telemetry.probe(VALUE, pods("gauge"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert (value.reason, value.bad_ratio, value.usual_per_second) == ("", None, None)
+        assert isinstance(value.level, Sample)
+        ratio = await telemetry.probe(ERRORS, pods("plain"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert ratio.level == NOT_ASKED
+
+    async def test_what_is_usual_is_of_hours_and_not_of_the_moment(self, telemetry: Telemetry) -> None:
+        """Two hours are there of the six that are asked for."""
+        found = await telemetry.probe(ERRORS, pods("busier"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert found.requests_per_second == pytest.approx(100.0, rel=0.03)
+        assert found.usual_per_second == pytest.approx(13.75, rel=0.04)
+        assert found.history == 3600.0
+        month = await telemetry.probe(ERRORS, pods("busier"), T - 1, 720 * HOUR, timeout=TIMEOUT)
+        assert month.usual_per_second == pytest.approx(13.75, rel=0.04)
+        assert month.history == pytest.approx(2 * HOUR, rel=0.03)
+        depth = await telemetry.probe(VALUE, pods("busier"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert isinstance(depth.level, Sample)
+        assert depth.level.value == pytest.approx(15.0, rel=0.05)
+
+    async def test_a_level_that_cannot_be_told_is_an_absence(self, telemetry: Telemetry) -> None:
+        """By now there is one series, but there were two in the last hours."""
+        found = await telemetry.probe(EACH, pods("rolled"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert found.reason == ""
+        assert isinstance(found.level, Ambiguous)
 
     async def test_how_far_the_past_reaches(self, telemetry: Telemetry) -> None:
         found = await telemetry.probe(ERRORS, pods("slow-scrapes"), T - 1, 600.0, timeout=TIMEOUT)

@@ -8,13 +8,16 @@ from dataclasses import replace
 
 from trimtab.adapters.prometheus_absence import EMPTY, why_absent
 from trimtab.adapters.prometheus_names import Names
+from trimtab.adapters.prometheus_readings import increased_quantile
 from trimtab.adapters.prometheus_sums import increased, raw_counts
+from trimtab.adapters.query_limits import absence_of
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
-from trimtab.domain.measurement import Sample, Window
+from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
-from trimtab.ports import PodSet, SliProbe
+from trimtab.ports import NOT_ASKED, PodSet, SliProbe
 from trimtab.slo.counters import Histogram
+from trimtab.slo.estimate import value_sample
 from trimtab.slo.native import common_bounds, exponential, is_native, split
 from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
@@ -22,6 +25,7 @@ from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape
 PAST_SECONDS = 6 * 3600
 RECENT_SECONDS = 300  # the longest that Prometheus lets pass between two scrapes
 FULL_HISTORY = 0.98  # of what is asked for: nothing is as old as its window to the second
+PAST_STEP = 300  # between two looks at a value
 REACH_STEPS = 60
 REACH_PRECISION = 0.02  # of the age
 REACH_LEAST = 1.0  # seconds
@@ -65,7 +69,18 @@ class Prober:
         if len(rows) > 1:
             problem = f"the query returns {len(rows)} series for the target's pods, one is needed"
             return SliProbe(sli.name, "Ambiguous", problem, "aggregate it, e.g. avg(...) or sum(...)")
-        return SliProbe(sli.name)
+        return SliProbe(sli.name, level=await self._past_value(query, pods, now, timeout))
+
+    async def _past_value(self, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> Reading:
+        """Its mean over the last hours, at even times."""
+        start = now - PAST_STEP * math.floor(PAST_SECONDS / PAST_STEP)
+        try:
+            rows = await self._client.range(inject(query.query, pods), start, now, PAST_STEP, timeout)
+        except QueryFailed as error:
+            return absence_of(error)
+        if len(rows) != 1:
+            return Ambiguous(f"the query returned {len(rows)} series in the last hours") if rows else NoData(EMPTY)
+        return value_sample([v for _, v in rows[0].points], None)
 
     async def _ratio(
         self, sli: Sli, query: RatioQuery, pods: PodSet, now: float, history: float, timeout: float
@@ -123,21 +138,36 @@ class Prober:
         if not value > 0:
             problem = f"the target's pods got no request in the last {window} s"
             return SliProbe(sli.name, "NoTraffic", problem, "send traffic to it; Trimtab never makes any")
-        bad_ratio = await self._past_ratio(sli, pods, now, timeout)
-        reach = await self._reach(total.total, now, history, timeout)
+        past = await self._past(sli, pods, now, timeout)
+        reach = await self._reach(total.total, now, max(history, PAST_SECONDS), timeout)
+        known = past if isinstance(past, Sample) else None
+        ratio = None if known is None or isinstance(sli.query, QuantileQuery) else min(max(known.value, 0.0), 1.0)
         return SliProbe(
-            sli.name, scrape_interval=interval, requests_per_second=value, bad_ratio=bad_ratio, history=reach
+            sli.name,
+            scrape_interval=interval,
+            requests_per_second=value,
+            usual_per_second=None if known is None or not reach else known.total / min(reach, PAST_SECONDS),
+            bad_ratio=ratio,
+            level=past if isinstance(sli.query, QuantileQuery) else NOT_ASKED,
+            history=history if reach is not None and reach >= FULL_HISTORY * history else reach,
         )
 
-    async def _past_ratio(self, sli: Sli, pods: PodSet, now: float, timeout: float) -> float | None:
-        """Fraction of bad events over the last hours; None where nothing was counted."""
+    async def _past(self, sli: Sli, pods: PodSet, now: float, timeout: float) -> Reading:
+        """The fraction of bad events over the last hours, or the quantile, of how many."""
         if isinstance(sli.query, QuantileQuery):
-            return None
+            return await self._past_quantile(sli, sli.query, pods, now, timeout)
         names = await self._names.counters(sli, pods, now, timeout)
         if names is None:
-            return None
-        found = await increased(self._client, names, sli.query, now, PAST_SECONDS, timeout)
-        return min(max(found.value, 0.0), 1.0) if isinstance(found, Sample) else None
+            return NoData(EMPTY)
+        return await increased(self._client, names, sli.query, now, PAST_SECONDS, timeout)
+
+    async def _past_quantile(self, sli: Sli, query: QuantileQuery, pods: PodSet, now: float, timeout: float) -> Reading:
+        found = await self._names.histogram(sli, pods, now, timeout)
+        if found is None:
+            return NoData(EMPTY)
+        by = "" if found.native else " by (le) "
+        asked = f"sum{by}(increase({found.selector(pods, query.labels)}[{PAST_SECONDS}s]))"
+        return increased_quantile(query, await self._client.vector(asked, now, timeout))
 
     async def _reach(self, total: str, now: float, history: float, timeout: float) -> float | None:
         """How far back the store answers, at most `history`, within a fiftieth: in finer and finer steps.

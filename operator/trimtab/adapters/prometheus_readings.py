@@ -12,7 +12,7 @@ from trimtab.domain.names import pod_pattern
 from trimtab.domain.spec import QuantileQuery, SlowRatioQuery
 from trimtab.ports import PodSet, SliRequest, Steps
 from trimtab.slo.estimate import ratio_sample, standard_error_of_mean, widened
-from trimtab.slo.native import Split, split
+from trimtab.slo.native import Split, as_classic, is_native, split
 from trimtab.slo.quantiles import quantile_sample
 from trimtab.slo.series import (
     Births,
@@ -92,6 +92,22 @@ def increased_reading(query: SlowRatioQuery, increases: Sequence[Series]) -> Rea
     reading = ratio_sample([max(total - fast, 0.0)], [total])
     unsure = sum(each.points[-1][1] for each in divided.unsure)
     return widened(reading, unsure) if isinstance(reading, Sample) else reading
+
+
+def increased_quantile(query: QuantileQuery, increases: Sequence[Series]) -> Reading:
+    """A quantile of increases, as Prometheus makes them: of buckets by `le`, or of one native histogram."""
+    buckets = as_classic(increases) if is_native(increases) else increases
+    counts: dict[float, float] = {}
+    for each in buckets:
+        if each.points and not math.isnan(bound_of(each)):  # `1` and `1.0` are one bound
+            counts[bound_of(each)] = counts.get(bound_of(each), 0.0) + each.points[-1][1]
+    bounds = sorted(counts)
+    if not bounds:
+        return NoData("no traffic in the window")
+    gained = [
+        max(counts[le] - below, 0.0) for le, below in zip(bounds, (0.0, *(counts[b] for b in bounds)), strict=False)
+    ]
+    return quantile_sample([le * query.scale for le in bounds], [gained], query.quantile)
 
 
 def _last(divided: Split, infinite: bool) -> float:

@@ -158,6 +158,15 @@ class TestReadings:
         assert 2 ** (-27 / 16) < found.value < 2 ** (-26 / 16)
         assert found.total == 800.0
 
+    async def test_what_a_quantile_was_in_the_last_hours(self) -> None:
+        store = Store()
+        found = await StoreTelemetry(store).probe(P95, pods("shop"), WINDOW.end, 3600.0, timeout=TIMEOUT)
+        assert isinstance(found.level, Sample)
+        assert 2 ** (-27 / 16) < found.level.value < 2 ** (-26 / 16)
+        assert not found.coarse
+        ranged = f'd_seconds{{namespace="shop",pod=~"{CANARY}-[a-z0-9]+-[a-z0-9]+"}}[21600s]'
+        assert f"sum(increase({ranged}))" in store.asked
+
     async def test_load_and_the_past_ask_for_no_buckets(self) -> None:
         store = Store()
         telemetry = StoreTelemetry(store)
