@@ -15,7 +15,7 @@ from trimtab.api.convert import experiment_record
 from trimtab.api.lint import Level, lint
 from trimtab.api.times import parse_time
 from trimtab.control.gates import cap_of
-from trimtab.control.preflight_telemetry import arm_requests
+from trimtab.control.preflight_power import arm_requests
 from trimtab.domain.spec import ExperimentSpec, RatioQuery
 from trimtab.slo import evidence
 from trimtab.workload import load_workload

@@ -13,8 +13,8 @@ from stack.paths import EXAMPLES
 from trimtab.api.kube_autoscaler import autoscaler_from
 from trimtab.api.lint import lint
 from trimtab.control.gates import cap_of
+from trimtab.control.preflight_power import arm_requests
 from trimtab.control.preflight_scaling import scaling_problems
-from trimtab.control.preflight_telemetry import arm_requests
 from trimtab.control.scaling import autoscaler_plan, first_pods
 from trimtab.simulate.optimum import Optimum, optimum_of
 from trimtab.simulate.scenario import Scenario, scenario

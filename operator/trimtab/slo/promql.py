@@ -191,6 +191,30 @@ def label_names(query: str) -> tuple[str, ...]:
     return tuple(m.name for m in tree.matchers.matchers if m.name != STAND_IN[0])
 
 
+def adds_up(query: str) -> bool:
+    """Whether what a person's query yields grows with the number of pods: a sum or a count over them, not a mean, and
+    not one sum divided by another."""
+    return _adds_up(_tree(query))
+
+
+def _adds_up(node: Any) -> bool:
+    match node:
+        case promql_parser.AggregateExpr():
+            return str(node.op) in {"sum", "count"}
+        case promql_parser.ParenExpr() | promql_parser.UnaryExpr():
+            return _adds_up(node.expr)
+        case promql_parser.BinaryExpr() if str(node.op) == "/":
+            return _adds_up(node.lhs) and not _adds_up(node.rhs)
+        case promql_parser.BinaryExpr():
+            return _adds_up(node.lhs) or _adds_up(node.rhs)
+        case promql_parser.Call():
+            return node.func.name not in _OF_HISTOGRAMS and any(_adds_up(each) for each in node.args)
+    return False
+
+
+_OF_HISTOGRAMS = frozenset({"histogram_quantile", "histogram_fraction", "histogram_avg", "histogram_stddev"})
+
+
 def _bounded(field: str, query: str, node: Any) -> None:
     if isinstance(node, promql_parser.SubqueryExpr):
         problem = f"a subquery is not bounded, at character {_sign_at(query, ':', inside='[')}"

@@ -13,7 +13,7 @@ from tests.unit.control.builders import BASELINE, GIB
 
 from trimtab.control.preflight import WAITING_REASONS, Findings, Problem, examine, recheck
 from trimtab.control.preflight_capacity import corner_assignments, pod_total, qos_class
-from trimtab.control.preflight_telemetry import arm_requests
+from trimtab.control.preflight_power import arm_requests
 from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.kube import (
     ContainerView,
@@ -28,6 +28,7 @@ from trimtab.domain.kube import (
     TargetMissing,
     VpaView,
 )
+from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, TelemetryError
 from trimtab.domain.space import (
     Apply,
     ContainerResource,
@@ -44,11 +45,18 @@ from trimtab.domain.spec import (
     CanarySpec,
     ErrorBudget,
     ExperimentSpec,
+    Objective,
+    ObjectiveTerm,
     PauseOnBurn,
     QuantileQuery,
+    RatioQuery,
     RelativeBound,
+    Scaling,
+    ScalingQuery,
     SliKind,
+    SliQuery,
     SlowRatioQuery,
+    ValueQuery,
 )
 from trimtab.ports import SliProbe
 
@@ -495,7 +503,9 @@ class TestProbes:
 class TestPower:
     def decided(self, rate: float, ratio: float | None, coarse: bool = False, **spec: Any) -> Findings:
         probe = replace(PROBE, requests_per_second=rate, bad_ratio=ratio, coarse=coarse)
-        return found(builders.spec(**spec), probes=(probe,))
+        made = builders.spec(**spec)
+        made = replace(made, slis=tuple(replace(s, min_samples=1) for s in made.slis))
+        return found(made, probes=(probe,))
 
     def test_what_an_arm_sees_of_the_load(self) -> None:
         assert arm_requests(builders.spec(), 220.0, 20) == pytest.approx(10 * 60)
@@ -543,7 +553,17 @@ class TestPower:
         assert only(self.decided(30, None)).reason == "Undecidable"
 
     def test_no_traffic(self) -> None:
-        assert only(self.decided(0.0, None)).remedy == "send traffic to the target first"
+        problems = self.decided(0.0, None).problems
+        assert [p.remedy for p in problems] == ["send traffic to the target first"] * 2
+        assert [p.field for p in problems] == ["spec.slis[errors].minSamples", "spec.constraints[errors]"]
+
+    def test_what_is_usual_decides_and_not_the_moment(self) -> None:
+        def seen(now: float, usual: float | None) -> Findings:
+            return found(probes=(replace(PROBE, requests_per_second=now, usual_per_second=usual, bad_ratio=0.005),))
+
+        assert [p.reason for p in seen(4000, 40).blocking] == ["Undecidable"]
+        assert seen(40, 4000).problems == ()
+        assert [p.reason for p in seen(40, None).blocking] == ["Undecidable"]
 
     def test_the_target_itself_breaks_the_bound(self) -> None:
         problem = only(self.decided(4000, 0.02))
@@ -571,7 +591,7 @@ class TestPower:
         assert self.decided(22, 0.005, constraints=(guards,), verification=never).problems == ()
         (worse,) = self.decided(190, 0.02, constraints=(guards,)).problems
         assert (worse.reason, worse.blocking) == ("HardlyCertified", False)
-        assert "the target itself is at 2 %, so no verification will certify 1 %" in worse.message
+        assert "the target itself is at 2 %, the bound is 1 %, so no verification will certify it" in worse.message
 
     def test_that_clustered_errors_take_more_is_said_where_it_matters(self) -> None:
         (found,) = self.decided(800, 0.005).problems
@@ -590,7 +610,10 @@ class TestPower:
     def test_a_quantile_needs_enough_beyond_it(self) -> None:
         (sli,) = builders.spec().slis
         quantile = replace(sli, kind=SliKind.LATENCY, query=QuantileQuery(("latency",), 0.95))
-        assert only(self.decided(1, None, slis=(quantile,))).reason == "Undecidable"
+        few = only(self.decided(10, None, slis=(quantile,)))
+        assert few.reason == "Undecidable"
+        assert "27 requests an arm, 200 are needed for 10 beyond the quantile; " in few.message
+        assert few.remedy == "set spec.trial.duration to 7m20s"
         assert self.decided(4000, None, slis=(quantile,)).problems == ()
 
     def test_a_quantile_of_a_few_buckets_bounds_nothing(self) -> None:
@@ -626,6 +649,135 @@ class TestPower:
 
         assert only(within(0.0002)).reason == "Undecidable"
         assert within(0.005).problems == ()
+
+
+class TestSamples:
+    """A trial of a minute at 220 requests a second: an arm sees 600 requests."""
+
+    def asked(self, samples: int, **changes: Any) -> Findings:
+        made = builders.spec(constraints=(), **changes)
+        made = replace(made, slis=tuple(replace(s, min_samples=samples) for s in made.slis))
+        terms = (ObjectiveTerm(1.0), ObjectiveTerm(1.0, "errors"))
+        made = replace(made, objectives=(Objective("cost", False, terms),))
+        return found(made, probes=(replace(PROBE, requests_per_second=220.0),))
+
+    def test_enough(self) -> None:
+        assert self.asked(599).problems == ()
+
+    def test_what_only_an_extended_trial_sees_is_said(self) -> None:
+        told = only(self.asked(1000))
+        assert (told.reason, told.blocking) == ("AlwaysExtended", False)
+        assert told.message == (
+            "spec.slis[errors].minSamples: a trial of 1m sees about 600 requests an arm, 1,000 are asked for: each "
+            "will be extended to 2m; set spec.trial.duration and spec.verification.duration to 1m40s, or lower it"
+        )
+
+    def test_more_than_an_extended_trial_sees_is_refused(self) -> None:
+        problem = only(self.asked(6000))
+        assert problem.reason == "Undecidable"
+        assert "6,000 are asked for: it ends TooFewSamples, also when it is extended to 2m; " in problem.message
+        assert problem.remedy == "set spec.trial.duration and spec.verification.duration to 10m, or lower it"
+
+    def test_the_duration_and_the_replicas_that_it_suggests_would_do(self) -> None:
+        (trial, verification) = builders.spec().trial, builders.spec().verification
+        few = only(self.asked(2000, canary=CanarySpec(1, 0.6)))
+        assert "to 3m20s or spec.canary.replicas to 5, or lower it" in few.remedy
+        longer = {"trial": replace(trial, duration=200.0), "verification": replace(verification, duration=200.0)}
+        assert self.asked(2000, **longer).problems == ()
+        assert self.asked(2000, canary=CanarySpec(5, 0.6)).problems == ()
+
+    def test_an_extension_that_ends_after_the_deadline_helps_nobody(self) -> None:
+        short = replace(builders.spec().trial, deadline=120.0)
+        problem = only(self.asked(1000, trial=short))
+        assert problem.reason == "Undecidable"
+        assert "it ends TooFewSamples; " in problem.message
+
+    def test_a_verification_that_is_shorter_is_looked_at_too(self) -> None:
+        brief = replace(builders.spec().verification, duration=20.0)
+        problem = only(self.asked(500, verification=brief))
+        assert "a verification of 20s sees about 200 requests an arm" in problem.message
+        assert problem.remedy == "set spec.verification.duration to 50s, or lower it"
+        assert self.asked(500, verification=replace(brief, replicates=0)).problems == ()
+
+    def test_what_nobody_needs_is_not_looked_at(self) -> None:
+        made = builders.spec(constraints=())
+        made = replace(made, slis=tuple(replace(s, min_samples=10**6) for s in made.slis))
+        assert found(made, probes=(replace(PROBE, requests_per_second=220.0),)).problems == ()
+
+
+class TestFeasible:
+    """What the target breaks today is told before trials find it, whatever measures it."""
+
+    def judged(self, level: Reading, query: SliQuery, **bound: Any) -> Findings:
+        (sli,), (constraint,) = builders.spec().slis, builders.spec().constraints
+        asked = replace(sli, kind=SliKind.VALUE, query=query, min_samples=1)
+        settings = replace(builders.spec().search, repair=bound.pop("repair", False))
+        guards = bound.pop("guard_only", False)
+        changed = replace(constraint, guard_only=guards, **{"maximum": None, **bound})
+        made = builders.spec(slis=(asked,), constraints=(changed,), budgets=(), search=settings)
+        probe = SliProbe("errors", scrape_interval=1.0, requests_per_second=4000.0, level=level)
+        return found(made, probes=(probe,))
+
+    DEPTH = ValueQuery("avg(depth{$selector})", "ms")
+    SUM = ValueQuery("sum(depth{$selector})", "ms")
+
+    @pytest.mark.parametrize(
+        ("bound", "words"),
+        [
+            (
+                {"maximum": 5.0},
+                "the target itself is at 10 ms, the bound is 5 ms; repair the service first, raise max, or",
+            ),
+            ({"minimum": 20.0}, "is at 10 ms, the bound is 20 ms or more; repair the service first, lower min, or"),
+        ],
+    )
+    def test_a_gauge_beyond_its_bound(self, bound: dict[str, float], words: str) -> None:
+        problem = only(self.judged(Sample(10.0, 0.1, 60.0), self.DEPTH, **bound))
+        assert problem.reason == "BaselineInfeasible"
+        assert words in problem.message
+
+    @pytest.mark.parametrize("bound", [{"maximum": 10.0}, {"minimum": 10.0}, {"maximum": 11.0, "minimum": 9.0}])
+    def test_a_gauge_at_its_bound_keeps_it(self, bound: dict[str, float]) -> None:
+        assert self.judged(Sample(10.0, 0.0, 60.0), self.DEPTH, **bound).problems == ()
+
+    def test_nothing_is_said_of_what_nobody_knows(self) -> None:
+        for absent in (NoData("none"), Ambiguous("two"), TelemetryError("too slow")):
+            assert self.judged(absent, self.DEPTH, maximum=5.0).problems == ()
+
+    def test_a_quantile_beyond_its_bound(self) -> None:
+        p95 = QuantileQuery(("latency",), 0.95)
+        problem = only(self.judged(Sample(0.3, 0.01, 1e6), p95, maximum=0.25))
+        assert "the target itself is at 300 ms, the bound is 250 ms" in problem.message
+
+    def test_a_lower_limit_of_a_quantile_breaks_no_minimum(self) -> None:
+        p95 = QuantileQuery(("latency",), 0.95)
+        beyond = Sample(1.0, 1.0, 1e6, below=0.01)
+        assert self.judged(beyond, p95, minimum=2.0).problems == ()
+        assert only(self.judged(beyond, p95, maximum=0.5)).reason == "BaselineInfeasible"
+
+    def test_what_counts_for_scaling_is_no_level_of_it(self) -> None:
+        """The probe is that of the counters behind it, whose ratio is no number of pods."""
+        (sli,), (constraint,) = builders.spec().slis, builders.spec().constraints
+        assert isinstance(sli.query, RatioQuery)
+        pods = replace(sli, kind=SliKind.VALUE, query=ScalingQuery(Scaling.MEAN_REPLICAS, sli.query))
+        bound = replace(constraint, maximum=None, minimum=2.0)
+        assert found(builders.spec(slis=(pods,), constraints=(bound,), budgets=())).problems == ()
+
+    def test_one_that_is_to_be_repaired_is_a_note(self) -> None:
+        told = only(self.judged(Sample(10.0, 0.1, 60.0), self.DEPTH, maximum=5.0, repair=True))
+        assert (told.reason, told.blocking) == ("BaselineInfeasible", False)
+        assert told.message.endswith("trials look for settings that hold it")
+
+    def test_one_that_only_guards_is_a_note(self) -> None:
+        told = only(self.judged(Sample(10.0, 0.1, 60.0), self.DEPTH, maximum=5.0, guard_only=True))
+        assert (told.reason, told.blocking) == ("HardlyCertified", False)
+        assert "the bound is 5 ms, so no verification will certify it" in told.message
+
+    def test_of_a_sum_over_pods_an_arm_has_its_part_and_only_a_note_is_made(self) -> None:
+        assert self.judged(Sample(44.0, 0.1, 60.0), self.SUM, maximum=5.0).problems == ()
+        told = only(self.judged(Sample(44.0, 0.1, 60.0), self.SUM, maximum=1.0))
+        assert (told.reason, told.blocking) == ("BaselineInfeasible", False)
+        assert "an arm's part of the target is at 2 ms, the bound is 1 ms" in told.message
 
 
 class TestAlarms:

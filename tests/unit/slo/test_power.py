@@ -1,4 +1,4 @@
-"""How many requests a verdict needs: against the exact test, and in words."""
+"""How many requests a verdict needs: against the exact test."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import binom
-from tests.unit.control.builders import spec
 
-from trimtab.domain.spec import OutcomeConstraint, QuantileQuery, Sli, SliKind
-from trimtab.ports import SliProbe
-from trimtab.slo.power import least_ratio_found, requests_needed, undecidable
+from trimtab.slo.power import least_ratio_found, requests_needed
 from trimtab.slo.sequential import EProcess
 
 
@@ -37,19 +34,6 @@ def test_the_figures_of_a_three_nines_objective() -> None:
 def test_never_fewer_than_no_error_at_all_would_need() -> None:
     assert requests_needed(0.001, 0.0, 0.95) == pytest.approx(math.log(20) / 0.001)
     assert math.isinf(requests_needed(0.001, 0.001, 0.95))
-
-
-def test_a_quantile_needs_requests_in_its_tail() -> None:
-    sli = Sli("p95", SliKind.LATENCY, QuantileQuery(("h",), 0.95), 100)
-    bound = OutcomeConstraint("p95", "p95", 0.1, None, None, 0.95, None)
-    slow = spec(slis=(sli,), constraints=(bound,))
-    assert undecidable(slow, bound, SliProbe("p95", requests_per_second=1000.0), 20) is None
-    found = undecidable(slow, bound, SliProbe("p95", requests_per_second=10.0), 20)
-    assert found is not None
-    assert "27 requests an arm, 200 are needed" in found.problem
-    assert "7m20s" in found.remedy
-    assert undecidable(slow, bound, SliProbe("p95", requests_per_second=0.0), 20) is not None
-    assert undecidable(slow, bound, SliProbe("p95"), 20) is None
 
 
 @pytest.mark.parametrize(("requests", "ratio"), [(5_200, 3.2), (12_000, 2.4), (36_000, 1.8)])

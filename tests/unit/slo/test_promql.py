@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trimtab.domain.errors import InvalidSpec
 from trimtab.ports import PodSet
 from trimtab.slo.promql import (
+    adds_up,
     check_matchers,
     check_query,
     inject,
@@ -141,6 +142,37 @@ def test_selectors_and_labels_of_a_query() -> None:
     assert vector_selectors(query) == ('a{$selector,code=~"5.."}', "b{$selector}")
     assert label_names('a{$selector,code=~"5..",route!=""}') == ("code", "route")
     assert label_names("sum(a{$selector})") == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sum(a{$selector})",
+        "(count by (pod) (a{$selector}))",
+        "-sum(a{$selector}) / 5",
+        "sum(a{$selector}) / avg(b{$selector})",
+        "2 * abs(sum(rate(a{$selector}[1m])))",
+        "sum(a{$selector}) - sum(b{$selector})",
+    ],
+)
+def test_what_grows_with_the_number_of_pods(query: str) -> None:
+    assert adds_up(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "a{$selector}",
+        "avg(a{$selector})",
+        "max(sum by (pod) (a{$selector}))",
+        "100 * (1 - sum(a{$selector}) / sum(b{$selector}))",
+        "sum(a{$selector}) / count(a{$selector})",
+        "histogram_quantile(0.95, sum by (le) (rate(a{$selector}[1m])))",
+        "rate(a{$selector}[1m])",
+    ],
+)
+def test_what_is_alike_for_any_number_of_pods(query: str) -> None:
+    assert not adds_up(query)
 
 
 @pytest.mark.parametrize(
