@@ -103,7 +103,8 @@ class SliProbe:
     `requests_per_second` (of the whole target, now) are None where unknown. Of what there is of the last hours:
     `usual_per_second`, `bad_ratio` of an SLI that counts bad events, `level` of a quantile or value, in the SLI's unit.
     `history` is the age in seconds of the oldest sample found within the asked window. `coarse`: a quantile that is
-    known to its bucket only.
+    known to its bucket only. `unseen`: the metrics of `slo.guards` of which the store has no series of these pods, None
+    where unknown.
     """
 
     sli: str
@@ -117,6 +118,7 @@ class SliProbe:
     level: Reading = NOT_ASKED
     history: float | None = None
     coarse: bool = False
+    unseen: tuple[str, ...] | None = None
 
     @property
     def expected_per_second(self) -> float | None:

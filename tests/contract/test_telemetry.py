@@ -37,6 +37,7 @@ from trimtab.domain.spec import QuantileQuery, RatioQuery, Sli, SliKind, SlowRat
 from trimtab.ports import NOT_ASKED, PodSet, SliRequest, Telemetry, UseOf
 from trimtab.simulate.prometheus import SimulatedPrometheus
 from trimtab.slo.counters import counters_of
+from trimtab.slo.guards import CPU_WAITING, METRICS
 from trimtab.slo.recording import METRIC, digest
 
 T = 1_790_000_000.0
@@ -839,6 +840,16 @@ class TestPreflight:
         depth = await telemetry.probe(VALUE, pods("busier"), T - 1, 3600.0, timeout=TIMEOUT)
         assert isinstance(depth.level, Sample)
         assert depth.level.value == pytest.approx(15.0, rel=0.05)
+
+    async def test_what_resource_guards_would_look_at_in_vain(self, telemetry: Telemetry) -> None:
+        """Of a pod's sandbox and its own cgroup there is more, which does not count."""
+        without = await telemetry.probe(ERRORS, pods("plain"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert without.unseen == METRICS
+        memory = Sli("memory", SliKind.VALUE, ValueQuery("avg(container_memory_working_set_bytes{$selector})", "1"), 1)
+        some = await telemetry.probe(memory, pods("usage"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert (some.reason, some.unseen) == ("", (CPU_WAITING,))
+        broken = await telemetry.probe(ERRORS, pods("nowhere"), T - 1, 3600.0, timeout=TIMEOUT)
+        assert broken.unseen is None
 
     async def test_a_level_that_cannot_be_told_is_an_absence(self, telemetry: Telemetry) -> None:
         """By now there is one series, but there were two in the last hours."""

@@ -12,12 +12,14 @@ from trimtab.adapters.prometheus_readings import increased_quantile
 from trimtab.adapters.prometheus_sums import increased, raw_counts
 from trimtab.adapters.query_limits import absence_of
 from trimtab.adapters.series_store import QueryFailed, SeriesStore, StoreUnavailable
+from trimtab.adapters.usage import presence_query
 from trimtab.domain.measurement import Ambiguous, NoData, Reading, Sample, Window
 from trimtab.domain.placeholder import PLACEHOLDER, narrowed
 from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.ports import NOT_ASKED, PodSet, SliProbe
 from trimtab.slo.counters import Histogram
 from trimtab.slo.estimate import value_sample
+from trimtab.slo.guards import METRICS
 from trimtab.slo.native import common_bounds, exponential, is_native, split
 from trimtab.slo.promql import inject, label_names
 from trimtab.slo.series import Births, Series, by_sub_window, duplicated, scrape_interval
@@ -42,15 +44,8 @@ class Prober:
         """Everything that preflight asks of one SLI; a failing store is part of the answer."""
         try:
             async with asyncio.timeout(timeout):
-                match sli.query:
-                    case ScalingQuery(counting=counting):
-                        return await self.probe(replace(sli, query=counting), pods, now, history, timeout)
-                    case ValueQuery():
-                        return await self._value(sli, sli.query, pods, now, timeout)
-                    case RatioQuery():
-                        return await self._ratio(sli, sli.query, pods, now, history, timeout)
-                    case SlowRatioQuery() | QuantileQuery():
-                        return await self._histogram(sli, sli.query, pods, now, history, timeout)
+                found = await self._answer(sli, pods, now, history, timeout)
+                return found if found.reason else replace(found, unseen=await self._unseen(pods, now, timeout))
         except TimeoutError:
             return _unavailable(sli, f"no answer within {timeout:g} s")
         except StoreUnavailable as error:
@@ -58,6 +53,26 @@ class Prober:
         except QueryFailed as error:
             remedy = "correct the query, or repair Prometheus; it is retried"
             return SliProbe(sli.name, "QueryFailed", f"Prometheus: {error}", remedy)
+
+    async def _answer(self, sli: Sli, pods: PodSet, now: float, history: float, timeout: float) -> SliProbe:
+        match sli.query:
+            case ScalingQuery(counting=counting):
+                return await self._answer(replace(sli, query=counting), pods, now, history, timeout)
+            case ValueQuery():
+                return await self._value(sli, sli.query, pods, now, timeout)
+            case RatioQuery():
+                return await self._ratio(sli, sli.query, pods, now, history, timeout)
+            case SlowRatioQuery() | QuantileQuery():
+                return await self._histogram(sli, sli.query, pods, now, history, timeout)
+
+    async def _unseen(self, pods: PodSet, now: float, timeout: float) -> tuple[str, ...] | None:
+        """What resource guards would look at and the store does not have; None where it does not say."""
+        try:
+            rows = await self._client.vector(presence_query(pods), now, timeout)
+        except QueryFailed:
+            return None
+        there = {row.label("metric") for row in rows}
+        return tuple(metric for metric in METRICS if metric not in there)
 
     async def _value(self, sli: Sli, query: ValueQuery, pods: PodSet, now: float, timeout: float) -> SliProbe:
         rows = await self._client.vector(inject(query.query, pods), now, timeout)

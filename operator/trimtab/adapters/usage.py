@@ -1,7 +1,6 @@
 """What cAdvisor counts of a container, from raw samples: throttling, working set, and pressure (PSI).
 
-Names as the kubelet's /metrics/cadvisor has them; the pressure of a container is there from Kubernetes 1.34 on. The
-pod's own cgroup (`container=""`) and its sandbox (`POD`) are left out.
+The pod's own cgroup (`container=""`) and its sandbox (`POD`) are left out.
 """
 
 from __future__ import annotations
@@ -11,21 +10,25 @@ from collections.abc import Iterable, Sequence
 
 from trimtab.domain.measurement import ContainerUse, Window
 from trimtab.ports import PodSet
+from trimtab.slo.guards import CPU_WAITING, MEMORY_STALLED, METRICS, PERIODS, THROTTLED, WORKING_SET
 from trimtab.slo.promql import quoted, with_matchers
 from trimtab.slo.series import Births, Series, increments
 
-WORKING_SET = "container_memory_working_set_bytes"
-PERIODS = "container_cpu_cfs_periods_total"
-THROTTLED = "container_cpu_cfs_throttled_periods_total"
-MEMORY_STALLED = "container_pressure_memory_stalled_seconds_total"
-CPU_WAITING = "container_pressure_cpu_waiting_seconds_total"
-METRICS = (WORKING_SET, PERIODS, THROTTLED, MEMORY_STALLED, CPU_WAITING)
+CONTAINERS = 'container!~"|POD"'
 LEAST_PERIODS = 20.0  # 2 s of a busy container: a share of fewer says little
 
 
 def usage_selector(pods: PodSet) -> str:
     """One vector selector for all of it."""
-    return with_matchers("", pods, f"__name__=~{quoted('|'.join(METRICS))}", 'container!~"|POD"')
+    return with_matchers("", pods, f"__name__=~{quoted('|'.join(METRICS))}", CONTAINERS)
+
+
+def presence_query(pods: PodSet) -> str:
+    """How many series there are of each of its metrics, by the label `metric`; nothing of one that has none."""
+    return " or ".join(
+        f'label_replace(count({with_matchers(metric, pods, CONTAINERS)}),"metric","{metric}","","")'
+        for metric in METRICS
+    )
 
 
 def containers_in(series: Iterable[Series], window: Window) -> tuple[ContainerUse, ...]:
@@ -82,4 +85,4 @@ def _gain_of(series: Series, window: Window) -> tuple[float, float] | None:
     return sum(gain for _, gain in gains), gains[-1][0] - begun
 
 
-__all__ = ["METRICS", "WORKING_SET", "containers_in", "usage_selector"]
+__all__ = ["WORKING_SET", "containers_in", "presence_query", "usage_selector"]

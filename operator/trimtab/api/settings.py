@@ -179,7 +179,8 @@ class Safety(WireModel):
         None,
         description="Withdraws a canary whose containers are throttled in half of their CPU periods, wait for a CPU "
         "80 % of the time, fill 98 % of their memory limit, or stand still for memory 10 % of the time, in two of "
-        "three windows while the control is well. By cAdvisor's series; containers without them are not guarded.",
+        "three windows while the control is well. By cAdvisor's series; containers without them are not guarded, and "
+        "preflight says so (NotGuarded).",
         json_schema_extra={DEFAULT_KEY: "Enforce"},
     )
     pause_on_alerts: Annotated[tuple[AlertName, ...], Unique()] = Field(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from trimtab.control.arms import arm_labels, baseline_assignment, replaceable_label, replaced_labels
 from trimtab.control.preflight_capacity import capacity_problems
 from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, percent, problem
+from trimtab.control.preflight_guards import guard_notes
 from trimtab.control.preflight_route import NO_ROUTE, SeenRoute, route_problems, share_of_route
 from trimtab.control.preflight_scaling import scaling_problems, undisturbed
 from trimtab.control.preflight_telemetry import telemetry_problems
@@ -46,6 +47,7 @@ def examine(
             *_standing(spec, target, surroundings, serving_pods(target, surroundings), route),
             *telemetry_problems(spec, probes, serving_pods(target, surroundings)),
             *_scaling(spec, target, surroundings),
+            *guard_notes(spec, target, probes),
             *_notes(spec, target, surroundings),
             *_parameters(spec),
             *parallel_notes(spec, target, surroundings, serving_pods(target, surroundings)),

@@ -17,6 +17,13 @@ from trimtab.domain.measurement import ContainerUse
 from trimtab.domain.trial import Outcome, TrialPhase
 from trimtab.slo.watching import SafetyWindow
 
+# As the kubelet's /metrics/cadvisor names them; the pressure of a container is there from Kubernetes 1.34 on.
+WORKING_SET = "container_memory_working_set_bytes"
+PERIODS = "container_cpu_cfs_periods_total"
+THROTTLED = "container_cpu_cfs_throttled_periods_total"
+MEMORY_STALLED = "container_pressure_memory_stalled_seconds_total"
+CPU_WAITING = "container_pressure_cpu_waiting_seconds_total"
+METRICS = (WORKING_SET, PERIODS, THROTTLED, MEMORY_STALLED, CPU_WAITING)
 BREACHES, OUT_OF = 2, 3  # of the last windows in which both arms were seen
 Share = Callable[[ContainerUse, ArmView], float | None]
 
@@ -24,13 +31,14 @@ Share = Callable[[ContainerUse, ArmView], float | None]
 @dataclass(frozen=True)
 class Guard:
     """`reason` is CamelCase; the canary is strained from `at` on, the control is well up to `control` (shares in
-    [0, 1]); `words` go on from "container web"."""
+    [0, 1]); `words` go on from "container web". `metrics` are those of cAdvisor that it needs, all of them."""
 
     reason: str
     at: float
     control: float
     words: str
     share: Share
+    metrics: tuple[str, ...]
 
 
 def _of_limit(use: ContainerUse, arm: ArmView) -> float | None:
@@ -42,10 +50,24 @@ def _of_limit(use: ContainerUse, arm: ArmView) -> float | None:
 
 
 GUARDS = (
-    Guard("CpuThrottled", 0.50, 0.25, "is throttled in {} of its CPU periods", lambda use, _: use.throttled),
-    Guard("CpuStarved", 0.80, 0.40, "waits for a CPU {} of the time", lambda use, _: use.cpu_waiting),
-    Guard("MemoryNearLimit", 0.98, 0.90, "fills {} of its memory limit", _of_limit),
-    Guard("MemoryStalled", 0.10, 0.05, "stands still for memory {} of the time", lambda use, _: use.memory_stalled),
+    Guard(
+        "CpuThrottled",
+        0.50,
+        0.25,
+        "is throttled in {} of its CPU periods",
+        lambda use, _: use.throttled,
+        (PERIODS, THROTTLED),
+    ),
+    Guard("CpuStarved", 0.80, 0.40, "waits for a CPU {} of the time", lambda use, _: use.cpu_waiting, (CPU_WAITING,)),
+    Guard("MemoryNearLimit", 0.98, 0.90, "fills {} of its memory limit", _of_limit, (WORKING_SET,)),
+    Guard(
+        "MemoryStalled",
+        0.10,
+        0.05,
+        "stands still for memory {} of the time",
+        lambda use, _: use.memory_stalled,
+        (MEMORY_STALLED,),
+    ),
 )
 
 
@@ -127,4 +149,17 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-__all__ = ["BREACHES", "GUARDS", "OUT_OF", "Guard", "guard_readings", "strained"]
+__all__ = [
+    "BREACHES",
+    "CPU_WAITING",
+    "GUARDS",
+    "MEMORY_STALLED",
+    "METRICS",
+    "OUT_OF",
+    "PERIODS",
+    "THROTTLED",
+    "WORKING_SET",
+    "Guard",
+    "guard_readings",
+    "strained",
+]

@@ -13,6 +13,7 @@ from tests.unit.control.builders import BASELINE, GIB
 
 from trimtab.control.preflight import WAITING_REASONS, Findings, Problem, examine, recheck
 from trimtab.control.preflight_capacity import corner_assignments, pod_total, qos_class
+from trimtab.control.preflight_guards import guard_notes
 from trimtab.control.preflight_power import arm_requests
 from trimtab.domain.autoscaler import AutoscalerView
 from trimtab.domain.kube import (
@@ -59,6 +60,7 @@ from trimtab.domain.spec import (
     ValueQuery,
 )
 from trimtab.ports import SliProbe
+from trimtab.slo.guards import CPU_WAITING, MEMORY_STALLED, METRICS, PERIODS, THROTTLED, WORKING_SET
 
 D = Decimal
 PROBE = SliProbe("errors", scrape_interval=1.0, requests_per_second=4000.0, bad_ratio=0.001, history=720 * 3600.0)
@@ -778,6 +780,49 @@ class TestFeasible:
         told = only(self.judged(Sample(44.0, 0.1, 60.0), self.SUM, maximum=1.0))
         assert (told.reason, told.blocking) == ("BaselineInfeasible", False)
         assert "an arm's part of the target is at 2 ms, the bound is 1 ms" in told.message
+
+
+class TestGuards:
+    PRESSURE = (CPU_WAITING, MEMORY_STALLED)
+
+    def seen(self, *unseen: str, resources: Resources = SMALL, **spec: Any) -> Findings:
+        (container,) = builders.target().containers
+        target = builders.target(containers=(replace(container, resources=resources),))
+        mine = builders.spec(**spec)
+        probe = replace(PROBE, unseen=unseen)
+        return Findings(tuple(guard_notes(mine, target, (replace(probe, unseen=None), probe))))
+
+    def test_nothing_is_missing(self) -> None:
+        assert self.seen().problems == ()
+        assert found(probes=(replace(PROBE, unseen=()),)).problems == ()
+
+    def test_all_is_missing(self) -> None:
+        told = only(self.seen(*METRICS))
+        assert (told.reason, told.blocking) == ("NotGuarded", False)
+        assert all(metric in told.message for metric in METRICS)
+        assert "not guarded against CpuThrottled, CpuStarved, MemoryNearLimit, MemoryStalled; " in told.message
+        assert "/metrics/cadvisor, or set resourceGuards: Off; pressure is there from Kubernetes 1.34 on" in told.remedy
+        assert only(found(probes=(replace(PROBE, unseen=METRICS),))) == told
+
+    def test_what_one_guard_lacks(self) -> None:
+        told = only(self.seen(THROTTLED))
+        assert f"has no {THROTTLED} of the target's" in told.message
+        assert told.remedy.endswith("resourceGuards: Off")
+
+    def test_pressure_alone_is_missed_only_where_no_other_guard_works(self) -> None:
+        assert self.seen(*self.PRESSURE).problems == ()
+        free = Resources(cpu_request=D(1), memory_request=GIB)
+        assert "CpuStarved, MemoryStalled" in only(self.seen(*self.PRESSURE, resources=free)).message
+
+    def test_what_is_counted_against_a_limit_is_there_for_those_with_one(self) -> None:
+        free = Resources(cpu_request=D(1), memory_request=GIB, memory_limit=GIB)
+        assert self.seen(PERIODS, THROTTLED, resources=free).problems == ()
+        assert "MemoryNearLimit" in only(self.seen(WORKING_SET, resources=free)).message
+
+    def test_nobody_is_told_who_wants_no_guards_or_of_what_nobody_knows(self) -> None:
+        off = replace(builders.spec().safety, resource_guards=False)
+        assert self.seen(*METRICS, safety=off).problems == ()
+        assert found(probes=(replace(PROBE, unseen=None),)).problems == ()
 
 
 class TestAlarms:
