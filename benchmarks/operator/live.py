@@ -273,9 +273,16 @@ def live_places(
 
 @contextlib.contextmanager
 def cluster_stack(
-    plane: ControlPlane, directory: Path, name: str, count: int, *, operator: bool = True
+    plane: ControlPlane,
+    directory: Path,
+    name: str,
+    count: int,
+    *,
+    operator: bool = True,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
-    """One install for the whole cluster, and the workload with a day of past in several namespaces."""
+    """One install for the whole cluster, and the workload with a day of past in several namespaces; `environment`: of
+    the operator."""
     path = _workload(directory, LOAD)
     run = secrets.token_hex(3)
     own, *places = names = tuple(f"{name}-{run}-{number}" for number in range(count + 1))
@@ -288,6 +295,7 @@ def cluster_stack(
         replicas=REPLICAS,
         workload=path,
         operator=operator,
+        operator_environment=environment or {},
     )
     try:
         with Stack(plane, directory / "stack", options) as stack:

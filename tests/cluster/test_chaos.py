@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from benchmarks.operator.breaches import PARTS, Options
 from benchmarks.operator.live import Live, cluster_stack, live_places
+from benchmarks.operator.soak import PATIENT, soak
 from benchmarks.operator.soak import PLACES as SOAK_PLACES
-from benchmarks.operator.soak import soak
 from tests.cluster.crashes import ELECTION, STORIES, TUNE, Lived, Lives, Point, Story
 from tests.cluster.ground import Breaker, KeptAlive, Tally, proxied, run
 
@@ -160,7 +160,7 @@ def test_promises_about_time(controlplane: ControlPlane, tmp_path: Path, part: s
 
 def test_soak(controlplane: ControlPlane, tmp_path: Path) -> None:
     """What one operator process holds does not grow over hundreds of trials."""
-    with cluster_stack(controlplane, tmp_path, "soak", SOAK_PLACES) as stack:
+    with cluster_stack(controlplane, tmp_path, "soak", SOAK_PLACES, environment=PATIENT) as stack:
         figures = soak(stack, SOAK_SECONDS)
     keep("soak", figures)
     first, last = figures["first"], figures["last"]
