@@ -193,7 +193,7 @@ class World:
 
     def problems(self, spec: ExperimentSpec) -> list[str]:
         """Reasons of preflight, for a target that is otherwise well."""
-        target = self.target(rollout_complete=True, ready_replicas=20)
+        target = self.target(rollout_behind="", ready_replicas=20)
         around = dataclasses.replace(self.surroundings(), ready_service_endpoints=20)
         return [p.reason for p in examine(spec, target, around, ()).blocking]
 

@@ -47,7 +47,8 @@ def target_from(deployment: Manifest) -> Target:
         replicas=spec.get("replicas", 1),
         ready_replicas=status.get("readyReplicas", 0),
         template_hash=digest(template),
-        rollout_complete=_rolled_out(deployment),
+        rollout_behind=_behind(deployment),
+        rollout_stuck=_stuck(deployment),
         paused=bool(spec.get("paused")),
         strategy=(spec.get("strategy") or {}).get("type", "RollingUpdate"),
         selector=labels_of(spec["selector"].get("matchLabels")),
@@ -68,13 +69,30 @@ def target_from(deployment: Manifest) -> Target:
     )
 
 
-def _rolled_out(deployment: Manifest) -> bool:
-    """Every wanted pod is of the present template and available, and no older one is left."""
+def _behind(deployment: Manifest) -> str:
+    """What its rollout still lacks, "" when every wanted pod is of the present template and available, and no older one
+    is left."""
     spec, status = deployment["spec"], deployment.get("status") or {}
-    wanted = spec.get("replicas", 1)
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    counts = (status.get("updatedReplicas", 0), status.get("replicas", 0), status.get("availableReplicas", 0))
-    return seen and all(count == wanted for count in counts)
+    wanted, generation = spec.get("replicas", 1), deployment["metadata"].get("generation", 0)
+    updated, there, available = (status.get(f"{what}eplicas", 0) for what in ("updatedR", "r", "availableR"))
+    if status.get("observedGeneration", 0) < generation:
+        return f"its controller has not seen generation {generation} yet"
+    if updated != wanted:
+        return f"{updated} of {wanted} pods have the present template"
+    if there != wanted:
+        return f"{there} pods are there where {wanted} are wanted"
+    if available != wanted:
+        settled = spec.get("minReadySeconds", 0)
+        return f"{available} of {wanted} pods are available" + (
+            f", after {settled} s of being ready" if settled else ""
+        )
+    return ""
+
+
+def _stuck(deployment: Manifest) -> bool:
+    """The Deployment's controller has given up waiting for progress."""
+    conditions = (deployment.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
 
 
 def _container(container: Raw) -> ContainerView:

@@ -235,7 +235,7 @@ def _seen_promoted(context: Context) -> Context:
         current = baseline_assignment(spec, target, context.seen.surroundings)
     except InvalidSpec:
         return context
-    if current != recommendation.assignment or not target.rollout_complete:
+    if current != recommendation.assignment or target.rollout_behind:
         return context
     return context.set(
         ConditionType.PROMOTED, True, "SeenOnTarget", "the target runs the recommended values, whoever put them there"

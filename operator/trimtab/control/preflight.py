@@ -101,8 +101,11 @@ def _rollout(target: Target) -> Iterator[Problem]:
     where = f"Deployment {target.name}"
     if target.paused:
         yield problem("RolloutPaused", where, "its rollout is paused", "resume it: kubectl rollout resume")
-    if not target.rollout_complete:
-        what = f"its rollout is not complete, {target.ready_replicas} of {target.replicas} pods are ready"
+    elif target.rollout_behind and target.rollout_stuck:
+        what = f"its rollout makes no progress: {target.rollout_behind}"
+        yield problem("RolloutStuck", where, what, "repair its pods, or undo it: kubectl rollout undo")
+    elif target.rollout_behind:
+        what = f"its rollout is not complete: {target.rollout_behind}"
         yield problem("RolloutIncomplete", where, what, "preflight goes on by itself when it is")
 
 

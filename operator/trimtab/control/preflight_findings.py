@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # These pass by themselves, so nobody has to act: the Experiment waits instead of stalling.
-WAITING_REASONS = frozenset(
-    {"RolloutIncomplete", "RolloutPaused", "RouteInUse", "TargetNotReady", "TelemetryUnavailable"}
-)
+WAITING_REASONS = frozenset({"RolloutIncomplete", "RouteInUse", "TargetNotReady", "TelemetryUnavailable"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,11 @@ class Findings:
     @property
     def blocking(self) -> tuple[Problem, ...]:
         return tuple(p for p in self.problems if p.blocking)
+
+    @property
+    def decisive(self) -> Problem | None:
+        """The first that somebody has to mend; where there is none, the first that passes by itself."""
+        return next((p for p in self.blocking if not p.waits), next(iter(self.blocking), None))
 
     @property
     def notes(self) -> tuple[Problem, ...]:

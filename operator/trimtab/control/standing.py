@@ -174,9 +174,9 @@ def preflight(context: Context) -> Decision | None:
 
 def _still_standing(context: Context, findings: Findings) -> Decision | None:
     """What changed around a running Experiment: an autoscaler, a VPA, fewer ready pods."""
-    if not findings.blocking:
+    first = findings.decisive
+    if first is None:
         return None
-    first = findings.blocking[0]
     context = context.set(ConditionType.PREFLIGHT, False, first.reason, first.message).update(spec_digest="")
     if first.waits:
         actions = withdraw_all(context, TrialPhase.STALE, first.reason, first.message)
@@ -185,7 +185,8 @@ def _still_standing(context: Context, findings: Findings) -> Decision | None:
 
 
 def _refuse(context: Context, problems: tuple[Problem, ...]) -> Decision:
-    first = problems[0]
+    first = Findings(problems).decisive
+    assert first is not None
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     context = context.set(ConditionType.PREFLIGHT, False, first.reason, "; ".join(p.message for p in problems)[:1000])
     if first.waits:

@@ -90,7 +90,7 @@ class Target:
     replicas: int
     ready_replicas: int
     template_hash: str  # of spec.template without what Trimtab never looks at; changes when pods would roll
-    rollout_complete: bool
+    rollout_behind: str  # what its rollout still lacks, "" when it is complete
     paused: bool
     strategy: str
     selector: Labels
@@ -108,6 +108,7 @@ class Target:
     extra_demand: tuple[tuple[str, Decimal], ...] = ()  # per pod: quota name -> amount, beside cpu and memory
     node_selector: Labels = ()
     managed_by: str = ""  # the GitOps tool or Helm release that owns the manifest, "" when none is seen
+    rollout_stuck: bool = False  # it has passed its progress deadline
 
     def container(self, name: str) -> ContainerView | None:
         return next((c for c in self.containers if c.name == name), None)

@@ -26,7 +26,8 @@ class TestTarget:
         assert target.containers[0].resources == Resources(Decimal(2), Decimal(2), 2 * GIB, 2 * GIB)
         assert target.termination_grace_seconds == 10
         assert target.hazards == target.side_effects == ()
-        assert target.rollout_complete
+        assert target.rollout_behind == ""
+        assert not target.rollout_stuck
         assert not target.paused
 
     def test_a_deployment_as_a_person_writes_it_can_be_read(self) -> None:
@@ -41,7 +42,7 @@ class TestTarget:
         assert (target.replicas, target.ready_replicas, target.strategy) == (1, 0, "RollingUpdate")
         assert target.containers[0].resources == Resources()
         assert target.termination_grace_seconds == 30
-        assert not target.rollout_complete
+        assert target.rollout_behind == "0 of 1 pods have the present template"
 
     def test_the_template_hash_follows_what_would_roll_the_pods_alone(self) -> None:
         same = deployment(labels={"team": "shop"}, generation=9)
@@ -53,18 +54,25 @@ class TestTarget:
         assert hashes[0] == hashes[1] != hashes[2]
 
     @pytest.mark.parametrize(
-        "status",
+        ("status", "behind"),
         [
-            {"observedGeneration": 2},
-            {"updatedReplicas": 19},
-            {"replicas": 21},
-            {"availableReplicas": 19},
+            ({"observedGeneration": 2}, "its controller has not seen generation 3 yet"),
+            ({"updatedReplicas": 19}, "19 of 20 pods have the present template"),
+            ({"replicas": 21}, "21 pods are there where 20 are wanted"),
+            ({"availableReplicas": 19}, "19 of 20 pods are available, after 60 s of being ready"),
         ],
     )
-    def test_a_rollout_is_complete_only_when_every_count_agrees(self, status: dict[str, int]) -> None:
+    def test_a_rollout_is_complete_only_when_every_count_agrees(self, status: dict[str, int], behind: str) -> None:
         raw = deployment()
+        raw["spec"]["minReadySeconds"] = 60
         raw["status"] |= status
-        assert not target_from(raw).rollout_complete
+        assert target_from(raw).rollout_behind == behind
+
+    def test_a_rollout_past_its_progress_deadline_is_stuck(self) -> None:
+        raw = deployment()
+        progress = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        raw["status"]["conditions"] = [{"type": "Available", "status": "True"}, progress]
+        assert target_from(raw).rollout_stuck
 
     def test_side_cars_are_told_from_init_containers(self) -> None:
         inits = [

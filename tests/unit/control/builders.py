@@ -127,7 +127,7 @@ def target(**changes: Any) -> Target:
         replicas=20,
         ready_replicas=20,
         template_hash="hash-1",
-        rollout_complete=True,
+        rollout_behind="",
         paused=False,
         strategy="RollingUpdate",
         selector=(("app", "web"), ("instance", "production")),

@@ -101,19 +101,27 @@ class TestTarget:
         assert "web is a StatefulSet" in problem.message
 
     @pytest.mark.parametrize(
-        ("change", "reason", "words"),
+        ("change", "reason", "words", "waits"),
         [
-            ({"paused": True}, "RolloutPaused", "kubectl rollout resume"),
-            ({"rollout_complete": False, "ready_replicas": 19}, "RolloutIncomplete", "19 of 20 pods are ready"),
-            ({"ready_replicas": 0}, "TargetNotReady", "none of its pods is ready"),
+            ({"paused": True}, "RolloutPaused", "kubectl rollout resume", False),
+            (
+                {"rollout_behind": "19 of 20 pods are available"},
+                "RolloutIncomplete",
+                "complete: 19 of 20 pods are",
+                True,
+            ),
+            ({"rollout_behind": "3 of 20 pods", "rollout_stuck": True}, "RolloutStuck", "kubectl rollout undo", False),
+            ({"ready_replicas": 0}, "TargetNotReady", "none of its pods is ready", True),
         ],
     )
-    def test_that_is_not_settled_is_waited_for(self, change: dict[str, Any], reason: str, words: str) -> None:
+    def test_that_is_not_settled_waits_where_it_settles_by_itself(
+        self, change: dict[str, Any], reason: str, words: str, waits: bool
+    ) -> None:
         problem = only(found(target=builders.target(**change)))
         assert problem.reason == reason
         assert words in problem.message
-        assert problem.waits
-        assert reason in WAITING_REASONS
+        assert problem.waits is waits
+        assert (reason in WAITING_REASONS) is waits
 
     @pytest.mark.parametrize(("kind", "name"), [("Rollout", "Argo Rollouts"), ("Canary", "Flagger")])
     def test_that_another_controller_moves(self, kind: str, name: str) -> None:

@@ -19,6 +19,7 @@ from tests.unit.control.builders import (
     snapshot,
     spec,
     suggestion,
+    surroundings,
     target,
     trial,
 )
@@ -27,6 +28,7 @@ from trimtab.control.actions import AcquireLock, Decision, ReleaseLock
 from trimtab.control.scaling import context_hash
 from trimtab.control.snapshot import (
     AskProbes,
+    AskUsage,
     LockView,
 )
 from trimtab.domain.autoscaler import AutoscalerView
@@ -145,3 +147,16 @@ class TestAnAutoscalerThatArmsHaveACopyOf:
         decision = self.seen(replace(self.SCALER, current=140), scaled.spec(scaled.UTILIZATION, budgets=()))
         assert kinds(decision) == []
         assert decision.state.target is not None
+
+
+def test_what_passes_by_itself_does_not_hide_what_a_person_must_mend() -> None:
+    unserved, begun = surroundings(services=()), experiment(replace(running(), spec_digest=""))
+    answers = {AskProbes(): (), AskUsage(("web",)): ()}
+    for record in (begun, experiment()):
+        lagging = target(rollout_behind="19 of 20")
+        refused = decided(snapshot(record, answers=answers, target=lagging, surroundings=unserved))
+        assert condition(refused, ConditionType.STALLED).reason == "NoService"
+        assert ("(and 1 more)" in refused.state.message) is (record is begun)
+    waits = decided(snapshot(begun, answers=answers, target=target(rollout_behind="19 of 20")))
+    assert not waits.state.is_true(ConditionType.STALLED)
+    assert waits.state.message.startswith("waiting: Deployment web: its rollout is not complete: 19 of 20")
