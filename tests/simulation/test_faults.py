@@ -7,12 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tests.simulation.world import told
 
-from trimtab.simulate.campaign import ASKED, ASKS_EVERY, Tally, plan_of_seed, play, play_seed, scenario_of
+from trimtab.simulate.campaign import ASKED, ASKS_EVERY, Tally, plan_of_seed, play, play_seed, scenario_of, tell
 from trimtab.simulate.campaign_replay import replay_of
 from trimtab.simulate.campaign_tables import as_json, explained, shortfalls, tables, unhit
 from trimtab.simulate.faults.catalogue import CELLS
-from trimtab.simulate.faults.kinds import Asks, FaultKind, Moment
+from trimtab.simulate.faults.kinds import BESIDE, Asks, FaultKind, Moment
 from trimtab.simulate.faults.plan import FaultPlan, Scenario, plan_of
 from trimtab.simulate.replay import from_replay
 from trimtab.simulate.run import run
@@ -48,7 +49,7 @@ def test_a_baseline_that_is_never_read_stops_the_experiment() -> None:
     assert (result.phase, result.terminal, result.recommended) == ("Stopped", 5, False)
 
 
-@pytest.mark.parametrize("asks", ASKED)
+@pytest.mark.parametrize("asks", sorted(set(ASKED)))
 def test_whatever_is_asked_for_ends_when_nothing_goes_wrong(asks: Asks) -> None:
     designer = "GaussianProcess" if asks == "Repair" else "Sobol"
     result = play(FaultPlan(seed=3, scenario=Scenario(asks=asks, designer=designer)))
@@ -68,9 +69,13 @@ def test_whatever_is_asked_for_ends_when_nothing_goes_wrong(asks: Asks) -> None:
         ("Scaled", "AutoscalerEdited", {"how": "target"}, {"AutoscalerChanged"}),
         ("Scaled", "AutoscalerEdited", {"how": "deleted"}, {"TargetChanged"}),
         ("Scaled", "MetricsAPIAbsent", {}, set()),
+        *(("Route", "RouteRightsLost", {"what": what}, set()) for what in ("routes", "writes", "all")),
+        *(("Namespaces", "NamespaceLost", {"how": how}, set()) for how in ("role", "deleted")),
+        ("Namespaces", "ArmCopied", {"of": "arms"}, set()),
+        ("Plain", "OperatorUpgraded", {"fields": "missing"}, set()),
     ],
 )
-def test_what_becomes_of_a_trial_whose_route_or_autoscaler_is_not_what_it_was(
+def test_what_becomes_of_a_trial_in_whose_middle_something_is_not_what_it_was(
     asks: Asks, kind: str, parameters: dict[str, str], reasons: set[str]
 ) -> None:
     when = {"moment": "Measuring", "trial": 1, "after": "2s"}
@@ -82,6 +87,24 @@ def test_what_becomes_of_a_trial_whose_route_or_autoscaler_is_not_what_it_was(
     made, again = from_replay(json.loads(replay_of(result)), "replay")
     trials = run(made, plan=again).result.trials
     assert {t.reason for t in trials} - {"Measured"} == reasons
+
+
+def test_a_canary_is_withdrawn_whose_burn_nobody_would_notice() -> None:
+    faults = [{"kind": "LongWindowsFail", "when": {"moment": "Pending", "trial": 1}, "duration": "400s"}]
+    result = play(plan_of({"seed": 5, "scenario": {"asks": "Scaled", "trials": 3}, "faults": faults}, "long"))
+    assert not result.broken, explained(result)
+    assert result.phase == "Completed"
+    made, again = from_replay(json.loads(replay_of(result)), "replay")
+    assert "TelemetryBlind" in {t.reason for t in run(made, plan=again).result.trials}
+
+
+def test_a_copy_of_an_arm_is_taken_away_and_its_trial_goes_on() -> None:
+    faults = [{"kind": "ArmCopied", "when": {"moment": "Measuring", "trial": 1}, "parameters": {"of": "canary"}}]
+    plan = plan_of({"seed": 5, "scenario": {"asks": "Namespaces", "trials": 2}, "faults": faults}, "copy")
+    copies = [
+        c for c in told(tell(plan)).record.changes if c.kind == "pods" and c.object["metadata"]["namespace"] == BESIDE
+    ]
+    assert {"ADDED", "DELETED"} <= {c.type for c in copies}
 
 
 def test_seeds_ask_for_everything() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import structlog
@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from trimtab.simulate.campaign import all_over
+from trimtab.simulate.campaign import BY_MODEL, all_over
 from trimtab.simulate.faults.catalogue import CATALOGUE, Row
 from trimtab.simulate.faults.inject import Injector
-from trimtab.simulate.faults.kinds import Choice, FaultKind, Parameter
+from trimtab.simulate.faults.kinds import Asks, Choice, FaultKind, Parameter
 from trimtab.simulate.faults.plan import Fault, FaultPlan, Scenario
-from trimtab.simulate.faults.scenario import NAME, NAMESPACE, experiment, options, setting
+from trimtab.simulate.faults.scenario import BEHIND, NAME, NAMESPACE, experiment, options, setting
 from trimtab.simulate.invariants import check
 from trimtab.simulate.loop import VirtualLoop
 from trimtab.simulate.world import World
@@ -34,12 +34,14 @@ STORIES, STEPS = 6, 8
 LONG_STORIES, LONG_STEPS = 400, 25
 EDITS = (K.SPEC_EDITED, K.ARM_EDITED, K.STATUS_CORRUPTED, K.TARGET_EDITED, K.TARGET_RESTARTED)
 DELETIONS = (K.TRIAL_DELETED, K.ARM_DELETED, K.POD_DELETED, K.TARGET_DELETED)
-ENDINGS = (K.EXPERIMENT_DELETED,)
+ENDINGS = (K.EXPERIMENT_DELETED, K.NAMESPACE_DELETED)
 ANNOTATIONS = (
     K.PAUSE_ASKED, K.ROLLBACK_ASKED, K.SKIP_ASKED, K.APPROVE_ASKED, K.NAMESPACE_PAUSED, K.ANNOTATION_MISSPELT,
 )  # fmt: skip
 ADDITIONS = (K.AUTOSCALER_ADDED, K.VPA_ADDED, K.DISRUPTION_BUDGET_ADDED, K.QUOTA_EXCEEDED, K.SECOND_EXPERIMENT)
-PEOPLE = {*EDITS, *DELETIONS, *ENDINGS, *ANNOTATIONS, *ADDITIONS, K.TARGET_SCALED, K.API_FORBIDDEN, K.NAMESPACE_DELETED}
+RIGHTS = (K.API_FORBIDDEN, K.ROUTE_RIGHTS_LOST, K.NAMESPACE_LOST)
+PEOPLE = {*EDITS, *DELETIONS, *ENDINGS, *ANNOTATIONS, *ADDITIONS, *RIGHTS, K.TARGET_SCALED}
+ASKS = tuple(asks for asks in get_args(Asks) if asks not in BY_MODEL)
 OTHERS = tuple(kind for kind in FaultKind if kind not in PEOPLE)
 
 
@@ -72,14 +74,16 @@ class People(RuleBasedStateMachine):
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
 
-    @initialize(seed=st.integers(0, 2**16))
-    def begin(self, seed: int) -> None:
-        self.injector: Injector = self._runner.run(self._begun(seed))
+    @initialize(seed=st.integers(0, 2**16), asks=st.sampled_from(ASKS), parallel=st.integers(1, 3))
+    def begin(self, seed: int, asks: Asks, parallel: int) -> None:
+        at_once = 1 if asks in BEHIND else parallel
+        scenario = Scenario(trials=2 + at_once, asks=asks, parallel=at_once)
+        self.injector: Injector = self._runner.run(self._begun(seed, scenario))
 
-    async def _begun(self, seed: int) -> Injector:
-        world = await World.build(setting(), options(seed))
-        injector = Injector(world, FaultPlan(seed=seed), NAME)
-        world.admin.apply(experiment(Scenario(trials=3)), NAMESPACE)
+    async def _begun(self, seed: int, scenario: Scenario) -> Injector:
+        world = await World.build(setting(scenario), options(seed, scenario))
+        injector = Injector(world, FaultPlan(seed=seed, scenario=scenario), NAME)
+        world.admin.apply(experiment(scenario), NAMESPACE)
         injector.begin()
         return injector
 
@@ -103,7 +107,7 @@ class People(RuleBasedStateMachine):
     def add(self, fault: Fault) -> None:
         self._strike(fault)
 
-    @rule(fault=one_of(K.API_FORBIDDEN))
+    @rule(fault=one_of(*RIGHTS))
     def remove_a_right(self, fault: Fault) -> None:
         self._strike(fault)
 
@@ -112,7 +116,7 @@ class People(RuleBasedStateMachine):
         self._strike(fault)
 
     @rule(fault=one_of(*ENDINGS))
-    def delete_the_experiment(self, fault: Fault) -> None:
+    def end_it(self, fault: Fault) -> None:
         if self.injector.record.strikes:  # not as the first thing: then nothing happens any more
             self._strike(fault)
 

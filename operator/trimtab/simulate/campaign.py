@@ -42,9 +42,15 @@ AFTERWARDS_SECONDS = 60.0
 """How long the world goes on after the end: what comes late is seen, too."""
 GP_EVERY = 40
 """Every so many seeds the Gaussian process chooses, in the others Sobol's sequence."""
-ASKS_EVERY = 9
+ASKS_EVERY = 3
 """Every so many seeds the Experiment asks for something beyond the usual."""
-ASKED: tuple[Asks, ...] = ("Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Scaled")
+ASKED: tuple[Asks, ...] = (
+    "Values", "Variables", "Route", "Wide", "WarmStart", "Screen", "Namespaces", "MaxCost", "Replicas", "Early",
+    "Measured", "Values", "Scaled", "Variables", "Front", "Repair",
+)  # fmt: skip
+"""In turn; two of them twice."""
+UNVERIFIED_EVERY = 11
+"""Every so many seeds nothing verifies what is recommended."""
 PARALLEL_EVERY = 5
 """Of so many seeds that follow each other all have as many trials at a time, one, two or three in turn."""
 BY_MODEL: frozenset[Asks] = frozenset({"Repair"})
@@ -122,7 +128,8 @@ def scenario_of(seed: int) -> Scenario:
     if asks in BY_MODEL:
         designer = "GaussianProcess"
     parallel = 1 if asks in BEHIND else 1 + seed // PARALLEL_EVERY % 3
-    return Scenario(trials=2 + seed % 3 + parallel, designer=designer, asks=asks, parallel=parallel)
+    trials, replicates = 2 + seed % 3 + parallel, 0 if seed % UNVERIFIED_EVERY == UNVERIFIED_EVERY - 1 else 1
+    return Scenario(trials=trials, designer=designer, asks=asks, parallel=parallel, replicates=replicates)
 
 
 def play_seed(seed: int) -> Result:
@@ -141,7 +148,7 @@ def play(plan: FaultPlan, *, horizon: float = HORIZON_SECONDS, reap: bool = Fals
     minute. A simulator that fails has broken a promise, too: the other seeds are played all the same."""
     with _silence():
         try:
-            return _result(run(_told(plan, horizon, reap)))
+            return _result(run(tell(plan, horizon, reap)))
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             words = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -163,14 +170,15 @@ def story_of(scenario: Scenario) -> Story:
     """What an undisturbed world of this scenario shows: how long it takes, and which effects it has."""
     with _silence():
         quick = scenario if scenario.asks in BY_MODEL else scenario.model_copy(update={"designer": "Sobol"})
-        injector = run(_told(FaultPlan(scenario=quick)))
+        injector = run(tell(FaultPlan(scenario=quick)))
     seconds = _result(injector).seconds
     effects = tuple(sorted(injector.effects))
     return Story(scenario.all_trials, seconds, seconds / max(scenario.all_trials, 1), effects)
 
 
-async def _told(plan: FaultPlan, horizon: float = HORIZON_SECONDS, reap: bool = False) -> Injector:
-    world = await World.build(setting(plan.scenario), options(plan.seed % 2**31))
+async def tell(plan: FaultPlan, horizon: float = HORIZON_SECONDS, reap: bool = False) -> Injector:
+    """Tell a plan's story to its end, or for `horizon` seconds; returns who injected it, with the record of it."""
+    world = await World.build(setting(plan.scenario), options(plan.seed % 2**31, plan.scenario))
     injector = Injector(world, plan, NAME, reap=reap)
     begun = world.clock.monotonic()
     world.admin.apply(experiment(plan.scenario), NAMESPACE)
@@ -228,4 +236,4 @@ def _recommends(change: Change) -> bool:
     return change.kind == "experiments" and bool((change.object.get("status") or {}).get("recommendation"))
 
 
-__all__ = ["Result", "Tally", "all_over", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of"]
+__all__ = ["Result", "Tally", "all_over", "plan_of_seed", "play", "play_seed", "scenario_of", "story_of", "tell"]

@@ -20,7 +20,7 @@ def replay_of(result: Result) -> str:
 
 def scenario_of_plan(plan: FaultPlan, horizon: float = HORIZON_SECONDS) -> Scenario:
     """The same world as the campaign's, for so many seconds."""
-    made, world = setting(plan.scenario), options(plan.seed % 2**31)
+    made, world = setting(plan.scenario), options(plan.seed % 2**31, plan.scenario)
     return Scenario(
         experiment=experiment(plan.scenario),
         objects=tuple({**o, "metadata": {**o["metadata"], "namespace": NAMESPACE}} for o in made.objects),

@@ -77,7 +77,8 @@ class History:
 
 
 Objects = dict[str, dict[str, Mapping[str, Any]]]
-"""plural -> name -> object; names of one kind must differ between namespaces."""
+"""plural -> name -> object. Of objects of one name in several namespaces, the one that came first has the name; the
+others are named with their namespace, as `annex/web`."""
 
 
 class View:
@@ -85,21 +86,40 @@ class View:
 
     def __init__(self) -> None:
         self.objects: Objects = {}
+        self._places: dict[tuple[str, str], str] = {}
 
     def apply(self, change: Change) -> None:
         """The next change."""
-        table = self.objects.setdefault(change.kind, {})
+        table, name = self.objects.setdefault(change.kind, {}), self._name(change)
         if change.type == "DELETED":
-            table.pop(change.name, None)
+            table.pop(name, None)
         else:
-            table[change.name] = change.object
+            table[name] = change.object
+
+    def _name(self, change: Change) -> str:
+        namespace = str(change.object["metadata"].get("namespace", ""))
+        place = self._places.setdefault((change.kind, change.name), namespace)
+        return change.name if place == namespace else f"{namespace}/{change.name}"
 
     def all(self, kind: str) -> Mapping[str, Mapping[str, Any]]:
         """Objects of a kind by name."""
         return self.objects.get(kind, {})
 
     def arms(self) -> Iterator[Mapping[str, Any]]:
-        """Deployments that are arms."""
+        """Deployments that are arms, without copies."""
+        return (d for d in self._labelled() if not self.is_copy(d))
+
+    def copies(self) -> Iterator[Mapping[str, Any]]:
+        """Deployments that look like an arm of another namespace."""
+        return filter(self.is_copy, self._labelled())
+
+    def is_copy(self, deployment: Mapping[str, Any]) -> bool:
+        """Whether a Deployment of its name came first in another namespace."""
+        metadata = deployment["metadata"]
+        namespace = str(metadata.get("namespace", ""))
+        return self._places.get(("deployments", str(metadata["name"])), namespace) != namespace
+
+    def _labelled(self) -> Iterator[Mapping[str, Any]]:
         return (d for d in self.all("deployments").values() if LABEL_ARM in (d["metadata"].get("labels") or {}))
 
 

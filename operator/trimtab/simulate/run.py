@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,7 @@ from trimtab.simulate.collect import Finished, simulation, trial_result
 from trimtab.simulate.exposure import exposure_of
 from trimtab.simulate.faults.inject import Injector
 from trimtab.simulate.faults.plan import FaultPlan
+from trimtab.simulate.faults.scenario import beside
 from trimtab.simulate.fleet import Fleet
 from trimtab.simulate.horizon import Horizon
 from trimtab.simulate.invariants import INVARIANTS, check
@@ -148,7 +149,7 @@ class _End:
 async def _played(scenario: Scenario, truth: Truth, progress: Progress | None, plan: FaultPlan) -> _End:
     setting = Setting(scenario.workload, scenario.objects, scenario.namespace, _fleet(truth))
     try:
-        world = await World.build(setting, _options(scenario, truth))
+        world = await World.build(setting, replace(_options(scenario, truth), beside=beside(plan.scenario)))
     except Unsettled as error:
         raise InvalidSpec(f"Deployment {truth.target.name}", str(error), "correct its manifest") from None
     if progress is not None:

@@ -67,13 +67,18 @@ class SimulatedWatch:
     async def _list(self) -> None:
         for kind in WATCHED:
             labels = LABEL_ARM if kind == PODS else ""
-            for namespace in sorted(self._namespaces) or [None]:  # type: ignore[list-item]
+            for namespace in self._within_reach():
                 for each in await self._client.list(kind, namespace, labels=labels):
                     self._arrived(self._life, WatchEvent("ADDED", kind, each))
 
+    def _within_reach(self) -> Sequence[str | None]:
+        """As the real one: without namespaces that cannot be read, of which one would end the stream."""
+        found = sorted(self._namespaces - self._state.unread)
+        return found or sorted(self._namespaces) or (None,)
+
     def _changed(self, event: WatchEvent) -> None:
         metadata = event.object["metadata"]
-        if self._namespaces and metadata.get("namespace") not in self._namespaces:
+        if self._namespaces and metadata.get("namespace") not in self._within_reach():
             return
         if event.kind == PODS and LABEL_ARM not in (metadata.get("labels") or {}):
             return

@@ -76,7 +76,7 @@ class Setting:
 @dataclass(frozen=True)
 class Options:
     """How the world is made. `served`: kinds that the cluster has; `history`: how many changes are remembered, None for
-    all."""
+    all; `beside`: further namespaces of the install, without a service."""
 
     seed: int = 0
     epoch: float = EPOCH
@@ -86,6 +86,7 @@ class Options:
     scraping: Scraping = field(default_factory=Scraping)
     served: frozenset[Kind] = SERVED
     history: int | None = None
+    beside: tuple[str, ...] = ()
 
 
 class Unsettled(RuntimeError):
@@ -105,7 +106,7 @@ class World:
         self._loop.set_exception_handler(self._defective)
         self.clock = SimulatedClock(options.epoch)
         self.operator_clock = SimulatedClock(options.epoch)  # its skew is what operators see of a clock that is set
-        spaces = dict.fromkeys((LEASE_NAMESPACE, *(s.namespace for s in settings)))
+        spaces = dict.fromkeys((LEASE_NAMESPACE, *(s.namespace for s in settings), *options.beside))
         self.cluster = InMemoryCluster(self.clock, seed=options.seed, namespaces=spaces, served=_served(self))
         self.cluster.objects.defer = self._collect_later
         services = [(s.namespace, s.workload) for s in settings]
@@ -166,6 +167,11 @@ class World:
     def namespace(self) -> str:
         """The namespace of the (first) service."""
         return self.settings[0].namespace
+
+    @property
+    def installed(self) -> tuple[str, ...]:
+        """The namespaces for which operators are installed; () for the whole cluster."""
+        return (self.namespace, *self.options.beside) if self.options.beside else ()
 
     async def _settle(self) -> None:
         for setting in self.settings:

@@ -27,8 +27,9 @@ from trimtab.domain.names import (
 from trimtab.domain.study import ArmOutcome, Study, TrialOutcome
 from trimtab.domain.trial import Purpose
 from trimtab.simulate.faults.catalogue import CELLS
-from trimtab.simulate.faults.kinds import FaultKind, Moment
-from trimtab.simulate.faults.plan import Fault
+from trimtab.simulate.faults.kinds import BESIDE, FaultKind, Moment
+from trimtab.simulate.faults.plan import Fault, Scenario
+from trimtab.simulate.faults.scenario import experiment as built_in
 from trimtab.simulate.history import Change
 from trimtab.simulate.invariants import INVARIANTS, check, check_history
 from trimtab.simulate.invariants.arms import TWO_CANARIES_SECONDS
@@ -304,6 +305,50 @@ def test_never_two_canary_pods() -> None:
     story.put("pods", pod(suffix="x"))
     story.put("pods", pod(suffix="y"))
     assert "OneCanary" in story.broken()
+
+
+def test_a_canary_may_have_as_many_pods_as_its_experiment_says() -> None:
+    story = begun()
+    story.put("experiments", experiment(spec={"canary": {"replicas": 2, "maxSharePercent": "60"}}))
+    for suffix in "xy":
+        story.put("pods", pod(suffix=suffix))
+    assert "OneCanary" not in story.broken()
+    story.put("pods", pod(suffix="z"))
+    assert "OneCanary" in story.broken()
+
+
+def a_copy(of: Mapping[str, Any]) -> dict[str, Any]:
+    return {**of, "metadata": {**of["metadata"], "namespace": BESIDE, "uid": "copy"}}
+
+
+def test_a_copy_of_an_arm_is_no_second_canary_and_does_not_stay() -> None:
+    story = begun()
+    story.put("deployments", a_copy(arm()), by_hand=True, type_="ADDED")
+    story.strike("ArmCopied")
+    assert story.broken() == set()
+    story.at += 59
+    story.put("deployments", a_copy(arm()))
+    assert story.broken() == set()
+    story.at += 2
+    story.drop("deployments", a_copy(arm()))
+    assert story.broken() == {"CopyGone"}
+
+
+def test_a_copy_stays_while_its_namespace_is_lost() -> None:
+    story = begun()
+    story.put("deployments", a_copy(arm()), by_hand=True, type_="ADDED")
+    story.strike("NamespaceLost", until=story.at + 200)
+    story.at += 200 + 30 + 59
+    story.drop("deployments", a_copy(arm()))
+    assert "CopyGone" not in story.broken()
+
+
+def test_what_is_left_of_a_copy_is_told_from_what_is_left_of_an_arm() -> None:
+    story = begun()
+    story.put("replicasets", a_copy(arm()))
+    story.at += 61
+    story.drop("replicasets", a_copy(arm()))
+    assert "NothingLeft" in story.broken()
 
 
 def own_autoscaler(index: int = 0, most: int = 2) -> dict[str, Any]:
@@ -726,6 +771,19 @@ def test_a_blind_canary_does_not_serve_on() -> None:
     story.strike("PrometheusDown", until=story.at + 300)
     story.record.ended = story.at + 200
     assert "BlindWithdrawn" in story.broken()
+
+
+def test_a_canary_whose_burn_nobody_would_notice_does_not_serve_on() -> None:
+    """Its budget's six hours are asked for again within three minutes; then it is blind."""
+    made = built_in(Scenario())
+    for seconds, broken in ((180 + 60 + 29, False), (180 + 60 + 31, True)):
+        story = begun()
+        story.put("experiments", experiment(spec=made["spec"]))
+        story.put("endpointslices", slices("tt-e1-0-c-5d4-x"))
+        story.strike("LongWindowsFail", until=story.at + 400)
+        story.at += seconds
+        story.put("endpointslices", slices())
+        assert ("BlindWithdrawn" in story.broken()) == broken, seconds
 
 
 RECOMMENDATION = {"keepBaseline": False, "verified": True, "assignment": [{"name": "cpu", "value": "1"}]}

@@ -58,6 +58,7 @@ NEIGHBOURS = "target scaled, HPA, VPA or PodDisruptionBudget added mid-trial"
 ROUTES = "traffic by HTTPRoute: the route edited or deleted, a backend without endpoints"
 SCALERS = "the tuned autoscaler edited mid-trial, metrics API absent"
 GONE = "target deleted, namespace terminating"
+SEVERAL = "one of several namespaces deleted or without rights, a copy of an arm in it"
 DELETED = "Experiment deleted mid-trial, also while no operator runs"
 EDITED = "Experiment's spec edited mid-run"
 BY_HAND = "a Trial or an arm deleted or edited by hand"
@@ -71,7 +72,7 @@ ON_CALL = "on-call pause, rollback, skip, approve"
 
 SITUATIONS = (
     DIES, LEADERS, API, CUT_OFF, PROMETHEUS, ABSENCE, BREAKS, DISRUPTED, REFUSED, TEMPLATE, NEIGHBOURS, ROUTES,
-    SCALERS, GONE, DELETED, EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ALERTS, ON_CALL,
+    SCALERS, GONE, SEVERAL, DELETED, EDITED, BY_HAND, TWO, STATUS, FIT, UPGRADE, BURNING, ALERTS, ON_CALL,
 )  # fmt: skip
 
 JOINING = {
@@ -106,8 +107,9 @@ LONG = (5.0, 180.0)
 _OPERATOR = (
     Row(K.OPERATOR_KILLED, DIES, "The leading operator dies and is started again.", (RESTART,), hinders=True),
     Row(
-        K.OPERATOR_UPGRADED, UPGRADE, "A newer version wrote statuses with fields that this one does not know.",
-        (RESTART,), hinders=True,
+        K.OPERATOR_UPGRADED, UPGRADE,
+        "A newer version wrote statuses with fields that are not known here, or an older one without those of today.",
+        (RESTART, Choice("fields", ("added", "missing"))), hinders=True,
     ),
     Row(K.STANDBY_STARTED, LEADERS, "Another operator process starts and waits for the lead."),
     Row(
@@ -168,6 +170,10 @@ _TELEMETRY = (
     ),
     Row(K.SERIES_DUPLICATED, ABSENCE, "Two series answer where one was expected.", (WHOSE,), usual=LONG),
     Row(K.POD_NOT_SCRAPED, ABSENCE, "One of the pods is not scraped.", (WHOSE,), usual=LONG),
+    Row(
+        K.LONG_WINDOWS_FAIL, PROMETHEUS, "Sums over more than an hour fail, all else is answered.",
+        (Choice("how", ("error", "silent")),), usual=(5.0, 400.0),
+    ),
     Row(K.TRAFFIC_STOPPED, ABSENCE, "The service gets no requests.", usual=LONG, moments=RUNNING),
 )  # fmt: skip
 
@@ -208,7 +214,7 @@ _TARGET = (
     Row(K.NAMESPACE_DELETED, GONE, "The namespace is deleted.", ends=True),
 )
 
-_BEHIND: tuple[Asks, ...] = ("Route", "Scaled")
+_BEHIND: tuple[Asks, ...] = ("Route", "Scaled", "Replicas")
 _ROUTES = (
     Row(
         K.ROUTE_EDITED, ROUTES,
@@ -223,11 +229,29 @@ _ROUTES = (
         moments=ARMS, needs=_BEHIND,
     ),
     Row(
+        K.ROUTE_RIGHTS_LOST, ROUTES,
+        "The rights on routes are withdrawn, of writing alone or with those on the arms' Services and autoscalers.",
+        (Choice("what", ("routes", "writes", "all")),), usual=LONG, moments=RUNNING, hinders=True, needs=_BEHIND,
+    ),
+    Row(
         K.AUTOSCALER_EDITED, SCALERS, "The target's autoscaler gets other values, or is deleted.",
         (Choice("how", ("bounds", "target", "deleted")),), usual=LONG, moments=RUNNING, needs=("Scaled",),
     ),
     Row(
         K.METRICS_API_ABSENT, SCALERS, "No autoscaler gets metrics.", usual=LONG, moments=RUNNING, needs=("Scaled",),
+    ),
+)  # fmt: skip
+
+_BESIDE: tuple[Asks, ...] = ("Namespaces",)
+_SEVERAL = (
+    Row(
+        K.NAMESPACE_LOST, SEVERAL,
+        "Another namespace of the install loses its Role, or is deleted with it; later it is as before.",
+        (Choice("how", ("role", "deleted")),), usual=LONG, needs=_BESIDE,
+    ),
+    Row(
+        K.ARM_COPIED, SEVERAL, "Somebody copies an arm's Deployment into another namespace of the install.", (OF,),
+        moments=ARMS, needs=_BESIDE,
     ),
 )  # fmt: skip
 
@@ -277,7 +301,7 @@ _OTHERS = (
 )  # fmt: skip
 
 CATALOGUE: dict[FaultKind, Row] = {
-    row.kind: row for row in (*_OPERATOR, *_API, *_TELEMETRY, *_PODS, *_TARGET, *_ROUTES, *_PEOPLE, *_OTHERS)
+    row.kind: row for row in (*_OPERATOR, *_API, *_TELEMETRY, *_PODS, *_TARGET, *_ROUTES, *_SEVERAL, *_PEOPLE, *_OTHERS)
 }
 
 CELLS: tuple[tuple[FaultKind, Moment], ...] = tuple(
@@ -302,7 +326,8 @@ faults:
 - {kind: OperatorKilled, when: {effect: "after:create:Deployment", nth: 2}, parameters: {restartAfter: 10s}}
 ```
 
-Faults of routes and autoscalers do something where the Experiment has its traffic by an HTTPRoute, or an autoscaler.
+Faults of routes and autoscalers do something where the Experiment has its traffic by an HTTPRoute, or an autoscaler;
+those of another namespace where the built-in Experiment asks for `Namespaces`.
 
 An effect is `<before|after>:<create|replace|delete>:<Kind>[/<subresource>]`. The moments are those of the Trial with
 index `trial` (from 0), and Preflight (no Trial yet), Between (none is live), Ended (the Experiment is over).

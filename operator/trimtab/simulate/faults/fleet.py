@@ -99,7 +99,13 @@ class Fleet:
 
     def _start(self) -> None:
         identity, self._number = f"operator-{self._number}", self._number + 1
-        options = LifeOptions(identity, seed=self._seed, fail_point=self._effect, deliver=self.deliver)
+        options = LifeOptions(
+            identity,
+            seed=self._seed,
+            fail_point=self._effect,
+            deliver=self.deliver,
+            namespaces=self._world.installed,
+        )
         life = self._world.start(options)
         requests = Requests(
             identity,

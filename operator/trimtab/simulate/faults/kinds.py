@@ -4,19 +4,50 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
+from trimtab.domain import kinds
+from trimtab.domain.kinds import Kind
 from trimtab.workload.units import parse_seconds
 
 Value = float | str
 """Of a parameter: seconds or a plain number, or one of a list of words."""
 
 DAY = 86_400.0
+LONG_SECONDS = 3600.0
+"""What is more than this is a long window of a budget."""
 
-Asks = Literal["Plain", "Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Scaled"]
+WRITTEN: Mapping[str, tuple[Kind, ...]] = {
+    "create": (
+        kinds.TRIALS, kinds.DEPLOYMENTS, kinds.SERVICES, kinds.HORIZONTAL_POD_AUTOSCALERS, kinds.CONFIG_MAPS,
+        kinds.LEASES, kinds.EVENTS,
+    ),
+    "replace": (
+        kinds.EXPERIMENTS, kinds.TRIALS, kinds.HTTP_ROUTES, kinds.CONFIG_MAPS, kinds.LEASES, kinds.EVENTS,
+    ),
+    "delete": (
+        kinds.DEPLOYMENTS, kinds.REPLICA_SETS, kinds.PODS, kinds.SERVICES, kinds.HORIZONTAL_POD_AUTOSCALERS,
+    ),
+}  # fmt: skip
+"""What an operator ever writes, by verb."""
+WITH_STATUS = (kinds.EXPERIMENTS, kinds.TRIALS)
+EFFECTS: frozenset[str] = frozenset(
+    {f"{verb}:{kind.name}" for verb, of in WRITTEN.items() for kind in of}
+    | {f"replace:{kind.name}/status" for kind in WITH_STATUS}
+)
+"""Its effects, as `create:Trial` and `replace:Trial/status`."""
+
+BESIDE = "annex"
+"""The other namespace of an install of several."""
+
+Asks = Literal[
+    "Plain", "Screen", "MaxCost", "Repair", "Measured", "Front", "Early", "Route", "Replicas", "Scaled", "Namespaces",
+    "Values", "Variables", "WarmStart", "Wide",
+]  # fmt: skip
 """What the built-in Experiment asks for beyond the usual."""
 
 
@@ -75,6 +106,7 @@ class FaultKind(StrEnum):
     SERIES_DUPLICATED = "SeriesDuplicated"
     POD_NOT_SCRAPED = "PodNotScraped"
     TRAFFIC_STOPPED = "TrafficStopped"
+    LONG_WINDOWS_FAIL = "LongWindowsFail"
     CRASH_LOOP = "CrashLoop"
     OOM_KILLED = "OOMKilled"
     READINESS_LOST = "ReadinessLost"
@@ -98,9 +130,11 @@ class FaultKind(StrEnum):
     DISRUPTION_BUDGET_ADDED = "DisruptionBudgetAdded"
     TARGET_DELETED = "TargetDeleted"
     NAMESPACE_DELETED = "NamespaceDeleted"
+    NAMESPACE_LOST = "NamespaceLost"
     ROUTE_EDITED = "RouteEdited"
     ROUTE_DELETED = "RouteDeleted"
     BACKEND_EMPTIED = "BackendEmptied"
+    ROUTE_RIGHTS_LOST = "RouteRightsLost"
     AUTOSCALER_EDITED = "AutoscalerEdited"
     METRICS_API_ABSENT = "MetricsAPIAbsent"
     EXPERIMENT_DELETED = "ExperimentDeleted"
@@ -109,6 +143,7 @@ class FaultKind(StrEnum):
     ARM_DELETED = "ArmDeleted"
     ARM_EDITED = "ArmEdited"
     ARM_NAME_TAKEN = "ArmNameTaken"
+    ARM_COPIED = "ArmCopied"
     SECOND_EXPERIMENT = "SecondExperiment"
     STATUS_CORRUPTED = "StatusCorrupted"
     FIT_FAILS = "FitFails"

@@ -24,6 +24,7 @@ from trimtab.domain.texts import nearest
 from trimtab.simulate.faults.catalogue import CATALOGUE, Row
 from trimtab.simulate.faults.kinds import (
     DAY,
+    EFFECTS,
     LIVE_MOMENTS,
     Asks,
     FaultKind,
@@ -79,10 +80,21 @@ class Trigger(_Model):
     def _check(self) -> Self:
         if (self.moment is None) == (self.effect is None):
             raise failed_rules([("", "needs exactly one of moment and effect; remove or add one")])
-        if self.effect is not None and not _EFFECT.fullmatch(self.effect):
-            words = f"{self.effect!r} is no effect; write <before|after>:<create|replace|delete>:<Kind>[/<subresource>]"
+        if self.effect is not None and (words := _wrong(self.effect)):
             raise failed_rules([(".effect", words)])
         return self
+
+
+def _wrong(point: str) -> str:
+    """Why this is no effect of an operator, with the remedy; "" when it is one."""
+    if not _EFFECT.fullmatch(point):
+        return f"{point!r} is no effect; write <before|after>:<create|replace|delete>:<Kind>[/<subresource>]"
+    effect = point.partition(":")[2]
+    if effect in EFFECTS:
+        return ""
+    verb, _, what = effect.partition(":")
+    known = sorted(each.partition(":")[2] for each in EFFECTS if each.startswith(f"{verb}:"))
+    return f"no operator writes {what} by {verb}; use one of {', '.join(known)}"
 
 
 class Fault(_Model):
@@ -158,7 +170,9 @@ class Scenario(_Model):
     """The built-in Experiment that a plan is played on when none is given: how long it is, what chooses its
     assignments, how many trials verify the recommendation (0: none), and what it asks for beyond the usual: a short
     window first, a cap on what trials cost, the repair of a baseline that breaks its bound, a measured objective, two
-    objectives, trials that end early, traffic by the weights of a route, or an autoscaler that is tuned behind one."""
+    objectives, trials that end early, traffic by the weights of a route, replicas or an autoscaler that are tuned
+    behind one, an operator of several namespaces, bounds on values and cohorts, variables and node types, an earlier
+    history, or arms of several pods."""
 
     trials: Annotated[int, Field(ge=1, le=50)] = 4
     designer: Literal["Sobol", "GaussianProcess"] = "Sobol"

@@ -10,14 +10,16 @@ import random
 from collections.abc import Callable
 
 from trimtab.domain.errors import ApiError, Conflict, Forbidden, Throttled, Unavailable
+from trimtab.domain.kinds import HORIZONTAL_POD_AUTOSCALERS, HTTP_ROUTES, SERVICES
 from trimtab.simulate.client import SEVERAL, Request
 from trimtab.simulate.faults.acting import ActingFaults
-from trimtab.simulate.faults.kinds import FaultKind
+from trimtab.simulate.faults.kinds import BESIDE, FaultKind
 from trimtab.simulate.faults.plan import Fault
 
 K = FaultKind
 REQUEST_SECONDS = 10.0  # after which the real client gives up
 WRITES = frozenset({"create", "replace", "delete"})
+_ROUTED = frozenset({SERVICES, HORIZONTAL_POD_AUTOSCALERS})  # what arms behind a route have beside their Deployments
 
 
 class Standstill:
@@ -124,8 +126,7 @@ class Requests:
     def _refused(self, request: Request) -> ApiError | None:
         """The answer of a server that does not do it."""
         what, verb = request.kind.plural, SEVERAL.get(request.verb, request.verb)
-        denied = self._first(K.API_FORBIDDEN)
-        if denied is not None and denied.text("verb") in ("all", verb):
+        if self._denied(request, verb):
             return Forbidden(403, f'{what} "{request.name}" is forbidden: User cannot {verb} resource "{what}"')
         throttled = self._first(K.API_THROTTLED)
         if throttled is not None and self._meets(K.API_THROTTLED):
@@ -136,6 +137,20 @@ class Requests:
         if verb in ("update", "delete") and self._meets(K.API_CONFLICT):
             return Conflict(409, f"Operation cannot be fulfilled on {what}: the object has been modified")
         return None
+
+    def _denied(self, request: Request, verb: str) -> bool:
+        """A right to it is missing: of all kinds, of those that a route needs, or of all in one namespace."""
+        denied = self._first(K.API_FORBIDDEN)
+        if denied is not None and denied.text("verb") in ("all", verb):
+            return True
+        withdrawn, writes = self._first(K.ROUTE_RIGHTS_LOST), request.verb in WRITES
+        if withdrawn is not None:
+            what = withdrawn.text("what")
+            if request.kind == HTTP_ROUTES and (writes or what != "writes"):
+                return True
+            if request.kind in _ROUTED and writes and what == "all":
+                return True
+        return request.namespace == BESIDE and self._first(K.NAMESPACE_LOST) is not None
 
     def _meets(self, kind: FaultKind) -> bool:
         """Does this request meet such a fault? Nothing is drawn while there is none."""

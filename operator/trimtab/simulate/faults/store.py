@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from trimtab.adapters.series_store import QueryFailed, SeriesStore
 from trimtab.ports import Clock
 from trimtab.simulate.faults.acting import Acting, ActingFaults
-from trimtab.simulate.faults.kinds import FaultKind
+from trimtab.simulate.faults.kinds import LONG_SECONDS, FaultKind
 from trimtab.slo.series import Series
 
 K = FaultKind
@@ -23,6 +24,7 @@ _WORDS = {
     K.PROMETHEUS_MALFORMED: "the answer is not JSON",
     K.PROMETHEUS_WARNS: "a partial answer, with the warning: no response from store 2",
 }
+_SPAN = re.compile(r"\[(\d+)s\]")
 _CHANGES = (
     K.PROMETHEUS_EMPTIED, K.SAMPLES_STALE, K.POD_NOT_SCRAPED, K.COUNTER_RESET, K.SAMPLES_NAN, K.SAMPLES_MISSING,
     K.SERIES_DUPLICATED,
@@ -40,24 +42,24 @@ class FaultyStore:
 
     async def matrix(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
         """See the protocol."""
-        off = await self._before(timeout)
+        off = await self._before(timeout, _longest(expression))
         found = await self._store.matrix(expression, at - off, timeout)
         return self._changed(expression, _shifted(found, off), raw=True)
 
     async def vector(self, expression: str, at: float, timeout: float) -> tuple[Series, ...]:
         """See the protocol."""
-        off = await self._before(timeout)
+        off = await self._before(timeout, _longest(expression))
         found = await self._store.vector(expression, at - off, timeout)
         return self._changed(expression, _shifted(found, off), raw=False)
 
     async def range(self, expression: str, start: float, end: float, step: float, timeout: float) -> tuple[Series, ...]:
         """See the protocol."""
-        off = await self._before(timeout)
+        off = await self._before(timeout, max(_longest(expression), end - start))
         found = await self._store.range(expression, start - off, end - off, step, timeout)
         return self._changed(expression, _shifted(found, off), raw=False)
 
-    async def _before(self, timeout: float) -> float:
-        """By how many seconds the store's clock is off.
+    async def _before(self, timeout: float, span: float) -> float:
+        """By how many seconds the store's clock is off; `span` are the seconds that the question is about.
 
         Raises:
             QueryFailed: it does not answer, or not completely.
@@ -75,13 +77,33 @@ class FaultyStore:
         failing = self._acting.first(K.PROMETHEUS_ERROR)
         if failing is not None:
             raise QueryFailed(f"HTTP {failing.text('status')}: query processing failed")
+        if span > LONG_SECONDS:
+            await self._over_hours(timeout)
         offset = self._acting.first(K.PROMETHEUS_CLOCK_OFFSET)
         return offset.number("by") if offset is not None else 0.0
+
+    async def _over_hours(self, timeout: float) -> None:
+        """
+        Raises:
+            QueryFailed: what takes long to add up is refused, or not answered in time.
+        """
+        failing = self._acting.first(K.LONG_WINDOWS_FAIL)
+        if failing is None:
+            return
+        if failing.text("how") == "silent":
+            await asyncio.sleep(timeout)
+            raise QueryFailed(f"no answer within {timeout:g} s")
+        raise QueryFailed("HTTP 422: query processing would load too many samples into memory")
 
     def _changed(self, expression: str, found: tuple[Series, ...], *, raw: bool) -> tuple[Series, ...]:
         for acting in self._acting.of(*_CHANGES):
             found = _with_fault(acting, expression, found, raw)
         return found
+
+
+def _longest(expression: str) -> float:
+    """Seconds of the longest range in a query, 0 without any."""
+    return max((float(seconds) for seconds in _SPAN.findall(expression)), default=0.0)
 
 
 def _shifted(found: tuple[Series, ...], by: float) -> tuple[Series, ...]:

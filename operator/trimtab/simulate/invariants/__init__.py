@@ -13,6 +13,7 @@ from trimtab.simulate.invariants.pauses import PAUSE_INVARIANTS
 from trimtab.simulate.invariants.people import PEOPLE_INVARIANTS
 from trimtab.simulate.invariants.reaping import REAP_INVARIANTS
 from trimtab.simulate.invariants.routes import ROUTE_INVARIANTS
+from trimtab.simulate.invariants.several import SEVERAL_INVARIANTS
 from trimtab.simulate.record import Record
 
 INVARIANTS: tuple[type[Invariant], ...] = (
@@ -22,6 +23,7 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     *PEOPLE_INVARIANTS,
     *PAUSE_INVARIANTS,
     *ROUTE_INVARIANTS,
+    *SEVERAL_INVARIANTS,
 )
 
 

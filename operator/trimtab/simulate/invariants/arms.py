@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from trimtab.api.times import parse_time
 from trimtab.domain.measurement import Arm
 from trimtab.domain.names import ANNOTATION_DEADLINE, LABEL_ARM, LABEL_EXPERIMENT_UID, LABEL_TRIAL, arm_name
+from trimtab.simulate.client import SEVERAL
+from trimtab.simulate.faults.kinds import WRITTEN
 from trimtab.simulate.history import Change, View
 from trimtab.simulate.invariants.base import (
     TERMINAL,
@@ -18,6 +20,7 @@ from trimtab.simulate.invariants.base import (
     deleting,
     held,
     labels_of,
+    namespace_of,
     parallel_of,
     phase_of,
     trials_by_uid,
@@ -80,7 +83,7 @@ class OneCanary(Invariant):
     A request of a process that stood still may bring a second one; it is gone within TWO_CANARIES_SECONDS. So may
     controllers of the cluster that stood still: from what they knew, they replace the pods of an arm that has gone. A
     pod that has ended, as one that was evicted, is none: its ReplicaSet replaces it while it still stands in the list.
-    A canary with an autoscaler of its own may have as many pods as that allows.
+    A canary has as many pods as `canary.replicas` says, with an autoscaler of its own as many as that allows.
     """
 
     kinds = frozenset({"deployments", "pods", AUTOSCALERS, "experiments"})
@@ -89,12 +92,15 @@ class OneCanary(Invariant):
     def begin(self) -> None:
         self._most: dict[str, int] = {}  # pods that a trial's own autoscaler allows, also when that has gone first
         self._parallel: dict[str, int] = {}  # trials at a time, by the Experiment's uid
+        self._replicas: dict[str, int] = {}  # pods of a canary, by the same
 
     def see(self, change: Change) -> None:
         """After each change of an arm or a pod, or of what an Experiment allows."""
         labels = labels_of(change.object)
         if change.kind == "experiments":
-            self._parallel[change.object["metadata"]["uid"]] = parallel_of(change.object)
+            uid, canary = change.object["metadata"]["uid"], change.object["spec"].get("canary") or {}
+            self._parallel[uid] = parallel_of(change.object)
+            self._replicas[uid] = int(canary.get("replicas", 1))
             return
         if LABEL_ARM not in labels:
             return
@@ -115,15 +121,16 @@ class OneCanary(Invariant):
 
     def _too_many(self, kind: str) -> Iterator[tuple[str, list[str]]]:
         """(Experiment's uid, its canaries of this kind) where these are more than one trial may have."""
-        found: dict[str, list[tuple[str, str]]] = {}
+        found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for name, obj in self.view.all(kind).items():
             labels = labels_of(obj)
             if labels.get(LABEL_ARM) == Arm.CANARY and not deleting(obj) and phase_of(obj) not in FINISHED:
-                trial = str(labels.get(LABEL_TRIAL, ""))
-                found.setdefault(str(labels.get(LABEL_EXPERIMENT_UID, "")), []).append((trial, name))
-        for uid, canaries in found.items():
+                trial, uid = str(labels.get(LABEL_TRIAL, "")), str(labels.get(LABEL_EXPERIMENT_UID, ""))
+                found.setdefault((namespace_of(obj), uid), []).append((trial, name))
+        for (_, uid), canaries in found.items():
             of_trial = Counter(trial for trial, _ in canaries)
-            most = {trial: self._most.get(trial, 1) if kind == "pods" else 1 for trial in of_trial}
+            usual = self._replicas.get(uid, 1)
+            most = {trial: self._most.get(trial, usual) if kind == "pods" else 1 for trial in of_trial}
             twice = any(count > most[trial] for trial, count in of_trial.items())
             if twice or len(of_trial) > self._parallel.get(uid, 1):
                 yield uid, [name for _, name in canaries]
@@ -179,7 +186,7 @@ class DeadlineKept(Invariant):
     def see(self, change: Change) -> None:
         """An arm begins or ends."""
         deadline = annotations_of(change.object).get(ANNOTATION_DEADLINE)
-        if LABEL_ARM not in labels_of(change.object) or deadline is None:
+        if LABEL_ARM not in labels_of(change.object) or deadline is None or self.view.is_copy(change.object):
             return
         uid = change.object["metadata"]["uid"]
         if change.type == "DELETED":
@@ -202,18 +209,18 @@ class NothingLeft(Invariant):
         """After each change of an arm's parts."""
         if LABEL_ARM not in labels_of(change.object):
             return
-        arms = {(labels_of(a).get(LABEL_TRIAL), labels_of(a).get(LABEL_ARM)) for a in self.view.arms()}
+        arms = set(map(_place, (*self.view.arms(), *self.view.copies())))
         left = {}
         for kind in ARM_PARTS:
             for name, obj in self.view.all(kind).items():
-                labels = labels_of(obj)
-                if (
-                    LABEL_ARM in labels
-                    and not deleting(obj)
-                    and (labels.get(LABEL_TRIAL), labels[LABEL_ARM]) not in arms
-                ):
+                if LABEL_ARM in labels_of(obj) and not deleting(obj) and _place(obj) not in arms:
                     left[f"{kind} {obj['metadata']['uid']}"] = f"{kind} {name} outlives its arm"
         self.waits.update(change.at, left)
+
+
+def _place(obj: Obj) -> tuple[str, str, str]:
+    labels = labels_of(obj)
+    return namespace_of(obj), str(labels.get(LABEL_TRIAL)), str(labels.get(LABEL_ARM))
 
 
 class TargetUntouched(Invariant):
@@ -266,13 +273,7 @@ def _terminating(view: View, obj: Obj) -> bool:
     return namespace is None or deleting(namespace)
 
 
-_MAY = {
-    ("update", "experiments"), ("create", "trials"), ("update", "trials"), ("create", "deployments"),
-    ("delete", "deployments"), ("delete", "replicasets"), ("delete", "pods"), ("create", "configmaps"),
-    ("update", "configmaps"), ("create", "leases"), ("update", "leases"), ("create", "events"), ("update", "events"),
-    ("create", "services"), ("delete", "services"), ("create", AUTOSCALERS), ("delete", AUTOSCALERS),
-    ("update", "httproutes"),
-}  # fmt: skip
+_MAY = {(SEVERAL.get(verb, verb), kind.plural) for verb, several in WRITTEN.items() for kind in several}
 _ARM_KINDS = frozenset({"deployments", *ARM_PARTS})
 
 
@@ -296,7 +297,7 @@ class AutoscalerUntouched(Invariant):
     def see(self, change: Change) -> None:
         """An arm is made."""
         labels = labels_of(change.object)
-        if change.type != "ADDED" or LABEL_ARM not in labels:
+        if change.type != "ADDED" or LABEL_ARM not in labels or self.view.is_copy(change.object):
             return
         if not self.view.all(AUTOSCALERS) and not self.view.all("poddisruptionbudgets"):
             return

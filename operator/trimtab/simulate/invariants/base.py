@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from trimtab.domain.names import FINALIZER
 from trimtab.domain.trial import TERMINAL_PHASES
 from trimtab.simulate.faults.catalogue import BY_HAND, DELETED, GONE, TEMPLATE
+from trimtab.simulate.faults.kinds import FaultKind
 from trimtab.simulate.history import Change, View
 from trimtab.simulate.record import Record, Strike
 
@@ -38,11 +39,13 @@ class Breach:
 
 
 class Calm:
-    """When nothing hindered the operator, and when nothing had disturbed it for a while."""
+    """When nothing hindered the operator, and when nothing had disturbed it for a while. `also`: what hinders it, too,
+    in what is promised here."""
 
-    def __init__(self, strikes: Iterable[Strike], end: float) -> None:
+    def __init__(self, strikes: Iterable[Strike], end: float, also: frozenset[FaultKind] = frozenset()) -> None:
         self._strikes = tuple(strikes)
-        spans = sorted((s.at, (end if s.until is None else s.until) + SETTLE) for s in self._strikes if s.hinders)
+        hinder = (s for s in self._strikes if s.hinders or s.kind in also)
+        spans = sorted((s.at, (end if s.until is None else s.until) + SETTLE) for s in hinder)
         self._hindered: list[tuple[float, float]] = []
         for begin, until in spans:
             if self._hindered and begin <= self._hindered[-1][1]:
@@ -154,6 +157,11 @@ def parallel_of(experiment: Obj) -> int:
 def deleting(obj: Obj) -> bool:
     """Its deletion was asked for."""
     return "deletionTimestamp" in obj["metadata"]
+
+
+def namespace_of(obj: Obj) -> str:
+    """Its namespace."""
+    return str(obj["metadata"].get("namespace", ""))
 
 
 def labels_of(obj: Obj) -> Obj:

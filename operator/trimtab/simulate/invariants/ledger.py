@@ -67,7 +67,7 @@ class MadeOnce(Invariant):
             if key in self._trials:
                 self.broken(change.at, f"Trial {change.name} was made twice")
             self._trials.add(key)
-        elif LABEL_ARM in labels_of(change.object):
+        elif LABEL_ARM in labels_of(change.object) and not self.view.is_copy(change.object):
             self._arm(change)
 
     def _arm(self, change: Change) -> None:

@@ -92,6 +92,8 @@ class ShareCapped(Invariant):
                 float(share) / 100.0 if by_pods else 1.0,
                 (spec.get("targetRef") or {}).get("name", ""),
             )
+        elif self.view.is_copy(change.object):
+            return
         elif LABEL_ARM not in labels_of(change.object):
             known = self._replicas.setdefault(change.name, [])
             if not known or known[-1][1] != int(spec.get("replicas", 1)):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from trimtab.api.convert import parse_experiment
+from trimtab.domain.errors import InvalidSpec
 from trimtab.domain.names import ANNOTATION_PAUSE, ANNOTATION_ROLLBACK, LABEL_ARM, LABEL_EXPERIMENT_UID
 from trimtab.domain.quantity import parse_duration
-from trimtab.simulate.faults.kinds import FaultKind
+from trimtab.runtime.budgets import REREAD_FRACTION, REREAD_MOST
+from trimtab.simulate.faults.kinds import LONG_SECONDS, FaultKind
 from trimtab.simulate.history import Change, View, serving
 from trimtab.simulate.invariants.base import (
     ENDED_PHASES,
@@ -18,6 +21,7 @@ from trimtab.simulate.invariants.base import (
     labels_of,
     phase_of,
 )
+from trimtab.slo.budget import burn_windows
 
 REQUEST_SECONDS = 45.0
 DELETE_SECONDS = 180.0
@@ -86,7 +90,7 @@ class GatesHold(Invariant):
         if change.kind == "trials":
             uid = change.object["spec"]["experiment"]["uid"]
             self._budget(change)
-        elif LABEL_ARM in labels_of(change.object):
+        elif LABEL_ARM in labels_of(change.object) and not self.view.is_copy(change.object):
             uid = labels_of(change.object).get(LABEL_EXPERIMENT_UID, "")
         else:
             return
@@ -131,18 +135,21 @@ class DeletesEnd(Invariant):
 
 class BlindWithdrawn(Invariant):
     """A canary that cannot be watched is withdrawn: `safety.staleAfter` and BLIND_SLACK after the metrics store failed
-    no canary serves."""
+    no canary serves. Where sums over hours alone fail, that is so once one is due by which a burn would be noticed."""
 
     kinds = frozenset({"endpointslices", "experiments"})
 
     def begin(self) -> None:
         self._stale_after = 0.0
+        self._due: float | None = None  # seconds until such a sum is asked for again at the latest, None without any
         self._since: float | None = None
+        self._long = any(s.kind is FaultKind.LONG_WINDOWS_FAIL for s in self.record.strikes)
 
     def see(self, change: Change) -> None:
         """Endpoints changed."""
         if change.kind == "experiments":
             self._stale_after = max(self._stale_after, _stale_after(change.object))
+            self._due = _due(change.object) if self._long and self._due is None else self._due
             return
         now = bool(serving(self.view))
         if now and self._since is None:
@@ -158,9 +165,10 @@ class BlindWithdrawn(Invariant):
 
     def _judge(self, since: float, until: float) -> None:
         for strike in self.record.strikes:
-            if strike.kind not in _BLINDING:
+            later = self._due if strike.kind is FaultKind.LONG_WINDOWS_FAIL else 0.0
+            if later is None or (strike.kind not in _BLINDING and not later):
                 continue
-            begin, end = max(since, strike.at), min(until, strike.until if strike.until is not None else until)
+            begin, end = max(since, strike.at + later), min(until, strike.until if strike.until is not None else until)
             blind = self.calm.longest(begin, end) if end > begin else 0.0
             if blind > self._stale_after + BLIND_SLACK:
                 self.broken(end, f"a canary served for {blind:.0f} s while {strike.kind}")
@@ -168,6 +176,15 @@ class BlindWithdrawn(Invariant):
 
 def _stale_after(experiment: Obj) -> float:
     return parse_duration(str(experiment["spec"].get("safety", {}).get("staleAfter", "60s")))
+
+
+def _due(experiment: Obj) -> float | None:
+    try:
+        budgets = parse_experiment(experiment).budgets
+    except InvalidSpec:
+        return None
+    windows = [seconds for budget in budgets for seconds in burn_windows(budget) if seconds > LONG_SECONDS]
+    return min(min(windows) / REREAD_FRACTION, REREAD_MOST) if windows else None
 
 
 class RecommendedVerified(Invariant):
@@ -230,7 +247,7 @@ class GoesOn(Invariant):
         for name, trial in self.view.all("trials").items():
             if phase_of(trial) not in TERMINAL:
                 self.broken(self.record.end, f"Trial {name} stands still in {phase_of(trial)}")
-        for arm in self.view.arms():
+        for arm in (*self.view.arms(), *self.view.copies()):
             self.broken(self.record.end, f"arm {arm['metadata']['name']} is left")
 
 

@@ -80,6 +80,18 @@ def test_what_was_left_out_is_written_out() -> None:
         ("{faults: [{kind: OOMKilled, when: {moment: Later}}]}", "when.moment: unsupported value"),
         ("{faults: [{kind: OOMKilled, when: {}}]}", "faults[0].when: needs exactly one of moment and effect"),
         ("{faults: [{kind: OOMKilled, when: {effect: 'before:update:Trial'}}]}", "is no effect; write"),
+        (
+            "{faults: [{kind: OOMKilled, when: {effect: 'after:create:Zebra'}}]}",
+            "faults[0].when.effect: no operator writes Zebra by create; use one of ConfigMap, Deployment, Event, ",
+        ),
+        (
+            "{faults: [{kind: OOMKilled, when: {effect: 'after:create:Trial/status'}}]}",
+            "no operator writes Trial/status",
+        ),
+        (
+            "{faults: [{kind: OOMKilled, when: {effect: 'before:delete:Experiment'}}]}",
+            "writes Experiment by delete; use",
+        ),
         ("{faults: [{kind: OOMKilled, when: {effect: 'after:create:Trial', nth: 0}}]}", "nth: must be at least 1"),
         ("{faults: 3}", "faults: must be a list; start each item with a dash"),
     ],

@@ -14,6 +14,13 @@ from trimtab.simulate.frozen import thawed
 
 K = FaultKind
 FROM_THE_FUTURE = {"newField": {"since": "v9", "numbers": [1, 2, 3]}, "anotherNewField": True}
+LATER_FIELDS = frozenset({
+    "trialsCounted", "improvement", "floors", "figures", "designerFailures", "spoiltBefore", "slis", "objectives",
+    "front", "observed", "allowedBad", "metricsSince", "diversity", "effectiveDimension", "fallbacks", "symptoms",
+    "degrees", "below", "pods", "podsError", "use", "useError", "unseen", "rate", "until", "subject", "nodeTypes",
+    "events",
+})  # fmt: skip
+"""Of statuses, at any depth: what their first version did not have yet."""
 
 
 def _killed(stage: Stage, fault: Fault) -> None:
@@ -23,13 +30,23 @@ def _killed(stage: Stage, fault: Fault) -> None:
 
 
 def _upgraded(stage: Stage, fault: Fault) -> None:
-    """What the newer version has left behind is there when the older one starts again."""
+    """What the other version has left behind is there when this one starts."""
     _killed(stage, fault)
     found = [(kinds.EXPERIMENTS, stage.world.experiment(stage.experiment)), (kinds.TRIALS, stage.live())]
     with stage.hand():
         for kind, obj in found:
             if obj is not None and obj.get("status"):
-                _set_status(stage, kind, obj, {**obj["status"], **FROM_THE_FUTURE})
+                added = fault.text("fields") == "added"
+                _set_status(
+                    stage, kind, obj, {**obj["status"], **FROM_THE_FUTURE} if added else without_later(obj["status"])
+                )
+
+
+def without_later(part: Any) -> Any:
+    """A status, or a part of one, as its first version would have written it."""
+    if isinstance(part, Mapping):
+        return {key: without_later(value) for key, value in part.items() if key not in LATER_FIELDS}
+    return [without_later(each) for each in part] if isinstance(part, list | tuple) else part
 
 
 def _set_status(stage: Stage, kind: kinds.Kind, obj: Manifest, status: Mapping[str, Any]) -> None:
