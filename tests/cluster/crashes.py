@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.operator.live import CANARY, ENDED, TERMINAL, Live, phase_of
 from benchmarks.operator.witness import Witness
 
-from controlplane import WaitTimeout, wait_for
+from controlplane import ApiError, WaitTimeout, wait_for
 from controlplane.processes import group_members
 from stack import OperatorProcess
 from trimtab.simulate.invariants import check_history
@@ -211,6 +211,8 @@ class Lives:
             return tell(live, story, name, points, self._directory / name, **options)
         except BaseException as error:
             error.add_note(f"{story.name} with deaths at {', '.join(map(str, points)) or 'no point'}")
+            with contextlib.suppress(ApiError, AssertionError):  # the next life here is another story
+                live.clear()
             raise
         finally:
             self._free.put(live)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from benchmarks.operator.breaches import PARTS, Options
@@ -31,6 +32,7 @@ PLACES = 3
 ALIKE = 2  # renewals of a lease are all alike: so many of them are points
 PAIRS = 30
 RATES = Rates(often_silent=True)
+Death = TypeVar("Death")
 NETWORK_SECONDS, GROUND_SECONDS, SOAK_SECONDS = 600.0, 600.0, 1200.0
 
 
@@ -54,52 +56,66 @@ def worth_dying_at(points: tuple[Point, ...]) -> list[Point]:
     return [point for point in points if point.part != ELECTION or point.nth <= ALIKE]
 
 
-def test_every_effect(places: list[Live], tmp_path: Path) -> None:
-    """The operator dies before and after every single effect of every story."""
-    with Lives(places, tmp_path) as lives:
-        calm = lives.record()
-        todo = [(story, point) for story in STORIES for point in worth_dying_at(calm[story.name])]
-        lived = told(lives, todo)
-        lived |= told(lives, [(story, point) for story, point in todo if not lived[story.name, point].deaths])
-    died = [(story, point) for (story, point), life in lived.items() if life.deaths]
-    never = {(story.name, point.line) for story, point in todo} - {(story, point.line) for story, point in died}
+@pytest.fixture(scope="module")
+def lives(places: list[Live], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lives]:
+    """What tells stories in all places."""
+    with Lives(places, tmp_path_factory.mktemp("lives")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def calm(lives: Lives) -> dict[str, tuple[Point, ...]]:
+    """The points of every story, by its name."""
+    return lives.record()
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_every_effect(lives: Lives, calm: dict[str, tuple[Point, ...]], story: Story) -> None:
+    """The operator dies before and after every single effect of the story."""
+    points, begun = worth_dying_at(calm[story.name]), time.monotonic()
+    lived, failed = told({point: lives.submit(story, point) for point in points})
+    again, failed_again = told({point: lives.submit(story, point) for point, life in lived.items() if not life.deaths})
+    lived |= again
+    died = [point for point, life in lived.items() if life.deaths]
     figures = {
-        "effects": {story.name: len(calm[story.name]) // 2 for story in STORIES},
-        "points": len(todo),
+        "effects": len(calm[story.name]) // 2,
+        "points": len(points),
         "killed": len(died),
-        "notReached": sorted(f"{story}: {point}" for (story, point), life in lived.items() if not life.deaths),
-        "byKind": dict(sorted(Counter(f"{point.part} {point.effect}" for _, point in died).items())),
+        "failed": sorted(map(str, {*failed, *failed_again})),
+        "seconds": round(time.monotonic() - begun),
+        "notReached": sorted(str(point) for point, life in lived.items() if not life.deaths),
+        "byKind": dict(sorted(Counter(f"{point.part} {point.effect}" for point in died).items())),
     }
-    keep("crash-points", figures)
+    keep(f"crash-points-{story.name}", figures)
+    assert figures["failed"] == []
+    never = {point.line for point in points} - {point.line for point in died}
     assert sorted(never) == [], "kinds of effects at which no operator died"
-    assert len(died) >= 0.9 * len(todo)
+    assert len(died) >= 0.9 * len(points)
 
 
-def told(lives: Lives, todo: list[tuple[Story, Point]]) -> dict[tuple[str, Point], Lived]:
-    """Lives with a death at each of these points."""
-    futures = {(story.name, point): lives.submit(story, point) for story, point in todo}
-    raise_all({f"{story}: {point}": future for (story, point), future in futures.items()})
-    return {key: future.result() for key, future in futures.items()}
+def told(futures: Mapping[Death, Future[Lived]]) -> tuple[dict[Death, Lived], list[Death]]:
+    """All lives are told before the first failure counts; which ended well, and which failed."""
+    failures = {death: error for death, future in futures.items() if (error := future.exception()) is not None}
+    for death, error in failures.items():
+        print(f"\nFAILED {death}: {error}\n" + "\n".join(getattr(error, "__notes__", ())))
+    return {death: future.result() for death, future in futures.items() if death not in failures}, list(failures)
 
 
-def raise_all(futures: dict[str, Future[Lived]]) -> None:
-    """All lives are told before the first failure counts."""
-    failures = {name: error for name, future in futures.items() if (error := future.exception()) is not None}
-    for name, error in failures.items():
-        print(f"\nFAILED {name}: {error}\n" + "\n".join(getattr(error, "__notes__", ())))
-    assert sorted(failures) == []
-
-
-def test_two_deaths_in_one_life(places: list[Live], tmp_path: Path) -> None:
+def test_two_deaths_in_one_life(lives: Lives, calm: dict[str, tuple[Point, ...]]) -> None:
     """The successor dies, too, while it finishes or undoes what it found."""
-    rng = random.Random(1)
-    with Lives(places, tmp_path) as lives:
-        points = worth_dying_at(lives.record([TUNE])[TUNE.name])
-        pairs = [rng.sample(points, 2) for _ in range(PAIRS)]
-        futures = {f"{number}: {a}, then {b}": lives.submit(TUNE, a, b) for number, (a, b) in enumerate(pairs)}
-        raise_all(futures)
-    deaths = Counter(future.result().deaths for future in futures.values())
-    keep("crash-pairs", {"lives": len(futures), "livesByDeaths": {str(n): deaths[n] for n in sorted(deaths)}})
+    rng, points, begun = random.Random(1), worth_dying_at(calm[TUNE.name]), time.monotonic()
+    pairs = [rng.sample(points, 2) for _ in range(PAIRS)]
+    futures = {f"{number}: {a}, then {b}": lives.submit(TUNE, a, b) for number, (a, b) in enumerate(pairs)}
+    lived, failed = told(futures)
+    deaths = Counter(life.deaths for life in lived.values())
+    figures = {
+        "lives": len(futures),
+        "livesByDeaths": {str(n): deaths[n] for n in sorted(deaths)},
+        "failed": failed,
+        "seconds": round(time.monotonic() - begun),
+    }
+    keep("crash-pairs", figures)
+    assert failed == []
     assert deaths[2] >= PAIRS // 3
 
 

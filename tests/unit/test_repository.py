@@ -170,6 +170,19 @@ def reasons(text: str) -> set[str]:
     return found
 
 
+def test_a_campaign_that_fails_keeps_no_other_from_its_turn(tmp_path: Path) -> None:
+    played = (
+        "first: ; @echo first >> told; false\nsecond: ; @echo second >> told\nthird: ; @echo third >> told; false\n"
+    )
+    (tmp_path / "Makefile").write_text(text_of("Makefile") + played)
+    done = subprocess.run(
+        ["make", "chaos", "CAMPAIGNS=first second third"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (tmp_path / "told").read_text().split() == ["first", "second", "third"]
+    assert done.returncode != 0
+    assert "chaos: failed: first third\n" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["make demo", "make test", "make check", "make bench", "make generate", "make verify"])
 def test_commands_in_the_documentation_exist(name: str) -> None:
     target = name.removeprefix("make ")
