@@ -9,147 +9,23 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.operator.live import CANARY, ENDED, TERMINAL, Live, phase_of
+from benchmarks.operator.live import TERMINAL, Live, phase_of
 from benchmarks.operator.witness import Witness
+from tests.cluster.stories import MEASURING, SECONDS, STORIES, Point, Step, Story, nothing, read_points
 
 from controlplane import ApiError, WaitTimeout, wait_for
 from controlplane.processes import group_members
 from stack import OperatorProcess
 from trimtab.simulate.invariants import check_history
 
-LONG_TRIAL = {"warmUp": "1s", "duration": "40s", "deadline": "90s"}
-MEASURING = frozenset({"Measuring"})
-RECONCILE, SAFETY, ELECTION = "reconcile", "safety", "lease"
-EITHER = ""  # whichever part it is: once a Trial drains, the reconciler and the safety loop both take its arms away
 WORKER = "trimtab.optimize.worker"
-SECONDS = 180.0  # for a life that shares two cores with others
 AFTERMATH = 3.0  # within which an Experiment's last effects happen after its end
-
-
-@dataclass(frozen=True)
-class Point:
-    """Before or after the nth time that a part of the operator has an effect; EITHER is whichever comes first."""
-
-    part: str
-    moment: str
-    effect: str
-    nth: int
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        """Whose effect it is, and which."""
-        return self.part, self.effect
-
-    @property
-    def line(self) -> str:
-        """As the effect log and TRIMTAB_FAIL_POINT have it."""
-        point = f"{self.moment}:{self.effect}"
-        return point if self.part == EITHER else f"{self.part}/{point}"
-
-    def __str__(self) -> str:
-        return f"{self.line}:{self.nth}"
-
-    def stands_for(self, other: Point) -> bool:
-        """Whether an operator that dies here may have died there."""
-        return self.part in (EITHER, other.part) and (self.moment, self.effect) == (other.moment, other.effect)
-
-
-def read_points(log: Path) -> tuple[Point, ...]:
-    """All points of an effect log, in order."""
-    found: list[Point] = []
-    seen: dict[str, int] = {}
-    for line in log.read_text().splitlines() if log.exists() else []:
-        part, _, rest = line.partition("/")
-        moment, _, effect = rest.partition(":")
-        seen[line] = seen.get(line, 0) + 1
-        found.append(Point(part, moment, effect, seen[line]))
-    return tuple(found)
-
-
-Step = Callable[[Live, str], None]
-
-
-def nothing(live: Live, name: str) -> None:
-    """A step of a story in which nothing happens."""
-
-
-@dataclass(frozen=True)
-class Story:
-    """A life of an Experiment.
-
-    Attributes:
-        name: part of its Experiments' names.
-        over: whether it has come to its end.
-        check: what must be true then, besides what is true for all.
-        trial: the trial's windows, {} for the short ones.
-        provoke: what happens to the first trial while it measures; None: nothing.
-        settle: what is done once the first trial has ended.
-        tells: which points are this story's own; the others are told by another one.
-        sections: what else its Experiments' specs have.
-    """
-
-    name: str
-    over: Callable[[Live, str], bool]
-    check: Step
-    trial: Mapping[str, str] = field(default_factory=dict)
-    provoke: Step | None = None
-    settle: Step = nothing
-    tells: Callable[[Point], bool] = bool
-    sections: Mapping[str, Any] = field(default_factory=dict)
-
-
-def ended(live: Live, name: str) -> bool:
-    """The Experiment is over."""
-    return (live.find(name).get("status") or {}).get("phase") in ENDED
-
-
-def succeeded(live: Live, name: str) -> None:
-    """One trial was measured, and none is missing."""
-    found, trials = live.find(name), live.trials(name)
-    assert found["status"]["phase"] == "Completed"
-    assert [t["spec"]["index"] for t in trials] == list(range(found["status"]["trialsCreated"]))
-    assert [phase_of(t) for t in trials].count("Succeeded") == 1
-
-
-def _slow_canary(live: Live, name: str) -> None:
-    fault = {"kind": "SlowDependency", "factor": 6.0, "selector": CANARY, "namespace": live.namespace}
-    live.stack.playground.fault(name=name, **fault)
-
-
-def _withdrawn(live: Live, name: str) -> None:
-    outcome = live.trials(name)[0]["status"]["outcome"]
-    assert outcome["phase"] in {"Infeasible", "Aborted"}, outcome
-
-
-def _gone(live: Live, name: str) -> bool:
-    return not live.find(name) and not live.trials(name)
-
-
-TUNE = Story("tune", ended, succeeded, tells=lambda point: point.part != SAFETY)
-WITHDRAW = Story(
-    "withdraw",
-    ended,
-    _withdrawn,
-    LONG_TRIAL,
-    provoke=_slow_canary,
-    settle=lambda live, name: live.stack.playground.clear(name),
-    tells=lambda point: point.part == SAFETY,
-)
-DELETE = Story(
-    "delete",
-    _gone,
-    nothing,
-    LONG_TRIAL,
-    provoke=lambda live, name: live.delete(name),
-    tells=lambda point: point.part == RECONCILE and point.effect.startswith("delete:"),
-)
-STORIES = (TUNE, WITHDRAW, DELETE)
 
 
 @dataclass(frozen=True)
@@ -199,7 +75,7 @@ class Lives:
         told = [(story, self.submit(story)) for story in (*stories, stories[0])]
         found: dict[str, dict[Point, None]] = {story.name: {} for story in stories}
         for story, life in (told[-1], *told[:-1]):
-            found[story.name] |= dict.fromkeys(p for p in life.result().effects if story.tells(p))
+            found[story.name] |= dict.fromkeys(story.tells(life.result().effects))
         return {name: tuple(points) for name, points in found.items()}
 
     def _tell(self, story: Story, points: Sequence[Point], options: Mapping[str, Any]) -> Lived:
@@ -277,6 +153,8 @@ def _provoke(live: Live, story: Story, name: str) -> None:
     if story.provoke is not None:
         live.wait_trial(name, MEASURING, seconds=SECONDS)
         story.provoke(live, name)
+        wait_for(lambda: first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
+        story.settle(live, name)
 
 
 @contextlib.contextmanager
@@ -298,9 +176,6 @@ def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
 
 
 def _end(live: Live, story: Story, name: str) -> None:
-    if story.provoke is not None:
-        wait_for(lambda: first_ended(live, name), f"the first trial of {name} to end", seconds=SECONDS)
-        story.settle(live, name)
     wait_for(lambda: story.over(live, name), f"the story of {name} to end", seconds=SECONDS)
     live.wait_nothing_left()
     story.check(live, name)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.operator.live import ENDED, Live, phase_of
-from tests.cluster.crashes import DELETE, MEASURING, TUNE, WITHDRAW, Story, first_ended, witnessed
+from tests.cluster.crashes import first_ended, witnessed
+from tests.cluster.stories import DELETE, MEASURING, TUNE, WITHDRAW, Story
 
 from controlplane import ControlPlane, wait_for
 from controlplane.client import Conflict, NotFound, Unavailable

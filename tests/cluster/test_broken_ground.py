@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from benchmarks.operator.live import Live, live_stack, phase_of
-from tests.cluster.crashes import MEASURING, witnessed
+from tests.cluster.crashes import witnessed
 from tests.cluster.ground import KeptAlive, proxied
+from tests.cluster.stories import MEASURING
 
 from controlplane import ApiClient, ControlPlane, wait_for
 from controlplane.client import Conflict, Unavailable, Unreachable

@@ -16,19 +16,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from benchmarks.operator.live import Live, live_places, phase_of
-from tests.cluster.crashes import (
-    EITHER,
-    MEASURING,
-    RECONCILE,
-    SAFETY,
-    STORIES,
-    TUNE,
-    WITHDRAW,
-    Lived,
-    Lives,
-    Point,
-    Story,
-)
+from tests.cluster.crashes import Lived, Lives
+from tests.cluster.stories import EITHER, MEASURING, RECONCILE, SAFETY, STORIES, TUNE, WITHDRAW, Point, Story
 
 from controlplane import ControlPlane
 

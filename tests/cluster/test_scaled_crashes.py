@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 from benchmarks.operator.live import Live, live_places
 from tests.cluster.autoscaled import applied, as_before, sections
-from tests.cluster.crashes import EITHER, RECONCILE, Lived, Lives, Point, Story, ended, succeeded
+from tests.cluster.crashes import Lived, Lives
+from tests.cluster.stories import EITHER, RECONCILE, Point, Story, ended, succeeded
 
 from controlplane import ControlPlane
 

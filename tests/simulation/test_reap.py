@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from benchmarks.operator.live import ARM, FINALIZER, phase_of
+from benchmarks.simulation.stories import AIM, BY_WEIGHTS, Story, trial_is
+from benchmarks.simulation.stories import begun as begun_story
 from tests.simulation.world import NAME, NAMESPACE, SOBOL, made, told
 
 from trimtab.domain import kinds
 from trimtab.runtime.reaper import Reaped, Reaper
 from trimtab.runtime.uninstall import Uninstall
+from trimtab.runtime.withdraw import TAKEN
 from trimtab.simulate.campaign import plan_of_seed, play
 from trimtab.simulate.client import Client, Request
 from trimtab.simulate.faults.inject import Injector
 from trimtab.simulate.faults.plan import FaultPlan, plan_of
+from trimtab.simulate.faults.scenario import BEHIND, experiment, options, setting
 from trimtab.simulate.faults.scenario import NAME as TUNE
 from trimtab.simulate.faults.scenario import NAMESPACE as SHOP
-from trimtab.simulate.faults.scenario import experiment, options, setting
-from trimtab.simulate.invariants import check
+from trimtab.simulate.invariants import check, check_history
 from trimtab.simulate.reaping import WHERE
 from trimtab.simulate.world import World
 
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.thorough
 
 LONG = {"warmUp": "1s", "duration": "10m", "deadline": "45m"}
 SEEDS = range(0, 240, 24)
+BEHIND_A_ROUTE = (54, 63)  # weights alone, and arms that scale, too
 
 
 def dies(moment: str = "Measuring", restart: str = "300s", after: str = "1s", **rest: Any) -> FaultPlan:
@@ -102,6 +107,14 @@ def test_beside_every_other_fault_it_breaks_no_promise(seed: int) -> None:
     assert result.breaches == ()
 
 
+@pytest.mark.parametrize("seed", BEHIND_A_ROUTE)
+def test_nor_does_it_where_a_route_leads_to_arms(seed: int) -> None:
+    plan = plan_of_seed(seed)
+    assert plan.scenario.asks in BEHIND
+    result = play(plan, reap=True)
+    assert result.breaches == ()
+
+
 def test_it_tells_the_same_story_twice() -> None:
     plan = plan_of_seed(31)
     assert play(plan, reap=True) == play(plan, reap=True)
@@ -112,6 +125,123 @@ def test_a_living_operators_trials_are_what_they_are_without_it() -> None:
     with_it, without = play(calm, reap=True), play(calm)
     assert (with_it.breaches, with_it.terminal, with_it.phase) == ((), without.terminal, without.phase)
     assert with_it.seconds == without.seconds
+
+
+# A process that dies in its work
+
+
+EFFECTS = frozenset({"create", "replace", "delete"})
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+class Points:
+    """Counts the effects of a process, and kills it before or after one: nothing of it does anything any more."""
+
+    def __init__(self, at: int = -1) -> None:
+        self.seen, self._at, self._dead = 0, at, False
+
+    async def __call__(self, request: Request) -> None:
+        self._dead = self._dead or (request.verb in EFFECTS and self.seen == self._at)
+        if self._dead:
+            raise Killed
+        self.seen += request.verb in EFFECTS
+
+
+def client_of(world: World, points: Points) -> Client:
+    """One process's."""
+    client = Client(world.cluster)
+    client.before = client.after = points
+    return client
+
+
+# Arms that scale and get their traffic by a route
+
+SCALED = Story(
+    "reaped", {**BY_WEIGHTS, "parameters": [AIM], "trial": LONG, "stopping": {"maxTrials": 1}}, routed=True, scaled=True
+)
+
+
+async def orphaned() -> tuple[World, dict[str, Any], float]:
+    """A world whose operator died while weights led to arms, the route as it was before it came, and when it came."""
+    world = await begun_story(SCALED)
+    found = world.admin.find(kinds.HTTP_ROUTES, SHOP, "shop")
+    assert found is not None
+    life, since = world.start(), world.clock.now()
+    assert await world.until(lambda: trial_is(0, "Measuring")(world), seconds=300)
+    life.kill()
+    await life.gone()
+    return world, lasting(found), since
+
+
+def lasting(route: Mapping[str, Any]) -> dict[str, Any]:
+    """What its owner would miss: spec, annotations, and who owns what of them."""
+    metadata = route["metadata"]
+    entries = [e for e in metadata["managedFields"] if e.get("subresource") != "status"]  # the Gateway's
+    owners = [(e["manager"], e["operation"], e["fieldsV1"]) for e in entries]
+    return {"spec": route["spec"], "annotations": metadata.get("annotations") or {}, "owners": owners}
+
+
+async def reap_once(world: World, points: Points) -> None:
+    """One process; it may be killed."""
+    reaped = await Reaper(client_of(world, points), world.clock, WHERE).once()
+    assert reaped.problems == ()
+
+
+async def check_undone(world: World, before: dict[str, Any], since: float) -> None:
+    """When the first arm went the route was what it had been, as it is now; no arm is left, no request was lost."""
+    assert of_arms(world, *TAKEN) == []
+    assert world.traffic.shares[SHOP, "web"].requests_lost(since, world.clock.now()) == 0.0
+    changes = world.history.changes
+    went = next(c.version for c in changes if c.type == "DELETED" and ARM in (c.object["metadata"].get("labels") or {}))
+    routes = [c for c in changes if c.kind == kinds.HTTP_ROUTES.plural]
+    assert any(lasting(c.object) != before for c in routes)
+    assert lasting([c for c in routes if c.version < went][-1].object) == before
+    assert lasting(routes[-1].object) == before
+
+
+def of_arms(world: World, *layers: kinds.Kind) -> list[str]:
+    """What there is of arms."""
+    found = [o for k in layers for o in world.admin.list(k, SHOP) if ARM in (o["metadata"].get("labels") or {})]
+    return [f"{o['kind']}/{o['metadata']['name']}" for o in found]
+
+
+async def check_successor(world: World, before: dict[str, Any]) -> None:
+    """The next operator records it, and takes what a process that died left of Services, which nobody asks any more."""
+    world.start()
+    assert await world.until(lambda: trial_is(0, "Aborted")(world), seconds=120)
+    assert of_arms(world, *TAKEN, kinds.SERVICES) == []
+    route = world.admin.find(kinds.HTTP_ROUTES, SHOP, "shop")
+    assert route is not None
+    assert lasting(route) == before
+    await world.close()
+    check_history(world.history.changes)
+
+
+async def _reaped(at: int | None = None) -> int:
+    """With a death at this point, or without one; how many points a process passed that did not die."""
+    world, before, since = await orphaned()
+    if at is not None:
+        with pytest.raises(Killed):
+            await reap_once(world, Points(at))
+    await reap_once(world, points := Points())
+    await check_undone(world, before, since)
+    await check_successor(world, before)
+    return points.seen
+
+
+def test_reap_may_die_before_and_after_each_effect() -> None:
+    """The route is freed before arms go, whoever of the two processes does it."""
+    count = told(_reaped())
+    assert count >= 24
+    for at in range(count):
+        try:
+            told(_reaped(at))
+        except AssertionError as error:
+            error.add_note(f"after a death at point {at}")
+            raise
 
 
 # Before everything is removed
@@ -133,31 +263,9 @@ def held(world: World) -> list[str]:
     return [f"{o['kind']}/{o['metadata']['name']}" for o in found]
 
 
-EFFECTS = frozenset({"create", "replace", "delete"})
-
-
-class Killed(Exception):
-    """The uninstalling process ends here."""
-
-
-class Points:
-    """Counts the effects of a process, and kills it before or after one: nothing of it does anything any more."""
-
-    def __init__(self, at: int = -1) -> None:
-        self.seen, self._at, self._dead = 0, at, False
-
-    async def __call__(self, request: Request) -> None:
-        self._dead = self._dead or (request.verb in EFFECTS and self.seen == self._at)
-        if self._dead:
-            raise Killed
-        self.seen += request.verb in EFFECTS
-
-
 async def uninstall(world: World, points: Points, identity: str) -> None:
     """One process; it may be killed."""
-    client = Client(world.cluster)
-    client.before = client.after = points
-    reaped = await Uninstall(client, world.clock, WHERE, identity).run()
+    reaped = await Uninstall(client_of(world, points), world.clock, WHERE, identity).run()
     assert reaped.problems == ()
 
 
