@@ -3,6 +3,8 @@ must be true of them after a trial."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from controlplane import ApiClient, wait_for
@@ -87,6 +89,14 @@ def as_before(client: ApiClient, namespace: str, before: Obj) -> None:
         new = look(client, namespace)
         assert new["spec"] == old["spec"]
         assert {entry["manager"] for entry in new["metadata"]["managedFields"]} <= MANAGERS
+
+
+def owned(found: Mapping[str, Any]) -> Obj:
+    """What the team would miss of a route: its spec and annotations, and who owns which field of them."""
+    metadata = found["metadata"]
+    entries = [entry for entry in metadata["managedFields"] if entry.get("subresource") != "status"]
+    owners = sorted((entry["manager"], entry["operation"], json.dumps(entry["fieldsV1"])) for entry in entries)
+    return {"spec": found["spec"], "annotations": metadata.get("annotations") or {}, "owners": owners}
 
 
 def weights(client: ApiClient, namespace: str) -> dict[str, int]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.operator.live import LEASE, Live, live_stack
+from benchmarks.operator.live import ARM, LEASE, Live, live_places, live_stack
 from benchmarks.operator.witness import Witness
+from tests.cluster import autoscaled
 
 from controlplane import ControlPlane, wait_for
 from stack.chart import CLUSTER_WIDE, NAMESPACED
@@ -31,6 +32,16 @@ def live(controlplane: ControlPlane, tmp_path: Path) -> Iterator[Live]:
     """An install in a namespace of its own."""
     with live_stack(controlplane, tmp_path, "reap") as found:
         yield found
+
+
+@pytest.fixture
+def routed(controlplane: ControlPlane, tmp_path: Path) -> Iterator[Live]:
+    """An install whose target scales and gets its traffic by a route."""
+    values = {"traffic": {"httpRoute": True}}
+    with live_places(
+        controlplane, tmp_path, "reap", 1, replicas=8, load=6400, values=values, metrics_api=True
+    ) as places:
+        yield places[0]
 
 
 def chart(live: Live) -> list[dict[str, Any]]:
@@ -77,6 +88,44 @@ def test_a_killed_operators_canary_is_gone_within_three_minutes(live: Live, tmp_
         assert [r.status for r in pods.runs if r.ended] == [0] * len([r for r in pods.runs if r.ended])
 
         # Whoever leads next records what happened, and goes on.
+        live.operator()
+        ended = live.wait_trial(NAME, frozenset({"Aborted"}))
+        assert ended["status"]["outcome"]["reason"] == "ArmDeleted"
+        live.remove(NAME)
+        live.wait_nothing_left()
+        check_history(witness.changes())
+    live.kill_operators()
+
+
+def test_a_route_is_its_owners_again_before_the_arms_go(routed: Live, tmp_path: Path) -> None:
+    """By the rights of the CronJob's own account, in one run of it."""
+    live = routed
+    (cron,) = (d for d in chart(live) if d["kind"] == "CronJob")
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "reap", "namespace": live.namespace}}
+    scaler = autoscaled.applied(live.client, live.namespace)
+    before = autoscaled.owned(autoscaled.route(live.client, live.namespace))
+    operator = live.operator()
+    pods = JobPods(live.stack.plane, live.namespace, tmp_path / "pods")
+    with live.explained(NAME), Witness(live.stack.plane, live.namespace) as witness, pods:
+        live.create(NAME, trial=TRIAL, **autoscaled.sections())
+        trial = live.wait_trial(NAME, frozenset({"Measuring"}))
+        assert len(autoscaled.weights(live.client, live.namespace)) == 3
+        operator.kill()
+        live.client.create(job | {"spec": cron["spec"]["jobTemplate"]["spec"]})
+        run = wait_for(lambda: next((r for r in pods.runs if r.ended), None), "the run to end", seconds=PROMISED)
+        assert (run.status, done(run.said)["removed"]) == (0, [f"{live.namespace}/{trial['metadata']['name']}"]), (
+            run.said
+        )
+        assert live.arms() == []
+        changes = witness.changes()
+        went = next(
+            c.version for c in changes if c.type == "DELETED" and ARM in (c.object["metadata"].get("labels") or {})
+        )
+        routes = [c for c in changes if c.kind == "httproutes"]
+        assert any(autoscaled.owned(c.object) != before for c in routes)
+        assert autoscaled.owned([c for c in routes if c.version < went][-1].object) == before
+        assert autoscaled.owned(routes[-1].object) == before
+        autoscaled.as_before(live.client, live.namespace, scaler)
         live.operator()
         ended = live.wait_trial(NAME, frozenset({"Aborted"}))
         assert ended["status"]["outcome"]["reason"] == "ArmDeleted"
