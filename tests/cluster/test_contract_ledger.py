@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.contract.test_ledger import Books, TestExperiments, TestTrials
+from tests.contract.test_ledger import Books, TestExperiments, TestFence, TestTrials
 
 from controlplane import ControlPlane
 from trimtab.adapters.clock import SystemClock
@@ -13,7 +13,7 @@ from trimtab.adapters.cluster import KubernetesCluster
 from trimtab.adapters.connection import connect
 from trimtab.adapters.ledger import KubernetesLedger
 
-__all__ = ["TestExperiments", "TestTrials"]
+__all__ = ["TestExperiments", "TestFence", "TestTrials"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
-"""Leadership and target locks over any Cluster: here in memory and in virtual time.
+"""Leadership over any Cluster: here in memory and in virtual time.
 
-`tests/cluster/test_contract_cluster.py` has what of it can be shown on the real API server.
+`tests/cluster/test_contract_lease.py` runs the classes on the real API server; what needs virtual time, or faults in
+the middle of a request, is outside of them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
 
 import pytest
+from tests.contract.place import Place, in_memory
 from tests.virtual import passes
 
 from trimtab.adapters.clock import LoopClock
 from trimtab.domain import kinds
-from trimtab.domain.errors import Conflict, LeadershipLost, NotFound, RetryLater, Unavailable
-from trimtab.ports import Cluster
+from trimtab.domain.errors import Conflict, LeadershipLost, RetryLater, Unavailable
+from trimtab.ports import Clock, Cluster
 from trimtab.runtime.lease import Elector, Heartbeat
-from trimtab.runtime.targetlock import Claim, TargetLocks
+from trimtab.simulate.client import Request
 from trimtab.simulate.cluster import Effect, InMemoryCluster
 
 pytestmark = pytest.mark.looptime
@@ -29,12 +32,14 @@ Faulty = Callable[[Effect], Awaitable[None]]
 class Candidate:
     """One operator's elector, running, with what it was told."""
 
-    def __init__(self, cluster: Cluster, clock: LoopClock, name: str, *, heartbeat: Heartbeat | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, clock: Clock, name: str, namespace: str, *, heartbeat: Heartbeat | None = None
+    ) -> None:
         self.clock = clock
         self.elector = Elector(
             cluster,
             clock,
-            namespace="default",
+            namespace=namespace,
             name="operator",
             identity=name,
             heartbeat=heartbeat,
@@ -56,22 +61,36 @@ class Candidate:
 
 
 @pytest.fixture
-def clock() -> LoopClock:
-    return LoopClock()
+async def place() -> Place:
+    return in_memory()
 
 
 @pytest.fixture
-async def cluster(clock: LoopClock) -> InMemoryCluster:
-    return InMemoryCluster(clock)
+def clock(place: Place) -> LoopClock:
+    assert isinstance(place.clock, LoopClock)
+    return place.clock
 
 
 @pytest.fixture
-async def candidate(cluster: InMemoryCluster, clock: LoopClock) -> AsyncIterator[Callable[..., Candidate]]:
+def cluster(place: Place) -> InMemoryCluster:
+    """The one in memory, with its hooks."""
+    assert isinstance(place.cluster, InMemoryCluster)
+    return place.cluster
+
+
+class Start(Protocol):
+    """Start a candidate."""
+
+    def __call__(self, name: str, over: Cluster | None = None, heartbeat: Heartbeat | None = None) -> Candidate: ...
+
+
+@pytest.fixture
+async def candidate(place: Place) -> AsyncIterator[Start]:
     """Start candidates; those that still run at the end are cancelled."""
     started: list[Candidate] = []
 
     def start(name: str, over: Cluster | None = None, heartbeat: Heartbeat | None = None) -> Candidate:
-        started.append(Candidate(over or cluster, clock, name, heartbeat=heartbeat))
+        started.append(Candidate(over or place.cluster, place.clock, name, place.namespace, heartbeat=heartbeat))
         return started[-1]
 
     yield start
@@ -92,13 +111,31 @@ def only_for(name: str, fault: Faulty) -> Faulty:
     return hook
 
 
-async def holder(cluster: Cluster) -> str:
-    return str((await cluster.get(kinds.LEASES, "default", "operator"))["spec"]["holderIdentity"])
+async def lease(place: Place) -> Any:
+    """What the Lease says."""
+    return (await place.cluster.get(kinds.LEASES, place.namespace, "operator"))["spec"]
 
 
-async def test_the_first_candidate_leads_at_once_and_stays(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
+async def holder(place: Place) -> str:
+    return str((await lease(place))["holderIdentity"])
+
+
+async def give(place: Place, to: str, transitions: int) -> None:
+    """Somebody gives the Lease away, between two renewals."""
+
+    async def given() -> bool:
+        found = await place.cluster.get(kinds.LEASES, place.namespace, "operator")
+        spec = {**found["spec"], "holderIdentity": to, "leaseTransitions": transitions}
+        try:
+            await place.cluster.replace(kinds.LEASES, place.namespace, "operator", {**found, "spec": spec})
+        except Conflict:
+            return False
+        return True
+
+    await place.until(given, f"the Lease is {to}'s")
+
+
+async def test_the_first_candidate_leads_at_once_and_stays(candidate: Start, place: Place) -> None:
     first = candidate("first")
     await passes(1)
     second = candidate("second")
@@ -109,16 +146,13 @@ async def test_the_first_candidate_leads_at_once_and_stays(
     assert second.started_at is None
     assert not second.elector.leading
     assert second.elector.holder == "first"
-    assert await holder(cluster) == "first"
+    assert await holder(place) == "first"
 
 
-async def test_times_are_written_in_utc_with_microseconds(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
+async def test_times_are_written_in_utc_with_microseconds(candidate: Start, place: Place) -> None:
     candidate("first")
     await passes(1.5)
-    spec = (await cluster.get(kinds.LEASES, "default", "operator"))["spec"]
-    assert spec == {
+    assert await lease(place) == {
         "holderIdentity": "first",
         "leaseDurationSeconds": 15,
         "acquireTime": "2023-11-14T22:13:20.000000Z",
@@ -127,38 +161,7 @@ async def test_times_are_written_in_utc_with_microseconds(
     }
 
 
-async def test_a_released_lease_is_taken_within_one_retry(candidate: Callable[..., Candidate]) -> None:
-    first = candidate("first")
-    await passes(1)
-    second = candidate("second")
-    await passes(30)
-    first.stop.set()
-    await first.task
-    released = second.clock.monotonic()
-    await passes(5)
-    assert second.started_at is not None
-    assert second.started_at - released <= 2.4
-    assert second.elector.transitions == 1
-    assert first.lost_at is None
-
-
-async def test_a_dead_leader_is_replaced_after_the_duration_and_within_20_seconds(
-    candidate: Callable[..., Candidate],
-) -> None:
-    first = candidate("first")
-    await passes(1)
-    second = candidate("second")
-    await passes(59)
-    first.task.cancel()
-    died = second.clock.monotonic()
-    await passes(30)
-    assert second.started_at is not None
-    assert 13.0 <= second.started_at - died <= 20.0
-
-
-async def test_nobody_leads_beside_a_frozen_leader(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
+async def test_nobody_leads_beside_a_frozen_leader(candidate: Start, cluster: InMemoryCluster) -> None:
     frozen = asyncio.Event()
 
     async def hang(_: Effect) -> None:
@@ -182,7 +185,7 @@ async def test_nobody_leads_beside_a_frozen_leader(
 
 @pytest.mark.parametrize("error", [Unavailable(503, "down"), OSError("reset"), ValueError("garbage"), KeyError("x")])
 async def test_every_exception_is_just_a_failed_renewal(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster, error: Exception
+    candidate: Start, cluster: InMemoryCluster, error: Exception
 ) -> None:
     async def fail(_: Effect) -> None:
         raise error
@@ -206,7 +209,7 @@ async def test_every_exception_is_just_a_failed_renewal(
 
 
 async def test_the_deadline_counts_from_the_start_of_the_last_renewal(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
+    candidate: Start, cluster: InMemoryCluster
 ) -> None:
     async def slow(_: Effect) -> None:
         await passes(2.5)
@@ -225,9 +228,7 @@ async def test_the_deadline_counts_from_the_start_of_the_last_renewal(
     assert first.lost_at == pytest.approx((renewals[0] or 0.0) + 10.0)
 
 
-async def test_an_answer_that_was_lost_does_not_cost_the_lease(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
+async def test_an_answer_that_was_lost_does_not_cost_the_lease(candidate: Start, cluster: InMemoryCluster) -> None:
     lost = 0
 
     async def lose(_: Effect) -> None:
@@ -244,91 +245,114 @@ async def test_an_answer_that_was_lost_does_not_cost_the_lease(
     assert lost > 50
 
 
-async def test_a_leader_that_was_replaced_stops_at_its_next_renewal(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
-    first = candidate("first")
-    await passes(1)
-    await give(cluster, "usurper", transitions=1)
-    await passes(5)
-    assert first.why == "lease default/operator lost: taken over by usurper"
-    assert await holder(cluster) == "usurper"
+class TestElection:
+    """One leads, and another one after it."""
 
+    async def test_a_released_lease_is_taken_within_one_retry(self, candidate: Start, place: Place) -> None:
+        first = candidate("first")
+        await place.until(lambda: first.elector.leading, "the first leads")
+        second = candidate("second")
+        await place.until(lambda: second.elector.holder == "first", "the second has looked")
+        assert not second.elector.leading
+        first.stop.set()
+        await first.task
+        released = second.clock.monotonic()
+        await place.until(lambda: second.started_at is not None, "the second leads")
+        assert second.started_at is not None
+        assert second.started_at - released <= 2.4 + place.slack
+        assert second.elector.transitions == 1
+        assert first.lost_at is None
 
-async def test_a_lease_that_somebody_deleted_is_made_again(
-    candidate: Callable[..., Candidate], cluster: InMemoryCluster
-) -> None:
-    first = candidate("first")
-    await passes(1)
-    await cluster.delete(kinds.LEASES, "default", "operator")
-    await passes(5)
-    assert first.elector.leading
-    assert await holder(cluster) == "first"
+    async def test_a_dead_leader_is_replaced_after_the_duration_and_within_20_seconds(
+        self, candidate: Start, place: Place
+    ) -> None:
+        first = candidate("first")
+        await place.until(lambda: first.elector.leading, "the first leads")
+        second = candidate("second")
+        await place.until(lambda: second.elector.holder == "first", "the second has looked")
+        first.task.cancel()
+        died = second.clock.monotonic()
+        await place.until(lambda: second.started_at is not None, "the second leads")
+        assert second.started_at is not None
+        assert 13.0 - place.slack <= second.started_at - died <= 20.0 + place.slack
+
+    async def test_a_leader_that_was_replaced_stops_at_its_next_renewal(self, candidate: Start, place: Place) -> None:
+        first = candidate("first")
+        await place.until(lambda: first.elector.leading, "the first leads")
+        await give(place, "usurper", transitions=1)
+        await place.until(lambda: bool(first.why), "the first has noticed")
+        assert first.why == f"lease {place.namespace}/operator lost: taken over by usurper"
+        assert await holder(place) == "usurper"
+
+    async def test_a_lease_that_somebody_deleted_is_made_again(self, candidate: Start, place: Place) -> None:
+        first = candidate("first")
+        await place.until(lambda: first.elector.leading, "the first leads")
+        before = (await place.cluster.get(kinds.LEASES, place.namespace, "operator"))["metadata"]["uid"]
+        await place.cluster.delete(kinds.LEASES, place.namespace, "operator")
+
+        async def made() -> bool:
+            found = await place.cluster.list(kinds.LEASES, place.namespace)
+            return [lease["metadata"]["uid"] for lease in found] not in ([], [before])
+
+        await place.until(made, "there is a Lease again")
+        assert first.elector.leading
+        assert await holder(place) == "first"
 
 
 class TestConfirm:
     """A Trial carries another leader's stamp: is this one still the leader?"""
 
-    async def test_an_earlier_leaders_trial_needs_no_look(
-        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
-    ) -> None:
-        first = candidate("first")
-        await passes(1)
-        written: list[Effect] = []
+    async def test_an_earlier_leaders_trial_needs_no_look(self, candidate: Start, place: Place) -> None:
+        client, asked = place.client(), list[Request]()
+        first = candidate("first", client)
+        await place.until(lambda: first.elector.leading, "it leads")
 
-        async def note(effect: Effect) -> None:
-            written.append(effect)
+        async def note(request: Request) -> None:
+            asked.append(request)
 
-        cluster.before_effect = note
-        for stamp in ("first/7", "dead/0", "no stamp", ""):
+        stamps = ("first/7", "dead/0", "no stamp", "")
+        client.before = note
+        for stamp in stamps:
             await first.elector.confirm(stamp)
-        assert written == []
+        assert len(asked) < len(stamps), "at most its own renewal"
 
-    async def test_whoever_was_replaced_learns_it_before_its_next_renewal(
-        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
-    ) -> None:
+    async def test_whoever_was_replaced_learns_it_before_its_next_renewal(self, candidate: Start, place: Place) -> None:
         first = candidate("first")
-        await passes(1)
-        await give(cluster, "usurper", transitions=1)
-        assert first.elector.leading, "it cannot know"
-        with pytest.raises(LeadershipLost, match="taken over by usurper"):
+        await place.until(lambda: first.elector.leading, "it leads")
+        await give(place, "usurper", transitions=1)
+        with pytest.raises(LeadershipLost, match="usurper"):
             await first.elector.confirm("usurper/1")
-        await passes(3)
-        assert first.why == "lease default/operator lost: held by usurper"
+        await place.until(lambda: bool(first.why), "it stops")
+        assert first.why in {
+            f"lease {place.namespace}/operator lost: {how} by usurper" for how in ("held", "taken over")
+        }
 
-    async def test_a_lease_that_counts_anew_counts_on(
-        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
-    ) -> None:
+    async def test_a_lease_that_counts_anew_counts_on(self, candidate: Start, place: Place) -> None:
         first = candidate("first")
-        await passes(1)
+        await place.until(lambda: first.elector.leading, "it leads")
         await first.elector.confirm("dead/4")
-        await passes(3)
+
+        async def counted() -> bool:
+            return bool((await lease(place))["leaseTransitions"] == 5)
+
+        await place.until(counted, "the next renewal has written it")
         assert first.elector.leading
         assert first.elector.stamp() == "first/5"
-        assert (await cluster.get(kinds.LEASES, "default", "operator"))["spec"]["leaseTransitions"] == 5
 
-    async def test_a_lease_that_does_not_answer_tells_nothing(
-        self, candidate: Callable[..., Candidate], cluster: InMemoryCluster
-    ) -> None:
-        async def fail(_: Effect) -> None:
+    async def test_a_lease_that_does_not_answer_tells_nothing(self, candidate: Start, place: Place) -> None:
+        async def fail(_: Request) -> None:
             raise Unavailable(503, "down")
 
-        first = candidate("first")
-        await passes(1)
-        cluster.before_effect = fail
+        client = place.client()
+        first = candidate("first", client)
+        await place.until(lambda: first.elector.leading, "it leads")
+        client.before = fail
         with pytest.raises(RetryLater, match="other may lead, the Lease does not answer: Unavailable"):
             await first.elector.confirm("other/1")
         assert first.elector.leading
 
 
-async def give(cluster: Cluster, to: str, transitions: int) -> None:
-    """Somebody gives the Lease away."""
-    lease = await cluster.get(kinds.LEASES, "default", "operator")
-    spec = {**lease["spec"], "holderIdentity": to, "leaseTransitions": transitions}
-    await cluster.replace(kinds.LEASES, "default", "operator", {**lease, "spec": spec})
-
-
-async def test_no_wall_clock_decides(candidate: Callable[..., Candidate], clock: LoopClock) -> None:
+async def test_no_wall_clock_decides(candidate: Start, clock: LoopClock) -> None:
     first = candidate("first")
     await passes(1)
     second = candidate("second")
@@ -339,7 +363,7 @@ async def test_no_wall_clock_decides(candidate: Callable[..., Candidate], clock:
     assert second.started_at is None
 
 
-async def test_a_silent_safety_loop_costs_the_lease(candidate: Callable[..., Candidate], clock: LoopClock) -> None:
+async def test_a_silent_safety_loop_costs_the_lease(candidate: Start, clock: LoopClock) -> None:
     beat = 0.0
     heartbeat = Heartbeat(age=lambda: clock.monotonic() - beat, limit=lambda: 30.0)
     first = candidate("first", heartbeat=heartbeat)
@@ -353,7 +377,7 @@ async def test_a_silent_safety_loop_costs_the_lease(candidate: Callable[..., Can
     assert "safety loop silent for" in first.why
 
 
-async def test_a_candidate_stops_while_it_waits(candidate: Callable[..., Candidate]) -> None:
+async def test_a_candidate_stops_while_it_waits(candidate: Start) -> None:
     candidate("first")
     await passes(1)
     second = candidate("second")
@@ -361,129 +385,3 @@ async def test_a_candidate_stops_while_it_waits(candidate: Callable[..., Candida
     second.stop.set()
     await second.task
     assert second.started_at is None
-
-
-class TestTargetLock:
-    @pytest.fixture
-    def locks(self, cluster: InMemoryCluster, clock: LoopClock) -> TargetLocks:
-        return TargetLocks(cluster, clock)
-
-    async def claim(self, cluster: InMemoryCluster, name: str) -> Claim:
-        """An Experiment and its claim on the one target of these tests."""
-        body = {"metadata": {"name": name}, "spec": {}}
-        made = await cluster.create(kinds.EXPERIMENTS, "default", body)
-        return Claim("t1", "default", name, made["metadata"]["uid"])
-
-    async def finish(self, cluster: InMemoryCluster, name: str, phase: str) -> None:
-        found = await cluster.get(kinds.EXPERIMENTS, "default", name)
-        body = {**found, "status": {"phase": phase}}
-        await cluster.replace(kinds.EXPERIMENTS, "default", name, body, subresource="status")
-
-    async def arm(self, cluster: InMemoryCluster, claim: Claim) -> None:
-        labels = {"trimtab.dev/arm": "canary", "trimtab.dev/experiment-uid": claim.experiment_uid}
-        await cluster.create(kinds.DEPLOYMENTS, "default", {"metadata": {"name": "tt-1-c", "labels": labels}})
-
-    async def test_one_holds_it_and_the_other_learns_who(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        assert await locks.peek(first) is None
-        await locks.acquire(first)
-        await locks.acquire(first)
-        mine = await locks.peek(first)
-        assert mine is not None
-        assert mine.uid == first.experiment_uid
-        blocked = await locks.peek(second)
-        assert blocked is not None
-        assert (blocked.namespace, blocked.name, blocked.uid) == ("default", "first", first.experiment_uid)
-        with pytest.raises(Conflict, match="locked by Experiment default/first"):
-            await locks.acquire(second)
-
-    async def test_a_holder_that_lost_its_name_keeps_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        await locks.acquire(first)
-        lease = await cluster.get(kinds.LEASES, "default", first.lease_name)
-        metadata = {**lease["metadata"], "annotations": {}}
-        await cluster.replace(kinds.LEASES, "default", first.lease_name, {**lease, "metadata": metadata})
-        blocked = await locks.peek(second)
-        assert blocked is not None
-        assert f"uid {first.experiment_uid} in default" in blocked.title
-        assert "lacks the annotation trimtab.dev/holder" in blocked.title
-        with pytest.raises(Conflict, match="lacks the annotation"):
-            await locks.acquire(second)
-        await locks.acquire(first)
-        await locks.release(first)
-        assert await locks.peek(second) is None
-
-    async def test_time_does_not_free_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        await locks.acquire(first)
-        await passes(30 * 86_400)
-        assert await locks.peek(second) is not None
-
-    async def test_it_is_free_after_release(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        await locks.acquire(first)
-        await locks.release(second)
-        assert await locks.peek(second) is not None
-        await locks.release(first)
-        await locks.release(first)
-        assert await locks.peek(second) is None
-        await locks.acquire(second)
-        await locks.release(first)
-        held = await locks.peek(second)
-        assert held is not None
-        assert held.name == "second"
-
-    @pytest.mark.parametrize("phase", ["Completed", "Stopped", "Failed"])
-    async def test_a_finished_holder_without_arms_is_followed(
-        self, cluster: InMemoryCluster, locks: TargetLocks, phase: str
-    ) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        await locks.acquire(first)
-        await self.arm(cluster, first)
-        await self.finish(cluster, "first", phase)
-        blocked = await locks.peek(second)
-        assert blocked is not None
-        assert blocked.why == f"it is finished ({phase}), but Deployment tt-1-c of it is still there"
-        await cluster.delete(kinds.DEPLOYMENTS, "default", "tt-1-c")
-        assert await locks.peek(second) is None
-        await locks.acquire(second)
-
-    async def test_a_paused_holder_keeps_it(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        await locks.acquire(first)
-        await self.finish(cluster, "first", "Paused")
-        assert await locks.peek(second) is not None
-
-    async def test_it_goes_with_its_holder(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first = await self.claim(cluster, "first")
-        await locks.acquire(first)
-        await cluster.delete(kinds.EXPERIMENTS, "default", "first")
-        with pytest.raises(NotFound):
-            await cluster.get(kinds.LEASES, "default", first.lease_name)
-
-    async def test_a_namesake_is_not_the_holder(self, cluster: InMemoryCluster, locks: TargetLocks) -> None:
-        first = await self.claim(cluster, "first")
-        await locks.acquire(first)
-        lease = await cluster.get(kinds.LEASES, "default", first.lease_name)
-        await cluster.delete(kinds.EXPERIMENTS, "default", "first")  # collects the Lease: put it back, as if not yet
-        metadata = {"name": first.lease_name, "annotations": lease["metadata"]["annotations"]}
-        await cluster.create(kinds.LEASES, "default", {"metadata": metadata, "spec": lease["spec"]})
-        again = await self.claim(cluster, "first")
-        assert await locks.peek(again) is None
-        await locks.acquire(again)
-        held = await locks.peek(again)
-        assert held is not None
-        assert held.uid == again.experiment_uid
-
-    async def test_of_two_at_once_one_is_told_to_ask_again(self, cluster: InMemoryCluster, clock: LoopClock) -> None:
-        first, second = await self.claim(cluster, "first"), await self.claim(cluster, "second")
-        locks = TargetLocks(cluster, clock)
-        barrier = asyncio.Barrier(2)
-
-        async def meet(_: Effect) -> None:
-            await barrier.wait()
-
-        cluster.before_effect = meet
-        results = await asyncio.gather(locks.acquire(first), locks.acquire(second), return_exceptions=True)
-        cluster.before_effect = None
-        assert sorted(type(r).__name__ for r in results) == ["Conflict", "NoneType"]

@@ -103,6 +103,8 @@ class TestExperiments:
         assert [p.name for p in record.spec.space.parameters] == ["cpu", "memory"]
         assert record.state in (None, ExperimentState())
         assert record.state_problem == ""
+        assert await books.ledger.experiments(books.namespace) == (record,)
+        assert record in await books.ledger.experiments(None)
 
     async def test_its_state_is_written_and_comes_back(self, books: Books) -> None:
         record = await books.experiment()
@@ -318,42 +320,37 @@ async def test_a_create_whose_answer_was_lost_is_found_again() -> None:
 class TestFence:
     """What is read of a live Trial is shown to the fence first."""
 
-    async def test_only_live_trials_with_a_leader_are_shown(self) -> None:
-        clock = LoopClock()
-        cluster = InMemoryCluster(clock, namespaces=("contract",))
-        plain = KubernetesLedger(cluster)
-        books = Books(cluster, plain, "contract")
+    async def test_only_live_trials_with_a_leader_are_shown(self, books: Books) -> None:
         record = await books.experiment()
         times = PhaseTimes(1_700_000_000.0, 1_700_000_100.0)
+        ended = Outcome(TrialPhase.ABORTED, "OnCallPause", "lunch")
         for index, phase in enumerate((TrialPhase.PENDING, TrialPhase.DEPLOYING, TrialPhase.ABORTED)):
-            made = await plain.create_trial(record, replace(NEW, index=index))
+            made = await books.ledger.create_trial(record, replace(NEW, index=index))
             if phase is not TrialPhase.PENDING:
                 told = replace(made, phase=phase, times=times, leader=f"pod-{index}/3", deadline=1_700_002_700.0)
-                await plain.write_trial(told)
+                outcome = ended if phase is TrialPhase.ABORTED else None
+                await books.ledger.write_trial(replace(told, outcome=outcome))
         shown: list[str] = []
 
         async def note(stamp: str) -> None:
             shown.append(stamp)
 
-        fenced = FencedLedger(plain, note)
+        fenced = FencedLedger(books.ledger, note)
         rows = (await fenced.trials(record)).readable
         assert shown == ["pod-1/3"]
-        await fenced.trial("contract", rows[1].name)
-        await fenced.trial("contract", rows[2].name)
+        await fenced.trial(books.namespace, rows[1].name)
+        await fenced.trial(books.namespace, rows[2].name)
         assert shown == ["pod-1/3", "pod-1/3"]
 
-    async def test_a_trial_of_a_later_leader_is_not_handed_out(self) -> None:
+    async def test_a_trial_of_a_later_leader_is_not_handed_out(self, books: Books) -> None:
         async def lost(stamp: str) -> None:
             raise LeadershipLost(stamp)
 
-        clock = LoopClock()
-        cluster = InMemoryCluster(clock, namespaces=("contract",))
-        plain = KubernetesLedger(cluster)
-        record = await Books(cluster, plain, "contract").experiment()
-        made = await plain.create_trial(record, NEW)
-        await plain.write_trial(replace(made, phase=TrialPhase.DEPLOYING, leader="other/4"))
-        fenced = FencedLedger(plain, lost)
+        record = await books.experiment()
+        made = await books.ledger.create_trial(record, NEW)
+        await books.ledger.write_trial(replace(made, phase=TrialPhase.DEPLOYING, leader="other/4"))
+        fenced = FencedLedger(books.ledger, lost)
         with pytest.raises(LeadershipLost, match="other/4"):
             await fenced.trials(record)
         with pytest.raises(LeadershipLost, match="other/4"):
-            await fenced.trial("contract", made.name)
+            await fenced.trial(books.namespace, made.name)

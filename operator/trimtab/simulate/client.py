@@ -13,7 +13,7 @@ from trimtab.adapters.series_store import SeriesStore
 from trimtab.domain.errors import Forbidden, NotFound
 from trimtab.domain.kinds import Kind
 from trimtab.domain.kube import Manifest
-from trimtab.simulate.cluster import InMemoryCluster
+from trimtab.ports import Cluster
 from trimtab.simulate.objects import resource_of
 from trimtab.simulate.selectors import parse_selector
 from trimtab.simulate.store import Tables, scope
@@ -51,7 +51,7 @@ class Client:
     are rights that the service account does not have. While `stale` is set, reads are answered from it.
     """
 
-    def __init__(self, cluster: InMemoryCluster, *, latency: Callable[[], float] | None = None) -> None:
+    def __init__(self, cluster: Cluster, *, latency: Callable[[], float] | None = None) -> None:
         self._cluster = cluster
         self._latency = latency
         self.before: Hook | None = None
