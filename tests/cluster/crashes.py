@@ -168,8 +168,12 @@ def witnessed(live: Live, name: str, stood_still: Sequence[tuple[float, float]] 
 
 
 def _operator(live: Live, log: Path, point: Point | None) -> OperatorProcess:
-    """An operator that dies at this point, if any. It may be dead before it answers, so nobody waits for that."""
-    environment = {"TRIMTAB_EFFECT_LOG": str(log)}
+    """An operator that dies at this point, if any. It may be dead before it answers, so nobody waits for that.
+
+    Its lease lasts as long as by default: `expire_lease` ends a dead one's, and on a machine that many lives share a
+    short one is lost by an operator that lives.
+    """
+    environment = {"TRIMTAB_EFFECT_LOG": str(log), "TRIMTAB_LEASE_DURATION": "15"}
     if point is not None:
         environment["TRIMTAB_FAIL_POINT"] = str(point)
     return live.operator(environment, ready=False)
