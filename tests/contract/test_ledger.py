@@ -103,8 +103,6 @@ class TestExperiments:
         assert [p.name for p in record.spec.space.parameters] == ["cpu", "memory"]
         assert record.state in (None, ExperimentState())
         assert record.state_problem == ""
-        assert await books.ledger.experiments(books.namespace) == (record,)
-        assert record in await books.ledger.experiments(None)
 
     async def test_its_state_is_written_and_comes_back(self, books: Books) -> None:
         record = await books.experiment()
