@@ -11,6 +11,7 @@ from trimtab.api.kube_read import Raw, digest, managed_by
 from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, MetricView
 from trimtab.domain.kube import Manifest
 from trimtab.domain.quantity import parse_quantity
+from trimtab.domain.texts import printable
 
 KEDA_LABEL = "scaledobject.keda.sh/name"
 SOURCES = {  # kind of metric -> where its spec is
@@ -23,6 +24,7 @@ SOURCES = {  # kind of metric -> where its spec is
 DEFAULT_METRICS: tuple[Raw, ...] = (
     {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}},
 )
+INACTIVE_WORDS = 200
 DEFAULT_UTILIZATION = 80  # percent, where no metric is named
 
 
@@ -52,8 +54,18 @@ def autoscaler_from(manifest: Manifest) -> AutoscalerView:
         given_by=_given_by(metadata),
         managed_by=managed_by(metadata),
         rest=digest(_rest(spec)),
+        inactive=_inactive(status),
         manifest=manifest,
     )
+
+
+def _inactive(status: Raw) -> str:
+    """Why it does not scale, in Kubernetes' words: `FailedGetResourceMetric: unable to get metrics`."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "ScalingActive" and condition.get("status") == "False":
+            words = (condition.get("reason", ""), printable(condition.get("message", ""), INACTIVE_WORDS))
+            return ": ".join(word for word in words if word) or "ScalingActive is False"
+    return ""
 
 
 def _rest(spec: Raw) -> Raw:

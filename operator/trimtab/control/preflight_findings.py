@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # These pass by themselves, so nobody has to act: the Experiment waits instead of stalling.
-WAITING_REASONS = frozenset({"RolloutIncomplete", "RouteInUse", "TargetNotReady", "TelemetryUnavailable"})
+WAITING_REASONS = frozenset(
+    {"AutoscalerInactive", "RolloutIncomplete", "RouteInUse", "TargetNotReady", "TelemetryUnavailable"}
+)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ def scaling_problems(
     view = autoscaler_of(spec, surroundings)
     if view is None:
         return
+    if view.inactive:
+        what, remedy = f"it does not scale: {view.inactive}", "see that the metrics API has the metrics of its pods"
+        yield problem("AutoscalerInactive", f"HorizontalPodAutoscaler {view.name}", what, remedy)
     tuned = fields(spec)
     yield from _tolerance(tuned, surroundings)
     yield from _counted_pods(spec, view)

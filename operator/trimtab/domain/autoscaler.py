@@ -41,7 +41,8 @@ class AutoscalerView:
     load off the target; tolerances are fractions, times in seconds.
 
     `given_by` is who would write its own values over others: KEDA's ScaledObject, "" for nobody. `rest` is a digest of
-    what else its spec says.
+    what else its spec says. `inactive` is why it does not scale at present (its condition ScalingActive), "" when it
+    does or has not said.
     """
 
     name: str
@@ -59,6 +60,7 @@ class AutoscalerView:
     given_by: str = ""
     managed_by: str = ""  # the GitOps tool or Helm release that owns the manifest, "" when none is seen
     rest: str = ""
+    inactive: str = field(default="", repr=False)  # not in a plan's digest
     manifest: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 

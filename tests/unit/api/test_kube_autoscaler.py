@@ -41,6 +41,20 @@ def scaler(**spec: Any) -> Obj:
 
 
 class TestReading:
+    @pytest.mark.parametrize(
+        ("status", "inactive"),
+        [
+            ("True", ""),
+            ("False", "FailedGetResourceMetric: no metrics returned\\n twice"),
+        ],
+    )
+    def test_why_it_does_not_scale(self, status: str, inactive: str) -> None:
+        assert autoscaler_from(scaler()).inactive == ""
+        said = {"reason": "FailedGetResourceMetric", "message": "no metrics returned\n twice"}
+        able = {"type": "AbleToScale", "status": "False", "reason": "FailedUpdateScale"}
+        conditions = [able, {"type": "ScalingActive", "status": status, **said}]
+        assert autoscaler_from(scaler() | {"status": {"conditions": conditions}}).inactive == inactive
+
     def test_everything(self) -> None:
         behavior = {
             "scaleDown": {"stabilizationWindowSeconds": 60, "tolerance": "50m"},

@@ -94,6 +94,12 @@ class TestFields:
     def test_nothing_stands_against_it(self) -> None:
         assert blocking(scaled.spec(UTILIZATION, LEAST, DOWN)) == []
 
+    def test_an_autoscaler_without_metrics_is_waited_for(self) -> None:
+        silent = replace(SCALER, inactive="FailedGetResourceMetric: no metrics")
+        (problem,) = blocking(scaled.spec(UTILIZATION), around(silent))
+        assert (problem.reason, problem.waits) == ("AutoscalerInactive", True)
+        assert problem.message.startswith(f"HorizontalPodAutoscaler {SCALER.name}: it does not scale: FailedGet")
+
     @pytest.mark.parametrize(
         ("version", "refused"),
         [("v1.34.2", True), ("1.34", True), ("v1.35.0", False), ("v1.36.3+k3s1", False), ("", False)],
