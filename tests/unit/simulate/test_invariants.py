@@ -786,6 +786,16 @@ def test_a_canary_whose_burn_nobody_would_notice_does_not_serve_on() -> None:
         assert ("BlindWithdrawn" in story.broken()) == broken, seconds
 
 
+def test_a_window_that_a_hand_spoilt_after_the_end_is_not_read() -> None:
+    story = begun()
+    window = {"start": format_time(START), "end": format_time(START + 6)}
+    story.put("trials", trial("Succeeded", measurements=SAMPLES, window=window))
+    spoilt = {"measurements": SAMPLES, "window": {"start": 3, "end": None}}
+    story.put("trials", trial("Succeeded", **spoilt), by_hand=True)
+    story.put("trials", trial("Succeeded", metadata={"finalizers": []}, **spoilt))
+    assert "AbsenceIsNoSuccess" not in story.broken()
+
+
 RECOMMENDATION = {"keepBaseline": False, "verified": True, "assignment": [{"name": "cpu", "value": "1"}]}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,16 +17,21 @@ from trimtab.api.trial import TrialStatus
 from trimtab.domain import kinds
 from trimtab.domain.errors import Forbidden
 from trimtab.domain.kinds import Kind
+from trimtab.simulate.campaign import MEMORY_SECONDS, all_over
 from trimtab.simulate.client import Request
 from trimtab.simulate.clock import SimulatedClock
 from trimtab.simulate.faults.acting import Acting, ActingFaults
 from trimtab.simulate.faults.earlier import earlier
-from trimtab.simulate.faults.kinds import BESIDE
+from trimtab.simulate.faults.fleet import Fleet
+from trimtab.simulate.faults.kinds import BESIDE, Moment
 from trimtab.simulate.faults.plan import Fault, Scenario
 from trimtab.simulate.faults.requests import Requests
 from trimtab.simulate.faults.scenario import experiment
+from trimtab.simulate.faults.stage import Stage
 from trimtab.simulate.faults.store import FaultyStore
 from trimtab.simulate.faults.strikes.operator import without_later
+from trimtab.simulate.record import Record
+from trimtab.slo.budget import BURNING
 from trimtab.slo.series import Series
 
 
@@ -113,3 +121,25 @@ def test_an_earlier_history_is_one_of_the_built_in_parameters() -> None:
     assert spec.warm_start.history == earlier()["metadata"]["name"]
     phases = [trial.phase.value for trial in read_history(earlier(), spec.space).trials]
     assert phases == ["Succeeded", "Succeeded", "Succeeded", "Infeasible"]
+
+
+def test_a_stage_is_told_from_a_status_that_a_hand_spoilt() -> None:
+    spoilt = {"status": {"phase": "Running", "trialsCreated": "many"}}
+    world: Any = SimpleNamespace(experiment=lambda _: spoilt, trials=lambda _: [])
+    stage = Stage(world, Record(), ActingFaults(), cast(Fleet, None), "tune", random.Random(1))
+    assert stage.where() == (Moment.BETWEEN, -1)
+
+
+@pytest.mark.parametrize(("reason", "waited"), [(BURNING, [10.0, MEMORY_SECONDS]), ("BudgetBelowStart", [10.0])])
+async def test_a_story_waits_for_a_budget_that_the_service_burned(reason: str, waited: list[float]) -> None:
+    asked: list[float] = []
+
+    async def until(_: object, *, seconds: float) -> bool:
+        asked.append(seconds)
+        return len(asked) > 1
+
+    status = {"status": {"conditions": [{"reason": reason}]}}
+    world = SimpleNamespace(until=until, experiment=lambda _: status, ended=lambda _: lambda: False)
+    injector: Any = SimpleNamespace(world=world, quiet=True)
+    assert await all_over(injector, 10.0) == (len(waited) > 1)
+    assert asked == waited
