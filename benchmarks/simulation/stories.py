@@ -7,6 +7,7 @@ whatever became of its operators.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ import yaml
 from benchmarks.operator.live import ARM, FINALIZER, LOAD, REPLICAS, TERMINAL, experiment, phase_of
 from stack.paths import EXAMPLES
 from trimtab.adapters.series_store import QueryFailed
-from trimtab.api.times import parse_time
+from trimtab.api.times import format_time, parse_time
 from trimtab.domain import kinds
 from trimtab.domain.trial import ENDED_EARLY
 from trimtab.simulate.objects import SERVED
@@ -73,6 +74,8 @@ AUTOSCALER: dict[str, Any] = {
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0, "tolerance": "0.4"}},
     },
 }
+ALERT = "CheckoutDown"
+UNSEEN = frozenset({"Blind", "StaleTelemetry", "ReadinessLost"})
 AIM = {"name": "aim", "autoscaler": {"field": "CPUUtilization"}, "integer": {"min": 10, "max": 40, "step": 5}}
 
 Step = tuple[Callable[[World], bool], Callable[[World], object]]
@@ -82,7 +85,7 @@ Step = tuple[Callable[[World], bool], Callable[[World], object]]
 @dataclass(frozen=True)
 class Story:
     """One life. `steps` happen beside the operator; `ended` says when there is nothing left to wait for. `routed`: the
-    service is behind a Gateway; `scaled`: it has an autoscaler, too."""
+    service is behind a Gateway; `scaled`: it has an autoscaler, too; `undersized`: it breaks its bound."""
 
     name: str
     sections: Mapping[str, Any]
@@ -91,6 +94,7 @@ class Story:
     check: Callable[[World], None] = lambda world: None  # noqa: ARG005
     routed: bool = False
     scaled: bool = False
+    undersized: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -108,6 +112,8 @@ async def begun(story: Story, seed: int = 1) -> World:
     workload, manifests = service()
     served = SERVED | ({kinds.HTTP_ROUTES} if story.routed else set())
     options = Options(seed=seed, scraping=Scraping(interval=SCRAPE, past_days=2.0), served=served)
+    if story.undersized:
+        manifests = _undersized(manifests)
     world = await World.build(Setting(workload, manifests, NAMESPACE), options)
     if story.routed:
         world.admin.apply_server_side(ROUTE, NAMESPACE, TEAM)
@@ -116,6 +122,14 @@ async def begun(story: Story, seed: int = 1) -> World:
     world.admin.apply(experiment(NAME, NAMESPACE, **story.sections), NAMESPACE)
     Director(world, story.steps)
     return world
+
+
+def _undersized(manifests: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """With so little CPU that too many requests are slow."""
+    deployment, *others = copy.deepcopy(manifests)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["resources"] = {side: {"cpu": "600m", "memory": "1Gi"} for side in ("requests", "limits")}
+    return (deployment, *others)
 
 
 class Director:
@@ -176,6 +190,35 @@ def errors_on_canaries(world: World) -> None:
 def no_errors(world: World) -> None:
     """Canaries are well again."""
     world.traffic.faults.remove("errors")
+
+
+def errors_everywhere(world: World) -> None:
+    """So much of what the whole service answers is an error, from now on: its budget burns, no canary is to blame."""
+    world.traffic.faults.set(Fault(name="errors", kind=FaultKind.ERRORS, error_percent=20.0), world.clock.now())
+
+
+def starved_canaries(world: World) -> None:
+    """Canaries' requests take six times the CPU, from now on."""
+    fault = Fault(name="errors", kind=FaultKind.SLOW_CPU, selector={ARM: "canary"}, factor=6.0)
+    world.traffic.faults.set(fault, world.clock.now())
+
+
+def fire(world: World) -> None:
+    """An alert fires that the Experiment names."""
+    world.alerts.fire(ALERT, NAMESPACE)
+
+
+def resolve(world: World) -> None:
+    """It is over."""
+    for firing in world.alerts.firing:
+        world.alerts.resolve(firing)
+
+
+def freeze(world: World) -> None:
+    """Somebody declares a freeze of a minute, from now on."""
+    now = float(int(world.clock.now()))
+    times = {"start": format_time(now), "end": format_time(now + 60.0), "reason": "release 7"}
+    world.admin.edit(kinds.EXPERIMENTS, NAMESPACE, NAME, lambda e: e["spec"]["schedule"].update(freezes=[times]))
 
 
 def prometheus_down(world: World) -> None:
@@ -309,6 +352,20 @@ def _ended_early(world: World) -> None:
         assert 10.0 <= took < 20.0 if early else took >= 20.0, (took, outcome)
 
 
+def _reason_is(index: int, *reasons: str) -> Callable[[World], None]:
+    """It completed, and that Trial ended for one of these reasons, or as nobody could see it; a withdrawal in whose
+    middle a crash came is found half done, and nobody knows any more why."""
+
+    def check(world: World) -> None:
+        completed(world)
+        (trial,) = (t for t in world.trials(NAME) if t["spec"]["index"] == index)
+        outcome = trial["status"]["outcome"]
+        assert phase_of(trial) != "Succeeded", outcome
+        assert outcome["reason"] in {*reasons, *UNSEEN, "ArmDeleted"}, outcome
+
+    return check
+
+
 def _asked_was_done(reason: str) -> Callable[[World], None]:
     """What a person asked for ended the live Trial, unless something else had ended it before."""
 
@@ -317,7 +374,7 @@ def _asked_was_done(reason: str) -> Callable[[World], None]:
         (trial,) = (t for t in world.trials(NAME) if t["spec"]["index"] == 0)
         outcome = trial["status"]["outcome"]
         assert phase_of(trial) != "Succeeded", outcome
-        assert outcome["reason"] in {reason, "Blind", "StaleTelemetry", "ReadinessLost"}, outcome
+        assert outcome["reason"] in {reason, *UNSEEN}, outcome
 
     return check
 
@@ -339,6 +396,10 @@ def _pods(world: World) -> tuple[Mapping[str, Any], ...]:
 
 
 MEASURING = ("Measuring",)
+_SLOW_ALONE = [{"name": "slow", "sli": "slow", "max": "0.05"}]
+_BUDGET = {
+    "name": "availability", "sli": "errors", "objectivePercent": "99", "window": "1h", "experimentSharePercent": "50",
+}  # fmt: skip
 STORIES: tuple[Story, ...] = (
     Story("success", {"search": SEARCH, "stopping": {"maxTrials": 1}}, check=completed),
     Story(
@@ -419,6 +480,58 @@ STORIES: tuple[Story, ...] = (
         ended=lambda w: w.experiment(AGAIN) is not None and w.ended(AGAIN)(),
         check=completed,
     ),
+    Story(
+        "schedule",
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 1},
+            "schedule": {"onClose": "Withdraw"},
+        },
+        ((trial_is(0, *MEASURING), freeze),),
+        check=_reason_is(0, "Frozen"),
+    ),
+    Story(
+        "alert",
+        {"search": SEARCH, "stopping": {"maxTrials": 1}, "safety": {"pauseOnAlerts": [ALERT]}},
+        ((trial_is(0, *MEASURING), fire), (_paused_after(0), resolve)),
+        check=_reason_is(0, "AlertFiring"),
+    ),
+    Story(
+        "burn",
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 1},
+            "trial": {"duration": "40s", "deadline": "90s"},
+            "constraints": _SLOW_ALONE,
+            "errorBudgets": [{**_BUDGET, "rollbackOnBurnRate": [{"short": "10s", "long": "1m", "factor": "5"}]}],
+        },
+        ((trial_is(0, *MEASURING), errors_everywhere), (trial_ended(0), no_errors)),
+        check=_reason_is(0, "BudgetBurning"),
+    ),
+    Story(
+        "guard",
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 1},
+            "trial": {"duration": "60s", "deadline": "120s"},
+            "constraints": _SLOW_ALONE,
+            "errorBudgets": [],
+        },
+        ((trial_is(0, *MEASURING), starved_canaries), (trial_ended(0), no_errors)),
+        check=_reason_is(0, "CpuThrottled"),
+    ),
+    Story(
+        "screen",
+        {"search": SEARCH, "stopping": {"maxTrials": 3}, "trial": {"duration": "12s", "fidelity": {"screen": "4s"}}},
+        check=completed,
+    ),
+    Story(
+        "repair",
+        {"search": {"designer": "GaussianProcess", "initialTrials": 2, "infeasibleBaseline": "Repair"}}
+        | {"stopping": {"maxTrials": 3}},
+        check=nothing_left,
+        undersized=True,
+    ),
     Story("beside", {**BESIDE, "stopping": {"maxTrials": 5}}, check=completed),
     Story(
         "beside-rollback",
@@ -450,6 +563,14 @@ STORIES: tuple[Story, ...] = (
     Story(
         "scaled",
         {**BY_WEIGHTS, "parameters": [AIM], "stopping": {"maxTrials": 1}},
+        check=_autoscaler_as_it_was,
+        routed=True,
+        scaled=True,
+    ),
+    Story(
+        "scaled-withdrawal",
+        {**BY_WEIGHTS, "parameters": [AIM], "stopping": {"maxTrials": 3}},
+        ((trial_is(2, *MEASURING), errors_on_canaries), (trial_ended(2), no_errors)),
         check=_autoscaler_as_it_was,
         routed=True,
         scaled=True,

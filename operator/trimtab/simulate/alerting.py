@@ -49,6 +49,11 @@ class Alerts:
         self._all.append(Firing(name, namespace, now))
         return self._all[-1]
 
+    @property
+    def firing(self) -> tuple[Firing, ...]:
+        """Those that are not over."""
+        return tuple(f for f in self._all if f.until is None)
+
     def resolve(self, firing: Firing) -> None:
         """It is over."""
         firing.until = self._clock.now()
