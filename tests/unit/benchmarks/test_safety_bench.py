@@ -26,6 +26,8 @@ from benchmarks.safety.series import (
     wandering,
 )
 
+from trimtab.runtime.caps import judge_cap
+
 
 def cell(position: str, noise: str) -> Cell:
     return next(c for c in cells() if c.position.name == position and c.noise.name == noise)
@@ -107,6 +109,13 @@ def test_no_experiment_spends_more_than_its_cap() -> None:
         assert found.trials >= 1
     ample = caps.play(caps.AMPLE, 1)
     assert (ample.trials, ample.whole) == (caps.MAX_TRIALS, caps.MAX_TRIALS)
+
+
+def test_trials_side_by_side_are_asked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = next(p for p in caps.BESIDE if p.bad_ratio == 1.0 and not p.starts_bad and p.reserves < 5.0)
+    assert caps.play(plan, 3).over <= 1.0
+    monkeypatch.setattr(caps, "judge_cap", lambda record, readings, view, _: judge_cap(record, readings, view))
+    assert caps.play(plan, 3).over > 1.0, "each for itself they spend more than there is"
 
 
 def test_coverage_has_an_upper_limit_only_where_the_quantity_is_identified() -> None:
