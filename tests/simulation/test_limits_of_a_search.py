@@ -105,7 +105,7 @@ async def _undersized(**search: str) -> World:
     sections = {
         "search": SEARCH | search,
         "stopping": {"maxTrials": 8},
-        "verification": {"duration": "10s", "replicates": 1},
+        "verification": {"duration": "20s", "replicates": 1},
     }
     world.admin.apply(experiment(NAME, NAMESPACE, **sections), NAMESPACE)
     return world

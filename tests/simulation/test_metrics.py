@@ -94,7 +94,7 @@ async def told_metrics() -> tuple[Metrics, set[str]]:
         search={"designer": "GaussianProcess", "initialTrials": 4},
         trial={"duration": "12s"},
         stopping={"maxTrials": 8, "maxCost": "1000"},
-        verification={"duration": "30s", "replicates": 1},
+        verification={"duration": "30s", "replicates": 1, "atPeak": False},
     )
     for constraint in document["spec"]["constraints"]:
         constraint["abort"] = {"breaches": 2, "outOf": 3}

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.thorough
 
 LONG = {"warmUp": "1s", "duration": "10m", "deadline": "45m"}
 SEEDS = range(0, 240, 24)
-BEHIND_A_ROUTE = (54, 63)  # weights alone, and arms that scale, too
+BEHIND_A_ROUTE = (54, 36)  # weights alone, and arms that scale, too
 
 
 def dies(moment: str = "Measuring", restart: str = "300s", after: str = "1s", **rest: Any) -> FaultPlan:

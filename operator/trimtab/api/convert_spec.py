@@ -54,9 +54,10 @@ def parse_spec(value: Any) -> spec.ExperimentSpec:
 
 
 def spec_digest(wire: ExperimentSpec) -> str:
-    """Digest of the spec with its defaults filled in; pausing does not change it."""
+    """Digest of the spec with its defaults filled in; pausing, and what verification waits for, do not change it."""
     content = wire.wire()
     del content["paused"]
+    del content["verification"]["atPeak"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,7 +82,9 @@ def to_domain(wire: ExperimentSpec) -> spec.ExperimentSpec:
         safety=_safety(wire.safety),
         search=_search(wire.search, len(wire.parameters)),
         stopping=_stopping(wire.stopping),
-        verification=spec.Verification(parse_duration(wire.verification.duration), wire.verification.replicates),
+        verification=spec.Verification(
+            parse_duration(wire.verification.duration), wire.verification.replicates, wire.verification.at_peak
+        ),
         prices=_prices(wire.prices, searched),
         owner=wire.owner,
         share_service_labels_ok=wire.traffic.share_service_labels,

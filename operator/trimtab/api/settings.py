@@ -267,12 +267,11 @@ class Verification(WireModel):
     """Fresh trials of the recommendation, judged alone."""
 
     duration: Annotated[str, lasting("1s", "24h")] = Field("30m", description="Length of a measurement window.")
-    replicates: int = Field(
-        2,
-        ge=0,
-        le=10,
-        description="Number of trials; 0 recommends without verification. Where the peak of the days before is known "
-        "the last one waits for it, a day at most, unless an earlier one saw it.",
+    replicates: int = Field(2, ge=0, le=10, description="Number of trials; 0 recommends without verification.")
+    at_peak: bool = Field(
+        True,
+        description="The last one waits for the usual peak of the load, where that is known: a day at most, and not if "
+        "an earlier one saw it.",
     )
 
 

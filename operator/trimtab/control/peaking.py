@@ -28,8 +28,10 @@ LOOK_AGAIN = 300.0
 
 def at_peak(context: Context, passed: tuple[Trial, ...], number: int) -> Decision | Held | None:
     """Why verification trial `number` waits for the peak, or what has to be asked first. `passed`: those before it."""
-    peak = _peak(context)
-    if peak is None or number < context.spec.verification.replicates or (seen_of_peak(context, passed) or 0.0) >= NEAR:
+    wanted, peak = context.spec.verification, _peak(context)
+    if peak is None or not wanted.at_peak or number < wanted.replicates:
+        return None
+    if (seen_of_peak(context, passed) or 0.0) >= NEAR:
         return None
     latest = max((t.times.finished or 0.0 for t in context.seen.trials), default=context.now) + LONGEST
     if context.now >= latest:

@@ -306,6 +306,7 @@ class Stopping:
 class Verification:
     duration: float
     replicates: int  # 0: no verification
+    at_peak: bool = True  # the last one waits for the usual peak of the load
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,15 @@ def test_otherwise_it_starts(trials: tuple[Trial, ...], now: float) -> None:
     assert created(asked(trials, now)).suggestion.purpose is Purpose.VERIFICATION
 
 
+def test_nor_does_it_wait_where_nobody_wants_that() -> None:
+    trials = tried(0.4 * PEAK)
+    context = Context(running(), snapshot(experiment(running()), trials))
+    assert context.seen.experiment.spec is not None
+    verification = replace(context.seen.experiment.spec.verification, at_peak=False)
+    record = replace(experiment(running()), spec=replace(context.seen.experiment.spec, verification=verification))
+    assert at_peak(Context(running(), snapshot(record, trials)), trials[1:], 2) is None
+
+
 def test_a_peak_that_does_not_come_holds_no_answer_back() -> None:
     trials = tried(0.4 * PEAK)
     over = max(t.times.finished or 0.0 for t in trials) + LONGEST
