@@ -21,6 +21,7 @@ from trimtab.adapters.series_store import QueryFailed
 from trimtab.api.times import format_time, parse_time
 from trimtab.domain import kinds
 from trimtab.domain.trial import ENDED_EARLY
+from trimtab.simulate.alerting import EVALUATION_SECONDS
 from trimtab.simulate.objects import SERVED
 from trimtab.simulate.traffic import Scraping
 from trimtab.simulate.world import Options, Setting, World
@@ -206,6 +207,12 @@ def starved_canaries(world: World) -> None:
 def fire(world: World) -> None:
     """An alert fires that the Experiment names."""
     world.alerts.fire(ALERT, NAMESPACE)
+
+
+def _evaluated_while_paused(world: World) -> bool:
+    """The Experiment stands still, and the alert's rule was evaluated again: no alert is over before that."""
+    since = max(firing.since for firing in world.alerts.firing)
+    return _paused_after(0)(world) and world.clock.now() - since >= EVALUATION_SECONDS
 
 
 def resolve(world: World) -> None:
@@ -396,6 +403,7 @@ def _pods(world: World) -> tuple[Mapping[str, Any], ...]:
 
 
 MEASURING = ("Measuring",)
+LONGER = {"duration": "40s", "deadline": "90s"}  # than a Lease: who follows a lost leader still finds it measuring
 _SLOW_ALONE = [{"name": "slow", "sli": "slow", "max": "0.05"}]
 _BUDGET = {
     "name": "availability", "sli": "errors", "objectivePercent": "99", "window": "1h", "experimentSharePercent": "50",
@@ -485,6 +493,7 @@ STORIES: tuple[Story, ...] = (
         {
             "search": SEARCH,
             "stopping": {"maxTrials": 1},
+            "trial": LONGER,
             "schedule": {"onClose": "Withdraw"},
         },
         ((trial_is(0, *MEASURING), freeze),),
@@ -492,8 +501,13 @@ STORIES: tuple[Story, ...] = (
     ),
     Story(
         "alert",
-        {"search": SEARCH, "stopping": {"maxTrials": 1}, "safety": {"pauseOnAlerts": [ALERT]}},
-        ((trial_is(0, *MEASURING), fire), (_paused_after(0), resolve)),
+        {
+            "search": SEARCH,
+            "stopping": {"maxTrials": 1},
+            "trial": LONGER,
+            "safety": {"pauseOnAlerts": [ALERT]},
+        },
+        ((trial_is(0, *MEASURING), fire), (_evaluated_while_paused, resolve)),
         check=_reason_is(0, "AlertFiring"),
     ),
     Story(
@@ -501,7 +515,7 @@ STORIES: tuple[Story, ...] = (
         {
             "search": SEARCH,
             "stopping": {"maxTrials": 1},
-            "trial": {"duration": "40s", "deadline": "90s"},
+            "trial": LONGER,
             "constraints": _SLOW_ALONE,
             "errorBudgets": [{**_BUDGET, "rollbackOnBurnRate": [{"short": "10s", "long": "1m", "factor": "5"}]}],
         },
