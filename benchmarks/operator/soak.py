@@ -71,15 +71,19 @@ class Line:
 def soak(stack: Stack, seconds: float) -> dict[str, Any]:
     """Run for so long; returns the figures."""
     lines = [Line(Live(stack, namespace)) for namespace in stack.options.places]
-    begun = time.monotonic()
-    _steps(lines, WARM_UP_SECONDS, until=lambda: _gone(lines) >= WARM_UP)
-    warm = {"experiments": _gone(lines), "minutes": round((time.monotonic() - begun) / 60.0, 1)}
-    pid = stack.operator.component.pid
+    begun, pid = time.monotonic(), stack.operator.component.pid
     assert pid is not None
+
+    def ended() -> bool:
+        return stack.operator.component.pid != pid
+
+    _steps(lines, WARM_UP_SECONDS, until=lambda: ended() or _gone(lines) >= WARM_UP)
+    assert _gone(lines) >= WARM_UP, "the operator ended" if ended() else "too slow to warm up"
+    warm = {"experiments": _gone(lines), "minutes": round((time.monotonic() - begun) / 60.0, 1)}
     meter = Meter(pid, PERIOD, lambda: tasks_of(stack.operator))
-    _steps(lines, seconds)
+    _steps(lines, seconds, until=ended)
     meter.stop()
-    assert stack.operator.component.pid == pid, "the operator ended meanwhile"
+    assert not ended(), "the operator ended meanwhile"
     _steps(lines, 120.0, more=False)
     trials = sum((line.trials for line in lines), Counter[str]())
     return {
@@ -103,7 +107,6 @@ def _steps(
             return
         time.sleep(0.5)
     assert more, "Experiments did not end"
-    assert until is None, "too slow to warm up"
 
 
 def _gone(lines: Sequence[Line]) -> int:
