@@ -92,7 +92,7 @@ def test_every_effect(lives: Lives, calm: dict[str, tuple[Point, ...]], story: S
     assert figures["failed"] == []
     never = {point.line for point in points} - {point.line for point in died}
     assert sorted(never) == [], "kinds of effects at which no operator died"
-    assert len(died) >= 0.9 * len(points)
+    assert len(died) >= min(0.9 * len(points), len(points) - 1)  # one of a few may not come again
 
 
 def told(futures: Mapping[Death, Future[Lived]]) -> tuple[dict[Death, Lived], list[Death]]:
