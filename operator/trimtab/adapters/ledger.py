@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from trimtab.api import convert
+from trimtab.api.kube_read import experiment_uid_of
 from trimtab.domain.errors import AlreadyExists, Conflict, CorruptLedger
 from trimtab.domain.kinds import EXPERIMENTS, TRIALS, Kind
 from trimtab.domain.kube import Manifest
-from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT, LABEL_EXPERIMENT_UID
+from trimtab.domain.names import FINALIZER, LABEL_EXPERIMENT
 from trimtab.domain.remembered import Remembered, version_of
 from trimtab.domain.space import SearchSpace
 from trimtab.domain.state import ExperimentState
@@ -52,7 +53,7 @@ class KubernetesLedger:
     async def trials(self, experiment: ExperimentRecord) -> TrialRows:
         """The Trials of this very Experiment; those of an earlier one of the same name are not its own."""
         stored = await self._named(experiment.namespace, experiment.name)
-        own = (each for each in stored if _owner(each) == experiment.uid)
+        own = (each for each in stored if experiment_uid_of(each) == experiment.uid)
         found = [self._row(each, _space(experiment)) for each in own]
         readable = (t for t in found if isinstance(t, Trial) and t.experiment_uid == experiment.uid)
         broken = (t for t in found if isinstance(t, BrokenTrial))
@@ -124,14 +125,16 @@ class KubernetesLedger:
 
     def _trial(self, manifest: Manifest, space: SearchSpace | None = None) -> Trial:
         uid, version = version_of(manifest)
-        key = (_owner(manifest), uid, "without" if space is None else "with")
+        key = (experiment_uid_of(manifest), uid, "without" if space is None else "with")
         return self._parsed.trials.known(
             key, (version, space), lambda _: convert.trial_record(manifest, space, self._parts)
         )
 
     def _parts(self, manifest: Manifest) -> convert.TrialParts:
         uid, version = version_of(manifest)
-        return self._parsed.parts.known((_owner(manifest), uid), version, lambda _: convert.trial_parts(manifest))
+        return self._parsed.parts.known(
+            (experiment_uid_of(manifest), uid), version, lambda _: convert.trial_parts(manifest)
+        )
 
     def _row(self, manifest: Manifest, space: SearchSpace | None) -> Trial | BrokenTrial:
         try:
@@ -157,11 +160,6 @@ def _held(trials: Iterable[Manifest], alive: str = "") -> tuple[StrayTrial, ...]
     held = (each for each in trials if FINALIZER in (each["metadata"].get("finalizers") or ()))
     strays = (convert.stray_trial(each) for each in held)
     return tuple(stray for stray in strays if not alive or stray.experiment_uid != alive)
-
-
-def _owner(trial: Manifest) -> str:
-    """The uid of its Experiment, "" where its labels do not tell."""
-    return str((trial["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""))
 
 
 def _space(experiment: ExperimentRecord) -> SearchSpace | None:

@@ -91,10 +91,7 @@ def arm_manifest(target: Manifest, plan: ArmPlan) -> dict[str, Any]:
 def arm_metadata(plan: ArmPlan, labels: Mapping[str, str]) -> dict[str, Any]:
     """Of each object of an arm: name, labels beside these, the plan's digest, the Trial as its owner."""
     owner = {
-        "apiVersion": TRIALS.api_version,
-        "kind": TRIALS.name,
-        "name": plan.trial_name,
-        "uid": plan.trial_uid,
+        **TRIALS.reference(plan.trial_name, plan.trial_uid),
         "controller": True,
         "blockOwnerDeletion": False,  # True would need a right on the Trial's finalizers for no use
     }

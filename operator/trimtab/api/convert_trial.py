@@ -9,6 +9,7 @@ from typing import Any
 
 from trimtab.api import assignment
 from trimtab.api import trial as wire
+from trimtab.api.kube_read import experiment_uid_of
 from trimtab.api.problems import Unreadable, read
 from trimtab.api.times import format_time, parse_time
 from trimtab.domain import names
@@ -54,10 +55,7 @@ def trial_manifest(experiment: ExperimentRecord, new: NewTrial) -> dict[str, Any
             "finalizers": [names.FINALIZER],
             "ownerReferences": [
                 {
-                    "apiVersion": EXPERIMENTS.api_version,
-                    "kind": EXPERIMENTS.name,
-                    "name": experiment.name,
-                    "uid": experiment.uid,
+                    **EXPERIMENTS.reference(experiment.name, experiment.uid),
                     "controller": True,
                     "blockOwnerDeletion": True,
                 }
@@ -222,8 +220,8 @@ def broken_trial(manifest: Mapping[str, Any], problem: str) -> BrokenTrial:
 def stray_trial(manifest: Mapping[str, Any]) -> StrayTrial:
     """What is known of a Trial whose Experiment is gone."""
     metadata = manifest["metadata"]
-    uid = (metadata.get("labels") or {}).get(names.LABEL_EXPERIMENT_UID, "")
-    return StrayTrial(metadata["name"], metadata["namespace"], metadata["uid"], metadata["resourceVersion"], uid)
+    where = metadata["name"], metadata["namespace"], metadata["uid"], metadata["resourceVersion"]
+    return StrayTrial(*where, experiment_uid_of(manifest))
 
 
 TrialParts = tuple[wire.TrialSpec, wire.TrialStatus]

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from trimtab.api.kube_autoscaler import autoscaler_from, scaler_digest
-from trimtab.api.kube_read import Raw, digest, resources_from, unix
+from trimtab.api.kube_read import Raw, conditions_of, digest, experiment_uid_of, resources_from, unix
 from trimtab.api.kube_target import TEMPLATE_HASH, pod_from
 from trimtab.domain.autoscaler import ArmScaler
 from trimtab.domain.kube import ArmView, Manifest, Resources
@@ -19,7 +19,6 @@ from trimtab.domain.names import (
     GROUP,
     LABEL_ARM,
     LABEL_EXPERIMENT,
-    LABEL_EXPERIMENT_UID,
     LABEL_TRIAL,
 )
 
@@ -107,7 +106,7 @@ def arm_view(arm: Arm, parts: ArmParts, ready: frozenset[str], scaler: Manifest 
         arm=arm,
         name=metadata["name"] if deployment else next((_workload_of(m) for m in objects), ""),
         namespace=metadata["namespace"],
-        experiment_uid=labels.get(LABEL_EXPERIMENT_UID, ""),
+        experiment_uid=experiment_uid_of(objects[0]),
         experiment_name=labels.get(LABEL_EXPERIMENT, ""),
         trial_uid=trial_uid_of(objects[0]),
         trial_name=annotations.get(ANNOTATION_TRIAL_NAME, ""),
@@ -150,10 +149,10 @@ def _workload_of(manifest: Manifest) -> str:
 
 def _failure(deployment: Manifest) -> str:
     """The server's words when it cannot create the arm's pods."""
-    for condition in (deployment.get("status") or {}).get("conditions") or ():
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return str(condition.get("message") or condition.get("reason") or "ReplicaFailure")
-    return ""
+    failure = conditions_of(deployment).get("ReplicaFailure", {})
+    if failure.get("status") != "True":
+        return ""
+    return str(failure.get("message") or failure.get("reason") or "ReplicaFailure")
 
 
 def shape_digest(deployment: Manifest) -> str:

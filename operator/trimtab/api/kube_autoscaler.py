@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from trimtab.api.kube_read import Raw, digest, managed_by
+from trimtab.api.kube_read import Raw, conditions_of, digest, managed_by
 from trimtab.domain.autoscaler import AutoscalerChanges, AutoscalerView, MetricView
 from trimtab.domain.kube import Manifest
 from trimtab.domain.quantity import parse_quantity
@@ -54,18 +54,18 @@ def autoscaler_from(manifest: Manifest) -> AutoscalerView:
         given_by=_given_by(metadata),
         managed_by=managed_by(metadata),
         rest=digest(_rest(spec)),
-        inactive=_inactive(status),
+        inactive=_inactive(manifest),
         manifest=manifest,
     )
 
 
-def _inactive(status: Raw) -> str:
+def _inactive(manifest: Manifest) -> str:
     """Why it does not scale, in Kubernetes' words: `FailedGetResourceMetric: unable to get metrics`."""
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "ScalingActive" and condition.get("status") == "False":
-            words = (condition.get("reason", ""), printable(condition.get("message", ""), INACTIVE_WORDS))
-            return ": ".join(word for word in words if word) or "ScalingActive is False"
-    return ""
+    active = conditions_of(manifest).get("ScalingActive", {})
+    if active.get("status") != "False":
+        return ""
+    words = (active.get("reason", ""), printable(active.get("message", ""), INACTIVE_WORDS))
+    return ": ".join(word for word in words if word) or "ScalingActive is False"
 
 
 def _rest(spec: Raw) -> Raw:

@@ -9,7 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from trimtab.domain.kube import Labels, Requirement, Resources, SelectorOwner
+from trimtab.domain.kube import Labels, Manifest, Requirement, Resources, SelectorOwner
+from trimtab.domain.names import LABEL_EXPERIMENT_UID
 from trimtab.domain.quantity import parse_quantity
 
 Raw = Mapping[str, Any]
@@ -18,6 +19,16 @@ Raw = Mapping[str, Any]
 def labels_of(mapping: Raw | None) -> Labels:
     """A map of strings as sorted pairs."""
     return tuple(sorted((mapping or {}).items()))
+
+
+def experiment_uid_of(manifest: Manifest) -> str:
+    """The uid of the Experiment that a Trial or an arm's object belongs to, "" when it carries none."""
+    return str((manifest["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""))
+
+
+def conditions_of(manifest: Manifest) -> dict[str, Raw]:
+    """The conditions of an object's status, by type."""
+    return {c.get("type", ""): c for c in (manifest.get("status") or {}).get("conditions") or ()}
 
 
 def digest(value: object) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from trimtab.api.kube_hazards import hazards_of, side_effects_of
 from trimtab.api.kube_read import (
     Raw,
+    conditions_of,
     digest,
     labels_of,
     managed_by,
@@ -91,8 +92,7 @@ def _behind(deployment: Manifest) -> str:
 
 def _stuck(deployment: Manifest) -> bool:
     """The Deployment's controller has given up waiting for progress."""
-    conditions = (deployment.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") == "Progressing" and c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
+    return conditions_of(deployment).get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
 
 
 def _container(container: Raw) -> ContainerView:
@@ -142,7 +142,7 @@ def _extra_demand(pod: Raw) -> tuple[tuple[str, Decimal], ...]:
 def pod_from(pod: Manifest) -> PodView:
     """A pod with what safety and progress need of it."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    conditions = conditions_of(pod)
     ready, scheduled = conditions.get("Ready", {}), conditions.get("PodScheduled", {})
     is_ready = ready.get("status") == "True"
     begun = _statuses(status.get("initContainerStatuses"))

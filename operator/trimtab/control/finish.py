@@ -12,7 +12,6 @@ from trimtab.control.context import Context, Held, hold, stopped
 from trimtab.control.objectives import changes, compare, front_points, improves, objective_outlooks
 from trimtab.control.outlook import outlook
 from trimtab.control.peaking import at_peak, seen_of_peak
-from trimtab.control.preflight_findings import percent
 from trimtab.control.saving import saving_of
 from trimtab.control.scale_point import compared, scale_changes
 from trimtab.control.snapshot import AskRecommendation
@@ -22,6 +21,7 @@ from trimtab.control.summary import margin, to_repair
 from trimtab.domain.cost import CostModel
 from trimtab.domain.kube import Target
 from trimtab.domain.names import recommendation_name
+from trimtab.domain.quantity import percent
 from trimtab.domain.space import Assignment
 from trimtab.domain.state import ConditionType, ExperimentPhase, RecommendationState
 from trimtab.domain.study import NoAnswer, Recommended, Study

@@ -14,6 +14,8 @@ from trimtab.domain.measurement import Window
 from trimtab.domain.state import ExperimentPhase, ExperimentState
 from trimtab.domain.trial import Outcome, PhaseTimes, Trial, TrialPhase
 
+EXTENSION = 2  # times its window that a trial is measured which saw too few samples
+
 
 class TrialEvent(StrEnum):
     """What can happen to a Trial."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from trimtab.control.arms import arm_labels, baseline_assignment, replaceable_label, replaced_labels
 from trimtab.control.preflight_capacity import capacity_problems
-from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, percent, problem
+from trimtab.control.preflight_findings import WAITING_REASONS, Findings, Problem, note, problem
 from trimtab.control.preflight_guards import guard_notes
 from trimtab.control.preflight_route import NO_ROUTE, SeenRoute, route_problems, share_of_route
 from trimtab.control.preflight_scaling import scaling_problems, undisturbed
@@ -20,7 +20,7 @@ from trimtab.control.sharing import ROUNDING, arm_count, parallel_notes, replica
 from trimtab.control.values import BaselineError
 from trimtab.domain.kube import Surroundings, Target, TargetMissing
 from trimtab.domain.names import ANNOTATION_SIDE_EFFECTS_OK
-from trimtab.domain.quantity import format_duration
+from trimtab.domain.quantity import format_duration, percent
 from trimtab.domain.space import crowd, crowded
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.ports import SliProbe

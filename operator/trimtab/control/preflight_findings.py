@@ -46,11 +46,6 @@ class Findings:
         return tuple(p for p in self.problems if not p.blocking)
 
 
-def percent(fraction: float) -> str:
-    """`9.1 %`, `10 %`."""
-    return f"{100 * fraction:.3g} %"
-
-
 def problem(reason: str, field: str, what: str, remedy: str) -> Problem:
     """Something that must be fixed before a trial may start."""
     return Problem(reason, field, f"{field}: {what}; {remedy}", remedy)

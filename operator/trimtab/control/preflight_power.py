@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trimtab.control.machine import EXTENSION
 from trimtab.control.preflight_findings import Problem, note, problem
 from trimtab.domain.measurement import Sample
-from trimtab.domain.quantity import format_duration
+from trimtab.domain.quantity import format_duration, percent
 from trimtab.domain.spec import (
     ExperimentSpec,
     OutcomeConstraint,
@@ -31,7 +32,6 @@ from trimtab.slo.sequential import DEFAULT_OVERDISPERSION
 from trimtab.slo.words import show
 
 TAIL_EVENTS = 10  # beyond a quantile, for it to mean something
-EXTENSION = 2.0  # times its duration that a trial is measured when it saw too few requests
 RELATIVE_STANDARD_ERRORS = 3.3
 FINE = 1.5  # times the tolerated ratio: what is found at that is said to nobody
 _REPAIR = "repair the service first, {}, or set spec.search.infeasibleBaseline: Repair"
@@ -202,7 +202,7 @@ def certifiable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliP
     rate, counted = probe.expected_per_second, isinstance(spec.sli(constraint.sli).query, (RatioQuery, SlowRatioQuery))
     if not counted or constraint.maximum is None or rate is None:
         return
-    ratio, bound = probe.bad_ratio or 0.0, f"{100 * constraint.maximum:.3g} %"
+    ratio, bound = probe.bad_ratio or 0.0, percent(constraint.maximum)
     seen = rate * spec.arm_share(pods) * verification.duration * verification.replicates
     needed = requests_needed(constraint.maximum, ratio, constraint.confidence)
     if needed <= seen:
@@ -210,7 +210,7 @@ def certifiable(spec: ExperimentSpec, constraint: OutcomeConstraint, probe: SliP
     none = requests_needed(constraint.maximum, 0.0, constraint.confidence)
     what = (
         f"the {verification.replicates} trials of the verification see about {seen:,.0f} requests an arm together; to "
-        f"certify {bound} takes {none:,.0f} without any bad one, and {needed:,.0f} at today's {100 * ratio:.3g} %"
+        f"certify {bound} takes {none:,.0f} without any bad one, and {needed:,.0f} at today's {percent(ratio)}"
     )
     remedy = "raise spec.verification.duration or replicates, or spec.canary.replicas"
     yield note("HardlyCertified", field, what, remedy)

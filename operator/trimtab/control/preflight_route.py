@@ -9,9 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trimtab.control.preflight_findings import Problem, note, percent, problem
+from trimtab.control.preflight_findings import Problem, note, problem
 from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.names import ANNOTATION_WEIGHTS_OK
+from trimtab.domain.quantity import percent
 from trimtab.domain.route import (
     ARM_BACKEND,
     MOST_BACKENDS,

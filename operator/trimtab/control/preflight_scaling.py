@@ -24,7 +24,7 @@ from trimtab.control.scaling import (
 from trimtab.domain.autoscaler import TOLERANCE_SINCE, AutoscalerView
 from trimtab.domain.kube import Surroundings, Target
 from trimtab.domain.measurement import Reading, Sample
-from trimtab.domain.quantity import format_duration
+from trimtab.domain.quantity import format_duration, percent
 from trimtab.domain.space import Assignment, Numeric, Parameter, Resource
 from trimtab.domain.spec import ExperimentSpec
 from trimtab.domain.state import ScaledBy
@@ -190,7 +190,7 @@ def _can_scale(spec: ExperimentSpec, tuned: Tuned, view: AutoscalerView) -> Iter
         yield problem("CannotScale", f"HorizontalPodAutoscaler {view.name}", what, "raise maxReplicas")
         return
     needed = math.floor(100 / view.maximum + ROUNDING) + 1
-    what = f"{100 * share:.3g} % of {bounds} is {low} pod, so an arm cannot scale"
+    what = f"{percent(share)} of {bounds} is {low} pod, so an arm cannot scale"
     yield problem("CannotScale", field, what, f"raise it to at least {needed}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from trimtab.control.preflight_findings import Problem, note, problem
 from trimtab.control.preflight_power import certifiable, decidable, findable, sampled
-from trimtab.domain.quantity import format_duration
+from trimtab.domain.quantity import format_duration, percent
 from trimtab.domain.spec import ErrorBudget, ExperimentSpec
 from trimtab.ports import SliProbe
 from trimtab.slo.budget import history_short
@@ -79,7 +79,7 @@ def _alarms(budget: ErrorBudget) -> Iterator[Problem]:
     pause = budget.pause_on_burn
     if pause is not None and round(pause.fraction * budget.window / pause.window * bad, 9) >= 1:
         most = 100 * pause.window / budget.window / bad
-        what = f"not even an outage of {format_duration(pause.window)} burns {100 * pause.fraction:.3g} % of the budget"
+        what = f"not even an outage of {format_duration(pause.window)} burns {percent(pause.fraction)} of the budget"
         remedy = f"set percent under {most:.3g}, or lengthen its window"
         yield problem("CannotFire", f"{field}.pauseOnBurn", what, remedy)
     for pair in budget.rollback_on_burn:

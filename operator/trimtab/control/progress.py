@@ -11,10 +11,10 @@ from trimtab.control.context import DEFAULT_SCRAPE, LOOK, POLL, SOON, Context, w
 from trimtab.control.disturbed import on_one_node, with_company
 from trimtab.control.lifecycle import drain
 from trimtab.control.pauses import next_edge
-from trimtab.control.preflight_findings import percent
 from trimtab.control.snapshot import AskMeasurements, AskShown, TrialReadings
 from trimtab.domain.kube import ArmPlan, ArmView, Target
 from trimtab.domain.measurement import Arm, Sample, Stale, TelemetryError, Window
+from trimtab.domain.quantity import percent
 from trimtab.domain.spec import ExperimentSpec, RouteSpec
 from trimtab.domain.trial import SEARCHES, Outcome, Purpose, Trial, TrialPhase
 from trimtab.slo.arm_scaling import unscaled
@@ -189,7 +189,7 @@ def _measure(context: Context, trial: Trial) -> Decision:
     if isinstance(verdict, NeedsExtension) and not _extension_fits(context, measured):
         verdict = judge_trial(context.spec, replace(measured, extended=True))
     if isinstance(verdict, NeedsExtension):
-        longer = Window(trial.window.start, trial.window.start + 2 * trial.window.seconds)
+        longer = Window(trial.window.start, trial.window.start + machine.EXTENSION * trial.window.seconds)
         grown = machine.extended(measured, longer)
         return context.say(f"trial {trial.index}: extended once: {verdict.message}").do(WriteTrial(grown))
     context = context.say(f"trial {trial.index}: {_numbers(context.spec, measured) or verdict.message}")
@@ -261,9 +261,9 @@ def _unreadable(readings: TrialReadings) -> bool:
 
 
 def _extension_fits(context: Context, trial: Trial) -> bool:
-    """A doubled window must end, and be read, before the trial's deadline, and before it would be withdrawn."""
+    """An extended window must end, and be read, before the trial's deadline, and before it would be withdrawn."""
     assert trial.window is not None
-    return _fits(context, trial, 2 * trial.window.seconds)
+    return _fits(context, trial, machine.EXTENSION * trial.window.seconds)
 
 
 def _fits(context: Context, trial: Trial, seconds: float) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from trimtab.control.preflight_capacity import quotas_allow
-from trimtab.control.preflight_findings import Problem, note, percent
+from trimtab.control.preflight_findings import Problem, note
 from trimtab.control.values import BaselineError
 from trimtab.domain.kube import Surroundings, Target
+from trimtab.domain.quantity import percent
 from trimtab.domain.spec import ExperimentSpec
 
 ROUNDING = 1e-9

@@ -20,6 +20,10 @@ class Kind(NamedTuple):
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    def reference(self, name: str, uid: str) -> dict[str, str]:
+        """An object of this kind, as those that it owns refer to it."""
+        return {"apiVersion": self.api_version, "kind": self.name, "name": name, "uid": uid}
+
     def named(self, name: str) -> str:
         """The name, for a request about one object.
 

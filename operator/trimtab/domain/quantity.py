@@ -82,6 +82,11 @@ def format_duration(seconds: float) -> str:
     return text or "0s"
 
 
+def percent(fraction: float) -> str:
+    """`9.1 %`, `10 %`."""
+    return f"{100 * fraction:.3g} %"
+
+
 def format_moment(seconds: float) -> str:
     """Write unix seconds for people: `2026-03-01 14:00:05 UTC`."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

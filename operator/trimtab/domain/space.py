@@ -101,6 +101,7 @@ Locus = ContainerResource | AutoscalerField | ReplicaCount | EnvValue | NodeSele
 
 
 FEW_VALUES = 8
+SLACK = 1 + 1e-9  # of a rule that is met but for rounding
 MAX_GRID = 10_000  # steps of one parameter's range
 
 
@@ -369,9 +370,8 @@ class SearchSpace:
         return None
 
     def _holds(self, rule: ParameterConstraint, a: Assignment) -> bool:
-        slack = 1 + 1e-9
         if isinstance(rule, Order):
             return a.number(rule.lower) <= a.number(rule.upper)
         if isinstance(rule, Ratio):
-            return float(a.number(rule.of)) <= rule.maximum * float(a.number(rule.to)) * slack
+            return float(a.number(rule.of)) <= rule.maximum * float(a.number(rule.to)) * SLACK
         return sum(w * self.human(n, a.number(n)) for n, w in rule.terms) <= rule.limit

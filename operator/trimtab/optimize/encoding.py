@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from trimtab.domain.cost import COST_SLACK, CostModel, Filling
 from trimtab.domain.space import (
+    SLACK,
     Assignment,
     Categorical,
     Numeric,
@@ -305,11 +306,10 @@ class Grid:
         return core, gib
 
     def _holds(self, rule: ParameterConstraint, points: Ints) -> Bools:
-        slack = 1 + 1e-9
         if isinstance(rule, Order):
             return self.number(rule.lower, points) <= self.number(rule.upper, points)
         if isinstance(rule, Ratio):
-            return self.number(rule.of, points) <= rule.maximum * self.number(rule.to, points) * slack
+            return self.number(rule.of, points) <= rule.maximum * self.number(rule.to, points) * SLACK
         total = np.zeros(len(points))
         for name, weight in rule.terms:
             unit = self.space.human(name, Decimal(1))

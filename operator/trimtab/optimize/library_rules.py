@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from trimtab.domain.space import Assignment, Numeric, Order, ParameterConstraint, Ratio, SearchSpace, Sum
+from trimtab.domain.space import SLACK, Assignment, Numeric, Order, ParameterConstraint, Ratio, SearchSpace, Sum
 from trimtab.optimize.library_checks import by_name, number, several, shown
 
 Interval = tuple[float, float]
-_SLACK = 1 + 1e-9  # as of SearchSpace.violated
 
 
 def ruled(space: SearchSpace, given: object) -> SearchSpace:
@@ -47,7 +46,7 @@ def floors_of(space: SearchSpace, given: object) -> tuple[tuple[str, float], ...
         if name not in greatest:
             raise ValueError(f"floors: {name} is no numeric parameter of this space")
         remedy = f"the values of {name} end there: raise its high or lower the floor"
-        found.append((name, number(f"floors: {name}", least, most=greatest[name] * _SLACK, remedy=remedy)))
+        found.append((name, number(f"floors: {name}", least, most=greatest[name] * SLACK, remedy=remedy)))
     return tuple(found)
 
 
@@ -109,6 +108,6 @@ def _impossible(rule: ParameterConstraint, within: Mapping[str, Interval]) -> st
     if isinstance(rule, Ratio):
         least, most = within[rule.of][0], max(rule.maximum * end for end in within[rule.to])
         words = f"{rule.of} is at least {least:g}, {rule.maximum:g} x {rule.to} at most {most:g}"
-        return words if least > most * _SLACK else ""
+        return words if least > most * SLACK else ""
     least = sum(min(weight * end for end in within[name]) for name, weight in rule.terms)
     return f"its sum is at least {least:g}, its maximum {rule.maximum:g}" if least > rule.limit else ""

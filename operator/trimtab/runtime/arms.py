@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 
 from trimtab.api.kube import ArmParts, arm_parts, arm_scalers, arm_view, ready_endpoint_names, scales
+from trimtab.api.kube_read import experiment_uid_of
 from trimtab.domain import kinds
 from trimtab.domain.errors import Forbidden
 from trimtab.domain.kube import ArmView, Manifest
@@ -83,13 +84,10 @@ class ArmReader:
         versions = tuple(map(version_of, objects))
         serving = ready & {pod["metadata"]["name"] for pod in parts[2]}
         return self._known.known(
-            (_owner(objects[0]), namespace, *key), (versions, serving), lambda _: arm_view(key[1], parts, ready, scaler)
+            (experiment_uid_of(objects[0]), namespace, *key),
+            (versions, serving),
+            lambda _: arm_view(key[1], parts, ready, scaler),
         )
-
-
-def _owner(manifest: Manifest) -> str:
-    """The uid of its Experiment."""
-    return str(manifest["metadata"]["labels"].get(LABEL_EXPERIMENT_UID, ""))
 
 
 __all__ = ["ArmReader"]

@@ -41,17 +41,11 @@ def _is_ours(found: Manifest, experiment: ExperimentRecord) -> bool:
 
 
 def _manifest(experiment: ExperimentRecord, name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    owner = {
-        "apiVersion": EXPERIMENTS.api_version,
-        "kind": EXPERIMENTS.name,
-        "name": experiment.name,
-        "uid": experiment.uid,
-    }
     metadata = {
         "name": name,
         "namespace": experiment.namespace,
         "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_EXPERIMENT: experiment.name[:63]},
-        "ownerReferences": [owner],
+        "ownerReferences": [EXPERIMENTS.reference(experiment.name, experiment.uid)],
     }
     return {"apiVersion": "v1", "kind": CONFIG_MAPS.name, "metadata": metadata, "data": dict(data)}
 

@@ -141,14 +141,7 @@ class TargetLocks:
         metadata["annotations"] = (metadata.get("annotations") or {}) | {
             ANNOTATION_HOLDER: f"{claim.namespace}/{claim.experiment_name}"
         }
-        metadata["ownerReferences"] = [
-            {
-                "apiVersion": EXPERIMENTS.api_version,
-                "kind": EXPERIMENTS.name,
-                "name": claim.experiment_name,
-                "uid": claim.experiment_uid,
-            }
-        ]
+        metadata["ownerReferences"] = [EXPERIMENTS.reference(claim.experiment_name, claim.experiment_uid)]
         spec = {
             "holderIdentity": claim.experiment_uid,
             "acquireTime": now,

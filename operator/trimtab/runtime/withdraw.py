@@ -19,6 +19,7 @@ from collections.abc import Iterable
 import structlog
 
 from trimtab.api.kube import ready_endpoint_names, trial_uid_of
+from trimtab.api.kube_read import experiment_uid_of
 from trimtab.domain import kinds
 from trimtab.domain.errors import ApiError, Conflict, Forbidden, NotFound, RetryLater
 from trimtab.domain.kinds import Kind
@@ -192,8 +193,7 @@ class Withdrawer:
         except NotFound:
             return 0
         except Conflict:
-            experiment_uid = manifest["metadata"]["labels"][LABEL_EXPERIMENT_UID]
-            left = await self._of_trial(kind, namespace, experiment_uid, trial_uid_of(manifest))
+            left = await self._of_trial(kind, namespace, experiment_uid_of(manifest), trial_uid_of(manifest))
             if any(m["metadata"]["uid"] == uid for m in left):
                 raise
             return 0  # another object of that name: not ours

@@ -14,6 +14,7 @@ from itertools import islice
 
 from trimtab.domain.kube import ArmView
 from trimtab.domain.measurement import ContainerUse
+from trimtab.domain.quantity import percent
 from trimtab.domain.trial import Outcome, TrialPhase
 from trimtab.slo.watching import SafetyWindow
 
@@ -87,8 +88,8 @@ def strained(windows: Sequence[SafetyWindow], canary: ArmView | None, control: A
         if len(broken) >= BREACHES:
             (share, container), (usual, _) = broken[0]
             message = (
-                f"container {container} {guard.words.format(_percent(share))} in {len(broken)} of {len(recent)} "
-                f"windows, guard at {_percent(guard.at)}, control {_percent(usual)}"
+                f"container {container} {guard.words.format(percent(share))} in {len(broken)} of {len(recent)} "
+                f"windows, guard at {percent(guard.at)}, control {percent(usual)}"
             )
             return Outcome(TrialPhase.INFEASIBLE, guard.reason, message)
     return None
@@ -107,8 +108,8 @@ def guard_readings(
         return ()
     seen = _recent(guard, windows, *_with_pods(canary, control))
     return tuple(
-        f"{w.window.start:.0f}..{w.window.end:.0f} {reason}: container {name} {_percent(share)}, control "
-        f"{_percent(usual)} in {other}"
+        f"{w.window.start:.0f}..{w.window.end:.0f} {reason}: container {name} {percent(share)}, control "
+        f"{percent(usual)} in {other}"
         for w, (share, name), (usual, other) in reversed(seen)
     )
 
@@ -143,10 +144,6 @@ def _worst(guard: Guard, window: SafetyWindow, of: ArmPods) -> Worst | None:
     arm, pods = of
     shares = ((guard.share(use, arm), use.container) for use in window.uses if use.pod in pods)
     return max(((share, container) for share, container in shares if share is not None), default=None)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trimtab.domain.measurement import Sample
+from trimtab.domain.quantity import percent
 from trimtab.domain.spec import QuantileQuery, RatioQuery, ScalingQuery, Sli, SlowRatioQuery, ValueQuery
 from trimtab.slo.estimate import interval
 
@@ -11,7 +12,7 @@ def show(sli: Sli, value: float) -> str:
     """A value of this SLI for people."""
     match sli.query:
         case RatioQuery() | SlowRatioQuery():
-            return f"{100 * value:.3g} %"
+            return percent(value)
         case QuantileQuery(unit="s"):
             return f"{1000 * value:.0f} ms"
         case QuantileQuery(unit=unit) | ValueQuery(unit=unit):
